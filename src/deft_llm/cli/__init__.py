@@ -1,0 +1,71 @@
+"""The command ``deft``: one thin function a command; heavy imports happen inside the functions."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from deft_llm.errors import DeftError
+from deft_llm.version import __version__
+
+app = typer.Typer(name="deft", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+                  pretty_exceptions_enable=False, help="Micro-expressions, read from motion.")  # fmt: skip
+
+# Each module of this folder registers its commands on ``app`` through ``register(app)``; the order is help's.
+COMMANDS = ("setup", "demo", "analyze", "synth", "corpus", "prepare", "unimer", "train", "predict",
+            "benchmark", "evaluate", "report", "validate", "agree", "store", "app")  # fmt: skip
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"deft-llm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Micro-expressions, read from motion."""
+
+
+def _register_all() -> None:
+    for name in COMMANDS:
+        try:
+            module = import_module(f"deft_llm.cli.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"deft_llm.cli.{name}":
+                raise
+            continue
+        module.register(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors are one sentence, exit code 1 (failed) or 2 (wrong usage)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = ["--debug", *[word for word in words if word != "--debug"]] if debug else words
+    _register_all()
+    try:
+        app(args=words, prog_name="deft")
+    except DeftError as error:
+        if debug:
+            raise
+        typer.echo(f"deft: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("deft: stopped; run the same command again to go on.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(
+            f"deft: unexpected {type(error).__name__}: {error} (run with --debug for the trace).", err=True
+        )
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""FACS: Action Units, face regions, directions, notation and the emotion rules."""

@@ -1,0 +1,63 @@
+"""The face's regions by name and side; left and right are the subject's own."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Side = Literal["left", "right", "mid"]
+
+
+class Region(NamedTuple):
+    """One region: ``name`` ("inner brow") and ``side`` (the subject's own, "mid" on the midline)."""
+
+    name: str
+    side: Side
+
+    @property
+    def key(self) -> str:
+        """The region as people and files name it: "left inner brow", "chin"."""
+        return self.name if self.side == "mid" else f"{self.side} {self.name}"
+
+
+PAIRED_REGIONS = (
+    "inner brow",
+    "outer brow",
+    "upper lid",
+    "lower lid",
+    "outer eye corner",
+    "cheek",
+    "nostril wing",
+    "nasolabial fold",
+    "upper lip",
+    "lower lip",
+    "mouth corner",
+)
+MIDLINE_REGIONS = ("forehead", "glabella", "nose root", "chin")
+
+REGIONS: tuple[Region, ...] = tuple(Region(name, "mid") for name in MIDLINE_REGIONS) + tuple(
+    Region(name, side) for name in PAIRED_REGIONS for side in ("left", "right")
+)
+REGION_KEYS: tuple[str, ...] = tuple(region.key for region in REGIONS)
+REGION_INDEX: dict[str, int] = {key: index for index, key in enumerate(REGION_KEYS)}
+
+DIRECTIONS = (
+    "up",
+    "down",
+    "medial",
+    "lateral",
+    "up-medial",
+    "up-lateral",
+    "down-medial",
+    "down-lateral",
+    "converging",
+    "diverging",
+)
+
+
+def mirror_key(key: str) -> str:
+    """The region key on the other side of the face; midline regions stay."""
+    if key.startswith("left "):
+        return "right " + key[5:]
+    if key.startswith("right "):
+        return "left " + key[6:]
+    return key

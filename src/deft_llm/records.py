@@ -1,0 +1,200 @@
+"""One record type a stage, keyed by ``clip_id`` (``corpus/subject/clip``); JSON lines on disk.
+
+Sides are the subject's own left and right. Frame indices are 0-based, inclusive, into the source.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA = 1
+
+Coarse = Literal["negative", "positive", "surprise"]
+AUSide = Literal["both", "left", "right", "asymmetric"]
+Phase = Literal["onset-apex", "apex-offset"]
+Units = Literal["px", "relative"]
+PHASES: tuple[Phase, Phase] = ("onset-apex", "apex-offset")
+
+
+class Record(BaseModel):
+    """Base of all records: unknown fields are errors, so that an older file is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ActionUnit(Record):
+    """One Action Unit as a coder scored it (FACS 2002)."""
+
+    number: int = Field(ge=0, le=99)
+    kind: Literal["AU", "AD", "M"] = "AU"
+    side: AUSide = "both"
+    part: Literal["upper", "lower"] | None = None
+    intensity: Literal["A", "B", "C", "D", "E"] | None = None
+    certain: bool = True
+    referred: bool = False
+    alternatives: list[ActionUnit] = Field(default_factory=list)
+
+
+class Source(Record):
+    """Where a clip's pixels or flow are.
+
+    ``path`` is absolute or relative to the corpus root: a folder of frames, a video file, or a flow map
+    (``path_offset`` holds the apex->offset map). ``frames`` lists file names in order for frame folders.
+    """
+
+    kind: Literal["frames", "video", "flow"]
+    path: str
+    path_offset: str | None = None
+    frames: list[str] | None = None
+
+
+class Truth(Record):
+    """How a synthetic clip really is. Builders and trainers never read it; scores do."""
+
+    onset: int | None = None
+    apex: int | None = None
+    offset: int | None = None
+    emotion: str | None = None
+    coarse: Coarse | None = None
+    aus: list[ActionUnit] = Field(default_factory=list)
+    kind: str = "micro-expression"
+    events: list[dict[str, Any]] = Field(default_factory=list)
+    attributes: dict[str, Any] = Field(default_factory=dict)
+
+
+class Clip(Record):
+    """One annotated clip of any corpus. A record says what it has; nothing asks which corpus it is."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    clip_id: str
+    corpus: str
+    subject: str
+    fps: float | None = None
+    source: Source
+    onset: int | None = None
+    apex: int | None = None
+    offset: int | None = None
+    apex_is_annotated: bool = False
+    emotion: str | None = None
+    coarse: Coarse | None = None
+    objective: str | None = None
+    aus: list[ActionUnit] | None = None
+    coding: str = ""
+    notes: list[str] = Field(default_factory=list)
+    truth: Truth | None = None
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @property
+    def has_aus(self) -> bool:
+        """Whether an annotator coded AUs here (an empty list means: coded, none seen)."""
+        return self.aus is not None
+
+
+class Evidence(Record):
+    """What supports (or fails to support) one AU, measured.
+
+    ``dx`` is px to the image's right, ``dy`` px downwards, both in aligned pixels (or relative units);
+    ``px`` is the magnitude in source pixels and ``iod_percent`` in % of inter-ocular distance, both null
+    for relative units. ``au`` is null for unexplained motion.
+    """
+
+    au: int | None
+    side: AUSide = "both"
+    part: Literal["upper", "lower"] | None = None
+    region: str
+    direction: str
+    dx: float
+    dy: float
+    px: float | None = None
+    iod_percent: float | None = None
+    z: float | None = None
+    phase: Phase = "onset-apex"
+    support: float = Field(ge=0.0, le=1.0)
+    status: Literal["supported", "unsupported", "unexplained"]
+    reason: str = ""
+
+
+class Target(Record):
+    """What an instruction's answer must say: the truth that it is scored on."""
+
+    fine: str | None = None
+    coarse: Coarse | None = None
+    aus: list[ActionUnit] | None = None
+
+
+class Media(Record):
+    """One media reference of an instruction; paths are relative to ``--media-root``."""
+
+    type: Literal["image", "video", "flow"]
+    role: str
+    path: str
+
+
+class Instruction(Record):
+    """One Uni-MER row: a dialogue about a clip, its target and the evidence that carries it."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    id: str
+    clip_id: str
+    corpus: str
+    subject: str
+    task: str
+    media: list[Media] = Field(default_factory=list)
+    messages: list[dict[str, Any]]
+    target: Target
+    evidence: list[Evidence] = Field(default_factory=list)
+    source: dict[str, Any] = Field(default_factory=dict)
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class PredictionTruth(Record):
+    """The truth that a prediction is scored against, carried by the same row."""
+
+    fine: str | None = None
+    coarse: Coarse | None = None
+    label: str | None = None
+    aus: list[ActionUnit] | None = None
+    answer: str | None = None
+    intervals: list[dict[str, Any]] | None = None
+
+
+class Prediction(Record):
+    """One method's answer for one clip (or one question on it); key (clip_id, question_id, seed)."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    method: str
+    task: Literal["emotion", "au", "vqa", "spotting"] = "emotion"
+    seed: int = 0
+    leaky: bool = False
+    fold: str | None = None
+    clip_id: str
+    question_id: str | None = None
+    corpus: str
+    subject: str
+    label_space: str
+    probabilities: dict[str, float] = Field(default_factory=dict)
+    label: str | None = None
+    fine: str | None = None
+    coarse: Coarse | None = None
+    text_label: str | None = None
+    aus: dict[str, float] = Field(default_factory=dict)
+    sides: dict[str, AUSide] = Field(default_factory=dict)
+    intervals: list[dict[str, Any]] | None = None
+    evidence: list[Evidence] = Field(default_factory=list)
+    answer: str | None = None
+    parsed: bool | None = None
+    extras: dict[str, Any] = Field(default_factory=dict)
+    truth: PredictionTruth = Field(default_factory=PredictionTruth)
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _probabilities_in_range(self) -> Prediction:
+        for name, value in {**self.probabilities, **self.aus}.items():
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{self.clip_id}: probability of {name} is {value}, not in [0, 1]")
+        return self
