@@ -1,7 +1,7 @@
 """Names and index rows of a store folder.
 
 ``store.json`` (schema, settings), ``shards/NNNNN.safetensors`` (tensors, clips of one shape stacked as a
-group), ``shards/NNNNN.json`` (the shard's rows, failures and work key), ``index.jsonl`` (all rows by clip id).
+group), ``shards/NNNNN.json`` (its rows, failures and work key), ``index.jsonl`` (all rows by clip id).
 """
 
 from __future__ import annotations
