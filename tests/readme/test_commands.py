@@ -1,0 +1,47 @@
+"""Every ``deft`` command that the README shows is run, in the README's order, in one scratch folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
+LICENSED = "# needs a licensed corpus"
+SERVER = "# serves until stopped"
+
+
+def commands(text: str) -> list[str]:
+    """The shell lines of all bash blocks, continuation lines joined."""
+    lines = "".join(BLOCK.findall(text)).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def runnable(text: str) -> list[str]:
+    """The ``deft`` commands that need neither a licensed corpus nor a person."""
+    return [c for c in commands(text) if c.startswith("deft ") and LICENSED not in c and SERVER not in c]
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_runs(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = runnable(text)
+    assert len(found) >= 5
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in found:
+        words = shlex.split(command, comments=True)
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def test_every_command_of_the_readme_is_known_and_marked():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in commands(text):
+        first = shlex.split(command, comments=True)[0]
+        assert first in {"deft", "make", "git", "cd", "pip", "python"}, command
