@@ -1,0 +1,220 @@
+"""The answer (C, E, R): class, evidence, rationale. Rendered to text, parsed back, and as a decoding grammar.
+
+    Class: happiness (positive)
+    Evidence: AU12 right, mouth corner, up-lateral, 0.8 px (2.1 % IOD); AU6 both, cheek, up
+    Rationale: The right mouth corner was pulled up and outward, which is coded as AU12.
+
+Class, AUs, sides, regions, directions and rationale are what a model says; figures (px, % of inter-ocular
+distance, z) are measured and filled in from the region table. The coarse class derives from the fine one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from deft_llm.errors import DeftError
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.regions import DIRECTIONS, MIDLINE_REGIONS, PAIRED_REGIONS
+from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
+from deft_llm.records import AUSide, Coarse, Evidence
+
+COARSE: tuple[Coarse, ...] = ("negative", "positive", "surprise")
+UNDETERMINED = "undetermined"
+MAX_EVIDENCE = 6
+MAX_RATIONALE = 400
+_NAMES = MIDLINE_REGIONS + PAIRED_REGIONS
+_SIDE_WORDS = "both|left|right|asymmetric|upper|lower|(?:left|right|asymmetric) (?:upper|lower)"
+_CLASS = re.compile(rf"Class: (?P<fine>[a-z][a-z -]*) \((?P<coarse>{'|'.join(COARSE)}|{UNDETERMINED})\)$")
+_ITEM = re.compile(
+    rf"AU(?P<au>\d{{1,2}}) (?P<side>{_SIDE_WORDS}), (?P<region>{'|'.join(_NAMES)}), "
+    rf"(?P<direction>{'|'.join(sorted(DIRECTIONS, key=len, reverse=True))})"
+    r"(?:, (?P<px>\d+\.\d) px \((?P<iod>\d+\.\d) % IOD\)|, z (?P<z>-?\d+\.\d))?$"
+)
+
+
+class AnswerError(DeftError):
+    """A text that is not an answer of the grammar; the message names the line and the fault."""
+
+
+class Statement(BaseModel):
+    """One piece of evidence as the answer's text states it; figures are None until they are filled in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    au: int
+    side: AUSide = "both"
+    part: Literal["upper", "lower"] | None = None
+    region: str
+    direction: str
+    px: float | None = None
+    iod_percent: float | None = None
+    z: float | None = None
+
+    @property
+    def side_word(self) -> str:
+        """Side and part as the text writes them: "both", "left", "upper", "left upper"."""
+        if self.part is None:
+            return self.side
+        return self.part if self.side == "both" else f"{self.side} {self.part}"
+
+
+class Answer(BaseModel):
+    """One answer: fine and coarse class (None: not determined), evidence and rationale."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fine: str | None = None
+    coarse: Coarse | None = None
+    evidence: tuple[Statement, ...] = ()
+    rationale: str = ""
+
+    @classmethod
+    def of(
+        cls, fine: str | None, coarse: Coarse | None, evidence: Iterable[Evidence], rationale: str
+    ) -> Answer:
+        """An answer from records: supported evidence only; coarse derives from fine where fine is known."""
+        return cls(
+            fine=fine,
+            coarse=coarse_of(fine) if fine else coarse,
+            evidence=tuple(statement_of(row) for row in evidence if row.status == "supported" and row.au),
+            rationale=rationale,
+        )
+
+
+def statement_of(row: Evidence) -> Statement:
+    """The statement that a measured row of evidence makes; a region key loses its side ("right cheek")."""
+    region = re.sub(r"^(left|right) ", "", row.region)
+    assert row.au is not None
+    return Statement(
+        au=row.au, side=row.side, part=row.part, region=region, direction=row.direction,
+        px=row.px, iod_percent=row.iod_percent, z=row.z,
+    )  # fmt: skip
+
+
+def render(answer: Answer, *, figures: bool = True) -> str:
+    """The answer's text, three lines; ``figures=False`` leaves out what is measured, as models write it.
+
+    Raises: AnswerError where fine and coarse contradict each other.
+    """
+    derived = coarse_of(answer.fine)
+    if answer.fine and answer.coarse != derived:
+        raise AnswerError(f"answer: {answer.fine} is {derived or UNDETERMINED}, not {answer.coarse}.")
+    items = "; ".join(_render_statement(item, figures) for item in answer.evidence) or "none"
+    rationale = " ".join(answer.rationale.split())
+    return (
+        f"Class: {answer.fine or UNDETERMINED} ({answer.coarse or UNDETERMINED})\n"
+        f"Evidence: {items}\nRationale: {rationale}"
+    )
+
+
+def _render_statement(item: Statement, figures: bool) -> str:
+    text = f"AU{item.au} {item.side_word}, {item.region}, {item.direction}"
+    if figures and item.px is not None and item.iod_percent is not None:
+        return f"{text}, {item.px:.1f} px ({item.iod_percent:.1f} % IOD)"
+    return f"{text}, z {item.z:.1f}" if figures and item.z is not None else text
+
+
+def parse(text: str) -> Answer:
+    """Read an answer's text. Raises: AnswerError naming the line that does not follow the grammar."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    if len(lines) != 3 or not lines[1].startswith("Evidence: ") or not lines[2].startswith("Rationale:"):
+        raise AnswerError("answer: needs the three lines Class, Evidence, Rationale in this order.")
+    head = _CLASS.match(lines[0])
+    if not head:
+        raise AnswerError(f"answer: {lines[0]!r} is not 'Class: FINE|undetermined (COARSE)'.")
+    fine = None if head["fine"] == UNDETERMINED else head["fine"]
+    coarse = None if head["coarse"] == UNDETERMINED else head["coarse"]
+    if fine is not None and fine not in FINE:
+        raise AnswerError(f"answer: {fine!r} is no label; choose one of {', '.join(FINE)}, {UNDETERMINED}.")
+    if fine is not None and coarse != coarse_of(fine):
+        raise AnswerError(f"answer: {fine} is {coarse_of(fine) or UNDETERMINED}, not {coarse}.")
+    body = lines[1].removeprefix("Evidence: ").strip()
+    items = () if body == "none" else tuple(_parse_statement(item) for item in body.split("; "))
+    return Answer(
+        fine=fine, coarse=coarse, evidence=items, rationale=lines[2].removeprefix("Rationale:").strip()
+    )
+
+
+def _parse_statement(text: str) -> Statement:
+    match = _ITEM.match(text.strip())
+    if not match:
+        raise AnswerError(f"answer: {text!r} is not 'AU<number> SIDE, REGION, DIRECTION[, figures]'.")
+    words = match["side"].split()
+    part = words[-1] if words[-1] in ("upper", "lower") else None
+    side = words[0] if words[0] not in ("upper", "lower") else "both"
+    number = {key: float(match[key]) if match[key] else None for key in ("px", "iod", "z")}
+    return Statement(
+        au=int(match["au"]), side=side, part=part, region=match["region"], direction=match["direction"],
+        px=number["px"], iod_percent=number["iod"], z=number["z"],
+    )  # fmt: skip
+
+
+def fill_figures(answer: Answer, measured: Sequence[Evidence]) -> Answer:
+    """Fill in the figures of each statement from the measured row of the same AU and region.
+
+    A statement that nothing measured matches keeps no figures; words are never changed.
+    """
+    filled = []
+    for item in answer.evidence:
+        rows = [row for row in measured if row.au == item.au and _same_place(row, item)]
+        if rows:
+            row = max(rows, key=lambda candidate: candidate.support)
+            item = item.model_copy(update={"px": row.px, "iod_percent": row.iod_percent, "z": row.z})
+        filled.append(item)
+    return answer.model_copy(update={"evidence": tuple(filled)})
+
+
+def _same_place(row: Evidence, item: Statement) -> bool:
+    return (
+        re.sub(r"^(left|right) ", "", row.region) == item.region
+        and row.side == item.side
+        and row.part == item.part
+    )
+
+
+def lark_grammar(
+    *,
+    fines: Sequence[str] = FINE,
+    coarses: Sequence[Coarse] = COARSE,
+    aus: Sequence[int] | None = None,
+    figures: bool = False,
+    max_evidence: int = MAX_EVIDENCE,
+    max_rationale: int = MAX_RATIONALE,
+    stop_after: Literal["class", "evidence", "rationale"] = "rationale",
+) -> str:
+    """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
+
+    ``fines`` and ``coarses`` narrow the classes to a task's labels; ``aus`` the units (default: all whose
+    motion FACS describes). The grammar fixes the form only: no class, AU, side, region or direction is
+    preferred. ``stop_after`` ends the answer early where only the class or the evidence is wanted.
+    """
+    numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
+    parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
+    parts += ['"\\nRationale: " RATIONALE'] * (stop_after == "rationale")
+    rules = ["start: " + " ".join(parts)]
+    heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
+    heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*coarses, UNDETERMINED)]
+    rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in dict.fromkeys(heads)) + ")")
+    rules.append(f'evidence: "none" | item ("; " item){{0,{max_evidence - 1}}}')
+    rules.append("item: (" + " | ".join(f"au{number}" for number in numbers) + ")" + " FIGURES?" * figures)
+    for number in numbers:
+        regions = dict.fromkeys(motion.region for motion in ENTRIES[number].motion)
+        places = [
+            f'"{region}, " ({" | ".join(_quote(word) for word in valid_directions(number, region))})'
+            for region in regions
+        ]
+        sides = " | ".join(_quote(side) for side in valid_sides(number))
+        rules.append(f'au{number}: "AU{number} " ({sides}) ", " ({" | ".join(places)})')
+    if figures:
+        rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
+    if stop_after == "rationale":
+        rules.append(rf"RATIONALE: /[A-Za-z][ -~]{{0,{max_rationale - 1}}}/")
+    return "\n".join(rules) + "\n"
+
+
+def _quote(text: str) -> str:
+    return '"' + text + '"'

@@ -1,0 +1,183 @@
+"""One parser for every way in which corpora write Action Units; what it cannot read, it keeps.
+
+cell := clause {("+" | "," | full-width comma | ";") clause}; clause := alt {("or" | "/") alt};
+alt := ["ref("] [side | part] ["AU" | "AD" | "M"] number [intensity] [side] [")"] ["?" | "(k)"].
+Sides L, R, A (asymmetric) before the number, L or R after it; T and B are the upper and lower lip;
+A to E after the number are intensities.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, NamedTuple
+
+from deft_llm.records import ActionUnit
+
+_SEPARATORS = re.compile("[+,;&\uff0c\u3001\uff0b\uff1b]")  # includes the full-width forms
+_TOKEN = re.compile(
+    r"(?P<sides>[LRATB]{0,2}(?:/[LRATB])*)(?P<kind>AU|AD|M)?(?P<number>\d{1,2})"
+    r"(?:(?P<intensity>[A-E](?:/[A-E])*)|\((?P<graded>[A-E](?:/[A-E])*)\))?(?P<suffix>[LR])?$"
+)
+_SIDE = {"L": "left", "R": "right", "A": "asymmetric"}
+_PART = {"T": "upper", "B": "lower"}
+_MISSING = {"", "NAN", "NONE", "NA", "N/A", "/", "-"}
+
+
+class ParsedAUs(NamedTuple):
+    """``aus`` in the order of the cell, and the pieces that could not be read, verbatim."""
+
+    aus: list[ActionUnit]
+    unread: list[str]
+
+
+def parse_aus(cell: Any) -> ParsedAUs:
+    """Read one spreadsheet cell (text, whole or decimal number, or nothing) into Action Units.
+
+    A decimal that Excel made of "1.2" reads as AU1 and AU2 (MEVIEW's notation). Nothing is dropped:
+    pieces that are not AUs come back in ``unread``.
+    """
+    text = _cell_text(cell)
+    aus: list[ActionUnit] = []
+    unread: list[str] = []
+    for clause in _split_clauses(text):
+        parsed = _parse_clause(clause)
+        if parsed is None:
+            pieces = [_parse_clause(piece) for piece in clause.split()]
+            if len(pieces) > 1 and all(piece is not None for piece in pieces):
+                aus += [piece for piece in pieces if piece is not None]
+            else:
+                unread.append(clause)
+        else:
+            aus.append(parsed)
+    return ParsedAUs(aus, unread)
+
+
+def _cell_text(cell: Any) -> str:
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, float) and cell == int(cell):
+        return str(int(cell))
+    text = str(cell).strip()
+    if text.upper() in _MISSING:
+        return ""
+    decimal = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text)
+    if decimal:
+        whole, rest = decimal.groups()
+        return whole if int(rest) == 0 else f"{whole}+{rest}"
+    return text
+
+
+def _split_clauses(text: str) -> list[str]:
+    """Split at separators outside brackets; drop empty pieces (trailing commas)."""
+    pieces, depth, current = [], 0, ""
+    for character in text.replace("\uff08", "(").replace("\uff09", ")"):
+        depth += (character == "(") - (character == ")")
+        if depth <= 0 and _SEPARATORS.match(character):
+            pieces.append(current)
+            current = ""
+        else:
+            current += character
+    return [piece.strip() for piece in [*pieces, current] if piece.strip()]
+
+
+def _parse_clause(clause: str) -> ActionUnit | None:
+    text = clause.strip()
+    certain = True
+    while True:
+        trimmed = re.sub(r"(\?|\uff1f|\(\s*[kK?]\s*\))\s*$", "", text).strip()
+        if trimmed == text:
+            break
+        text, certain = trimmed, False
+    referred = re.fullmatch(r"ref\s*\(([^()]*(?:\([^()]*\))?[^()]*)\)", text, flags=re.IGNORECASE)
+    if referred:
+        text = referred.group(1).strip()
+    bracketed = re.fullmatch(r"\((.*)\)", text)
+    if bracketed and "(" not in bracketed.group(1).replace("ref(", ""):
+        text = bracketed.group(1).strip()
+    alternatives: list[ActionUnit] = []
+    for option in re.split(r"\s+or\s+", text, flags=re.IGNORECASE):
+        read = _parse_options(option)
+        if not read:
+            return None
+        alternatives += read
+    update: dict[str, Any] = {}
+    if not certain:
+        update["certain"] = False
+    if referred:
+        update["referred"] = True
+    units = [unit.model_copy(update=update) for unit in alternatives]
+    return units[0].model_copy(update={"alternatives": units[1:]}) if len(units) > 1 else units[0]
+
+
+def _parse_options(option: str) -> list[ActionUnit]:
+    """One option, which may hold "/": between numbers (4/7), sides (A/L12) or intensities (10A/B)."""
+    whole = _parse_token(option)
+    if whole:
+        return whole
+    units: list[ActionUnit] = []
+    for piece in option.split("/"):
+        uncertain = piece.rstrip().endswith("?")
+        read = _parse_token(piece.rstrip().rstrip("?"))
+        if not read:
+            referred = re.fullmatch(r"\s*ref\s*\((.*)\)\s*", piece, flags=re.IGNORECASE)
+            read = _parse_token(referred.group(1)) if referred else []
+            read = [unit.model_copy(update={"referred": True}) for unit in read]
+        if not read:
+            return []
+        units += [unit.model_copy(update={"certain": False}) if uncertain else unit for unit in read]
+    return units
+
+
+def _parse_token(token: str) -> list[ActionUnit]:
+    """One token as its readings: [] when it is no AU, several when a side or an intensity is an "or"."""
+    compact = re.sub(r"\s+", "", token).upper()
+    uncertain = compact.endswith(("?", "(K)"))
+    referred = re.fullmatch(r"REF\((.*)\)", re.sub(r"(\?|\(K\))$", "", compact))
+    compact = referred.group(1) if referred else re.sub(r"(\?|\(K\))$", "", compact)
+    match = _TOKEN.match(compact)
+    if not match:
+        return []
+    side_options = match["sides"].split("/") if match["sides"] else [""]
+    intensities = (match["intensity"] or match["graded"] or "").split("/")
+    units = []
+    for letters in side_options:
+        letters += match["suffix"] or ""
+        sides = [_SIDE[letter] for letter in letters if letter in _SIDE]
+        parts = [_PART[letter] for letter in letters if letter in _PART]
+        if len(sides) > 1 or len(parts) > 1:
+            return []
+        for intensity in intensities:
+            units.append(
+                ActionUnit(
+                    number=int(match["number"]),
+                    kind=match["kind"] or "AU",
+                    side=sides[0] if sides else "both",
+                    part=parts[0] if parts else None,
+                    intensity=intensity or None,
+                    certain=not uncertain,
+                    referred=bool(referred),
+                )
+            )
+    return units
+
+
+def format_aus(aus: list[ActionUnit]) -> str:
+    """Write Action Units so that ``parse_aus`` reads the same back: "4+R12C+ref(10)"."""
+    return "+".join(_format_clause(unit) for unit in aus)
+
+
+def _format_clause(unit: ActionUnit) -> str:
+    if not unit.alternatives:
+        return _format_unit(unit)
+    options = [unit.model_copy(update={"alternatives": []}), *unit.alternatives]
+    return "(" + " or ".join(_format_unit(option) for option in options) + ")"
+
+
+def _format_unit(unit: ActionUnit) -> str:
+    side = {"left": "L", "right": "R", "asymmetric": "A", "both": ""}[unit.side]
+    part = {"upper": "T", "lower": "B", None: ""}[unit.part]
+    kind = "" if unit.kind == "AU" else unit.kind
+    text = f"{side}{part}{kind}{unit.number}{unit.intensity or ''}"
+    text = f"ref({text})" if unit.referred else text
+    return text if unit.certain else f"{text}?"

@@ -1,0 +1,130 @@
+"""Every way in which corpora write Action Units is read, and what is not read is kept."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deft_llm.facs.notation import format_aus, parse_aus
+from deft_llm.records import ActionUnit
+
+
+def codes(cell):
+    """The cell in short: (number, side, part, intensity) of each AU."""
+    return [(unit.number, unit.side, unit.part, unit.intensity) for unit in parse_aus(cell).aus]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("4+R12+25", [(4, "both", None, None), (12, "right", None, None), (25, "both", None, None)]),
+        ("A2", [(2, "asymmetric", None, None)]),
+        ("12A", [(12, "both", None, "A")]),
+        ("4B+7B+43E", [(4, "both", None, "B"), (7, "both", None, "B"), (43, "both", None, "E")]),
+        ("A1B+A2C", [(1, "asymmetric", None, "B"), (2, "asymmetric", None, "C")]),
+        ("12L", [(12, "left", None, None)]),
+        ("4R+7", [(4, "right", None, None), (7, "both", None, None)]),
+        ("B18", [(18, "both", "lower", None)]),
+        ("T23", [(23, "both", "upper", None)]),
+        ("l4", [(4, "left", None, None)]),
+        (12, [(12, "both", None, None)]),
+        (12.0, [(12, "both", None, None)]),
+        ("12.0", [(12, "both", None, None)]),
+        (1.2, [(1, "both", None, None), (2, "both", None, None)]),
+        ("4,7\uff0c12,", [(4, "both", None, None), (7, "both", None, None), (12, "both", None, None)]),
+        ("AU4 AU7", [(4, "both", None, None), (7, "both", None, None)]),
+        ("R14A", [(14, "right", None, "A")]),
+    ],
+)
+def test_plain_notations(cell, expected):
+    assert codes(cell) == expected
+    assert parse_aus(cell).unread == []
+
+
+def test_kinds():
+    units = parse_aus("AD31+M57+AU4").aus
+    assert [(unit.kind, unit.number) for unit in units] == [("AD", 31), ("M", 57), ("AU", 4)]
+
+
+@pytest.mark.parametrize("cell", ["13?", "AU13(k)", "13(?)", "13 ?"])
+def test_uncertain(cell):
+    (unit,) = parse_aus(cell).aus
+    assert (unit.number, unit.certain) == (13, False)
+
+
+def test_uncertain_is_per_unit():
+    first, second = parse_aus("AU4(k)+AU7").aus
+    assert (first.certain, second.certain) == (False, True)
+
+
+def test_referred():
+    units = parse_aus("4D+ref(6)+7C+43E").aus
+    assert [(unit.number, unit.referred) for unit in units] == [
+        (4, False),
+        (6, True),
+        (7, False),
+        (43, False),
+    ]
+    (first, second) = parse_aus("ref(L10)+A12B").aus
+    assert (first.side, first.referred, second.side, second.intensity) == ("left", True, "asymmetric", "B")
+
+
+def test_alternatives():
+    first, second = parse_aus("(R6 or R12)+R15").aus
+    assert (first.number, first.side, [other.number for other in first.alternatives]) == (6, "right", [12])
+    assert second.number == 15 and not second.alternatives
+    (unit,) = parse_aus("R14A or 17A or 24A").aus
+    assert [unit.number, *(other.number for other in unit.alternatives)] == [14, 17, 24]
+    (graded,) = parse_aus("10A/B").aus
+    assert [graded.intensity, graded.alternatives[0].intensity] == ["A", "B"]
+    (graded,) = parse_aus("4(B/C)").aus
+    assert [graded.intensity, graded.alternatives[0].intensity] == ["B", "C"]
+    (sided,) = parse_aus("A/L12").aus
+    assert [sided.side, sided.alternatives[0].side] == ["asymmetric", "left"]
+    (sided,) = parse_aus("L/R14").aus
+    assert [sided.side, sided.alternatives[0].side] == ["left", "right"]
+    (either,) = parse_aus("4/7").aus
+    assert [either.number, either.alternatives[0].number] == [4, 7]
+    assert [unit.referred for unit in parse_aus("ref(4) or ref(7)").aus[0].alternatives] == [True]
+
+
+@pytest.mark.parametrize("cell", [None, "", " ", float("nan"), "/", "nan"])
+def test_nothing_is_no_au(cell):
+    assert parse_aus(cell) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "unread"),
+    [("?", ["?"]), ("soft focus", ["soft focus"]), ("4+soft focus", ["soft focus"]), ("L/R", ["L/R"]),
+     ("2014-04-12 00:00:00", ["2014-04-12 00:00:00"]), ("400", ["400"]), ("LR4", ["LR4"])],
+)  # fmt: skip
+def test_unread_is_kept(cell, unread):
+    assert parse_aus(cell).unread == unread
+
+
+units = st.builds(
+    ActionUnit,
+    number=st.integers(0, 99),
+    kind=st.sampled_from(["AU", "AD", "M"]),
+    side=st.sampled_from(["both", "left", "right", "asymmetric"]),
+    part=st.sampled_from([None, "upper", "lower"]),
+    intensity=st.sampled_from([None, "A", "B", "C", "D", "E"]),
+    certain=st.booleans(),
+    referred=st.booleans(),
+)
+cells = st.lists(st.builds(
+    lambda unit, others: unit.model_copy(update={"alternatives": others}), units, st.lists(units, max_size=2)
+), max_size=5)  # fmt: skip
+
+
+@given(cells)
+def test_format_reads_back(aus):
+    parsed = parse_aus(format_aus(aus))
+    assert parsed.unread == []
+    assert parsed.aus == aus
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_read_or_kept(text):
+    parsed = parse_aus(text)
+    digits = sum(character.isascii() and character.isdigit() for character in text)
+    assert digits == 0 or parsed.aus or parsed.unread
