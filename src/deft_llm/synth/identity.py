@@ -17,7 +17,7 @@ Split = Literal["calibration", "train", "validation", "test"]
 
 # Disjoint by construction; asserted at import and whenever an identity is asked for by split.
 SEED_RANGES: dict[Split, range] = {
-    "calibration": range(0, 100_000),
+    "calibration": range(100_000),
     "train": range(100_000, 800_000),
     "validation": range(800_000, 900_000),
     "test": range(900_000, 1_000_000),
@@ -45,9 +45,8 @@ class Identity:
     @cached_property
     def id(self) -> str:
         """``synthetic/<hash of the parameters>``."""
-        return "synthetic/" + digest(
-            [IDENTITY_VERSION, self.sex, self.age, self.ancestry, self.skin_tone, self.shape, self.attributes], 12
-        )
+        looks = [self.sex, self.age, self.ancestry, self.skin_tone, self.shape, self.attributes]
+        return "synthetic/" + digest([IDENTITY_VERSION, *looks], 12)
 
     @property
     def split(self) -> Split:
@@ -65,14 +64,14 @@ def split_of(seed: int) -> Split:
     for name, seeds in SEED_RANGES.items():
         if seed in seeds:
             return name
-    raise UsageError(f"identity seed {seed}: outside 0..{_ordered[-1].stop - 1}; choose a seed in that range.")
+    raise UsageError(f"identity seed {seed}: choose one in 0..{_ordered[-1].stop - 1}.")
 
 
 def split_seeds(split: Split, count: int, start: int = 0) -> list[int]:
     """``count`` seeds of ``split``, from its ``start``-th on. Raises: UsageError if there are too few."""
     seeds = SEED_RANGES[split][start : start + count]
     if len(seeds) < count:
-        raise UsageError(f"--subjects {count}: {split} has {len(SEED_RANGES[split])} identities; ask for fewer.")
+        raise UsageError(f"{count} subjects: {split} has {len(SEED_RANGES[split])}; ask for fewer.")
     return list(seeds)
 
 
@@ -103,7 +102,7 @@ def sample_identity(seed: int) -> Identity:
 
 
 def _sample_shape(rng: np.random.Generator) -> dict[str, float]:
-    """Weights of local targets: pairs (decr/incr, in/out, ...) get a signed coefficient, mirrored sides agree."""
+    """Weights of local targets: pairs (decr/incr, in/out) get a signed coefficient, mirrored sides agree."""
     mesh = load_face()
     shape: dict[str, float] = {}
     for group in _shape_axes(mesh.names):

@@ -31,7 +31,9 @@ PARTS = (
 HEAD_FLOOR = 5.6  # dm; below it the body is cut off (mid neck)
 ANCESTRIES = ("african", "asian", "caucasian")
 SEXES = ("female", "male")
-SHAPE_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck", "asym")
+SHAPE_FOLDERS = (
+    "head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck", "asym",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class FaceMesh:
 
     @cached_property
     def face_coordinates(self) -> np.ndarray:
-        """Base vertices in inter-ocular units about the point between the eyes (V, 3): a chart of the face."""
+        """Base vertices in inter-ocular units about the point between the eyes (V, 3)."""
         left, right = self.eyes
         return (self.vertices - (left + right) / 2) / np.linalg.norm(left - right)
 
@@ -200,9 +202,9 @@ def _target_files(root: Path) -> list[tuple[str, Path]]:
 
 def _read_target(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Vertex indices (n,) and offsets (n, 3) of one target file ("index dx dy dz" a line)."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as handle:
-        rows = [line.split()[:4] for line in handle if line.strip() and not line.startswith("#")]
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("ascii", "replace")
+    rows = [line.split()[:4] for line in text.splitlines() if line.strip() and not line.startswith("#")]
     table = np.array(rows, np.float64).reshape(-1, 4)
     return table[:, 0].astype(np.int64), table[:, 1:].astype(np.float32)
 
