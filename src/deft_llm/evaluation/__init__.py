@@ -1,0 +1,1 @@
+"""Scores: folds, metrics, intervals and reports, from predictions.jsonl alone; never imports torch."""

@@ -1,0 +1,55 @@
+"""STSTNet (Liong et al., FG 2019): three shallow streams on 28x28 (u, v, strain), their features joined.
+
+Kernels 3x3 with 3, 5 and 8 filters, each stream max-pooled by 3, joined to 16 maps, mean-pooled by 2, one
+linear layer. Batch normalisation and dropout as in the authors' PyTorch release; here the epoch is chosen on
+validation subjects and maps are relative (no min-max).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deft_llm.baselines.features import flow_maps
+from deft_llm.baselines.network import NetworkMethod, NetworkOptions
+from deft_llm.baselines.options import read_options
+from deft_llm.method import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FILTERS = (3, 5, 8)
+
+
+def make_network(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """The three streams for inputs (3, 28, 28)."""
+    import torch
+    from torch import nn
+
+    class ThreeStreams(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.streams = nn.ModuleList(
+                nn.Sequential(
+                    nn.Conv2d(shape[0], filters, 3, padding=1),
+                    nn.ReLU(),
+                    nn.BatchNorm2d(filters),
+                    nn.MaxPool2d(3, stride=3, padding=1),
+                    nn.Dropout(0.5),
+                )
+                for filters in FILTERS
+            )
+            self.pool = nn.AvgPool2d(2)
+            side = ((shape[1] + 2 - 3) // 3 + 1) // 2
+            self.decide = nn.Linear(sum(FILTERS) * side * side, outputs)
+
+        def forward(self, maps: Any) -> Any:
+            joined = torch.cat([stream(maps) for stream in self.streams], dim=1)
+            return self.decide(self.pool(joined).flatten(1))
+
+    return ThreeStreams()
+
+
+def build(task: Task, **options: Any) -> NetworkMethod:
+    """Build the baseline; 100 epochs by default."""
+    read = read_options(NetworkOptions, "ststnet", options)
+    return NetworkMethod("ststnet", frozenset({"flow"}), task, flow_maps, make_network, read)

@@ -1,0 +1,317 @@
+"""Runs one method over all folds, resumable fold by fold, by any number of workers with the same result."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from deft_llm.benchmark.answering import build_for
+from deft_llm.benchmark.questions import read_questions
+from deft_llm.benchmark.samples import SampleSet, blind, collect, keep_what_method_needs
+from deft_llm.benchmark.settings import BenchmarkSettings, save_settings
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.evaluation.folds import (
+    Fold,
+    Folds,
+    make_folds,
+    read_folds,
+    read_splits,
+    write_folds,
+    zero_shot_folds,
+)
+from deft_llm.evaluation.rows import check_rows, read_rows, read_run, sort_key
+from deft_llm.evaluation.score import score_run
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.units import BENCHMARK_AUS
+from deft_llm.files import digest, read_json, sha256_of, write_json, write_jsonl
+from deft_llm.method import Method, Sample, Task
+from deft_llm.records import Prediction
+from deft_llm.store import Store
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Workplace:
+    """Everything one process needs to run folds: rebuilt in each worker from paths and settings."""
+
+    run: Path
+    stores: list[Path]
+    settings: BenchmarkSettings
+    questions: Path | None = None
+    samples: SampleSet = field(init=False)
+    method: Method = field(init=False)
+    task: Task = field(init=False)
+
+    def open(self) -> Workplace:
+        """Read the stores and build the method. Raises: DeftError for clips or options that do not fit."""
+        stores = [Store(path) for path in self.stores]
+        asked = None
+        if self.questions is not None:
+            asked, _ = read_questions(self.questions, [clip for store in stores for clip in store.clips])
+        settings = self.settings
+        self.samples = collect(stores, settings.task, settings.labels, asked)
+        self.task = Task(settings.task, settings.labels, self.samples.classes, BENCHMARK_AUS)
+        options = dict(settings.options)
+        options |= {"zero_shot": True} if settings.zero_shot else {}
+        options |= {"answers": True} if settings.answers else {}
+        self.method = build_for(settings.method, self.task, **options)
+        keep_what_method_needs(self.samples, self.method.needs, settings.method)
+        return self
+
+    def prepare(self) -> None:
+        """Fold-independent work of the method, cached in the run folder; it sees no labels."""
+        prepare = getattr(self.method, "prepare", None)
+        if prepare is not None:
+            (self.run / "prepared").mkdir(parents=True, exist_ok=True)
+            prepare([blind(sample) for sample in self.samples.all], self.run / "prepared")
+
+
+def run_benchmark(
+    run: Path,
+    stores: Sequence[Path],
+    settings: BenchmarkSettings,
+    *,
+    folds_file: Path | None = None,
+    questions: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Fit and predict every fold, then write predictions.jsonl and metrics.json; returns the metrics.
+
+    A finished fold is never run again. Raises: UsageError for a protocol that does not fit, DeftError where
+    the folder holds another benchmark or a method breaks its contract.
+    """
+    if settings.zero_shot and settings.leak:
+        raise UsageError("--leak needs training; it cannot go with --zero-shot.")
+    place = Workplace(Path(run), [Path(s) for s in stores], settings, questions).open()
+    folds = _folds(place, folds_file)
+    inputs = {f"store {i}": sha256_of(Path(s) / "index.jsonl")[:16] for i, s in enumerate(stores)}
+    inputs |= {"folds": folds.hash} | ({"questions": sha256_of(questions)[:16]} if questions else {})
+    save_settings(place.run, settings, inputs)
+    write_folds(place.run / "folds.json", folds)
+    todo = [fold for fold in folds.folds if not _shard(place.run, fold).exists()]
+    done = len(folds.folds) - len(todo)
+    report = progress or (lambda finished, total: None)
+    report(done, len(folds.folds))
+    if todo:
+        with _single_thread():
+            place.prepare()
+            for _ in _work(place, todo):
+                done += 1
+                report(done, len(folds.folds))
+    return _finish(place.run, folds)
+
+
+def _folds(place: Workplace, file: Path | None) -> Folds:
+    settings, samples = place.settings, place.samples
+    if settings.zero_shot:
+        folds = zero_shot_folds(samples.fold_clips)
+    elif file is not None and _is_folds(file):
+        folds = read_folds(file)
+        there, here = {c for clips in folds.clips.values() for c in clips}, set(samples.samples)
+        if there != here:
+            odd = sorted(there ^ here)[0]
+            raise DeftError(
+                f"{file}: its clips are not this run's ({len(there ^ here)} differ, first "
+                f"{odd}); "
+                "make folds for these clips."
+            )
+    else:
+        splits = read_splits(file) if file is not None else None
+        if splits is not None and settings.protocol != "fixed":
+            raise UsageError(f"--folds {file}: a splits file goes with --protocol fixed.")
+        folds = make_folds(
+            samples.fold_clips,
+            settings.protocol,
+            k=settings.k,
+            splits=splits,
+            val_fraction=settings.val_fraction,
+        )
+    folds.questions, folds.left_out = samples.questions, samples.left_out
+    return folds
+
+
+def _is_folds(file: Path) -> bool:
+    return Path(file).suffix.lower() == ".json" and "folds" in read_json(file)
+
+
+def _shard(run: Path, fold: Fold) -> Path:
+    return run / "folds" / f"{digest(fold.model_dump(), 12)}.jsonl"
+
+
+def _work(place: Workplace, todo: Sequence[Fold]) -> Iterator[str]:
+    workers = min(place.settings.workers, len(todo))
+    if workers == 1:
+        for fold in todo:
+            run_fold(place, fold)
+            yield fold.name
+        return
+    arguments = (place.run, place.stores, place.settings, place.questions)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start, initargs=arguments
+    )
+    try:
+        for future in as_completed([pool.submit(_run_here, fold) for fold in todo]):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_HERE: dict[str, Workplace] = {}
+
+
+def _start(*arguments: Any) -> None:
+    place = Workplace(*arguments).open()
+    _limit_threads()
+    place.prepare()
+    _HERE["place"] = place
+
+
+def _run_here(fold: Fold) -> str:
+    run_fold(_HERE["place"], fold)
+    return fold.name
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """One thread a process, here and in spawned workers: sums in another order would change results."""
+    from threadpoolctl import threadpool_limits
+
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    threads = _limit_threads()
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+
+
+def _limit_threads() -> int | None:
+    """Limit torch to one thread where it is installed; returns what it was."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return None
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    return before
+
+
+def run_fold(place: Workplace, fold: Fold) -> None:
+    """Fit on a fold's training side, predict its test side, and write the fold's shard."""
+    settings, samples = place.settings, place.samples
+    clips = {side: _clips(place, getattr(fold, side)) for side in ("train", "val", "test")}
+    test = samples.of(clips["test"])
+    seed = int(digest([settings.seed, fold.name], 7), 16)
+    _seed_all(seed)
+    workdir = place.run / "work" / digest(fold.name, 12)
+    if not settings.zero_shot:
+        # The demonstration of a leak: what validation subjects should choose is chosen on the test subject.
+        val = test if settings.leak else samples.of(clips["val"])
+        train = samples.of(clips["train"]) + (samples.of(clips["val"]) if settings.leak else [])
+        place.method.selection_only = settings.leak  # type: ignore[attr-defined]
+        place.method.fit(train, val, seed=seed, workdir=workdir)
+    rows = place.method.predict([blind(sample) for sample in test])
+    complete = _complete(place, fold, test, rows)
+    write_jsonl(_shard(place.run, fold), complete)
+
+
+def _clips(place: Workplace, subjects: Sequence[str]) -> list[str]:
+    wanted = set(subjects)
+    return sorted(clip for clip, group in place.samples.samples.items() if group[0].subject in wanted)
+
+
+def _seed_all(seed: int) -> None:
+    import sys
+
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.manual_seed(seed)
+
+
+def _complete(
+    place: Workplace, fold: Fold, asked: Sequence[Sample], rows: Sequence[Prediction]
+) -> list[Prediction]:
+    """Rows with the run's facts and the truth; DeftError where the method answered other than asked."""
+    method, settings = place.settings.method, place.settings
+    by_key = {(row.clip_id, row.question_id): row for row in rows}
+    keys = {(s.clip_id, s.question.question_id if s.question else None): s for s in asked}
+    if len(by_key) != len(rows) or set(by_key) != set(keys):
+        raise DeftError(
+            f"method {method}: fold {fold.name} asked {len(keys)} predictions and got "
+            f"{len(rows)} "
+            f"({len(set(by_key) ^ set(keys))} keys differ); the method is at fault."
+        )
+    complete = []
+    for key, sample in sorted(keys.items(), key=str):
+        row = by_key[key]
+        if settings.task == "emotion" and set(row.probabilities) != set(place.task.classes):
+            raise DeftError(
+                f"method {method}: clip {sample.clip_id} has probabilities of "
+                f"{sorted(row.probabilities)}, asked were {list(place.task.classes)}."
+            )
+        row.method, row.task, row.label_space = method, settings.task, settings.labels
+        row.seed, row.leaky, row.fold = settings.seed, settings.leak, fold.name
+        row.corpus, row.subject = sample.corpus, sample.subject
+        row.truth = place.samples.truths[key]
+        _derive(row, sample)
+        complete.append(row)
+    _measure(complete, {s.clip_id: s for s in asked})
+    return complete
+
+
+def _derive(row: Prediction, sample: Sample) -> None:
+    """Fill what follows from what the method said: the decided class, fine and coarse."""
+    if row.label is None and row.probabilities:
+        row.label = max(sorted(row.probabilities), key=lambda name: row.probabilities[name])
+    if row.task == "emotion":
+        if row.fine is None and row.label in FINE and row.label_space != "megc3":
+            row.fine = row.label
+        if row.coarse is None:
+            row.coarse = row.label if row.label_space == "megc3" else coarse_of(row.fine)  # type: ignore[assignment]
+    if sample.question is not None:
+        row.extras |= {"question": sample.question.text, "kind": sample.question.kind}
+
+
+def _measure(rows: Sequence[Prediction], samples: dict[str, Sample]) -> None:
+    """The flow's own AU support beside rows that claim evidence, so that faithfulness can be scored."""
+    claiming = [row for row in rows if (row.evidence or row.answer) and row.question_id is None]
+    if not claiming:
+        return
+    from deft_llm.unimer.constraint import measure_support
+
+    for row in claiming:
+        if "measured" not in row.extras:
+            found = measure_support(samples[row.clip_id].motion)
+            row.extras["measured"] = [
+                {"au": s.au, "side": s.side, "support": round(float(s.support), 4), "region": s.region}
+                for s in found
+            ]
+
+
+def _finish(run: Path, folds: Folds) -> dict[str, Any]:
+    rows = [row for fold in folds.folds for row in read_rows(_shard(run, fold))]
+    check_rows(rows, folds, str(run))
+    write_jsonl(run / "predictions.jsonl", sorted(rows, key=sort_key))
+    metrics = score_run(read_run(run))
+    write_json(run / "metrics.json", metrics)
+    return metrics

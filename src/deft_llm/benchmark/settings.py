@@ -1,0 +1,68 @@
+"""What a benchmark run was asked for; written beside its results and compared before resuming."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from deft_llm.config import git_revision, package_versions
+from deft_llm.errors import DeftError
+from deft_llm.files import digest, read_json, write_json
+
+SETTINGS = ("megc3", "native", "4", "5", "7", "objective")
+# The same whatever they are: they change speed, not results.
+NEUTRAL = frozenset({"workers"})
+
+
+class BenchmarkSettings(BaseModel):
+    """One run of one method by one protocol with one seed."""
+
+    model_config = ConfigDict(extra="forbid")
+    corpora: list[str]
+    method: str
+    task: Literal["emotion", "au", "vqa"] = "emotion"
+    protocol: str = "loso"
+    labels: str = "megc3"
+    zero_shot: bool = False
+    leak: bool = False
+    answers: bool = False
+    seed: int = 0
+    k: int = 5
+    val_fraction: float = Field(default=0.15, gt=0, lt=1)
+    workers: int = Field(default=2, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]) -> None:
+    """Write ``benchmark.json``: settings, what they were run on, git revision and package versions.
+
+    ``inputs``: digests of the stores and the folds. Raises: DeftError where the folder holds another
+    benchmark.
+    """
+    path = run / "benchmark.json"
+    asked = settings.model_dump(mode="json", exclude=set(NEUTRAL))
+    key = digest([asked, inputs])
+    if path.exists():
+        there = read_json(path)
+        if there.get("key") != key:
+            differs = [n for n in asked if there.get(n) != asked[n]] or [
+                n for n in inputs if there.get("inputs", {}).get(n) != inputs[n]
+            ]
+            raise DeftError(
+                f"{run}: holds another benchmark ({', '.join(differs) or 'older version'} "
+                f"differs); choose "
+                "another --out or remove this folder."
+            )
+        return
+    write_json(
+        path,
+        {
+            **asked,
+            "inputs": inputs,
+            "key": key,
+            "git_revision": git_revision(),
+            "versions": package_versions(),
+        },
+    )

@@ -1,0 +1,59 @@
+"""Stores of the corpora that a command names: prepared once, reused by every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from deft_llm.errors import UsageError
+from deft_llm.files import digest, sha256_of
+
+
+def pairs_of(words: Sequence[str]) -> list[tuple[str, Path]]:
+    """(corpus, root) pairs of a command's words. Raises: UsageError for an odd number, an unknown corpus."""
+    from deft_llm.corpora import names
+
+    if not words or len(words) % 2:
+        raise UsageError("give corpora as pairs NAME ROOT, as in: deft benchmark flowmaps DIR --method svm.")
+    pairs = [(name, Path(root)) for name, root in zip(words[::2], words[1::2])]
+    for name, root in pairs:
+        if name not in names():
+            raise UsageError(f"{name}: no such corpus; choose one of {', '.join(names())}.")
+        if not root.exists():
+            raise UsageError(f"{root}: no such folder; check ROOT of {name}.")
+    return pairs
+
+
+def cache_folder(name: str, root: Path, annotations: Path | None) -> Path:
+    """Where a corpus's store lies when no --store is given."""
+    import platformdirs
+
+    key = digest([name, str(root.resolve()), sha256_of(annotations) if annotations else None])
+    return Path(platformdirs.user_cache_dir("deft-llm")) / "stores" / f"{name}-{key}"
+
+
+def open_stores(
+    pairs: Sequence[tuple[str, Path]],
+    *,
+    store: Path | None = None,
+    annotations: Path | None = None,
+    workers: int = 2,
+    progress: Callable[..., None] | None = None,
+) -> list[Path]:
+    """Prepare each corpus where that is not done; returns the store folders.
+
+    ``store``: one folder for one corpus; several corpora get a subfolder each.
+    """
+    from deft_llm.prepare import prepare
+
+    if annotations is not None and not annotations.is_file():
+        raise UsageError(f"--annotations {annotations}: no such file.")
+    folders = []
+    for number, (name, root) in enumerate(pairs):
+        folder = store or cache_folder(name, root, annotations)
+        if store is not None and len(pairs) > 1:
+            folder = store / f"{number}-{name}"
+        extra = {} if progress is None else {"progress": progress}
+        prepare.prepare(name, root, folder, annotations=annotations, workers=workers, **extra)
+        folders.append(folder)
+    return folders

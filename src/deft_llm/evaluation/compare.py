@@ -1,0 +1,86 @@
+"""Compares runs on the same clips: paired tests over subjects, and seeds as repeated runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from deft_llm.errors import DeftError
+from deft_llm.evaluation import units
+from deft_llm.evaluation.bootstrap import paired_test
+from deft_llm.evaluation.classes import summary
+from deft_llm.evaluation.rows import Run, classes_of
+from deft_llm.evaluation.score import subject_tables, subject_unit_counts
+
+
+def headline_of(task: str) -> str:
+    """Name of the figure that stands for a task."""
+    return {"emotion": "UF1", "au": "mean AU F1", "vqa": "UF1 coarse", "spotting": "F1"}[task]
+
+
+def headline(metrics: dict[str, Any]) -> tuple[float | None, float | None, float | None]:
+    """(value, low, high) of a run's headline; the interval is None where the task has none."""
+    if metrics["task"] == "emotion":
+        cell = metrics["emotion"]["pooled"]["uf1"]
+        return cell["value"], cell["low"], cell["high"]
+    if metrics["task"] == "au":
+        cell = metrics.get("au", {}).get("pooled", {})
+        return cell.get("mean_f1"), cell.get("mean_f1_low"), cell.get("mean_f1_high")
+    if metrics["task"] == "vqa":
+        return metrics["vqa"]["pooled"].get("uf1_coarse"), None, None
+    return metrics["spotting"]["f1"], None, None
+
+
+def compare_runs(first: Run, second: Run) -> dict[str, Any] | None:
+    """Paired test of the headline, second - first; None for tasks without per-subject counts.
+
+    Raises: DeftError where the runs were not made on the same clips, task and label space.
+    """
+    a, b = first.rows, second.rows
+    if (a[0].task, a[0].label_space) != (b[0].task, b[0].label_space):
+        raise DeftError(f"{second.path}: task or labels differ from {first.path}; compare like with like.")
+    keys_a, keys_b = ({(r.clip_id, r.question_id) for r in rows} for rows in (a, b))
+    if keys_a != keys_b:
+        odd = sorted(keys_a ^ keys_b, key=str)[0]
+        raise DeftError(
+            f"{second.path}: not the same clips as {first.path} ({len(keys_a ^ keys_b)} differ, "
+            f"first "
+            f"{odd[0]}); compare runs on the same clips."
+        )
+    if a[0].task == "emotion":
+        classes = tuple(sorted({*classes_of(a), *classes_of(b)}))
+        tables = [subject_tables(rows, classes)[1] for rows in (a, b)]
+        return paired_test(tables[0], tables[1], lambda t: summary(t)["uf1"])
+    if a[0].task == "au":
+        aus = sorted({int(au) for row in a for au in row.aus} & {int(au) for row in b for au in row.aus})
+        coded = [[row for row in rows if row.truth.aus is not None] for rows in (a, b)]
+        counts = [subject_unit_counts(rows, aus)[1] for rows in coded]
+        present = counts[0].sum(0)[:, [units.TP, units.FN]].sum(-1) > 0
+        return paired_test(counts[0], counts[1], units.mean_f1_statistic(present))
+    return None
+
+
+def repeats(metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and spread of the headline over seeds of the same method on the same folds, leaky runs apart."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for run in metrics:
+        keys = ("method", "task", "label_space", "protocol", "folds", "leaky")
+        groups[tuple(str(run.get(key)) for key in keys)].append(run)
+    table = []
+    for runs in groups.values():
+        values = [value for value, _, _ in map(headline, runs) if value is not None]
+        if len(values) > 1:
+            table.append(
+                {
+                    "method": runs[0]["method"],
+                    "leaky": runs[0]["leaky"],
+                    "metric": headline_of(runs[0]["task"]),
+                    "seeds": sorted(run["seed"] for run in runs),
+                    "mean": float(np.mean(values)),
+                    "sd": float(np.std(values, ddof=1)),
+                }
+            )
+    return table

@@ -1,0 +1,201 @@
+"""ME-VQA scores (MEGC2025): UF1/UAR of coarse and fine answers, BLEU and ROUGE-1, by question type.
+
+BLEU and ROUGE differ between public scorers, so both common variants are given under their own names:
+corpus BLEU-4 and mean smoothed sentence BLEU (sacrebleu), ROUGE-1 F1 and ROUGE-1 recall with stemming
+(rouge-score).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from deft_llm.evaluation.classes import class_scores
+
+COARSE = ("negative", "positive", "surprise")
+FINE_WORDS = (
+    "happiness",
+    "surprise",
+    "disgust",
+    "repression",
+    "sadness",
+    "fear",
+    "anger",
+    "contempt",
+    "other",
+    "others",
+    "tense",
+)
+
+
+class Reply(NamedTuple):
+    """One scored answer: the clip, the question's text, what was answered and what is true."""
+
+    clip_id: str
+    question: str
+    answer: str | None
+    truth: str
+
+
+def question_kind(text: str) -> str:
+    """Type of an ME-VQA question: coarse, fine, aus, au_present, au_side, combined or other."""
+    words = text.lower()
+    if "located on" in words or "left or right" in words:
+        return "au_side"
+    if "action unit" in words and "coarse" in words:
+        return "combined"
+    if re.search(r"is the action unit .* (shown|present|visible)", words):
+        return "au_present"
+    if "action unit" in words:
+        return "aus"
+    if "fine" in words:
+        return "fine"
+    return "coarse" if "coarse" in words else "other"
+
+
+def named_class(answer: str | None, classes: Sequence[str]) -> str | None:
+    """The one class that an answer names; None where it names none or several."""
+    if not answer:
+        return None
+    text = answer.lower()
+    found = {name for name in classes if re.search(rf"\b{re.escape(name)}\b", text)}
+    return found.pop() if len(found) == 1 else None
+
+
+def named_units(answer: str | None) -> tuple[set[int], list[str]]:
+    """AUs of a comma-separated answer (names or "AU4"), and the words that name none."""
+    from deft_llm.facs.units import number_of
+
+    found: set[int] = set()
+    unmapped: list[str] = []
+    for part in re.split(r",|;|\band\b", (answer or "").strip(" .")):
+        name = part.strip(" .").lower()
+        if not name or name == "none":
+            continue
+        code = re.fullmatch(r"(?:au)?\s*(\d{1,2})", name)
+        number = int(code.group(1)) if code else _number(number_of, name)
+        if number is None:
+            unmapped.append(name)
+        else:
+            found.add(number)
+    return found, unmapped
+
+
+def _number(number_of: Any, name: str) -> int | None:
+    try:
+        return number_of(name)
+    except (KeyError, ValueError):
+        return None
+
+
+def combined_parts(answer: str | None) -> dict[str, Any]:
+    """AUs, fine and coarse class of "The action units present are: ... Therefore, the fine-grained ..."."""
+    text = answer or ""
+    aus = re.search(r"(?:is|are)\s*:?\s*(.*?)\s*\.?\s*therefore", text, re.I | re.S)
+    fine = re.search(r"fine-grained expression class is\s+(\w+)", text, re.I)
+    coarse = re.search(r"coarse expression class is\s+(\w+)", text, re.I)
+    return {
+        "aus": named_units(aus.group(1))[0] if aus else None,
+        "fine": fine.group(1).lower() if fine else None,
+        "coarse": coarse.group(1).lower() if coarse else None,
+    }
+
+
+def text_scores(answers: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
+    """BLEU (0..1) and ROUGE-1 of answers against one reference each."""
+    from rouge_score import rouge_scorer
+    from sacrebleu.metrics import BLEU
+
+    answers = [a.lower().strip() for a in answers]
+    truths = [t.lower().strip() for t in truths]
+    smoothed = BLEU(effective_order=True, smooth_method="add-k", smooth_value=1)
+    sentence = [smoothed.sentence_score(a, [t]).score / 100 for a, t in zip(answers, truths)]
+    rouge = rouge_scorer.RougeScorer(["rouge1"], use_stemmer=True)
+    scores = [rouge.score(t, a)["rouge1"] for a, t in zip(answers, truths)]
+    return {
+        "bleu_corpus": BLEU(effective_order=True).corpus_score(answers, [truths]).score / 100,
+        "bleu_sentence": sum(sentence) / len(sentence),
+        "rouge1_f1": sum(s.fmeasure for s in scores) / len(scores),
+        "rouge1_recall": sum(s.recall for s in scores) / len(scores),
+        "exact": sum(a == t for a, t in zip(answers, truths)) / len(answers),
+    }
+
+
+def question_scores(replies: Sequence[Reply]) -> dict[str, Any]:
+    """All ME-VQA figures; an answer that names no class is wrong and counted under ``unparsed``."""
+    by_kind: dict[str, list[Reply]] = defaultdict(list)
+    for reply in replies:
+        by_kind[question_kind(reply.question)].append(reply)
+    result: dict[str, Any] = {"questions": len(replies), "by_kind": {}}
+    for kind, rows in sorted(by_kind.items()):
+        figures: dict[str, Any] = {"questions": len(rows)}
+        figures |= text_scores([r.answer or "" for r in rows], [r.truth for r in rows])
+        figures |= _kind_scores(kind, rows)
+        result["by_kind"][kind] = figures
+    result |= text_scores([r.answer or "" for r in replies], [r.truth for r in replies]) if replies else {}
+    for kind in ("coarse", "fine"):
+        for name in ("uf1", "uar"):
+            result[f"{name}_{kind}"] = result["by_kind"].get(kind, {}).get(name)
+    result["single_and_combined_agree"] = _agreement(by_kind)
+    return result
+
+
+def _kind_scores(kind: str, rows: Sequence[Reply]) -> dict[str, Any]:
+    if kind in ("coarse", "fine"):
+        words = (
+            COARSE
+            if kind == "coarse"
+            else tuple(sorted({*FINE_WORDS, *(r.truth.lower().strip(" .") for r in rows)}))
+        )
+        truths = [named_class(r.truth, words) or r.truth for r in rows]
+        answers = [named_class(r.answer, words) for r in rows]
+        classes = COARSE if kind == "coarse" else tuple(sorted(set(truths)))
+        return {**class_scores(truths, answers, classes), "unparsed": sum(a is None for a in answers)}
+    if kind == "aus":
+        return _unit_set_scores(rows)
+    if kind in ("au_present", "au_side"):
+        words = ("yes", "no") if kind == "au_present" else ("left", "right", "both")
+        truths = [named_class(r.truth, words) or r.truth for r in rows]
+        answers = [named_class(r.answer, words) for r in rows]
+        return {
+            **class_scores(truths, answers, tuple(sorted(set(truths)))),
+            "unparsed": sum(a is None for a in answers),
+        }
+    return {}
+
+
+def _unit_set_scores(rows: Sequence[Reply]) -> dict[str, Any]:
+    shared = answered = there = 0
+    unmapped: list[str] = []
+    for row in rows:
+        truth, _ = named_units(row.truth)
+        answer, strange = named_units(row.answer)
+        unmapped += strange
+        shared, answered, there = shared + len(truth & answer), answered + len(answer), there + len(truth)
+    return {
+        "au_precision": shared / answered if answered else 0.0,
+        "au_recall": shared / there if there else 0.0,
+        "au_f1": 2 * shared / (answered + there) if answered + there else 0.0,
+        "unmapped_names": len(unmapped),
+    }
+
+
+def _agreement(by_kind: dict[str, list[Reply]]) -> dict[str, Any] | None:
+    """Share of clips whose single answers say the same as the combined one, per part."""
+    single = {
+        kind: {r.clip_id: r.answer for r in by_kind.get(kind, ())} for kind in ("coarse", "fine", "aus")
+    }
+    counts = {kind: [0, 0] for kind in single}
+    for reply in by_kind.get("combined", ()):
+        parts = combined_parts(reply.answer)
+        for kind, answers in single.items():
+            if reply.clip_id not in answers:
+                continue
+            counts[kind][1] += 1
+            alone: Any = (answers[reply.clip_id] or "").lower().strip(" .")
+            if kind == "aus":
+                alone = named_units(alone)[0]
+            counts[kind][0] += parts[kind] is not None and parts[kind] == alone
+    return {kind: same / total for kind, (same, total) in counts.items() if total} or None

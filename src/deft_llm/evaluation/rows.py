@@ -1,0 +1,136 @@
+"""Reads a run's predictions and refuses what cannot be scored: missing, doubled or foreign rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from deft_llm.errors import DeftError
+from deft_llm.evaluation.folds import Folds, read_folds
+from deft_llm.files import read_json, read_jsonl
+from deft_llm.records import SCHEMA, Prediction
+
+Key = tuple[str, str | None, int]
+MEGC3 = ("negative", "positive", "surprise")
+
+
+@dataclass
+class Run:
+    """One method's predictions in order of their keys, with the folds and settings where they are known."""
+
+    path: Path
+    rows: list[Prediction]
+    folds: Folds | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Method and what sets this run apart, for tables."""
+        row = self.rows[0]
+        extra = [
+            word for word, on in (("zero-shot", self.config.get("zero_shot")), ("LEAKY", row.leaky)) if on
+        ]
+        return " ".join([row.method, *(f"({word})" for word in extra)])
+
+
+def key_of(row: Prediction) -> Key:
+    """What a prediction is about; a run holds each key once."""
+    return row.clip_id, row.question_id, row.seed
+
+
+def sort_key(row: Prediction) -> tuple[str, str, int]:
+    """Order in which rows are scored and written."""
+    return row.clip_id, row.question_id or "", row.seed
+
+
+def read_rows(path: Path) -> list[Prediction]:
+    """Predictions of a file. Raises: DeftError naming the line that is not one, or has another schema."""
+    rows = []
+    for number, raw in enumerate(read_jsonl(path), 1):
+        if raw.get("schema", SCHEMA) != SCHEMA:
+            raise DeftError(
+                f"{path}: row {number} has schema {raw['schema']}, this version reads {SCHEMA}; "
+                "run the benchmark again."
+            )
+        try:
+            rows.append(Prediction.model_validate(raw))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise DeftError(f"{path}: row {number} is no prediction ({place}: {fault['msg']}).") from error
+    return rows
+
+
+def check_rows(rows: Sequence[Prediction], folds: Folds | None = None, name: str = "predictions") -> None:
+    """Raise DeftError where rows are empty, doubled, missing, unexpected, mixed, or in a wrong fold."""
+    if not rows:
+        raise DeftError(f"{name}: holds no predictions; run the benchmark again.")
+    seen: set[Key] = set()
+    for row in rows:
+        key = key_of(row)
+        if key in seen:
+            raise DeftError(f"{name}: {_words(key)} is predicted twice; remove the doubled row.")
+        seen.add(key)
+    for attribute in ("method", "task", "label_space", "leaky", "seed"):
+        found = sorted({str(getattr(row, attribute)) for row in rows})
+        if len(found) > 1:
+            raise DeftError(f"{name}: rows mix {attribute} {' and '.join(found)}; one run has one.")
+    if folds is None:
+        return
+    expected = folds.expected_keys()
+    for row in rows:
+        short = (row.clip_id, row.question_id)
+        if short not in expected:
+            raise DeftError(
+                f"{name}: {_words(key_of(row))} is not among the keys of folds.json; remove that row."
+            )
+        if row.fold != expected[short]:
+            raise DeftError(
+                f"{name}: {_words(key_of(row))} is of fold {row.fold}, folds.json says {expected[short]}."
+            )
+    missing = sorted((set(expected) - {(row.clip_id, row.question_id) for row in rows}), key=str)
+    if missing:
+        clip, question = missing[0]
+        raise DeftError(
+            f"{name}: {len(missing)} prediction(s) are missing, first "
+            f"{_words((clip, question, 0))}; "
+            "run the benchmark again to finish it."
+        )
+
+
+def _words(key: Key) -> str:
+    return f"clip {key[0]}" + (f", question {key[1]}" if key[1] is not None else "")
+
+
+def read_run(path: Path) -> Run:
+    """A run folder, or a predictions.jsonl (beside its folds.json where it has one), checked and sorted."""
+    path = Path(path)
+    file = path / "predictions.jsonl" if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise DeftError(f"{path}: holds no predictions.jsonl; run 'deft benchmark' to its end first.")
+    rows = read_rows(file)
+    folds_file, config_file = file.parent / "folds.json", file.parent / "benchmark.json"
+    folds = read_folds(folds_file) if folds_file.exists() else None
+    check_rows(rows, folds, str(file))
+    config = read_json(config_file) if config_file.exists() else {}
+    return Run(path, sorted(rows, key=sort_key), folds, config)
+
+
+def classes_of(rows: Sequence[Prediction]) -> tuple[str, ...]:
+    """Classes of a run: of all probabilities and truths; the three MEGC classes in MEGC's order."""
+    names = {name for row in rows for name in row.probabilities}
+    names |= {row.truth.label for row in rows if row.truth.label is not None}
+    if rows and rows[0].label_space == "megc3":
+        names |= set(MEGC3)
+    return MEGC3 if names == set(MEGC3) else tuple(sorted(names))
+
+
+def label_of(row: Prediction) -> str | None:
+    """The class that a row decides for: its label, else the most probable class (ties: first by name)."""
+    if row.label is not None or not row.probabilities:
+        return row.label
+    return max(sorted(row.probabilities), key=lambda name: row.probabilities[name])

@@ -1,0 +1,100 @@
+"""Metrics as lines of text, for terminals and Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A score as text; "-" where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(cell: dict[str, Any]) -> str:
+    """A value with its 95 % interval."""
+    return f"{figure(cell['value'])} [{figure(cell['low'])}, {figure(cell['high'])}]"
+
+
+def metrics_lines(metrics: dict[str, Any]) -> list[str]:
+    """The main figures of a run, one line each."""
+    lines = [
+        f"{metrics['method']}  task {metrics['task']}  labels {metrics['label_space']}  protocol "
+        f"{metrics['protocol'] or 'unknown'}  seed {metrics['seed']}",
+        f"{metrics['clips']} clips, {metrics['subjects']} subjects, {metrics['left_out']} clips left out",
+    ]
+    if metrics.get("warning"):
+        lines.insert(0, f"*** {metrics['warning']} ***")
+    for section, figures in (("emotion", _emotion), ("au", _units), ("vqa", _questions)):
+        for name, cell in _parts(metrics.get(section)):
+            lines += [f"{name}: {text}" for text in figures(cell)]
+    if "text" in metrics:
+        cell = metrics["text"]
+        lines.append(
+            f"class read from the text: UF1 {figure(cell['uf1'])}  UAR {figure(cell['uar'])}  "
+            f"agrees with the head {figure(cell['agrees_with_head'])}"
+        )
+    if "spotting" in metrics:
+        cell = metrics["spotting"]
+        lines.append(
+            f"spotting: F1 {figure(cell['f1'])}  precision {figure(cell['precision'])}  recall "
+            f"{figure(cell['recall'])}  false alarms/min {figure(cell['false_alarms_per_minute'])} "
+            f" STRS "
+            f"{figure(cell['strs'])}"
+        )
+    for name in ("consistency", "counterfactuals", "faithfulness"):
+        if name in metrics:
+            lines.append(f"{name}: {_flat(metrics[name])}")
+    return lines
+
+
+def _parts(section: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]]]:
+    if section is None:
+        return []
+    return [("pooled", section["pooled"]), *section.get("per_corpus", {}).items()]
+
+
+def _emotion(cell: dict[str, Any]) -> list[str]:
+    calibration = cell.get("calibration") or {}
+    classes = "  ".join(
+        f"{name} F1 {figure(c['f1'])} (n {c['clips']})" for name, c in cell["per_class"].items()
+    )
+    return [
+        f"UF1 {with_interval(cell['uf1'])}  UAR {with_interval(cell['uar'])}  ACC "
+        f"{with_interval(cell['acc'])}  "
+        f"WF1 {figure(cell['wf1']['value'])}  ECE {figure(calibration.get('ece'))}",
+        f"  {classes}",
+    ]
+
+
+def _units(cell: dict[str, Any]) -> list[str]:
+    each = "  ".join(f"AU{au} {figure(c['f1'], 2)} (n {c['positives']})" for au, c in cell["per_au"].items())
+    return [
+        f"AU F1 (binary, mean) {figure(cell['mean_f1'])} [{figure(cell.get('mean_f1_low'))}, "
+        f"{figure(cell.get('mean_f1_high'))}]  macro {figure(cell['mean_macro_f1'])}  AUROC "
+        f"{figure(cell['mean_auroc'])}  clips {cell['clips']}",
+        f"  {each}",
+    ]
+
+
+def _questions(cell: dict[str, Any]) -> list[str]:
+    lines = [
+        f"ME-VQA UF1/UAR coarse {figure(cell['uf1_coarse'])}/{figure(cell['uar_coarse'])}  fine "
+        f"{figure(cell['uf1_fine'])}/{figure(cell['uar_fine'])}  BLEU corpus "
+        f"{figure(cell.get('bleu_corpus'))} "
+        f"sentence {figure(cell.get('bleu_sentence'))}  ROUGE-1 F1 {figure(cell.get('rouge1_f1'))} "
+        f"recall "
+        f"{figure(cell.get('rouge1_recall'))}"
+    ]
+    return lines + [
+        f"  {kind}: exact {figure(c['exact'])} of {c['questions']}" for kind, c in cell["by_kind"].items()
+    ]
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> str:
+    words = []
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            words.append(_flat(inner, f"{prefix}{name}."))
+        elif inner is not None:
+            words.append(f"{prefix}{name} {figure(inner) if isinstance(inner, float) else inner}")
+    return "  ".join(words)
