@@ -64,8 +64,8 @@ class FlowConfig(BaseModel):
     crop_jitter: Range = Field((0.0, 0.4), description="the two frames were cropped apart, px")
 
     # camera and crop
-    yaw: float = Field(9.0, description="sd of head pose, degrees")
-    pitch: float = Field(8.0, description="sd, degrees")
+    yaw: float = Field(6.0, description="sd of head pose, degrees")
+    pitch: float = Field(7.0, description="sd, degrees")
     roll: float = Field(3.0, description="sd of in-plane rotation of the crop, degrees")
     distance: Range = Field((5.0, 18.0), description="camera to face, dm: perspective")
     crop_top: Range = Field((0.45, 1.55), description="upper edge above the eyes, inter-ocular distances")
@@ -96,7 +96,6 @@ class FlowConfig(BaseModel):
     illumination: LogRange = Field((0.02, 0.5), description="pseudo-motion where image gradients are, px")
     outlier_chance: float = Field(0.25, description="blobs of garbage: hair, glasses, background, shadow")
     outlier: LogRange = Field((0.5, 6.0), description="px")
-    glasses_chance: float = Field(0.12, description="a frame in front of the eyes: rigid, edges")
     background_moves_chance: float = Field(0.1, description="the background follows the head")
 
     # the way to 28 px

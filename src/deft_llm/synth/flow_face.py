@@ -40,14 +40,13 @@ class FlowFace:
     """A head in one pose, seen by one camera.
 
     basis (K, V', 3): motion of each component, 1 = a peak of one inter-ocular distance, camera axes (x right,
-    y up, z to the camera); points (V', 3) about the head's turning point; look-up grids of side R that cover
+    y up, z to the camera); look-up grids of side R that cover
     SPAN inter-ocular distances: vertex (R, R, 3) int, weight (R, R, 3), kind (R, R), image (R, R) 0..1,
-    edges (R, R) extra texture (hair, beard, brows).
+    edges (R, R) extra texture (hair, beard, brows); inside (R, R) the head; place (R * R, 3) the 3D point.
     """
 
     subject: str
     basis: np.ndarray
-    points: np.ndarray
     distance: float
     vertex: np.ndarray
     weight: np.ndarray
@@ -55,6 +54,7 @@ class FlowFace:
     image: np.ndarray
     edges: np.ndarray
     inside: np.ndarray
+    place: np.ndarray
 
     @property
     def side(self) -> int:
@@ -95,7 +95,6 @@ def build_face(
     return FlowFace(
         subject=identity.id,
         basis=_basis(mesh, identity, unit_set, turn, iod)[:, used],
-        points=posed[used].astype(np.float32),
         distance=float(gap + eyes[2]),
         vertex=place[vertex].astype(np.int32),
         weight=weight,
@@ -103,6 +102,7 @@ def build_face(
         image=image,
         edges=edges,
         inside=inside,
+        place=np.einsum("rck,rckd->rcd", weight, posed[vertex]).reshape(-1, 3).astype(np.float32),
     )
 
 
@@ -216,6 +216,9 @@ def _appearance(
     hair = inside * _soft(y + 0.35 * np.clip(x - 0.8, 0, 1), line, 9, 0.05) * (looks["baldness"] < 0.85)
     paint(hair, hair_level, 1.0)
     image *= 0.35 + 0.65 * shade
+    if looks["glasses"]:
+        ring = ((x - 0.52) / rng.uniform(0.33, 0.42)) ** 4 + ((y + 0.05) / rng.uniform(0.22, 0.34)) ** 4
+        paint(np.exp(-(((ring - 1) / 0.25) ** 2)), float(rng.uniform(0, 0.9)), 0.8)
     kind = np.where(eye, EYE, np.where(hair > 0.5, HAIR, SKIN)).astype(np.uint8)
     _surround(kind, image, edges, inside, y, hair_level, looks, rng)
     return kind, image, edges

@@ -1,0 +1,243 @@
+"""Flow-level synthesis: labelled onset->apex and apex->offset maps by the hundred thousand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deft_llm.errors import UsageError
+from deft_llm.facs.emotions import FINE
+from deft_llm.synth.flow_config import FlowConfig
+from deft_llm.synth.flow_draw import (
+    Drawn,
+    draw_crop,
+    draw_motion,
+    expression_flow,
+    happens,
+    head_flow,
+    loguniform,
+)
+from deft_llm.synth.flow_estimator import Scene
+from deft_llm.synth.flow_face import FlowFace, build_face
+from deft_llm.synth.identity import SEED_RANGES, Split, sample_identity
+from deft_llm.synth.mesh import load_face
+from deft_llm.synth.prior import COARSE, Expression, Prior, load_prior
+from deft_llm.synth.unit_map import SYNTH_AUS, UNIT_SETS, UnitSet
+
+COARSE_INDEX: dict[str | None, int] = {name: number for number, name in enumerate(COARSE)} | {None: -1}
+FINE_INDEX = {name: number for number, name in enumerate(FINE)}
+
+
+@dataclass
+class Sample:
+    """One synthetic sample: maps (P, 3, S, S) and its truth."""
+
+    maps: np.ndarray
+    expression: Expression | None
+    drawn: Drawn
+    face: FlowFace
+    unit_set: UnitSet
+    mirrored: bool
+
+
+class FlowSynth:
+    """Makes labelled flow maps from a pool of cached synthetic heads.
+
+    ``seed_range``: a split's name or a range of identity seeds inside one split; ``unit_sets``: which meshes
+    move the face. Sample i of seed s depends on (pool, config, s, i) alone: not on batches or workers.
+    Raises: UsageError for impossible options.
+    """
+
+    def __init__(
+        self,
+        seed_range: Split | range = "train",
+        config: FlowConfig | None = None,
+        *,
+        prior: str | Prior = "facs",
+        unit_sets: tuple[UnitSet, ...] = UNIT_SETS,
+    ) -> None:
+        self.config = config or FlowConfig()
+        self.prior = load_prior(prior) if isinstance(prior, str) else prior
+        self.unit_sets = tuple(unit_sets)
+        seeds = SEED_RANGES[seed_range] if isinstance(seed_range, str) else seed_range
+        if not self.unit_sets or set(self.unit_sets) - set(UNIT_SETS):
+            raise UsageError(f"--units {','.join(self.unit_sets)}: choose from {', '.join(UNIT_SETS)}.")
+        if not 8 <= self.config.size <= 224 or self.config.phases not in (1, 2):
+            raise UsageError("flow maps: size must be 8 to 224 and phases 1 or 2.")
+        if len(seeds) < self.config.identities:
+            raise UsageError(f"{self.config.identities} identities do not fit into {len(seeds)} seeds.")
+        stride = max(len(seeds) // self.config.identities, 1)
+        # a stride coprime to 6 keeps sex and ancestry balanced (identities go round in sixes)
+        stride = max(s for s in (1, stride - (stride % 6) + 1, stride - (stride % 6) - 1) if 0 < s <= stride)
+        self.seeds = [seeds[number * stride] for number in range(self.config.identities)]
+        self._faces: dict[int, tuple[FlowFace, UnitSet]] = {}
+
+    @property
+    def pool_size(self) -> int:
+        """Cached heads: identities x poses x unit sets."""
+        return len(self.seeds) * self.config.poses * len(self.unit_sets)
+
+    @property
+    def work(self) -> int:
+        """Side of the working grid, px."""
+        return self.config.size * (self.config.supersample if self.config.size < 112 else 1)
+
+    def face(self, number: int) -> tuple[FlowFace, UnitSet]:
+        """Head ``number`` of the pool, built at first use."""
+        if number not in self._faces:
+            config = self.config
+            who, rest = divmod(number, config.poses * len(self.unit_sets))
+            unit_set = self.unit_sets[rest % len(self.unit_sets)]
+            seed = self.seeds[who]
+            rng = np.random.default_rng([seed, rest, 5])
+            side = max(160, round(self.work * 2.2))
+            built = build_face(
+                load_face(), sample_identity(seed), unit_set, rng, side,
+                yaw=float(np.clip(rng.normal(0, config.yaw), -22, 22)),
+                pitch=float(np.clip(rng.normal(0, config.pitch), -20, 20)),
+                distance=float(rng.uniform(*config.distance)),
+            )  # fmt: skip
+            self._faces[number] = (built, unit_set)
+        return self._faces[number]
+
+    def sample(self, seed: int, number: int, coarse: str | None = None) -> Sample:
+        """Sample ``number`` of stream ``seed``; ``coarse`` fixes its class."""
+        config = self.config
+        rng = np.random.default_rng([seed, number, 11])
+        face, unit_set = self.face(int(rng.integers(self.pool_size)))
+        expression = None if happens(rng, config.neutral_chance) else self.prior.sample(rng, coarse)
+        drawn = draw_motion(rng, config, expression)
+        work = self.work
+        crop = draw_crop(rng, config, face, work)
+        scene = Scene(rng, config, face, crop, work)
+        mirrored = happens(rng, config.mirror_chance)
+        still = scene.background & (not happens(rng, config.background_moves_chance))
+        maps = []
+        for weights in drawn.rows:
+            head = head_flow(rng, config, face, crop)
+            true = (expression_flow(face, crop, weights) + head).reshape(2, work, work)
+            true[:, still] = 0
+            true += rng.uniform(*config.crop_jitter) * rng.standard_normal((2, 1, 1))
+            flow = scene.estimate(true)
+            if happens(rng, config.head_removed_chance):
+                flow = _remove_similarity(flow, scene.background, float(rng.uniform(0.4, 1.0)))
+            maps.append(self._finish(rng, flow, crop.aspect, mirrored))
+        return Sample(np.stack(maps), expression, drawn, face, unit_set, mirrored)
+
+    def _finish(
+        self, rng: np.random.Generator, flow: np.ndarray, aspect: float, mirrored: bool
+    ) -> np.ndarray:
+        """Strain, resizing and stretching: (3, S, S) u, v, strain, uint8 if stretched."""
+        config, size = self.config, self.config.size
+        if mirrored:
+            flow = np.ascontiguousarray(flow[:, :, ::-1])
+            flow[0] *= -1
+        if happens(rng, config.strain_early_chance):
+            stacked = np.concatenate([flow, strain(rng, flow, aspect)[None]])
+            maps = _resize(rng, stacked, size)
+        else:
+            small = _resize(rng, flow, size)
+            maps = np.concatenate([small, strain(rng, small, aspect)[None]])
+        if happens(rng, config.pixel_noise_chance):
+            level = loguniform(rng, config.pixel_noise) * maps.std((1, 2), keepdims=True)
+            maps = maps + level * rng.standard_normal(maps.shape, dtype=np.float32)
+        if not config.stretch:
+            return maps.astype(np.float32)
+        low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
+        return np.round((maps - low) * (255 / np.maximum(high - low, 1e-9))).astype(np.uint8)
+
+    def batch(self, n: int, seed: int, *, start: int = 0, coarse: str | None = None) -> dict[str, Any]:
+        """Samples ``start`` .. ``start + n`` of stream ``seed`` as arrays.
+
+        maps (n, P, 3, S, S) uint8 (u, v, strain; float32 px when config.stretch is off); coarse (n,) index
+        into prior.COARSE, -1 = others or neutral; fine (n,) index into facs.emotions.FINE, -1 = neutral;
+        aus (n, A) 0/1, coded AUs in the order of ``au_numbers``; faint (n, A) uncoded companions; strength
+        (n, A, 2) px of 280 of the subject's left and right (upper and lower; left alone for whole AUs);
+        subjects (n,) ids; unit_set (n,).
+        """
+        samples = [self.sample(seed, start + number, coarse) for number in range(n)]
+        return collate(samples)
+
+
+def collate(samples: list[Sample]) -> dict[str, Any]:
+    """Stack samples into the arrays that ``FlowSynth.batch`` describes."""
+    column = {au: number for number, au in enumerate(SYNTH_AUS)}
+    n, width = len(samples), len(SYNTH_AUS)
+    aus, faint = np.zeros((n, width), np.uint8), np.zeros((n, width), np.uint8)
+    strength = np.zeros((n, width, 2), np.float32)
+    coarse, fine = np.full(n, -1), np.full(n, -1)
+    for row, sample in enumerate(samples):
+        if sample.expression is None:
+            continue
+        coarse[row] = COARSE_INDEX[sample.expression.coarse]
+        fine[row] = FINE_INDEX[sample.expression.fine]
+        for active in sample.expression.aus:
+            (faint if active.faint else aus)[row, column[active.number]] = 1
+            sides = sample.drawn.strengths[active.number]
+            strength[row, column[active.number]] = sides[::-1] if _swaps(sample, active.number) else sides
+    return {
+        "maps": np.stack([s.maps for s in samples]),
+        "coarse": coarse,
+        "fine": fine,
+        "aus": aus,
+        "faint": faint,
+        "strength": strength,
+        "au_numbers": np.array(SYNTH_AUS),
+        "subjects": np.array([s.face.subject for s in samples]),
+        "unit_set": np.array([s.unit_set for s in samples]),
+    }
+
+
+def _swaps(sample: Sample, au: int) -> bool:
+    from deft_llm.facs.units import entry
+
+    return sample.mirrored and entry(au).scoring == "sides"
+
+
+def strain(rng: np.random.Generator, flow: np.ndarray, aspect: float) -> np.ndarray:
+    """Optical strain magnitude (H, W) of flow (2, H, W), by one of the field's formulas drawn at random."""
+    (uy, ux), (vy, vx) = (np.gradient(channel) for channel in flow)
+    uy, vy = uy / aspect, vy / aspect  # the squashed axis
+    kind = rng.random()
+    if kind < 0.5:
+        return np.sqrt(ux**2 + vy**2 + 0.5 * (uy + vx) ** 2)
+    if kind < 0.7:
+        return np.sqrt(ux**2 + vy**2 + 0.25 * (uy + vx) ** 2)
+    if kind < 0.85:  # axes exchanged and no shear, as one public code base has it
+        return np.sqrt(uy**2 + vx**2)
+    return np.sqrt(ux**2 + vy**2)
+
+
+def _resize(rng: np.random.Generator, maps: np.ndarray, size: int) -> np.ndarray:
+    """Resize (C, W, W) to (C, size, size) with one of the ways in use, antialiased or not."""
+    if maps.shape[-1] == size:
+        return maps
+    kind = rng.random()
+    if kind < 0.15:  # every k-th pixel: aliases
+        step = maps.shape[-1] // size
+        offset = int(rng.integers(step))
+        return maps[:, offset::step, offset::step][:, :size, :size]
+    mode = cv2.INTER_AREA if kind < 0.6 else cv2.INTER_LINEAR if kind < 0.85 else cv2.INTER_CUBIC
+    resized = cv2.resize(np.ascontiguousarray(maps.transpose(1, 2, 0)), (size, size), interpolation=mode)
+    return resized.transpose(2, 0, 1)
+
+
+def _remove_similarity(flow: np.ndarray, background: np.ndarray, share: float) -> np.ndarray:
+    """Take ``share`` of the best-fitting similarity (of the face's pixels) out of flow (2, W, W)."""
+    work = flow.shape[-1]
+    grid = np.linspace(-1, 1, work, dtype=np.float32)
+    x, y = np.broadcast_to(grid, (work, work)), np.broadcast_to(grid[:, None], (work, work))
+    face = ~background
+    if face.sum() < 16:
+        return flow
+    xs, ys, us, vs = x[face], y[face], flow[0][face], flow[1][face]
+    mx, my, mu, mv = xs.mean(), ys.mean(), us.mean(), vs.mean()
+    xs, ys = xs - mx, ys - my
+    spread = float((xs**2 + ys**2).sum()) + 1e-6
+    grow = float((xs * (us - mu) + ys * (vs - mv)).sum()) / spread
+    turn = float((xs * (vs - mv) - ys * (us - mu)).sum()) / spread
+    rigid = np.stack([mu + grow * (x - mx) - turn * (y - my), mv + grow * (y - my) + turn * (x - mx)])
+    return (flow - share * rigid).astype(np.float32)
