@@ -1,0 +1,160 @@
+"""What a loader gives back, the registry of loaders, and the names that clips get.
+
+A new corpus is one file in this folder with one function under ``@loader``; the file's name is the key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Literal
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.records import Clip
+
+Severity = Literal["fault", "note"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong (``fault``) or worth knowing (``note``) about a corpus.
+
+    ``kind`` is a fixed word for machines ("missing-frames"), ``message`` one sentence for people.
+    """
+
+    kind: str
+    message: str
+    clip_id: str | None = None
+    path: str | None = None
+    severity: Severity = "fault"
+
+
+@dataclass
+class Corpus:
+    """A corpus on disk: its clips, what is wrong with it, and the edition of its annotation.
+
+    ``clips`` holds every annotated clip, also those whose frames are missing (their source has no
+    frames), so that labels can be counted from tables alone.
+    """
+
+    name: str
+    root: Path
+    clips: list[Clip] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    coding: str = ""
+
+    def fault(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
+        """Add a fault."""
+        self.faults.append(Fault(kind, message, clip_id, path))
+
+    def note(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
+        """Add a note: known, handled, no reason to stop."""
+        self.faults.append(Fault(kind, message, clip_id, path, severity="note"))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a loader is asked for: the corpus folder, the user's annotation file and correction files."""
+
+    name: str
+    root: Path
+    annotations: Path | None = None
+    corrections: tuple[Path, ...] = ()
+
+
+Loader = Callable[[Request], Corpus]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered loader and the one line that ``deft corpus list`` shows for it."""
+
+    load: Loader
+    about: str
+
+
+_ENTRIES: dict[str, Entry] = {}
+_INFRASTRUCTURE = {"base", "check", "coded", "frames", "labels", "mapfiles", "overlays", "tables", "joining"}
+
+
+def loader(name: str, about: str = "") -> Callable[[Loader], Loader]:
+    """Register a loader under ``name``; ``about`` is its line in ``deft corpus list``."""
+
+    def register(function: Loader) -> Loader:
+        _ENTRIES[name] = Entry(function, about or (function.__doc__ or "").strip().split("\n")[0])
+        return function
+
+    return register
+
+
+def entries() -> dict[str, Entry]:
+    """All loaders by name; importing this package's modules registers them."""
+    package = Path(__file__).parent
+    for module in iter_modules([str(package)]):
+        if module.name not in _INFRASTRUCTURE:
+            import_module(f"deft_llm.corpora.{module.name}")
+    return dict(sorted(_ENTRIES.items()))
+
+
+def load(
+    name: str, root: Path | str, annotations: Path | str | None = None, corrections: Iterable[Path | str] = ()
+) -> Corpus:
+    """Read the corpus ``name`` at ``root``; clips come in order of clip id.
+
+    Raises: UsageError for an unknown name or a folder that is not there; DeftError where its annotation
+    cannot be read at all.
+    """
+    known = entries()
+    if name not in known:
+        near = name.replace("^", "").replace("(", "").replace(")", "").casefold()
+        raise UsageError(
+            f"corpus {name}: unknown; choose one of {', '.join(known)}"
+            + (f" (did you mean {near}?)." if near in known and near != name else ".")
+        )
+    folder = Path(root)
+    if not folder.exists():
+        raise UsageError(f"{folder}: no such folder; give the folder that holds {name}.")
+    table = Path(annotations) if annotations is not None else None
+    if table is not None and not table.is_file():
+        raise UsageError(f"{table}: no such file; give an annotation table with --annotations.")
+    corpus = known[name].load(Request(name, folder, table, tuple(Path(path) for path in corrections)))
+    corpus.clips.sort(key=lambda clip: clip.clip_id)
+    if not corpus.clips and not corpus.faults:
+        raise DeftError(
+            f"{folder}: nothing of corpus {name} was found here; see 'deft corpus list' for layouts."
+        )
+    return corpus
+
+
+_UNSAFE = re.compile(r"[\x00-\x1f\\:*?\"<>|]")
+
+
+def safe_name(name: str) -> bool:
+    """Whether ``name`` may be a part of a clip id and of a path: no separators, no "..", nothing hidden."""
+    return bool(name) and not name.startswith((".", "-")) and "/" not in name and not _UNSAFE.search(name)
+
+
+def safe_path(root: Path, relative: str) -> Path | None:
+    """``root/relative`` where it stays below ``root`` (links are not followed), else None."""
+    if not relative or "\x00" in relative or "\\" in relative or os.path.isabs(relative):
+        return None
+    joined = os.path.normpath(os.path.join(root, relative))
+    inside = os.path.normpath(root)
+    return Path(joined) if joined == inside or joined.startswith(inside.rstrip(os.sep) + os.sep) else None
+
+
+def loose(name: object) -> str:
+    """A name as files and tables disagree about it: case, blanks and zero padding are ignored."""
+    text = re.sub(r"\s+", "", str(name)).casefold()
+    return re.sub(r"\d+", lambda digits: str(int(digits.group())), text)
+
+
+def subject_number(subject: object) -> str:
+    """The number in a subject's name ("sub01", "006", "spNO.1", 6 -> "1", "6", "1", "6"), else the name."""
+    found = re.findall(r"\d+", str(subject))
+    return str(int(found[-1])) if found else loose(subject)

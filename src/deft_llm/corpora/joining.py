@@ -1,0 +1,222 @@
+"""Annotations for flow maps: a CSV or an ME-VQA jsonl, keyed by corpus, subject and file name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deft_llm.corpora.base import loose, subject_number
+from deft_llm.corpora.labels import coarse_word, fine_word
+from deft_llm.corpora.tables import cell_text, find_table
+from deft_llm.errors import DeftError
+from deft_llm.facs.notation import parse_aus
+from deft_llm.facs.units import number_of
+from deft_llm.files import read_jsonl
+from deft_llm.records import ActionUnit
+
+Key = tuple[str, str, str]
+"""corpus, subject's number, file name without subject prefix and zero padding"""
+
+COLUMNS = {
+    "corpus": ("corpus", "dataset", "database"),
+    "subject": ("subject", "sub", "sub_ID", "participant"),
+    "filename": ("filename", "file name", "video", "clip", "name", "imagename"),
+    "emotion": ("emotion", "estimated emotion", "expression", "fine"),
+    "coarse": ("coarse", "coarse expression", "label", "class", "label_3class"),
+    "aus": ("aus", "action units", "au", "action unit"),
+    "onset": ("onset", "onsetframe"),
+    "apex": ("apex", "apexframe"),
+    "offset": ("offset", "offsetframe"),
+}
+_CORPUS_WORDS = {
+    "casmeii": "casme2",
+    "casme2": "casme2",
+    "cas2": "casme2",
+    "samm": "samm",
+    "smic": "smic",
+    "smichs": "smic",
+    "casme3": "casme3",
+    "casmeiii": "casme3",
+    "casme": "casme",
+    "mmew": "mmew",
+}
+
+
+_SPELLINGS = {
+    "nostril dilater": "nostril dilator",
+    "nostril compress": "nostril compressor",
+    "tilt right": "head tilt right",
+    "tilt left": "head tilt left",
+    "eyes left": "eyes turn left",
+    "eyes right": "eyes turn right",
+    "lip puckerer": "lip pucker",
+    "lips suck": "lip suck",
+}
+
+
+@dataclass
+class Annotation:
+    """What one clip's rows say; ``problems`` are pieces that could not be read."""
+
+    key: Key
+    where: str
+    emotion: str | None = None
+    coarse: str | None = None
+    aus: list[ActionUnit] | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def corpus_word(text: str) -> str:
+    """A corpus name as this package writes it ("CASME II" -> "casme2")."""
+    word = re.sub(r"[^a-z0-9]", "", text.casefold())
+    return _CORPUS_WORDS.get(word, word)
+
+
+def clip_name(subject: str, filename: str) -> str:
+    """A map's file name without suffix, blanks and the subject that tools put before it.
+
+    "sub01_EP02_01f .png" -> "EP02_01f"; "006_006_1_2 .png" -> "006_1_2"; "s01_s01_ne_01" -> "s01_ne_01".
+    """
+    name = re.sub(r"\.(png|npy|npz|jpe?g|bmp|mp4|avi)$", "", filename.strip(), flags=re.IGNORECASE).strip()
+    first, _, rest = name.partition("_")
+    if not rest or loose(first) != loose(subject):
+        return name
+    again = loose(rest.split("_")[0]) == loose(subject)
+    # SAMM and SMIC names start with the subject themselves: only a doubled one is a prefix.
+    return rest if again or first.casefold().startswith("sub") else name
+
+
+def join_key(corpus: str, subject: str, filename: str) -> Key:
+    """The key under which maps and annotation rows meet."""
+    name = clip_name(str(subject), str(filename))
+    return corpus_word(corpus), subject_number(subject), loose(name)
+
+
+def read_annotations(path: Path) -> dict[Key, Annotation]:
+    """Read a CSV/xlsx table or an ME-VQA jsonl; several questions on one clip become one annotation.
+
+    Raises: DeftError where the file cannot be read or lacks subject and file name.
+    """
+    head = path.open("rb").read(1)
+    rows = _from_questions(path) if path.suffix.casefold() == ".jsonl" or head == b"{" else _from_table(path)
+    found: dict[Key, Annotation] = {}
+    for row in rows:
+        known = found.setdefault(row.key, Annotation(row.key, row.where))
+        known.problems += row.problems
+        for name in ("emotion", "coarse"):
+            value = getattr(row, name)
+            if value is not None and getattr(known, name) not in (None, value):
+                known.problems.append(f"two values of {name}: {getattr(known, name)} and {value}")
+            elif value is not None:
+                setattr(known, name, value)
+        if row.aus is not None:
+            known.aus = _merge(known.aus, row.aus)
+    return found
+
+
+def _merge(known: list[ActionUnit] | None, more: list[ActionUnit]) -> list[ActionUnit]:
+    """AUs of several rows; a row that tells a side refines the one that does not."""
+    merged = {unit.number: unit for unit in known or []}
+    for unit in more:
+        if unit.number not in merged or merged[unit.number].side == "both":
+            merged[unit.number] = unit
+    return list(merged.values())
+
+
+def _from_table(path: Path) -> Iterator[Annotation]:
+    table = find_table(path, COLUMNS, ("subject", "filename"))
+    for row in table.rows:
+        subject = row.text("subject")
+        corpus = row.text("corpus") or corpus_of_subject(subject) or ""
+        found = Annotation(join_key(corpus, subject, row.text("filename")), f"{path.name} row {row.number}")
+        _words(found, row.text("emotion"), row.text("coarse"))
+        if "aus" in table.columns:
+            found.aus, unread = _units(row.get("aus"))
+            found.problems += [f"AU {piece!r} could not be read" for piece in unread]
+        yield found
+
+
+def _words(found: Annotation, emotion: str, coarse: str) -> None:
+    if emotion:
+        found.emotion = fine_word(emotion)
+        found.coarse = coarse_word(emotion) if found.emotion is None else None
+        if found.emotion is None and found.coarse is None:
+            found.problems.append(f"emotion {emotion!r} is not known")
+    if coarse:
+        word = coarse_word(coarse)
+        if word is None:
+            found.problems.append(f"coarse class {coarse!r} is not known")
+        found.coarse = word or found.coarse
+
+
+def _units(cell: Any) -> tuple[list[ActionUnit] | None, list[str]]:
+    """AUs of a cell of codes ("4+R12C") or of FACS names ("brow lowerer, dimpler"); None if empty."""
+    text = cell_text(cell)
+    if not text:
+        return None, []
+    if not re.search(r"[a-z]{4,}", text.casefold()):
+        aus, unread = parse_aus(cell)
+        return aus, unread
+    return _named(text)
+
+
+def _named(text: str) -> tuple[list[ActionUnit], list[str]]:
+    aus: list[ActionUnit] = []
+    unread: list[str] = []
+    for piece in re.split(r"[,;+]", text):
+        name = piece.strip().rstrip(".").casefold()
+        if not name:
+            continue
+        name = _SPELLINGS.get(name, name)
+        try:
+            aus.append(ActionUnit(number=number_of(name)))
+        except (DeftError, KeyError, ValueError):
+            parsed, rest = parse_aus(name)
+            aus += parsed
+            unread += rest
+    return aus, unread
+
+
+def _from_questions(path: Path) -> Iterator[Annotation]:
+    for number, row in enumerate(read_jsonl(path), 1):
+        missing = [name for name in ("subject", "filename", "question") if name not in row]
+        if missing:
+            raise DeftError(
+                f"{path}: line {number} has no {missing[0]!r}; ME-VQA rows hold dataset, subject, "
+                "filename, question and answer."
+            )
+        subject = str(row["subject"])
+        corpus = str(row.get("dataset") or corpus_of_subject(subject) or "")
+        found = Annotation(join_key(corpus, subject, str(row["filename"])), f"{path.name} line {number}")
+        _read_answer(found, str(row["question"]).strip().casefold(), str(row.get("answer") or "").strip())
+        yield found
+
+
+def _read_answer(found: Annotation, question: str, answer: str) -> None:
+    """Take facts out of one question and its answer; free prompts ("analyse ... in detail") give none."""
+    if not answer:
+        return
+    if question.startswith("what is the coarse expression class"):
+        _words(found, "", answer)
+    elif question.startswith("what is the fine-grained expression class"):
+        _words(found, answer, "")
+    elif re.match(r"what (is|are) the action units?\?", question):
+        found.aus, unread = _named(answer)
+        found.problems += [f"AU {piece!r} could not be read" for piece in unread]
+    elif located := re.match(r"is the action unit (.+?) located on the left or right face", question):
+        aus, _ = _named(located.group(1))
+        side = answer.casefold().strip(" .")
+        if len(aus) == 1 and side in ("left", "right"):
+            found.aus = [aus[0].model_copy(update={"side": side})]
+
+
+def corpus_of_subject(subject: str) -> str | None:
+    """Which corpus a subject folder belongs to: subNN CASME II, sNN SMIC, NNN SAMM; else None."""
+    name = subject.strip().casefold()
+    for pattern, corpus in ((r"sub\d+", "casme2"), (r"s\d+", "smic"), (r"\d{3}", "samm")):
+        if re.fullmatch(pattern, name):
+            return corpus
+    return None

@@ -1,0 +1,58 @@
+"""Reads one flow-map file: a stretched PNG or float flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from deft_llm.errors import DeftError
+
+
+def read_map(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """One map file as flow (2, H, W) float32 (u right, v down) and strain (H, W) or None.
+
+    PNG values are 0..1, each channel stretched for itself. Raises: DeftError for a file that is no map.
+    """
+    if path.suffix.casefold() in (".npy", ".npz"):
+        return _read_array(path)
+    import cv2
+
+    try:
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except (OSError, cv2.error) as error:
+        raise DeftError(f"{path}: cannot be read ({error}); get the file again.") from error
+    if image is None:
+        raise DeftError(f"{path}: is no readable PNG; get the file again.")
+    if image.ndim != 3 or image.shape[2] < 3:
+        raise DeftError(f"{path}: has one channel; a flow map holds u, v and strain in R, G and B.")
+    top = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
+    channels = image[:, :, 2::-1].transpose(2, 0, 1).astype(np.float32) / np.float32(top)
+    if min(channels.shape[1:]) < 8:
+        raise DeftError(
+            f"{path}: is {channels.shape[2]} x {channels.shape[1]} pixels; a map needs 8 x 8 at least."
+        )
+    return np.ascontiguousarray(channels[:2]), np.ascontiguousarray(channels[2])
+
+
+def _read_array(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            names = loaded.files
+            array = loaded["flow" if "flow" in names else names[0]]
+        else:
+            array = loaded
+    except (OSError, ValueError, IndexError, EOFError) as error:
+        raise DeftError(
+            f"{path}: cannot be read as an array ({error}); save float flow with numpy."
+        ) from error
+    if array.ndim == 3 and array.shape[0] in (2, 3) and array.shape[2] not in (2, 3):
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] not in (2, 3) or array.dtype.kind != "f" or min(array.shape[:2]) < 8:
+        raise DeftError(f"{path}: has shape {array.shape} of {array.dtype}; float flow is H x W x 2 or 3.")
+    if not np.isfinite(array).all():
+        raise DeftError(f"{path}: holds values that are not finite; make the map again.")
+    channels = np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32)
+    return channels[:2], channels[2] if len(channels) == 3 else None

@@ -1,0 +1,192 @@
+"""Reads annotation tables (.xlsx, .xls, .csv) as they are: mixed cell types, notes above the header."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deft_llm.errors import DeftError
+from deft_llm.files import sha256_of
+
+SUFFIXES = (".xlsx", ".xls", ".xlsm", ".csv", ".tsv")
+_HEADER_SEARCH = 40
+
+Sheet = list[list[Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table row: its number in the sheet (from 1, for messages) and its cells by field."""
+
+    number: int
+    cells: Mapping[str, Any]
+
+    def get(self, name: str) -> Any:
+        """The raw cell, None where it is empty or the column is absent."""
+        return self.cells.get(name)
+
+    def text(self, name: str) -> str:
+        """The cell as people see it, stripped; "" where it is empty."""
+        return cell_text(self.cells.get(name))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header that was found, and where they come from."""
+
+    path: Path
+    sheet: str
+    rows: list[Row]
+    columns: frozenset[str]
+
+    @property
+    def coding(self) -> str:
+        """File name, row count and start of the SHA-256: what a record says about its annotation."""
+        return f"{self.path.name} ({len(self.rows)} rows, sha256 {sha256_of(self.path)[:12]})"
+
+
+def cell_text(cell: Any) -> str:
+    """A cell as text; whole numbers without ".0"; "" for empty cells."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, float) and cell == int(cell):
+        return str(int(cell))
+    return str(cell).replace("\xa0", " ").strip()
+
+
+def cell_integer(cell: Any) -> int | None:
+    """A whole number out of a cell ("12", 12.0, " 12 "), None where it is none."""
+    text = cell_text(cell)
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else None
+
+
+def plain(name: Any) -> str:
+    """A column name for comparing: letters and digits only, lower case."""
+    return re.sub(r"[^a-z0-9]", "", cell_text(name).casefold())
+
+
+def read_sheets(path: Path) -> dict[str, Sheet]:
+    """All sheets of a table file as rows of raw cells; the kind is told by content, not by suffix.
+
+    Raises: DeftError that names the file where it cannot be read.
+    """
+    path = Path(path)
+    try:
+        start = path.open("rb").read(8)
+        if start.startswith(b"PK"):
+            return _read_xlsx(path)
+        if start.startswith(b"\xd0\xcf\x11\xe0"):
+            return _read_xls(path)
+        if path.suffix.casefold() in (".xlsx", ".xls", ".xlsm"):
+            raise ValueError("neither xlsx nor xls inside")
+        return {"": _read_csv(path)}
+    except Exception as error:
+        raise DeftError(
+            f"{path}: the table cannot be read ({type(error).__name__}: {error}); "
+            "get the file again or save it as .xlsx or .csv."
+        ) from error
+
+
+def _read_xlsx(path: Path) -> dict[str, Sheet]:
+    import warnings
+
+    from openpyxl import load_workbook
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        book = load_workbook(path, data_only=True)
+    try:
+        return {
+            sheet.title: [list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets
+        }
+    finally:
+        book.close()
+
+
+def _read_xls(path: Path) -> dict[str, Sheet]:
+    import xlrd
+
+    book = xlrd.open_workbook(str(path))
+    sheets = {}
+    for sheet in book.sheets():
+        rows = [sheet.row(number) for number in range(sheet.nrows)]
+        sheets[sheet.name] = [[_xls_cell(cell, xlrd) for cell in row] for row in rows]
+    return sheets
+
+
+def _xls_cell(cell: Any, xlrd: Any) -> Any:
+    if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK, xlrd.XL_CELL_ERROR):
+        return None
+    return cell.value
+
+
+def _read_csv(path: Path) -> Sheet:
+    data = path.read_bytes()
+    for encoding in ("utf-8-sig", "gb18030", "latin-1"):
+        try:
+            text = data.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            continue
+    if "\x00" in text:
+        raise ValueError("binary data")
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count) if first else ","
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    return [[cell if cell.strip() else None for cell in row] for row in rows]
+
+
+def find_table(
+    path: Path, columns: Mapping[str, Sequence[str]], required: Sequence[str], sheet: str | None = None
+) -> Table:
+    """The sheet of ``path`` whose header holds the ``required`` fields, found wherever it stands.
+
+    ``columns`` maps a field to the names that files give it (compared by ``plain``); rows without any
+    required cell (blank lines, remarks below the table) are skipped.
+    Raises: DeftError where the file cannot be read or no sheet has such a header.
+    """
+    sheets = read_sheets(path)
+    order = sorted(sheets, key=lambda name: name != sheet)
+    for name in order:
+        found = _header(sheets[name], columns, required)
+        if found is not None:
+            number, places = found
+            rows = list(_rows(sheets[name], number, places, required))
+            return Table(path, name, rows, frozenset(places))
+    wanted = ", ".join(columns[field][0] for field in required)
+    raise DeftError(f"{path}: no sheet with the columns {wanted}; give the annotation table of this corpus.")
+
+
+def _header(
+    sheet: Sheet, columns: Mapping[str, Sequence[str]], required: Sequence[str]
+) -> tuple[int, dict[str, int]] | None:
+    for number, row in enumerate(sheet[:_HEADER_SEARCH]):
+        names = [plain(cell) for cell in row]
+        places: dict[str, int] = {}
+        for field_name, aliases in columns.items():
+            for alias in aliases:
+                if plain(alias) in names:
+                    places[field_name] = names.index(plain(alias))
+                    break
+        if all(field_name in places for field_name in required):
+            return number, places
+    return None
+
+
+def _rows(sheet: Sheet, header: int, places: Mapping[str, int], required: Sequence[str]) -> Iterator[Row]:
+    for number, row in enumerate(sheet[header + 1 :], header + 2):
+        cells = {name: row[place] if place < len(row) else None for name, place in places.items()}
+        filled = [name for name in required if cell_text(cells[name])]
+        if len(filled) >= min(2, len(required)):
+            yield Row(number, cells)
+
+
+def is_table(path: Path) -> bool:
+    """Whether ``path`` looks like a table file (no lock or hidden file)."""
+    return path.suffix.casefold() in SUFFIXES and not path.name.startswith((".", "~"))
