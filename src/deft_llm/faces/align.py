@@ -42,14 +42,21 @@ def transform_of(landmarks: np.ndarray) -> np.ndarray:
     return np.column_stack([matrix, shift])
 
 
-def align(image: np.ndarray, matrix: np.ndarray, size: int = ALIGNED_SIZE) -> np.ndarray:
-    """``image`` (H, W[, 3]) in the aligned frame, (size, size[, 3]); shrinking is low-passed first."""
+def align(
+    image: np.ndarray, matrix: np.ndarray, size: int = ALIGNED_SIZE, *, border: int | None = None
+) -> np.ndarray:
+    """``image`` (H, W[, 3]) in the aligned frame, (size, size[, 3]); shrinking is low-passed first.
+
+    Beyond the image its edge goes on, or ``border`` is painted.
+    """
     import cv2
 
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.7:
         image = cv2.GaussianBlur(image, (0, 0), 0.45 / scale)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    mode = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=mode,
+                          borderValue=border or 0)  # fmt: skip
 
 
 def move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

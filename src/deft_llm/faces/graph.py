@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-BLENDSHAPES = (
+_BLENDSHAPE_NAMES = (
     "_neutral browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff "
     "cheekSquintLeft cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight "
     "eyeLookInLeft eyeLookInRight eyeLookOutLeft eyeLookOutRight eyeLookUpLeft eyeLookUpRight "
@@ -18,7 +18,8 @@ BLENDSHAPES = (
     "mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight mouthPucker mouthRight "
     "mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft mouthSmileRight "
     "mouthStretchLeft mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRight"
-).split()  # noqa: SIM905
+)
+BLENDSHAPES = tuple(_BLENDSHAPE_NAMES.split())
 
 # The 146 landmarks that the blendshape network reads.
 BLENDSHAPE_LANDMARKS = np.array([

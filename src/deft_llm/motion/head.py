@@ -17,8 +17,8 @@ from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 @dataclass(frozen=True)
 class HeadMotion:
     """``params`` (log scale, rotation rad, tx, ty px) about the frame's centre; ``turn`` and ``nod``:
-    parallax in px of a point one inter-ocular distance nearer; ``residual``: robust spread left on rigid skin, px;
-    ``field`` (2, H, W): the flow that the head alone would show."""
+    parallax in px of a point one inter-ocular distance nearer; ``residual``: robust spread
+    left on rigid skin, px; ``field`` (2, H, W): the flow that the head alone would show."""
 
     params: np.ndarray
     turn: float
@@ -49,8 +49,9 @@ def fit_head_motion(
     solution = np.zeros(design.shape[1])
     spread = 0.0
     for _ in range(iterations):
-        root = np.sqrt(np.concatenate([importance, importance]))
-        solution = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+        weighted = design * np.concatenate([importance, importance])[:, None]
+        normal = weighted.T @ design
+        solution = np.linalg.solve(normal + np.diag(1e-9 * np.diag(normal) + 1e-12), weighted.T @ values)
         left = values - design @ solution
         miss = np.hypot(left[: len(rows)], left[len(rows) :])
         spread = _weighted_median(miss, base)

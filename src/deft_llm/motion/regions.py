@@ -43,8 +43,8 @@ RIGHT_EYE_OUTLINE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 
 LIPS_OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 
 # Skin on bone that expressions move least: bridge of the nose, forehead, temples, outer cheeks; discs as
-# above with a weight. The rest of the face counts a little, the parts that expressions move not at all; what moves
-# all the same is weighed down by the robust fit of ``motion.head``.
+# above with a weight. The rest of the face counts a little, the parts that expressions move not at all; what
+# moves all the same is weighed down by the robust fit of ``motion.head``.
 RIGID_ANCHORS: tuple[tuple[float, float, tuple[int, ...]], ...] = (
     (1.0, 0.06, (6, 197, 195, 122, 351, 196, 419, 3, 248)),
     (0.6, 0.09, (104, 333, 108, 337, 151, 69, 299)),
@@ -52,7 +52,7 @@ RIGID_ANCHORS: tuple[tuple[float, float, tuple[int, ...]], ...] = (
     (0.8, 0.07, (116, 345, 123, 352, 227, 447, 111, 340, 187, 411)),
 )
 RIGID_REST = 0.1
-MOVING = ("inner brow", "outer brow", "upper lid", "lower lid", "nostril wing", "nasolabial fold", 
+MOVING = ("inner brow", "outer brow", "upper lid", "lower lid", "nostril wing", "nasolabial fold",
           "upper lip", "lower lip", "mouth corner", "chin", "glabella")  # fmt: skip
 
 
@@ -138,9 +138,12 @@ def rigid_weight(
 
 
 def face_mask(
-    landmarks: np.ndarray | None = None, size: tuple[int, int] = (ALIGNED_SIZE, ALIGNED_SIZE)
+    landmarks: np.ndarray | None = None,
+    size: tuple[int, int] = (ALIGNED_SIZE, ALIGNED_SIZE),
+    *,
+    eyes: bool = False,
 ) -> np.ndarray:
-    """The face (H, W) bool: inside its oval, without the open eyes."""
+    """The face (H, W) bool: inside its oval; the open eyes, which move with gaze, only on demand."""
     import cv2
 
     points = CANONICAL_LANDMARKS if landmarks is None else np.asarray(landmarks, float)
@@ -150,7 +153,7 @@ def face_mask(
         mask, [np.round(scaled[list(numbers)] * 16).astype(np.int32)], value, cv2.LINE_8, 4
     )
     draw(FACE_OVAL, 1)
-    if min(size) >= 64:
+    if not eyes and min(size) >= 64:
         draw(RIGHT_EYE_OUTLINE, 0)
         draw(TWIN[list(RIGHT_EYE_OUTLINE)], 0)
     return mask.astype(bool)

@@ -1,0 +1,231 @@
+"""Frames of a video file or of a folder of images, as a stream of uint8 RGB: memory is flat in the length.
+
+Rotation metadata is honoured, times come from the file (variable frame rates too), grey and 16-bit frames
+become 8-bit RGB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from deft_llm.errors import DeftError, UsageError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+# Times of image folders whose frame rate nobody gave.
+ASSUMED_FPS = 25.0
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """``fps`` (None for a folder of images: its rate is not written down), ``frames`` (None where
+    the file does not say), ``width`` and ``height`` px as shown (after ``rotation``, degrees clockwise)."""
+
+    fps: float | None
+    frames: int | None
+    width: int
+    height: int
+    rotation: int
+    kind: Literal["video", "frames"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame: ``index`` from 0, ``time`` in seconds since the first, ``image`` uint8 RGB (H, W, 3)."""
+
+    index: int
+    time: float
+    image: np.ndarray = field(repr=False)
+
+
+def probe(path: Path) -> VideoInfo:
+    """What the file or folder says about itself. Raises: DeftError where it is no readable video."""
+    path = Path(path)
+    if path.is_dir():
+        names = image_files(path)
+        height, width = _read_image(path / names[0], None).shape[:2]
+        return VideoInfo(None, len(names), width, height, 0, "frames")
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        rate = stream.average_rate or stream.guessed_rate
+        count = stream.frames or None
+        if count is None and stream.duration and stream.time_base and rate:
+            count = round(float(stream.duration * stream.time_base * rate))
+        first = next(_decoded(container, path), None)
+        if first is None:
+            raise DeftError(f"{path}: holds no frame that can be decoded; give a whole video file.")
+        turn = _rotation(first)
+        width, height = (first.height, first.width) if turn % 180 else (first.width, first.height)
+        return VideoInfo(float(rate) if rate else None, count, width, height, turn, "video")
+
+
+def frames(
+    path: Path,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    fps: float | None = None,
+    names: Sequence[str] | None = None,
+) -> Iterator[Frame]:
+    """Stream the frames ``start`` <= index < ``stop`` of a video file or a folder of images.
+
+    ``fps`` sets the times of a folder (else 25 is assumed) and replaces those of a file; ``names`` gives a
+    folder's files in order (else all its images by their numbers).
+    Raises: DeftError for a missing, unreadable, cut-off or sound-only file; UsageError for start >= stop.
+    """
+    path = Path(path)
+    if start < 0 or (stop is not None and stop <= start):
+        raise UsageError(f"{path}: frames {start} to {stop} are no range; give start < stop, from 0.")
+    if path.is_dir():
+        return _folder_frames(path, start, stop, fps or ASSUMED_FPS, names)
+    return _file_frames(path, start, stop, fps)
+
+
+def image_files(folder: Path) -> list[str]:
+    """Names of a folder's images, ordered by the numbers in them (img2 before img10)."""
+    names = [entry.name for entry in Path(folder).iterdir()
+             if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")]  # fmt: skip
+    if not names:
+        raise DeftError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); check the folder.")
+    return sorted(names, key=_number_key)
+
+
+def _number_key(name: str) -> tuple[list[int], str]:
+    return [int(digits) for digits in re.findall(r"\d+", Path(name).stem)], name
+
+
+def _folder_frames(
+    folder: Path, start: int, stop: int | None, fps: float, names: Sequence[str] | None
+) -> Iterator[Frame]:
+    files = list(names) if names is not None else image_files(folder)
+    shape, shift = None, None
+    for index, name in islice(enumerate(files), start, stop):
+        if shift is None:
+            shift = _depth_shift(folder / name)
+        image = _read_image(folder / name, shift)
+        if shape is not None and image.shape != shape:
+            raise DeftError(f"{folder / name}: is {image.shape[1]} x {image.shape[0]} px, those before "
+                            f"{shape[1]} x {shape[0]}; a clip needs frames of one size.")  # fmt: skip
+        shape = image.shape
+        yield Frame(index, index / fps, image)
+
+
+def _load(path: Path) -> np.ndarray:
+    import cv2
+
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DeftError(f"{path}: cannot be read ({error.strerror}); check the path.") from error
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if image is None:
+        raise DeftError(f"{path}: is not an image that can be read; replace or remove it.")
+    return image
+
+
+def _depth_shift(path: Path) -> int:
+    """How many low bits 16-bit frames of this clip lose: by the first frame, so that none flickers."""
+    image = _load(path)
+    if image.dtype != np.uint16:
+        return 0
+    bits = int(image.max()).bit_length()
+    return next(depth for depth in (8, 10, 12, 14, 16) if bits <= depth) - 8
+
+
+def _read_image(path: Path, shift: int | None) -> np.ndarray:
+    """One image as uint8 RGB."""
+    import cv2
+
+    image = _load(path)
+    if image.dtype == np.uint16:
+        lost = _depth_shift(path) if shift is None else shift
+        image = np.minimum(image >> lost, 255).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        low, high = float(np.nanmin(image)), float(np.nanmax(image))
+        span = 1.0 if low >= 0 and high <= 1 else 255.0
+        image = np.clip(np.nan_to_num(image) * (255.0 / span), 0, 255).astype(np.uint8)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 4:
+        return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _opened(path: Path) -> InputContainer:
+    import av
+
+    if not path.is_file():
+        raise DeftError(f"{path}: no such file or folder; check the path.")
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise DeftError(f"{path}: is not a video that can be read (damaged, cut off, or no video at all); "
+                        "give a video file or a folder of images.") from error  # fmt: skip
+    if not container.streams.video:
+        container.close()
+        raise DeftError(f"{path}: holds no video, only other tracks; give a file with pictures.")
+    container.streams.video[0].thread_type = "AUTO"
+    return container
+
+
+def _decoded(container: InputContainer, path: Path) -> Iterator[VideoFrame]:
+    import av
+
+    count = 0
+    try:
+        for frame in container.decode(container.streams.video[0]):
+            count += 1
+            yield frame
+    except av.error.FFmpegError as error:
+        if count == 0:
+            raise DeftError(f"{path}: not one frame can be decoded ({error.strerror}); give a whole video "
+                            "file.") from error  # fmt: skip
+        raise DeftError(f"{path}: is damaged after frame {count - 1} ({error.strerror}); repair it or cut it "
+                        "there.") from error  # fmt: skip
+
+
+def _file_frames(path: Path, start: int, stop: int | None, fps: float | None) -> Iterator[Frame]:
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        declared = stream.frames
+        rate = fps or float(stream.average_rate or stream.guessed_rate or ASSUMED_FPS)
+        first_time: float | None = None
+        last, index = -1.0, -1
+        for index, frame in enumerate(_decoded(container, path)):
+            if stop is not None and index >= stop:
+                return
+            seconds = frame.time
+            if seconds is None or fps:
+                seconds = index / rate
+            if first_time is None:
+                first_time = seconds
+            # Damaged time stamps may repeat or run backwards; time does not.
+            last = max(seconds - first_time, last + 1e-6) if index else 0.0
+            if index >= start:
+                yield Frame(index, last, _picture(frame))
+        if index < 0:
+            raise DeftError(f"{path}: holds no frame that can be decoded; give a whole video file.")
+        if declared and index + 1 < 0.9 * declared:
+            raise DeftError(f"{path}: is cut off after frame {index} (its header says {declared} frames); "
+                            "get the whole file or cut it there.")  # fmt: skip
+
+
+def _rotation(frame: VideoFrame) -> int:
+    """Degrees clockwise by which the picture must be turned to be shown."""
+    return -round(getattr(frame, "rotation", 0) / 90) * 90 % 360
+
+
+def _picture(frame: VideoFrame) -> np.ndarray:
+    image = frame.to_ndarray(format="rgb24")
+    turn = _rotation(frame) // 90
+    return np.ascontiguousarray(np.rot90(image, -turn)) if turn else image

@@ -1,0 +1,275 @@
+"""Measures one clip: frames and indices in, everything that the store holds out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from deft_llm.errors import UsageError
+from deft_llm.faces.landmarker import Landmarker
+from deft_llm.motion.dynamic import dynamic_image
+from deft_llm.motion.flow import estimate
+from deft_llm.motion.head import HeadMotion, depth_map, fit_head_motion
+from deft_llm.motion.noise import disagreement, jitter, noise_floor
+from deft_llm.motion.normalise import relative
+from deft_llm.motion.regions import face_mask, region_weights, rigid_weight
+from deft_llm.motion.shots import Frames, Shots, collect, make_plan
+from deft_llm.motion.strain import optical_strain
+from deft_llm.motion.table import region_table, region_vectors
+from deft_llm.records import Units
+from deft_llm.store.motion import ALIGNED_SIZE, Motion
+
+
+class MeasureSettings(BaseModel):
+    """How clips are measured; a store carries it, and another setting is another store."""
+
+    model_config = ConfigDict(extra="forbid")
+    flow: Literal["dis", "farneback", "tvl1"] = "dis"
+    average_ms: float = Field(10.0, ge=0, le=50, description="Frames this near a key frame are averaged.")
+    profile: int = Field(16, ge=0, le=16, description="Frames of the temporal profile; 0 leaves it out.")
+    parallax: bool = Field(True, description="Small turns and nods of the head are taken out, too.")
+    mirrored: bool = Field(False, description="The source is a mirror image (selfie video).")
+    version: int = 1
+
+
+@dataclass
+class _View:
+    """What stays the same over a clip: weights and masks placed by the onset's landmarks."""
+
+    weights: np.ndarray
+    rigid: np.ndarray
+    mask: np.ndarray
+    depth: np.ndarray | None
+
+
+@lru_cache(maxsize=1)
+def default_landmarker() -> Landmarker:
+    """One landmarker a process."""
+    return Landmarker()
+
+
+def measure_clip(
+    frames: Frames,
+    *,
+    onset: int,
+    apex: int | None,
+    offset: int | None,
+    fps: float | None,
+    settings: MeasureSettings | None = None,
+    clip_id: str = "",
+    landmarker: Landmarker | None = None,
+) -> Motion:
+    """Measure the movement of one clip from its onset over its apex to its offset (0-based, inclusive).
+
+    ``frames``: a callable that starts a new stream of Frames, or a sequence of Frames or uint8 RGB images.
+    ``apex`` None: the frame of the largest movement between onset and offset. ``offset`` None: one phase.
+    Raises: UsageError for indices out of order; DeftError where frames or the face are not there.
+    """
+    settings = settings or MeasureSettings()
+    landmarker = landmarker or default_landmarker()
+    name = clip_id or "clip"
+    if apex is None:
+        apex = find_apex(frames, onset=onset, offset=offset, fps=fps, settings=settings,
+                         clip_id=clip_id, landmarker=landmarker)  # fmt: skip
+    plan = make_plan(onset, apex, offset, fps, settings.average_ms, settings.profile)
+    shots = collect(frames, plan, landmarker, mirrored=settings.mirrored, name=name)
+    view = _view(shots, settings)
+    flows, heads, residuals = _phases(shots, view, settings)
+    course, course_heads = _course(shots, view, settings)
+    frame_jitter = jitter(_triples(shots, view, settings))
+    floor = np.stack([
+        noise_floor(frame_jitter, 2 * plan.reach + 1, miss, residual) for miss, residual in residuals
+    ])  # fmt: skip
+    strain = optical_strain(flows) * view.mask
+    flows = flows * view.mask
+    times = np.array([shots.time[i] - shots.time[onset] for i in plan.course], np.float32)
+    table = region_table(flows, weights=view.weights, units="px", iod_px=shots.iod, floor=floor,
+                         profile=(times, course) if len(times) else None)  # fmt: skip
+    last = plan.keys[-1]
+    keys = (plan.keys[0], plan.keys[1], last)
+    return Motion(
+        clip_id=clip_id,
+        units="px",
+        flow=flows.astype(np.float32),
+        strain=strain.astype(np.float32),
+        regions=table,
+        head=np.stack([head.params for head in heads]).astype(np.float32),
+        mask=view.mask,
+        faces=np.stack([shots.faces[key] for key in keys]),
+        landmarks=np.stack([shots.landmarks[key] for key in keys]),
+        dynamic=_dynamic(shots, view, course_heads, heads),
+        iod_px=float(shots.iod),
+        fps=fps,
+        indices=(onset, apex, plan.keys[2] if len(plan.keys) > 2 else None),
+        quality={
+            "presence": float(shots.presence),
+            "head_residual": float(max(residual for _, residual in residuals)),
+            "turn": float(heads[0].turn),
+            "nod": float(heads[0].nod),
+            "floor": float(np.median(floor[0])),
+        },
+    )
+
+
+def find_apex(
+    frames: Frames,
+    *,
+    onset: int,
+    offset: int | None,
+    fps: float | None,
+    settings: MeasureSettings | None = None,
+    clip_id: str = "",
+    landmarker: Landmarker | None = None,
+) -> int:
+    """The frame between onset and offset whose regions moved most (upper quartile), of up to 16 tried."""
+    if offset is None or offset <= onset + 1:
+        raise UsageError(f"{clip_id or 'clip'}: without an apex, onset {onset} and offset {offset} must be "
+                         "given and lie at least two frames apart.")  # fmt: skip
+    settings = settings or MeasureSettings()
+    plan = make_plan(onset, offset, None, fps, settings.average_ms, 16)
+    shots = collect(frames, plan, landmarker or default_landmarker(), mirrored=settings.mirrored,
+                    name=clip_id or "clip")  # fmt: skip
+    vectors, _ = _course(shots, _view(shots, settings), settings)
+    size = np.quantile(np.linalg.norm(vectors, axis=2), 0.75, axis=1)
+    inner = size[1:-1]
+    return plan.course[1 + int(inner.argmax())] if len(inner) else onset + 1
+
+
+def motion_from_flow(
+    clip_id: str, flow: np.ndarray, *, units: Units, strain: np.ndarray | None = None
+) -> Motion:
+    """Motion of a clip that came as flow maps (P, 2, h, w) of an aligned face: no faces, no landmarks.
+
+    Relative maps (and their strain (P, h, w)) pass through ``normalise.relative``.
+    Raises: UsageError for another shape.
+    """
+    flow = np.asarray(flow, np.float32)
+    if flow.ndim != 4 or flow.shape[0] not in (1, 2) or flow.shape[1] != 2:
+        raise UsageError(f"{clip_id}: flow maps of shape {flow.shape} are not (1 or 2 phases, 2, h, w).")
+    if units == "relative":
+        flow = relative(flow)
+    strain = optical_strain(flow) if strain is None else np.asarray(strain, np.float32)
+    if strain.shape != (flow.shape[0], *flow.shape[2:]):
+        raise UsageError(f"{clip_id}: strain of shape {strain.shape} does not fit flow {flow.shape}.")
+    if units == "relative":
+        strain = relative(strain)
+    weights = region_weights(None, (flow.shape[2], flow.shape[3]))
+    return Motion(
+        clip_id=clip_id,
+        units=units,
+        flow=flow,
+        strain=strain,
+        regions=region_table(flow, weights=weights, units=units),
+        head=np.zeros((flow.shape[0], 4), np.float32),
+    )
+
+
+def _view(shots: Shots, settings: MeasureSettings) -> _View:
+    landmarks = shots.landmarks[shots.plan.keys[0]]
+    size = (ALIGNED_SIZE, ALIGNED_SIZE)
+    inside = shots.inside
+    return _View(
+        weights=region_weights(landmarks),
+        rigid=rigid_weight(landmarks) * inside,
+        mask=face_mask(landmarks, eyes=True) & inside,
+        depth=depth_map(landmarks, size) if settings.parallax else None,
+    )
+
+
+def _relative_flow(
+    first: np.ndarray, second: np.ndarray, view: _View, settings: MeasureSettings
+) -> tuple[np.ndarray, HeadMotion]:
+    flow = estimate(first, second, settings.flow)
+    head = fit_head_motion(flow, view.rigid, view.depth)
+    return flow - head.field, head
+
+
+def _phases(
+    shots: Shots, view: _View, settings: MeasureSettings
+) -> tuple[np.ndarray, list[HeadMotion], list[tuple[np.ndarray, float]]]:
+    """Flow (P, 2, H, W) of each phase, its head motion, and (round-trip miss (R,), residual)."""
+    pictures = [shots.averaged(key) for key in shots.plan.keys]
+    flows, heads, errors = [], [], []
+    for first, second in zip(pictures, pictures[1:]):
+        flow, head = _relative_flow(first, second, view, settings)
+        back = estimate(second, first, settings.flow)
+        miss = disagreement(flow + head.field, back, view.weights)
+        flows.append(flow)
+        heads.append(head)
+        errors.append((miss, _residual(flow, view.rigid)))
+    return np.stack(flows), heads, errors
+
+
+def _residual(flow: np.ndarray, rigid: np.ndarray) -> float:
+    """Typical motion (px) that region-sized patches of rigid skin keep after the head's is gone."""
+    import cv2
+
+    spread = 0.07 * 90.0
+    weight = cv2.GaussianBlur(rigid, (0, 0), spread) + 1e-6
+    means = [cv2.GaussianBlur(flow[k] * rigid, (0, 0), spread) / weight for k in (0, 1)]
+    size = np.hypot(*means)[rigid > 0.4]
+    # The median of a Rayleigh variable is 1.18 times its component's spread.
+    return float(np.median(size) / 1.18) if size.size else 0.0
+
+
+def _course(shots: Shots, view: _View, settings: MeasureSettings) -> tuple[np.ndarray, dict[int, HeadMotion]]:
+    """Region vectors (T, R, 2) from onset to each frame of the course, and the head's motion to each."""
+    start = shots.averaged(shots.plan.keys[0])
+    vectors: list[np.ndarray] = []
+    heads: dict[int, HeadMotion] = {}
+    for index in shots.plan.course:
+        if index == shots.plan.keys[0]:
+            vectors.append(np.zeros((len(view.weights), 2), np.float32))
+            continue
+        flow, head = _relative_flow(start, shots.grey[index], view, settings)
+        heads[index] = head
+        vectors.append(region_vectors(flow, view.weights))
+    return np.array(vectors), heads
+
+
+def _triples(shots: Shots, view: _View, settings: MeasureSettings) -> np.ndarray:
+    """Region vectors (K, 3, R, 2) from the onset to three neighbouring frames about each key."""
+    start = shots.averaged(shots.plan.keys[0])
+    triples = []
+    for key in shots.plan.keys:
+        around = (key - 1, key, key + 1)
+        if all(i in shots.grey for i in around):
+            triples.append([
+                region_vectors(_relative_flow(start, shots.grey[i], view, settings)[0], view.weights)
+                for i in around
+            ])  # fmt: skip
+    return np.array(triples).reshape(-1, 3, len(view.weights), 2)
+
+
+def _dynamic(
+    shots: Shots, view: _View, course_heads: dict[int, HeadMotion], heads: list[HeadMotion]
+) -> np.ndarray:
+    """Dynamic images (P, H, W) of each phase, the head held still and its brightness steady."""
+    keys = shots.plan.keys
+    course = shots.plan.course or keys
+    if not shots.plan.course:
+        course_heads = {keys[1]: heads[0]}
+    images = []
+    for start, stop in zip(keys, keys[1:]):
+        pictures = [
+            _held(shots.grey[i], course_heads.get(i), view.mask) for i in course if start <= i <= stop
+        ]
+        images.append(dynamic_image(np.stack(pictures)) * view.mask)
+    return np.stack(images).astype(np.float32)
+
+
+def _held(grey: np.ndarray, head: HeadMotion | None, mask: np.ndarray) -> np.ndarray:
+    """A grey frame with the head where it was at onset, standardised over the face."""
+    import cv2
+
+    picture = grey.astype(np.float32)
+    if head is not None:
+        rows, columns = np.mgrid[0 : grey.shape[0], 0 : grey.shape[1]].astype(np.float32)
+        picture = cv2.remap(picture, columns + head.field[0], rows + head.field[1], cv2.INTER_LINEAR,
+                            borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    face = picture[mask]
+    return (picture - face.mean()) / max(float(face.std()), 1.0)

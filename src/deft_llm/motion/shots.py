@@ -1,0 +1,173 @@
+"""The frames that measuring one clip needs, aligned by one transform and held as small grey images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.faces.align import align, move, transform_of
+from deft_llm.faces.geometry import inter_ocular
+from deft_llm.faces.landmarker import Face, Landmarker
+from deft_llm.faces.video import Frame
+
+Frames = Callable[[], Iterator[Frame]] | Sequence[Frame] | Sequence[np.ndarray]
+# Smaller faces have no motion left to measure.
+MIN_IOD = 10.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which frames are read: ``keys`` (onset, apex[, offset]), ``reach`` neighbours on each side that are
+    averaged, ``course``: indices of the profile, keys among them."""
+
+    keys: tuple[int, ...]
+    reach: int
+    course: tuple[int, ...]
+
+    def window(self, key: int) -> range:
+        """Frames averaged into one picture at ``key``."""
+        return range(max(key - self.reach, 0), key + self.reach + 1)
+
+    @property
+    def wanted(self) -> list[int]:
+        """All indices, in order; those past the end of the clip are simply not there."""
+        around = {i for key in self.keys for i in (*self.window(key), key - 1, key, key + 1) if i >= 0}
+        return sorted(around | set(self.course))
+
+
+def make_plan(
+    onset: int, apex: int, offset: int | None, fps: float | None, average_ms: float, profile: int
+) -> Plan:
+    """Choose frames; averaging never reaches over a quarter of the rise. Raises: UsageError for bad order."""
+    if not 0 <= onset < apex or (offset is not None and offset < apex):
+        raise UsageError(f"onset {onset}, apex {apex}, offset {offset} are not in order; "
+                         "give onset < apex <= offset, counted from 0.")  # fmt: skip
+    if offset == apex:
+        offset = None
+    reach = min(round(average_ms / 1000 * (fps or 0.0)), (apex - onset) // 4)
+    keys = (onset, apex) if offset is None else (onset, apex, offset)
+    return Plan(keys, reach, _course(keys, profile))
+
+
+def _course(keys: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """At most ``count`` indices from the first key to the last, keys among them, evenly in each phase."""
+    if count < len(keys):
+        return ()
+    free = count - len(keys)
+    steps = np.diff(keys)
+    chosen = set(keys)
+    for (start, stop), share in zip(zip(keys, keys[1:]), steps / steps.sum()):
+        inner = min(int(free * share), stop - start - 1)
+        chosen |= {int(round(i)) for i in np.linspace(start, stop, inner + 2)}
+    return tuple(sorted(chosen))
+
+
+@dataclass
+class Shots:
+    """Aligned pictures of one clip: ``grey`` and ``time`` by index, ``faces`` RGB and ``landmarks`` (aligned
+    px) of the keys; ``matrix`` source -> aligned; ``inside``: aligned pixels that the source shows; ``iod``
+    in the source, px; ``face``: the onset's; ``presence``: the least of the keys."""
+
+    plan: Plan
+    matrix: np.ndarray
+    iod: float
+    face: Face
+    inside: np.ndarray
+    grey: dict[int, np.ndarray] = field(default_factory=dict)
+    time: dict[int, float] = field(default_factory=dict)
+    faces: dict[int, np.ndarray] = field(default_factory=dict)
+    landmarks: dict[int, np.ndarray] = field(default_factory=dict)
+    presence: float = 0.0
+
+    def averaged(self, key: int) -> np.ndarray:
+        """Mean grey picture (uint8) of a key and its neighbours: less noise, the same place."""
+        pictures = [self.grey[i] for i in self.plan.window(key) if i in self.grey]
+        if len(pictures) == 1:
+            return pictures[0]
+        return np.round(np.mean(pictures, axis=0)).astype(np.uint8)
+
+
+def collect(
+    frames: Frames, plan: Plan, landmarker: Landmarker, *, mirrored: bool = False, name: str = "clip"
+) -> Shots:
+    """Read the clip once and keep what ``plan`` wants, aligned by the onset's landmarks.
+
+    Raises: DeftError where a key frame is missing, or its face is not found, lost, or too small.
+    """
+    wanted = set(plan.wanted)
+    early: list[Frame] = []
+    shots: Shots | None = None
+    last = -1
+    for frame in _stream(frames):
+        last = frame.index
+        if last > plan.wanted[-1]:
+            break
+        if last not in wanted:
+            continue
+        if mirrored:
+            frame = Frame(frame.index, frame.time, np.ascontiguousarray(frame.image[:, ::-1]))
+        if shots is None and last < plan.keys[0]:
+            early.append(frame)
+            continue
+        if shots is None:
+            shots = _begin(frame, plan, landmarker, name)
+            for earlier in early:
+                _keep(shots, earlier, landmarker, name)
+        _keep(shots, frame, landmarker, name)
+    missing = [key for key in plan.keys if shots is None or key not in shots.grey]
+    if shots is None or missing:
+        raise DeftError(f"{name}: frame {missing[0]} is asked for, but the last one is {last}; "
+                        "check onset, apex and offset (counted from 0).")  # fmt: skip
+    return shots
+
+
+def _stream(frames: Frames) -> Iterator[Frame]:
+    source = frames() if callable(frames) else frames
+    for index, frame in enumerate(source):
+        yield frame if isinstance(frame, Frame) else Frame(index, float(index), frame)
+
+
+def _begin(frame: Frame, plan: Plan, landmarker: Landmarker, name: str) -> Shots:
+    found = landmarker.detect(frame.image)
+    if not found:
+        raise DeftError(f"{name}: no face is found in frame {frame.index}; give frames that show a face from "
+                        "the front.")  # fmt: skip
+    iod = inter_ocular(found[0].landmarks)
+    if iod < MIN_IOD:
+        raise DeftError(f"{name}: the face of frame {frame.index} is too small ({iod:.0f} px between eyes, "
+                        f"at least {MIN_IOD:.0f} are needed); give a closer view.")  # fmt: skip
+    matrix = transform_of(found[0].landmarks)
+    inside = align(np.full(frame.image.shape[:2], 255, np.uint8), matrix, border=0) > 250
+    return Shots(plan, matrix, iod, found[0], inside, presence=found[0].presence)
+
+
+def _keep(shots: Shots, frame: Frame, landmarker: Landmarker, name: str) -> None:
+    import cv2
+
+    picture = align(frame.image, shots.matrix)
+    shots.grey[frame.index] = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    shots.time[frame.index] = frame.time
+    if frame.index not in shots.plan.keys:
+        return
+    face = _follow(frame, shots.face, landmarker)
+    if face is None:
+        raise DeftError(f"{name}: the face is lost in frame {frame.index}; choose indices where it is seen.")
+    shots.faces[frame.index] = picture
+    shots.landmarks[frame.index] = move(face.landmarks, shots.matrix).astype(np.float32)
+    shots.presence = min(shots.presence, face.presence)
+
+
+def _follow(frame: Frame, known: Face, landmarker: Landmarker) -> Face | None:
+    """The onset's face in a later frame: tracked, else the nearest one that is found."""
+    face = landmarker.track(frame.image, known)
+    if face is not None:
+        return face
+    found = landmarker.detect(frame.image)
+    middle = known.landmarks.mean(0)
+    near = min(found, key=lambda f: float(np.linalg.norm(f.landmarks.mean(0) - middle)), default=None)
+    if near is None or np.linalg.norm(near.landmarks.mean(0) - middle) > known.size:
+        return None
+    return near
