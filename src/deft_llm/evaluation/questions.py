@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from deft_llm.errors import DeftError
 from deft_llm.evaluation.classes import class_scores
 
 COARSE = ("negative", "positive", "surprise")
@@ -28,6 +29,9 @@ FINE_WORDS = (
     "others",
     "tense",
 )
+
+# Spellings of the organisers' files beside the FACS names.
+VARIANTS = {"nostril dilater": 38, "nostril compress": 39, "nostril compressor": 39, "lip puckerer": 18, "lips suck": 28}
 
 
 class Reply(NamedTuple):
@@ -85,8 +89,8 @@ def named_units(answer: str | None) -> tuple[set[int], list[str]]:
 
 def _number(number_of: Any, name: str) -> int | None:
     try:
-        return number_of(name)
-    except (KeyError, ValueError):
+        return VARIANTS.get(name) or number_of(name)
+    except (KeyError, ValueError, DeftError):
         return None
 
 

@@ -1,0 +1,76 @@
+"""ME-VQA scores: kinds of questions, answers read back, figures by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from deft_llm.evaluation.questions import (
+    Reply,
+    combined_parts,
+    named_class,
+    named_units,
+    question_kind,
+    question_scores,
+)
+
+COMBINED = ("What are the action units present, and based on them, what is the fine-grained expression and the "
+            "coarse expression class?")  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "kind"), [
+    ("What is the coarse expression class?", "coarse"),
+    ("What is the fine-grained expression class?", "fine"),
+    ("What is the action unit?", "aus"),
+    ("What are the action units?", "aus"),
+    ("Is the action unit lip corner puller shown on the face?", "au_present"),
+    ("Is the action unit dimpler located on the left or right face?", "au_side"),
+    (COMBINED, "combined"),
+    ("Please describe the clip.", "other"),
+])  # fmt: skip
+def test_kinds(text: str, kind: str) -> None:
+    assert question_kind(text) == kind
+
+
+def test_answers_are_read() -> None:
+    assert named_class("It is Negative.", ("negative", "positive")) == "negative"
+    assert named_class("negative or positive", ("negative", "positive")) is None
+    assert named_units("Brow lowerer, lip corner puller") == ({4, 12}, [])
+    assert named_units("AU4, ear wiggler") == ({4}, ["ear wiggler"])
+    parts = combined_parts("The action units present are: brow lowerer, lid tightener. Therefore, the fine-grained "
+                           "expression class is disgust, and the coarse expression class is negative.")  # fmt: skip
+    assert parts == {"aus": {4, 7}, "fine": "disgust", "coarse": "negative"}
+
+
+def test_scores_by_hand() -> None:
+    ask = "What is the coarse expression class?"
+    units = "What are the action units?"
+    replies = [
+        Reply("a", ask, "negative", "negative"), Reply("b", ask, "negative", "positive"),
+        Reply("c", ask, "no idea", "surprise"),
+        Reply("a", units, "brow lowerer", "brow lowerer, lid tightener"),
+    ]  # fmt: skip
+    found = question_scores(replies)
+    assert found["uf1_coarse"] == pytest.approx((2 / 3) / 3) and found["uar_coarse"] == pytest.approx(1 / 3)
+    assert found["by_kind"]["coarse"]["unparsed"] == 1
+    assert found["by_kind"]["aus"]["au_f1"] == pytest.approx(2 / 3)
+    assert found["uf1_fine"] is None
+    # ROUGE-1 of "brow lowerer" against four words: precision 1, recall 1/2.
+    assert found["by_kind"]["aus"]["rouge1_f1"] == pytest.approx(2 / 3)
+    assert found["by_kind"]["aus"]["rouge1_recall"] == pytest.approx(1 / 2)
+
+
+def test_perfect_answers_score_one_and_agree() -> None:
+    whole = ("The action unit present is: lip corner puller. Therefore, the fine-grained expression class is happiness, "
+             "and the coarse expression class is positive.")  # fmt: skip
+    replies = [
+        Reply("a", "What is the coarse expression class?", "positive", "positive"),
+        Reply("a", "What is the fine-grained expression class?", "happiness", "happiness"),
+        Reply("a", "What is the action unit?", "lip corner puller", "lip corner puller"),
+        Reply("a", COMBINED, whole, whole),
+    ]
+    found = question_scores(replies)
+    assert found["bleu_corpus"] == pytest.approx(1.0) and found["rouge1_f1"] == 1.0 and found["exact"] == 1.0
+    assert found["uf1_fine"] == 1.0
+    assert found["single_and_combined_agree"] == {"coarse": 1.0, "fine": 1.0, "aus": 1.0}
+    contrary = [r._replace(answer="negative") if r.answer == "positive" else r for r in replies]
+    assert question_scores(contrary)["single_and_combined_agree"]["coarse"] == 0.0

@@ -1,0 +1,136 @@
+"""A run's rows: a missing, doubled or foreign one is an error; order does not matter; perfect rows score 1."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from deft_llm.errors import DeftError
+from deft_llm.evaluation.compare import compare_runs, repeats
+from deft_llm.evaluation.folds import FoldClip, make_folds, write_folds
+from deft_llm.evaluation.rows import classes_of, read_run
+from deft_llm.evaluation.score import score_run
+from deft_llm.files import write_jsonl
+from deft_llm.records import ActionUnit, Prediction, PredictionTruth
+
+LABELS = ("negative", "positive", "surprise")
+
+
+def row(subject: int, number: int, label: str, truth: str, **values: object) -> Prediction:
+    probabilities = {name: 0.9 if name == label else 0.05 for name in LABELS}
+    return Prediction(method="m", clip_id=f"a/{subject}/{number}", corpus="a" if subject < 4 else "b",
+                      subject=f"a/{subject}", label_space="megc3", label=label, probabilities=probabilities,
+                      fold=f"a/{subject}", truth=PredictionTruth(label=truth, coarse=truth), **values)  # type: ignore[arg-type]  # fmt: skip
+
+
+def rows_of(wrong: int = 0) -> list[Prediction]:
+    found = []
+    for subject in range(8):
+        for number in range(3):
+            truth = LABELS[(subject + number) % 3]
+            label = LABELS[(subject + number + 1) % 3] if len(found) < wrong else truth
+            found.append(row(subject, number, label, truth))
+    return found
+
+
+def write_run(folder: Path, rows: list[Prediction]) -> Path:
+    clips = [FoldClip(r.clip_id, r.corpus, r.subject, r.truth.label) for r in rows_of()]
+    write_folds(folder / "folds.json", make_folds(clips, "loso"))
+    write_jsonl(folder / "predictions.jsonl", rows)
+    return folder
+
+
+def test_perfect_predictions_score_one(tmp_path: Path) -> None:
+    metrics = score_run(read_run(write_run(tmp_path, rows_of())))
+    pooled = metrics["emotion"]["pooled"]
+    for name in ("uf1", "uar", "acc", "wf1"):
+        assert pooled[name] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert set(metrics["emotion"]["per_corpus"]) == {"a", "b"}
+
+
+def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
+    rows = rows_of(wrong=7)
+    first = score_run(read_run(write_run(tmp_path / "one", rows)))
+    random.Random(3).shuffle(rows)
+    assert score_run(read_run(write_run(tmp_path / "two", rows))) == first
+    assert first["emotion"]["pooled"]["acc"]["value"] == pytest.approx(17 / 24)
+
+
+def test_missing_doubled_and_foreign_rows(tmp_path: Path) -> None:
+    rows = rows_of()
+    with pytest.raises(DeftError, match="1 prediction.* missing, first clip a/7/2"):
+        read_run(write_run(tmp_path / "missing", rows[:-1]))
+    with pytest.raises(DeftError, match="clip a/0/0 is predicted twice"):
+        read_run(write_run(tmp_path / "double", [*rows, rows[0]]))
+    with pytest.raises(DeftError, match="not among the keys"):
+        read_run(write_run(tmp_path / "foreign", [*rows, row(9, 0, "negative", "negative")]))
+    moved = [r.model_copy(update={"fold": "a/1"}) if r.clip_id == "a/0/0" else r for r in rows]
+    with pytest.raises(DeftError, match="is of fold a/1"):
+        read_run(write_run(tmp_path / "moved", moved))
+    half_leaky = [r.model_copy(update={"leaky": r.clip_id == "a/0/0"}) for r in rows]
+    with pytest.raises(DeftError, match="rows mix leaky"):
+        read_run(write_run(tmp_path / "mixed", half_leaky))
+    with pytest.raises(DeftError, match="no predictions"):
+        read_run(write_run(tmp_path / "empty", []))
+
+
+def test_broken_lines_and_old_schemas(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text('{"schema": 0}\n')
+    with pytest.raises(DeftError, match="row 1 has schema 0"):
+        read_run(path)
+    path.write_text('{"method": "m"}\n')
+    with pytest.raises(DeftError, match="row 1 is no prediction"):
+        read_run(path)
+    with pytest.raises(DeftError, match=r"no predictions\.jsonl"):
+        read_run(tmp_path / "nowhere" if (tmp_path / "nowhere").mkdir() else tmp_path / "nowhere")
+
+
+def test_leaky_runs_say_so(tmp_path: Path) -> None:
+    leaky = [r.model_copy(update={"leaky": True}) for r in rows_of()]
+    metrics = score_run(read_run(write_run(tmp_path, leaky)))
+    assert metrics["leaky"] and metrics["warning"].startswith("LEAKY")
+
+
+def test_class_from_text_is_scored_beside_the_head(tmp_path: Path) -> None:
+    rows = [r.model_copy(update={"text_label": "negative"}) for r in rows_of()]
+    text = score_run(read_run(write_run(tmp_path, rows)))["text"]
+    assert text["uf1"] == pytest.approx(0.5 / 3) and text["agrees_with_head"] == pytest.approx(1 / 3)
+
+
+def test_aus_beside_the_class(tmp_path: Path) -> None:
+    rows = rows_of()
+    for r in rows:
+        r.truth.aus = [ActionUnit(number=12, side="left")] if r.truth.label == "positive" else []
+        r.aus = {"12": 0.8 if r.label == "positive" else 0.1, "4": 0.6}
+        r.sides = {"12": "left"}
+    found = score_run(read_run(write_run(tmp_path, rows)))["au"]["pooled"]
+    assert found["mean_f1"] == 1.0 and found["absent"] == {"4": 24} and found["sides"]["accuracy"] == 1.0
+
+
+def test_comparison_needs_the_same_clips(tmp_path: Path) -> None:
+    good = read_run(write_run(tmp_path / "good", rows_of()))
+    bad = read_run(write_run(tmp_path / "bad", rows_of(wrong=20)))
+    found = compare_runs(bad, good)
+    assert found is not None and found["difference"] > 0.5 and found["p"] < 0.05
+    write_jsonl(tmp_path / "part" / "predictions.jsonl", rows_of()[:3])
+    with pytest.raises(DeftError, match="not the same clips"):
+        compare_runs(good, read_run(tmp_path / "part"))
+
+
+def test_seeds_are_repeats(tmp_path: Path) -> None:
+    runs = []
+    for seed, wrong in ((0, 0), (1, 6)):
+        rows = [r.model_copy(update={"seed": seed}) for r in rows_of(wrong)]
+        runs.append(score_run(read_run(write_run(tmp_path / str(seed), rows))))
+    (group,) = repeats(runs)
+    values = [run["emotion"]["pooled"]["uf1"]["value"] for run in runs]
+    assert group["mean"] == pytest.approx(sum(values) / 2) and group["seeds"] == [0, 1]
+
+
+def test_classes_keep_the_megc_order() -> None:
+    assert classes_of(rows_of()) == LABELS
+    assert classes_of([r.model_copy(update={"probabilities": {}, "truth": PredictionTruth(label="x")}) for r in rows_of()
+                       if not setattr(r, "label_space", "native")]) == ("x",)  # fmt: skip
