@@ -1,0 +1,176 @@
+"""Prepares a corpus: plans shards, has them made, merges the index, draws the contact sheet, sums up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deft_llm.corpora.base import Corpus, Fault, load
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import write_json
+from deft_llm.prepare.work import Done, plan
+from deft_llm.store import Store, StoreWriter
+from deft_llm.store.layout import Failure
+
+# Loader faults that mean a clip (or a whole table) is not in the store; others are mended or noted.
+LOSES_CLIPS = frozenset(
+    {
+        "unsafe-name",
+        "missing-frames",
+        "empty-folder",
+        "unreadable-table",
+        "training-only",
+        "empty-cell",
+        "missing-folder",
+        "duplicate-clip",
+    }
+)
+
+
+@dataclass
+class Report:
+    """How a preparation went. ``failures`` are clips that are not in the store; ``faults`` the loader's."""
+
+    store: Store
+    failures: list[Failure]
+    faults: list[Fault] = field(default_factory=list)
+    clips: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    spotted: int = 0
+
+    @property
+    def lost(self) -> list[Fault]:
+        """Loader faults that cost a clip and are not among ``failures``."""
+        known = {failure.clip_id for failure in self.failures}
+        return [
+            f
+            for f in self.faults
+            if f.severity == "fault" and f.kind in LOSES_CLIPS and f.clip_id not in known
+        ]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every clip of the corpus is in the store."""
+        return not self.failures and not self.lost
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as JSON (``summary.json`` in the store)."""
+        return {
+            "store": str(self.store.root),
+            "clips": self.clips,
+            "prepared": len(self.store),
+            "reused": self.reused,
+            "apex_found_by_spotting": self.spotted,
+            "failed": [failure.model_dump() for failure in self.failures],
+            "lost": [asdict(fault) for fault in self.lost],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def prepare(
+    name: str,
+    root: Path | str,
+    store: Path | str,
+    *,
+    annotations: Path | str | None = None,
+    corrections: Iterable[Path | str] = (),
+    workers: int = 1,
+    engine: str = "local",
+    settings: Any = None,
+    progress: Callable[[Done, int], None] | None = None,
+) -> Store:
+    """Prepare corpus ``name`` at ``root`` into ``store`` and open it; quick when all is there.
+
+    Clips that fail are listed in ``store.failures``; the rest is done. Raises: DeftError where the corpus or
+    the store cannot be used at all.
+    """
+    corpus = load(name, root, annotations, corrections)
+    return prepare_corpus(
+        corpus, Path(store), workers=workers, engine=engine, settings=settings, progress=progress
+    ).store
+
+
+def prepare_corpus(
+    corpus: Corpus,
+    store: Path,
+    *,
+    workers: int = 1,
+    engine: str = "local",
+    settings: Any = None,
+    progress: Callable[[Done, int], None] | None = None,
+    sheet: bool = True,
+) -> Report:
+    """Prepare a loaded corpus; see ``prepare``. ``progress`` gets each shard done and their number."""
+    from filelock import FileLock, Timeout
+
+    from deft_llm.prepare.engines import run
+
+    started = time.monotonic()
+    if not corpus.clips:
+        kinds = ", ".join(
+            f"{count} x {kind}" for kind, count in Counter(f.kind for f in corpus.faults).items()
+        )
+        raise DeftError(f"{corpus.root}: no clip of {corpus.name} was found ({kinds or 'nothing there'}).")
+    store = Path(store)
+    if store.exists() and not store.is_dir():
+        raise UsageError(f"{store}: is a file; give a folder with --store.")
+    header = {"corpus": corpus.name, "measure": _settings(settings)}
+    writer = StoreWriter(store, header)
+    lock = FileLock(store / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DeftError(f"{store}: another 'deft prepare' writes into it; wait for its end.") from error
+    try:
+        for stray in store.glob(".*.part"):
+            stray.unlink(missing_ok=True)  # what a killed run left behind
+        jobs = plan(corpus.clips, corpus.root, store, header)
+        done: list[Done] = []
+
+        def note(result: Done) -> None:
+            done.append(result)
+            if progress is not None:
+                progress(result, len(jobs))
+
+        run(jobs, workers, engine, note)
+        failures = writer.finish(len(jobs))
+        report = _report(store, corpus, failures, done)
+        if sheet:
+            _draw(report)
+    finally:
+        lock.release()
+    report.seconds = time.monotonic() - started
+    write_json(store / "faults.json", [asdict(fault) for fault in corpus.faults])
+    write_json(store / "summary.json", report.to_dict() | {"coding": corpus.coding})
+    return report
+
+
+def _settings(settings: Any) -> dict[str, Any]:
+    from deft_llm.motion.measure import MeasureSettings
+
+    chosen = MeasureSettings() if settings is None else settings
+    return chosen.model_dump(mode="json")
+
+
+def _report(store: Path, corpus: Corpus, failures: list[Failure], done: list[Done]) -> Report:
+    from deft_llm.prepare.indices import SPOTTED, SPOTTED_ALL
+
+    opened = Store(store)
+    spotted = sum(SPOTTED in clip.notes or SPOTTED_ALL in clip.notes for clip in opened.clips)
+    reused = sum(result.clips for result in done if result.reused)
+    return Report(opened, failures, corpus.faults, len(corpus.clips), reused, spotted=spotted)
+
+
+def _draw(report: Report) -> None:
+    """The contact sheet, unless the index it shows is older than it."""
+    from deft_llm.prepare.contact import draw_contact_sheet
+
+    sheet = report.store.root / "contact_sheet.png"
+    index = report.store.root / "index.jsonl"
+    if len(report.store) and not (report.reused == report.clips and sheet.exists() and index.exists()):
+        draw_contact_sheet(report.store, sheet)
