@@ -25,9 +25,13 @@ class FlowConfig(BaseModel):
         True, description="min-max stretch each channel to 0..255; else px, no strain stretch"
     )
 
+    takes: int = Field(
+        4, description="neighbouring samples that share a head, a crop and an estimator: for speed"
+    )
+
     # pool of cached heads
     identities: int = Field(96, description="subjects in the pool (drawn from seed_range)")
-    poses: int = Field(2, description="head poses cached for each subject and unit set")
+    poses: int = Field(1, description="head poses cached for each subject and unit set")
 
     # what is performed
     amplitude: LogRange = Field((0.25, 4.0), description="peak of the main AU at the apex, px")
@@ -42,8 +46,8 @@ class FlowConfig(BaseModel):
     mirror_chance: float = Field(0.5, description="head and sides mirrored: no side is special")
 
     # what disturbs
-    blink_chance: float = Field(0.16, description="a partial blink between the frames")
-    blink_amplitude: LogRange = Field((0.3, 8.0), description="lid motion of a blink, px")
+    blink_chance: float = Field(0.08, description="a partial blink between the frames")
+    blink_amplitude: LogRange = Field((0.3, 5.0), description="lid motion of a blink, px")
     gaze_chance: float = Field(0.25, description="the eyeballs turn")
     gaze_amplitude: LogRange = Field((0.3, 4.0), description="px")
     jaw_chance: float = Field(0.25, description="jaw or mouth drift")
@@ -70,7 +74,7 @@ class FlowConfig(BaseModel):
     distance: Range = Field((5.0, 18.0), description="camera to face, dm: perspective")
     crop_top: Range = Field((0.45, 1.55), description="upper edge above the eyes, inter-ocular distances")
     crop_bottom: Range = Field((1.45, 2.35), description="lower edge below the eyes")
-    crop_half_width: Range = Field((0.95, 1.75), description="half the width")
+    crop_half_width: Range = Field((0.85, 1.45), description="half the width")
     crop_centre: float = Field(0.09, description="sd of the sideways offset")
 
     # appearance that the estimator works on
@@ -90,8 +94,8 @@ class FlowConfig(BaseModel):
     median_chance: float = Field(0.35, description="median filter (TV-L1's)")
     staircase_chance: float = Field(0.3, description="detail soft-thresholded (total variation)")
     staircase: Range = Field((0.05, 0.5), description="threshold over detail sd")
-    sensor_noise: LogRange = Field((0.01, 0.4), description="image noise over image gradient, px")
-    coloured_noise: LogRange = Field((0.02, 0.6), description="smooth false motion, px")
+    sensor_noise: LogRange = Field((0.003, 0.12), description="image noise over image gradient, px")
+    coloured_noise: LogRange = Field((0.01, 0.25), description="smooth false motion, px")
     illumination_chance: float = Field(0.35, description="brightness changed between the frames")
     illumination: LogRange = Field((0.02, 0.5), description="pseudo-motion where image gradients are, px")
     outlier_chance: float = Field(0.25, description="blobs of garbage: hair, glasses, background, shadow")
@@ -100,5 +104,5 @@ class FlowConfig(BaseModel):
 
     # the way to 28 px
     strain_early_chance: float = Field(0.6, description="strain before resizing (else after)")
-    pixel_noise_chance: float = Field(0.3, description="white noise left by resizing without antialias")
-    pixel_noise: LogRange = Field((0.01, 0.25), description="over the channel's sd")
+    pixel_noise_chance: float = Field(0.2, description="white noise left by resizing without antialias")
+    pixel_noise: LogRange = Field((0.01, 0.12), description="over the channel's sd")

@@ -10,7 +10,7 @@ import numpy as np
 
 from deft_llm.facs.units import entry
 from deft_llm.synth.flow_config import FlowConfig, LogRange, Range
-from deft_llm.synth.flow_face import SPAN, FlowFace, rows_of
+from deft_llm.synth.flow_face import SPAN, FlowFace, rigid_motion, rows_of
 from deft_llm.synth.prior import ActiveAU, Expression
 
 CROP_PX = 280.0  # the scale of every pixel figure: a face crop 280 px wide
@@ -18,10 +18,9 @@ CROP_PX = 280.0  # the scale of every pixel figure: a face crop 280 px wide
 
 @dataclass
 class Crop:
-    """Where the crop lies: ``index`` (W*W,) nearest reference pixels, ``matrix`` (2, 3) crop -> reference,
-    ``px`` crop pixels (of 280) in one inter-ocular distance, ``aspect`` height over width."""
+    """Where the crop lies: ``matrix`` (2, 3) crop -> reference pixels, ``px`` crop pixels (of 280) in one
+    inter-ocular distance, ``aspect`` height over width."""
 
-    index: np.ndarray
     matrix: np.ndarray
     px: float
     aspect: float
@@ -63,12 +62,17 @@ def draw_crop(rng: np.random.Generator, config: FlowConfig, face: FlowFace, work
     eyes = np.array([face.side / 2, face.side / 2 - 0.35 * scale])
     middle = eyes + np.array([centre_x, (bottom - top) / 2]) * scale
     matrix[:, 2] = middle - matrix[:, :2] @ np.array([work / 2 - 0.5, work / 2 - 0.5])
-    grid = np.arange(work)
-    column = np.rint(matrix[0, 0] * grid[None] + matrix[0, 1] * grid[:, None] + matrix[0, 2])
-    row = np.rint(matrix[1, 0] * grid[None] + matrix[1, 1] * grid[:, None] + matrix[1, 2])
-    last = face.side - 1
-    index = (np.clip(row, 0, last) * face.side + np.clip(column, 0, last)).astype(np.int64).ravel()
-    return Crop(index, matrix, CROP_PX / (2 * half), (top + bottom) / (2 * half))
+    return Crop(matrix, CROP_PX / (2 * half), (top + bottom) / (2 * half))
+
+
+def reference_index(crop: Crop, side: int, work: int) -> np.ndarray:
+    """The nearest reference pixel (W * W,) of each crop pixel, clipped to the grid."""
+    grid = np.arange(work, dtype=np.float32)
+    m = crop.matrix.astype(np.float32)
+    column = m[0, 0] * grid[None] + m[0, 1] * grid[:, None] + m[0, 2] + np.float32(0.5)
+    row = m[1, 0] * grid[None] + m[1, 1] * grid[:, None] + m[1, 2] + np.float32(0.5)
+    last = side - 1
+    return (np.clip(row, 0, last).astype(np.int32) * side + np.clip(column, 0, last).astype(np.int32)).ravel()
 
 
 def draw_motion(rng: np.random.Generator, config: FlowConfig, expression: Expression | None) -> Drawn:
@@ -145,56 +149,67 @@ def _disturb(rng: np.random.Generator, config: FlowConfig, weights: dict[int, fl
         add(row, loguniform(rng, config.stray_amplitude))
 
 
-def expression_flow(face: FlowFace, crop: Crop, weights: dict[int, float]) -> np.ndarray:
-    """Skin motion (2, W*W) in px of 280 (u right, v down), head motion apart."""
-    if not weights:
-        return np.zeros((2, len(crop.index)), np.float32)
-    rows = list(weights)
-    # a weight is the peak in px; the basis' peak is one inter-ocular distance, seen at crop.px
-    moved = np.tensordot(np.fromiter(weights.values(), np.float32), face.basis[rows], 1)
-    corners = face.vertex.reshape(-1, 3)[crop.index]
-    shares = face.weight.reshape(-1, 3)[crop.index] * face.inside.reshape(-1, 1)[crop.index]
-    motion = (moved[corners] * shares[..., None]).sum(1)
-    near = face.place[crop.index]
-    away = face.distance - near[:, 2]
-    x = near[:, 0]
-    u = motion[:, 0] + motion[:, 2] * x / away
-    v = -(motion[:, 1] + motion[:, 2] * (near[:, 1] - 1.3) / away)
-    return np.stack([u, v])
+class Projector:
+    """Projects row weights and head motion of any number of phases onto one crop of one head."""
+
+    def __init__(self, face: FlowFace, crop: Crop, index: np.ndarray) -> None:
+        self.face, self.crop = face, crop
+        self.rigid = rigid_motion(face, index)
+        self.corners = [plane[index] for plane in face.vertex]
+        self.shares = [plane[index].astype(np.float32) for plane in face.weight]
+
+    def flow(
+        self, rng: np.random.Generator, config: FlowConfig, phases: list[dict[int, float]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """True motion of each phase, planes (F, N) of u (right) and v (down), px of 280."""
+        heads = np.stack([_head_parameters(rng, config, self.crop) for _ in phases]) * self.crop.px
+        total = heads @ self.rigid
+        used = sorted({row for weights in phases for row in weights})
+        if used:
+            table = np.array([[weights.get(row, 0.0) for row in used] for weights in phases], np.float32)
+            moved = table.astype(np.complex64) @ self.face.basis[used]
+            for number in range(len(phases)):
+                skin = moved[number]
+                for corner, share in zip(self.corners, self.shares, strict=True):
+                    total[number] += skin[corner] * share
+        return np.ascontiguousarray(total.real), np.ascontiguousarray(total.imag)
 
 
-def head_flow(rng: np.random.Generator, config: FlowConfig, face: FlowFace, crop: Crop) -> np.ndarray:
-    """Motion (2, W*W), px of 280, of a turning and moving head: parallax from its depth included."""
+def _head_parameters(rng: np.random.Generator, config: FlowConfig, crop: Crop) -> np.ndarray:
+    """Turns (radians) and steps (inter-ocular distances) of the head in one phase (6,), complex64.
+
+    A turn about the neck carries the face along; a random part of that carry is compensated, as people do.
+    """
+    found = np.zeros(6, np.complex64)
     if happens(rng, config.head_still_chance):
-        return np.zeros((2, len(crop.index)), np.float32)
-    near = face.place[crop.index]
-    scale = np.float32(crop.px)
-    turn = [math.radians(loguniform(rng, config.head_rotation)) * rng.choice((-1, 1)) for _ in range(3)]
-    turn = np.array(turn, np.float32)
-    step = np.array([loguniform(rng, config.head_translation) * rng.choice((-1, 1)) for _ in range(2)])
-    step = step.astype(np.float32) / scale
-    grow = np.float32(loguniform(rng, config.head_scale) * rng.choice((-1, 1)))
-    x, y, z = near[:, 0], near[:, 1], near[:, 2]
-    away = face.distance - z
-    dx = turn[1] * z - turn[2] * y + step[0]
-    dy = turn[2] * x - turn[0] * z + step[1]
-    dz = turn[0] * y - turn[1] * x + grow * face.distance
-    # a turn about the neck carries the face along; much of that carry is compensated by the neck
-    u = dx + dz * x / away
-    v = -(dy + dz * (y - 1.3) / away)
-    flow = np.stack([u, v]) * scale
-    keep = np.float32(rng.uniform(0, 1))
-    return flow - (1 - keep) * _carry(flow, step * scale)
+        return found
+    for axis in range(3):
+        found[axis] = math.radians(loguniform(rng, config.head_rotation)) * _sign(rng)
+    found[3] = loguniform(rng, config.head_translation) * _sign(rng) / crop.px
+    found[4] = loguniform(rng, config.head_translation) * _sign(rng) / crop.px
+    found[5] = loguniform(rng, config.head_scale) * _sign(rng) * 10
+    compensated = rng.uniform(0, 1)
+    face_x, face_y, face_z = 0.0, 0.8, 1.9  # the face's middle, seen from the neck
+    found[3] -= compensated * (found[1] * face_z - found[2] * face_y)
+    found[4] -= compensated * (found[2] * face_x - found[0] * face_z)
+    return found
 
 
-def _carry(flow: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """The mean motion beyond the drawn translation (2, 1)."""
-    return flow.mean(1, keepdims=True) - np.array([[step[0]], [-step[1]]], np.float32)
+def _sign(rng: np.random.Generator) -> float:
+    return 1.0 if rng.random() < 0.5 else -1.0
+
+
+_NOISE = np.random.default_rng(20251).standard_normal(1 << 20, dtype=np.float32)
+
+
+def noise(rng: np.random.Generator, count: int) -> np.ndarray:
+    """``count`` normal deviates, cut at a random place out of a fixed bank of a million (read only)."""
+    start = int(rng.integers(len(_NOISE) - count))
+    return _NOISE[start : start + count]
 
 
 def smooth_field(rng: np.random.Generator, work: int, cells: int, channels: int) -> np.ndarray:
     """A smooth random field (channels, W, W) of unit variance with about ``cells`` bumps a side."""
     small = rng.standard_normal((cells + 3, cells + 3, channels), dtype=np.float32)
-    big = cv2.resize(small, (work, work), interpolation=cv2.INTER_CUBIC)
-    big = big.reshape(work, work, channels).transpose(2, 0, 1)
-    return big / (big.std() + 1e-6)
+    big = cv2.resize(small, (work, work), interpolation=cv2.INTER_CUBIC).reshape(work, work, channels)
+    return big.transpose(2, 0, 1) * np.float32(1.15)  # cubic interpolation takes some variance

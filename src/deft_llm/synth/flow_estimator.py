@@ -2,9 +2,9 @@
 
 Estimators solve brightness constancy: they see the image gradient's share of the motion (aperture problem),
 average it over a window, trust textured skin and pull the rest to a coarser estimate, which is pulled to zero
-(shrinkage). With J the structure tensor of the face's image, G a Gaussian window and f0 the true motion,
-coarse to fine: f = fc + (G J + a I)^-1 G (J (f0 - fc) + noise): Lucas & Kanade's least squares with the quadratic
-prior of Horn & Schunck. Sensor noise, brightness changes and patchy texture enter where they do in nature.
+(shrinkage). With J the structure tensor of the face's image, G a Gaussian window and f0 the true motion, coarse
+to fine: f = fc + (G J + a I)^-1 G (J (f0 - fc) + noise): Lucas & Kanade's least squares with the quadratic prior
+of Horn & Schunck. Sensor noise, brightness changes and patchy texture enter where they do in nature.
 """
 
 from __future__ import annotations
@@ -13,137 +13,168 @@ import cv2
 import numpy as np
 
 from deft_llm.synth.flow_config import FlowConfig
-from deft_llm.synth.flow_draw import Crop, happens, loguniform, smooth_field, uniform
+from deft_llm.synth.flow_draw import (
+    Crop,
+    happens,
+    loguniform,
+    noise,
+    reference_index,
+    smooth_field,
+    uniform,
+)
 from deft_llm.synth.flow_face import BACKGROUND, FlowFace
 
 
 class Scene:
-    """The image that both phases of a sample share: gradients, texture energy, windows."""
+    """One head, crop and estimator, shared by the takes of a block: gradients, texture, windows.
+
+    Tensors are planes (3, N) of xx, xy, yy over N = W * W pixels; flows are planes (F, N) of u and of v.
+    """
 
     def __init__(
         self, rng: np.random.Generator, config: FlowConfig, face: FlowFace, crop: Crop, work: int
     ) -> None:
-        self.rng, self.config, self.work = rng, config, work
+        self.config, self.work = config, work
+        self.index = reference_index(crop, face.side, work)
+        self.background = face.kind.ravel()[self.index] == BACKGROUND
+        self._read_image(rng, face, crop)
+        self.fine = loguniform(rng, config.window) * work / 100
+        self.coarse = loguniform(rng, config.window_coarse) * work / 100
+        self.fine_inverse = _Inverse(
+            self._blurred(self.tensor, self.fine), loguniform(rng, config.prior_fine)
+        )
+        self.coarse_inverse = _Inverse(
+            self._blurred(self.tensor, self.coarse), loguniform(rng, config.prior_coarse)
+        )
+        self.median = (3 if rng.random() < 0.6 else 5) if happens(rng, config.median_chance) else 0
+        self.staircase = uniform(rng, config.staircase) if happens(rng, config.staircase_chance) else 0.0
+        self.exact = happens(rng, config.exact_chance)
+        self.noise = loguniform(rng, config.sensor_noise)
+        self.false_motion = loguniform(rng, config.coloured_noise)
+
+    def _read_image(self, rng: np.random.Generator, face: FlowFace, crop: Crop) -> None:
+        """Gradients of the face's image on the crop, and the texture that is finer than the grid."""
+        config, work = self.config, self.work
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         image = cv2.warpAffine(
             face.image, crop.matrix, (work, work), flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
-        self.gx = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=3)
-        self.gy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3)
-        energy = float((self.gx**2 + self.gy**2).mean()) * 3
-        norm = loguniform(rng, config.contrast) / np.sqrt(energy + 1e-9)
-        self.gx *= norm
-        self.gy *= norm
-        extra = face.edges.ravel()[crop.index].reshape(work, work)
-        self.background = face.kind.ravel()[crop.index].reshape(work, work) == BACKGROUND
-        patchy = np.exp(
-            uniform(rng, config.texture_patchy) * smooth_field(rng, work, int(rng.integers(3, 9)), 1)[0]
-        )
-        texture = loguniform(rng, config.skin_texture) * patchy + 0.5 * extra
+        gx = cv2.Sobel(image, cv2.CV_32F, 1, 0, ksize=3).ravel()
+        gy = cv2.Sobel(image, cv2.CV_32F, 0, 1, ksize=3).ravel()
+        energy = float(np.vdot(gx, gx) + np.vdot(gy, gy)) / work**2 * 3
+        norm = np.float32(loguniform(rng, config.contrast) / np.sqrt(energy + 1e-9))
+        self.gx, self.gy = gx * norm, gy * norm
+        patchy = uniform(rng, config.texture_patchy) * smooth_field(rng, work, int(rng.integers(3, 9)), 1)
+        texture = np.float32(loguniform(rng, config.skin_texture)) * np.exp(patchy.ravel())
+        texture += np.float32(0.5) * face.edges.ravel()[self.index]
         texture[self.background] = loguniform(rng, config.background_texture)
-        self.texture = texture.astype(np.float32)
-        self.fine = loguniform(rng, config.window) * work / 100
-        self.coarse = loguniform(rng, config.window_coarse) * work / 100
-        tensor = np.stack([self.gx**2 + texture, self.gx * self.gy, self.gy**2 + texture], -1).astype(
-            np.float32
-        )
-        self.tensor = tensor
-        self.tensor_fine = blur(tensor, self.fine)
-        self.tensor_coarse = blur(tensor, self.coarse)
-        self.prior_fine = loguniform(rng, config.prior_fine)
-        self.prior_coarse = loguniform(rng, config.prior_coarse)
-        self.median = (3 if rng.random() < 0.6 else 5) if happens(rng, config.median_chance) else 0
-        self.staircase = uniform(rng, config.staircase) if happens(rng, config.staircase_chance) else 0.0
-        self.exact = happens(rng, config.exact_chance)
+        self.texture_root = np.sqrt(texture).astype(np.float32)
+        self.tensor = np.stack([self.gx**2 + texture, self.gx * self.gy, self.gy**2 + texture])
+        self.tensor = self.tensor.astype(np.float32)
 
-    def estimate(self, flow: np.ndarray) -> np.ndarray:
-        """The estimated flow (2, W, W), px, of the true ``flow`` (2, W, W)."""
-        rng, config, work = self.rng, self.config, self.work
-        if self.exact:
-            found = flow
-        else:
-            seen = self._seen(flow)
-            coarse = _solve(self.tensor_coarse, blur(seen, self.coarse), self.prior_coarse)
-            rest = blur(seen, self.fine) - _apply(self.tensor_fine, coarse)
-            found = (coarse + _solve(self.tensor_fine, rest, self.prior_fine)).transpose(2, 0, 1)
-            found = self._regularise(found)
-        cells = int(rng.integers(3, 14))
-        found = found + loguniform(rng, config.coloured_noise) * smooth_field(rng, work, cells, 2)
-        if happens(rng, config.outlier_chance):
-            found = found + _outliers(rng, config, self.background, work)
-        return np.ascontiguousarray(found, np.float32)
+    def _blurred(self, planes: np.ndarray, sigma: float) -> np.ndarray:
+        """Gaussian blur of planes (F, N)."""
+        images = planes.reshape(-1, self.work, self.work)
+        return np.stack([blur(image, sigma) for image in images]).reshape(planes.shape)
 
-    def _seen(self, flow: np.ndarray) -> np.ndarray:
-        """J f0 plus noise (W, W, 2): the right-hand side of the normal equations."""
-        rng, config, shape = self.rng, self.config, (self.work, self.work)
-        moved = flow.transpose(1, 2, 0)
-        noise = loguniform(rng, config.sensor_noise)
-        along = noise * rng.standard_normal(shape, dtype=np.float32)
-        if happens(rng, config.illumination_chance):
-            along += (
-                loguniform(rng, config.illumination)
-                * smooth_field(rng, self.work, int(rng.integers(1, 4)), 1)[0]
+    def estimate(
+        self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The estimated flows (F, N), px, of the true planes ``u`` and ``v``."""
+        config = self.config
+        if not self.exact:
+            seen_u, seen_v = self._seen(rng, u, v)
+            coarse_u, coarse_v = self.coarse_inverse.solve(
+                self._blurred(seen_u, self.coarse), self._blurred(seen_v, self.coarse)
             )
-        seen = _apply(self.tensor, moved)
-        seen[..., 0] += self.gx * along
-        seen[..., 1] += self.gy * along
-        grain = noise * np.sqrt(self.texture)
-        seen += grain[..., None] * rng.standard_normal((*shape, 2), dtype=np.float32)
-        return seen
+            known_u, known_v = _apply(self.fine_inverse.tensor, coarse_u, coarse_v)
+            rest_u, rest_v = self.fine_inverse.solve(
+                self._blurred(seen_u, self.fine) - known_u, self._blurred(seen_v, self.fine) - known_v
+            )
+            u, v = self._regularise(coarse_u + rest_u), self._regularise(coarse_v + rest_v)
+        for row in range(len(u)):
+            level = np.float32(self.false_motion * rng.uniform(0.6, 1.6))
+            false = smooth_field(rng, self.work, int(rng.integers(3, 14)), 2).reshape(2, -1)
+            u[row] += level * false[0]
+            v[row] += level * false[1]
+            if happens(rng, config.outlier_chance):
+                extra = _outliers(rng, config, self.background, self.work).reshape(2, -1)
+                u[row] += extra[0]
+                v[row] += extra[1]
+        return u, v
 
-    def _regularise(self, found: np.ndarray) -> np.ndarray:
+    def _seen(self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """J f0 plus noise: the right-hand side of the normal equations, (F, N) each."""
+        config = self.config
+        seen_u, seen_v = _apply(self.tensor, u, v)
+        for row in range(len(u)):
+            level = np.float32(self.noise * rng.uniform(0.7, 1.4))
+            along = level * noise(rng, u.shape[1])
+            if happens(rng, config.illumination_chance):
+                shade = smooth_field(rng, self.work, int(rng.integers(1, 4)), 1).ravel()
+                along = along + np.float32(loguniform(rng, config.illumination)) * shade
+            grain = level * self.texture_root
+            seen_u[row] += self.gx * along + grain * noise(rng, u.shape[1])
+            seen_v[row] += self.gy * along + grain * noise(rng, u.shape[1])
+        return seen_u, seen_v
+
+    def _regularise(self, planes: np.ndarray) -> np.ndarray:
         """Median filtering and total-variation-like flattening of small detail."""
         if self.staircase:
-            smooth = np.stack([blur(np.ascontiguousarray(c), self.fine + 1.5) for c in found])
-            detail = found - smooth
-            cut = self.staircase * float(detail.std())
-            found = smooth + np.sign(detail) * np.maximum(np.abs(detail) - cut, 0)
+            smooth = self._blurred(planes, self.fine + 1.5)
+            detail = planes - smooth
+            cut = np.float32(self.staircase) * np.sqrt((detail * detail).mean(1, keepdims=True))
+            planes = planes - np.clip(detail, -cut, cut)
         if self.median:
-            found = np.stack(
-                [cv2.medianBlur(np.ascontiguousarray(c, np.float32), self.median) for c in found]
-            )
-        return found
+            images = planes.reshape(-1, self.work, self.work)
+            planes = np.stack([cv2.medianBlur(image, self.median) for image in images]).reshape(planes.shape)
+        return planes
 
 
-def blur(field: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of (W, W) or (W, W, C); wide windows at a third of the resolution."""
-    side = field.shape[0]
+class _Inverse:
+    """(J + prior I)^-1 for a field of tensors (3, N)."""
+
+    def __init__(self, tensor: np.ndarray, prior: float) -> None:
+        self.tensor = tensor
+        a, b, c = tensor[0] + np.float32(prior), tensor[1], tensor[2] + np.float32(prior)
+        over = 1 / (a * c - b * b)
+        self.xx, self.xy, self.yy = c * over, b * over, a * over
+
+    def solve(self, r: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The solution for a right-hand side (r, s), planes (F, N)."""
+        return self.xx * r - self.xy * s, self.yy * s - self.xy * r
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of (W, W); wide windows at a third of the resolution."""
+    side = image.shape[0]
     if sigma < 2.4:
-        return cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    small = cv2.resize(field, (max(side // 3, 4),) * 2, interpolation=cv2.INTER_AREA)
+        return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    small = cv2.resize(image, (max(side // 3, 4),) * 2, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma / 3, borderType=cv2.BORDER_REPLICATE)
     return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
-def _apply(tensor: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """J f for tensors (W, W, 3) = (xx, xy, yy) and flow (W, W, 2)."""
-    a, b, c = tensor[..., 0], tensor[..., 1], tensor[..., 2]
-    u, v = flow[..., 0], flow[..., 1]
-    return np.stack([a * u + b * v, b * u + c * v], -1)
-
-
-def _solve(tensor: np.ndarray, right: np.ndarray, prior: float) -> np.ndarray:
-    """(J + prior I)^-1 right, per pixel (W, W, 2)."""
-    a, b, c = tensor[..., 0] + prior, tensor[..., 1], tensor[..., 2] + prior
-    determinant = a * c - b * b
-    r, s = right[..., 0], right[..., 1]
-    return np.stack([(c * r - b * s) / determinant, (a * s - b * r) / determinant], -1)
+def _apply(tensor: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """J f for tensors (3, N) and flows (F, N)."""
+    a, b, c = tensor
+    return a * u + b * v, b * u + c * v
 
 
 def _outliers(rng: np.random.Generator, config: FlowConfig, background: np.ndarray, work: int) -> np.ndarray:
     """Blobs of garbage motion (2, W, W), px: half of them where the background is."""
     field = np.zeros((2, work, work), np.float32)
     grid = np.arange(work, dtype=np.float32)
+    places = np.flatnonzero(background)
     for _ in range(int(rng.integers(1, 4))):
-        places = np.argwhere(background)
         if len(places) and rng.random() < 0.6:
-            y, x = places[rng.integers(len(places))]
+            y, x = divmod(int(places[rng.integers(len(places))]), work)
         else:
             y, x = rng.uniform(0, work, 2)
         wide, high = work * rng.uniform(0.015, 0.12, 2)
         bell = np.exp(-(((grid - y) / high) ** 2))[:, None] * np.exp(-(((grid - x) / wide) ** 2))[None]
         angle = rng.uniform(0, 2 * np.pi)
         size = loguniform(rng, config.outlier)
-        field[0] += size * np.cos(angle) * bell
-        field[1] += size * np.sin(angle) * bell
+        field[0] += np.float32(size * np.cos(angle)) * bell
+        field[1] += np.float32(size * np.sin(angle)) * bell
     return field

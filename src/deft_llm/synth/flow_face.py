@@ -37,24 +37,24 @@ def rows_of() -> dict[tuple[int, str | None, str | None] | str, int]:
 
 @dataclass
 class FlowFace:
-    """A head in one pose, seen by one camera.
+    """A head in one pose, seen by one camera; everything projected to the image already.
 
-    basis (K, V', 3): motion of each component, 1 = a peak of one inter-ocular distance, camera axes (x right,
-    y up, z to the camera); look-up grids of side R that cover
-    SPAN inter-ocular distances: vertex (R, R, 3) int, weight (R, R, 3), kind (R, R), image (R, R) 0..1,
-    edges (R, R) extra texture (hair, beard, brows); inside (R, R) the head; place (R * R, 3) the 3D point.
+    Motion is complex: real part u (right), imaginary part v (down), in inter-ocular distances of the image.
+    basis (K, V'): motion of each component and nuisance at unit strength. Look-up grids of side R cover SPAN
+    inter-ocular distances: vertex and weight (3, R * R), place (R * R, 3) the 3D point seen from the neck,
+    kind (R, R), image (R, R) 0..1, edges (R, R) extra texture (hair, beard, brows).
     """
 
     subject: str
     basis: np.ndarray
+    place: np.ndarray
+    eyes: np.ndarray
     distance: float
     vertex: np.ndarray
     weight: np.ndarray
     kind: np.ndarray
     image: np.ndarray
     edges: np.ndarray
-    inside: np.ndarray
-    place: np.ndarray
 
     @property
     def side(self) -> int:
@@ -84,26 +84,56 @@ def build_face(
     triangles = mesh.faces[np.isin(mesh.groups, ("body", "helper-l-eye", "helper-r-eye"))]
     seen, weight = rasterise(screen, depth, triangles, side, side)
     used = np.unique(triangles[seen[seen >= 0]])
-    place = np.zeros(len(vertices), np.int32)
-    place[used] = np.arange(len(used))
+    place_of = np.zeros(len(vertices), np.int32)
+    place_of[used] = np.arange(len(used))
     vertex, weight, inside = _fill(seen, weight, triangles)
     chart = np.einsum("rck,rckd->rcd", weight, mesh.face_coordinates[vertex])
     eye_share = np.einsum("rck,rck->rc", weight, (mesh.vertex_group[vertex] > 0).astype(np.float32))
     kind, image, edges = _appearance(
         chart, eye_share > 0.5, inside, _shade(posed, triangles, seen, rng), identity, rng
     )
+    away = gap + eyes[2] - posed[:, 2]
+    place = np.einsum("rck,rckd->rcd", weight, posed[vertex]).reshape(-1, 3)
+    moved = _basis(mesh, identity, unit_set, turn, iod)[:, used]
     return FlowFace(
         subject=identity.id,
-        basis=_basis(mesh, identity, unit_set, turn, iod)[:, used],
-        distance=float(gap + eyes[2]),
-        vertex=place[vertex].astype(np.int32),
-        weight=weight,
+        basis=_on_screen(moved, posed[used] - eyes, away[used], gap),
+        place=place.astype(np.float32),
+        eyes=eyes.astype(np.float32),
+        distance=gap,
+        vertex=np.ascontiguousarray(place_of[vertex].reshape(-1, 3).T.astype(np.uint16)),
+        # outside the head, skin does not move: only the head carries it along
+        weight=np.ascontiguousarray((weight * inside[..., None]).reshape(-1, 3).T.astype(np.float16)),
         kind=kind,
         image=image,
         edges=edges,
-        inside=inside,
-        place=np.einsum("rck,rckd->rcd", weight, posed[vertex]).reshape(-1, 3).astype(np.float32),
     )
+
+
+def _on_screen(motion: np.ndarray, about: np.ndarray, away: np.ndarray, gap: float) -> np.ndarray:
+    """Project small motions (..., N, 3) at points ``about`` the eyes, ``away`` from the camera: complex (..., N)."""
+    scale = gap / away
+    u = scale * (motion[..., 0] + motion[..., 2] * about[:, 0] / away)
+    v = -scale * (motion[..., 1] + motion[..., 2] * about[:, 1] / away)
+    return (u + 1j * v).astype(np.complex64)
+
+
+def rigid_motion(face: FlowFace, index: np.ndarray) -> np.ndarray:
+    """Screen motion (6, N) at reference pixels ``index``: turns of one radian about x, y, z, then unit steps."""
+    place = face.place[index]
+    x, y, z = place.T
+    away = face.distance + face.eyes[2] - z
+    scale = face.distance / away
+    ex, ey = (x - face.eyes[0]) / away, (y - face.eyes[1]) / away
+    # small motion (dx, dy, dz) -> u = s (dx + dz ex), v = -s (dy + dz ey)
+    planes = (
+        (y * ex, -z + y * ey), (z - x * ex, -x * ey), (-y, x), (1, 0), (0, 1), (ex, ey),
+    )  # fmt: skip
+    found = np.empty((6, len(index)), np.complex64)
+    for row, (u, v) in zip(found, planes, strict=True):
+        row.real = scale * u
+        row.imag = -scale * v
+    return found
 
 
 def _rotation(yaw: float, pitch: float) -> np.ndarray:

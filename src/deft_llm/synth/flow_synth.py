@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,12 @@ from deft_llm.facs.emotions import FINE
 from deft_llm.synth.flow_config import FlowConfig
 from deft_llm.synth.flow_draw import (
     Drawn,
+    Projector,
     draw_crop,
     draw_motion,
-    expression_flow,
     happens,
-    head_flow,
     loguniform,
+    noise,
 )
 from deft_llm.synth.flow_estimator import Scene
 from deft_llm.synth.flow_face import FlowFace, build_face
@@ -103,51 +104,61 @@ class FlowSynth:
             self._faces[number] = (built, unit_set)
         return self._faces[number]
 
-    def sample(self, seed: int, number: int, coarse: str | None = None) -> Sample:
-        """Sample ``number`` of stream ``seed``; ``coarse`` fixes its class."""
-        config = self.config
+    def block(self, seed: int, number: int, coarse: str | None = None) -> list[Sample]:
+        """Block ``number`` of stream ``seed``: config.takes samples of one head, crop and estimator."""
+        config, work = self.config, self.work
         rng = np.random.default_rng([seed, number, 11])
         face, unit_set = self.face(int(rng.integers(self.pool_size)))
-        expression = None if happens(rng, config.neutral_chance) else self.prior.sample(rng, coarse)
-        drawn = draw_motion(rng, config, expression)
-        work = self.work
+        expressions = [
+            None if happens(rng, config.neutral_chance) else self.prior.sample(rng, coarse)
+            for _ in range(config.takes)
+        ]
+        drawn = [draw_motion(rng, config, expression) for expression in expressions]
         crop = draw_crop(rng, config, face, work)
         scene = Scene(rng, config, face, crop, work)
-        mirrored = happens(rng, config.mirror_chance)
-        still = scene.background & (not happens(rng, config.background_moves_chance))
-        maps = []
-        for weights in drawn.rows:
-            head = head_flow(rng, config, face, crop)
-            true = (expression_flow(face, crop, weights) + head).reshape(2, work, work)
-            true[:, still] = 0
-            true += rng.uniform(*config.crop_jitter) * rng.standard_normal((2, 1, 1))
-            flow = scene.estimate(true)
+        u, v = Projector(face, crop, scene.index).flow(rng, config, [rows for d in drawn for rows in d.rows])
+        if not happens(rng, config.background_moves_chance):
+            u[:, scene.background] = 0
+            v[:, scene.background] = 0
+        shift = rng.uniform(*config.crop_jitter) * rng.standard_normal((2, len(u), 1), dtype=np.float32)
+        u, v = scene.estimate(rng, u + shift[0].astype(np.float32), v + shift[1].astype(np.float32))
+        flows = np.stack([u, v], 1).reshape(-1, 2, work, work)
+        for flow in flows:
             if happens(rng, config.head_removed_chance):
-                flow = _remove_similarity(flow, scene.background, float(rng.uniform(0.4, 1.0)))
-            maps.append(self._finish(rng, flow, crop.aspect, mirrored))
-        return Sample(np.stack(maps), expression, drawn, face, unit_set, mirrored)
+                _remove_similarity(flow, scene.background, float(rng.uniform(0.4, 1.0)))
+        mirrored = rng.random(config.takes) < config.mirror_chance
+        maps = self._finish(rng, flows, crop.aspect, np.repeat(mirrored, config.phases))
+        maps = maps.reshape(config.takes, config.phases, *maps.shape[1:])
+        return [
+            Sample(maps[k], expressions[k], drawn[k], face, unit_set, bool(mirrored[k]))
+            for k in range(config.takes)
+        ]
+
+    def sample(self, seed: int, number: int, coarse: str | None = None) -> Sample:
+        """Sample ``number`` of stream ``seed``; ``coarse`` fixes its class."""
+        block, take = divmod(number, self.config.takes)
+        return self.block(seed, block, coarse)[take]
 
     def _finish(
-        self, rng: np.random.Generator, flow: np.ndarray, aspect: float, mirrored: bool
+        self, rng: np.random.Generator, flows: np.ndarray, aspect: float, mirrored: np.ndarray
     ) -> np.ndarray:
-        """Strain, resizing and stretching: (3, S, S) u, v, strain, uint8 if stretched."""
+        """Strain, resizing and stretching of flows (F, 2, W, W): (F, 3, S, S), uint8 if stretched."""
         config, size = self.config, self.config.size
-        if mirrored:
-            flow = np.ascontiguousarray(flow[:, :, ::-1])
-            flow[0] *= -1
+        flows[mirrored] = flows[mirrored, :, :, ::-1]
+        flows[mirrored, 0] *= -1
+        formula = rng.random()
         if happens(rng, config.strain_early_chance):
-            stacked = np.concatenate([flow, strain(rng, flow, aspect)[None]])
-            maps = _resize(rng, stacked, size)
+            maps = _resize(rng, np.concatenate([flows, strain(flows, aspect, formula)[:, None]], 1), size)
         else:
-            small = _resize(rng, flow, size)
-            maps = np.concatenate([small, strain(rng, small, aspect)[None]])
+            small = _resize(rng, flows, size)
+            maps = np.concatenate([small, strain(small, aspect, formula)[:, None]], 1)
         if happens(rng, config.pixel_noise_chance):
-            level = loguniform(rng, config.pixel_noise) * maps.std((1, 2), keepdims=True)
-            maps = maps + level * rng.standard_normal(maps.shape, dtype=np.float32)
+            level = np.float32(loguniform(rng, config.pixel_noise)) * maps.std((2, 3), keepdims=True)
+            maps = maps + level * noise(rng, maps.size).reshape(maps.shape)
         if not config.stretch:
             return maps.astype(np.float32)
-        low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
-        return np.round((maps - low) * (255 / np.maximum(high - low, 1e-9))).astype(np.uint8)
+        low, high = maps.min((2, 3), keepdims=True), maps.max((2, 3), keepdims=True)
+        return np.rint((maps - low) * (255 / np.maximum(high - low, 1e-9))).astype(np.uint8)
 
     def batch(self, n: int, seed: int, *, start: int = 0, coarse: str | None = None) -> dict[str, Any]:
         """Samples ``start`` .. ``start + n`` of stream ``seed`` as arrays.
@@ -158,8 +169,22 @@ class FlowSynth:
         (n, A, 2) px of 280 of the subject's left and right (upper and lower; left alone for whole AUs);
         subjects (n,) ids; unit_set (n,).
         """
-        samples = [self.sample(seed, start + number, coarse) for number in range(n)]
-        return collate(samples)
+        takes = self.config.takes
+        first, last = start // takes, (start + n - 1) // takes
+        with _one_thread():
+            blocks = [self.block(seed, number, coarse) for number in range(first, last + 1)]
+        samples = [sample for block in blocks for sample in block]
+        skipped = start - first * takes
+        return collate(samples[skipped : skipped + n])
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """BLAS on one thread: these products are so small that threads only get in each other's way."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    return threadpool_limits(1, user_api="blas")
 
 
 def collate(samples: list[Sample]) -> dict[str, Any]:
@@ -197,42 +222,57 @@ def _swaps(sample: Sample, au: int) -> bool:
     return sample.mirrored and entry(au).scoring == "sides"
 
 
-def strain(rng: np.random.Generator, flow: np.ndarray, aspect: float) -> np.ndarray:
-    """Optical strain magnitude (H, W) of flow (2, H, W), by one of the field's formulas drawn at random."""
-    (uy, ux), (vy, vx) = (np.gradient(channel) for channel in flow)
-    uy, vy = uy / aspect, vy / aspect  # the squashed axis
-    kind = rng.random()
-    if kind < 0.5:
-        return np.sqrt(ux**2 + vy**2 + 0.5 * (uy + vx) ** 2)
-    if kind < 0.7:
-        return np.sqrt(ux**2 + vy**2 + 0.25 * (uy + vx) ** 2)
-    if kind < 0.85:  # axes exchanged and no shear, as one public code base has it
-        return np.sqrt(uy**2 + vx**2)
-    return np.sqrt(ux**2 + vy**2)
+def strain(flows: np.ndarray, aspect: float, formula: float = 0.0) -> np.ndarray:
+    """Optical strain magnitude (F, H, W) of flows (F, 2, H, W), by one of the field's formulas.
+
+    ``aspect``: height over width before the crop was resized to a square; ``formula`` in [0, 1) chooses.
+    """
+    across, down = _derivative(flows, 3), _derivative(flows, 2) * np.float32(1 / aspect)
+    ux, vx, uy, vy = across[:, 0], across[:, 1], down[:, 0], down[:, 1]
+    if formula < 0.5:
+        return np.sqrt(ux * ux + vy * vy + np.float32(0.5) * (uy + vx) ** 2)
+    if formula < 0.7:
+        return np.sqrt(ux * ux + vy * vy + np.float32(0.25) * (uy + vx) ** 2)
+    if formula < 0.85:  # axes exchanged and no shear, as one public code base has it
+        return np.sqrt(uy * uy + vx * vx)
+    return np.sqrt(ux * ux + vy * vy)
+
+
+def _derivative(flows: np.ndarray, axis: int) -> np.ndarray:
+    """Central differences along ``axis`` (2 or 3), one-sided at the edges."""
+    moved = np.empty_like(flows)
+    if axis == 3:
+        moved[..., 1:-1] = 0.5 * (flows[..., 2:] - flows[..., :-2])
+        moved[..., 0], moved[..., -1] = flows[..., 1] - flows[..., 0], flows[..., -1] - flows[..., -2]
+    else:
+        moved[:, :, 1:-1] = 0.5 * (flows[:, :, 2:] - flows[:, :, :-2])
+        moved[:, :, 0], moved[:, :, -1] = flows[:, :, 1] - flows[:, :, 0], flows[:, :, -1] - flows[:, :, -2]
+    return moved
 
 
 def _resize(rng: np.random.Generator, maps: np.ndarray, size: int) -> np.ndarray:
-    """Resize (C, W, W) to (C, size, size) with one of the ways in use, antialiased or not."""
+    """Resize (F, C, W, W) to (F, C, size, size) with one of the ways in use, antialiased or not."""
     if maps.shape[-1] == size:
         return maps
     kind = rng.random()
     if kind < 0.15:  # every k-th pixel: aliases
         step = maps.shape[-1] // size
         offset = int(rng.integers(step))
-        return maps[:, offset::step, offset::step][:, :size, :size]
+        return np.ascontiguousarray(maps[..., offset::step, offset::step][..., :size, :size])
     mode = cv2.INTER_AREA if kind < 0.6 else cv2.INTER_LINEAR if kind < 0.85 else cv2.INTER_CUBIC
-    resized = cv2.resize(np.ascontiguousarray(maps.transpose(1, 2, 0)), (size, size), interpolation=mode)
-    return resized.transpose(2, 0, 1)
+    planes = maps.reshape(-1, *maps.shape[2:])
+    resized = [cv2.resize(plane, (size, size), interpolation=mode) for plane in planes]
+    return np.stack(resized).reshape(*maps.shape[:2], size, size)
 
 
-def _remove_similarity(flow: np.ndarray, background: np.ndarray, share: float) -> np.ndarray:
-    """Take ``share`` of the best-fitting similarity (of the face's pixels) out of flow (2, W, W)."""
+def _remove_similarity(flow: np.ndarray, background: np.ndarray, share: float) -> None:
+    """Take ``share`` of the best-fitting similarity (of the face's pixels) out of flow (2, W, W), in place."""
     work = flow.shape[-1]
     grid = np.linspace(-1, 1, work, dtype=np.float32)
     x, y = np.broadcast_to(grid, (work, work)), np.broadcast_to(grid[:, None], (work, work))
-    face = ~background
+    face = ~background.reshape(work, work)
     if face.sum() < 16:
-        return flow
+        return
     xs, ys, us, vs = x[face], y[face], flow[0][face], flow[1][face]
     mx, my, mu, mv = xs.mean(), ys.mean(), us.mean(), vs.mean()
     xs, ys = xs - mx, ys - my
@@ -240,4 +280,4 @@ def _remove_similarity(flow: np.ndarray, background: np.ndarray, share: float) -
     grow = float((xs * (us - mu) + ys * (vs - mv)).sum()) / spread
     turn = float((xs * (vs - mv) - ys * (us - mu)).sum()) / spread
     rigid = np.stack([mu + grow * (x - mx) - turn * (y - my), mv + grow * (y - my) + turn * (x - mx)])
-    return (flow - share * rigid).astype(np.float32)
+    flow -= np.float32(share) * rigid.astype(np.float32)
