@@ -1,0 +1,204 @@
+"""Makes the dual constraint's calibration file from synthetic subjects of the calibration range.
+
+    python -m deft_llm.unimer.calibrate --scenes 12000 --seed 5
+
+Templates are the mean region response to each face unit; filters and thresholds are fitted on scenes of
+``unimer.simulate``: filters on some calibration subjects, thresholds on others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.facs.units import entry
+from deft_llm.files import write_text
+from deft_llm.unimer.calibration import (
+    CALIBRATION_FILE,
+    CALIBRATION_VERSION,
+    Atom,
+    AUModel,
+    Calibration,
+    Filter,
+    complete_atoms,
+)
+from deft_llm.unimer.region_vectors import RELATIVE_FLOOR, RegionVector, channel_normalised
+from deft_llm.unimer.simulate import PX, RELATIVE, Scenes, World, present, simulate
+from deft_llm.unimer.support_features import explain, features, strong_side
+from deft_llm.unimer.world import CROP_JITTER, LANDMARK_JITTER, synthetic_worlds
+
+Mode = Literal["px", "relative"]
+FILTER_SUBJECTS = 240
+THRESHOLD_SUBJECTS = 120
+PRECISION = 0.965  # what a threshold aims at where 30 % of the labels are false
+FALSE_SHARE = 0.3
+LEAST_MOTION = 0.5  # px of an AU's own motion from which it counts as there when thresholds are set
+NEIGHBOURS = {1: (2,), 2: (1,), 4: (7,), 7: (4,), 9: (10,), 10: (9,), 12: (14,), 14: (12,), 15: (17,), 17: (15,)}
+
+
+def templates(world: World) -> list[Atom]:
+    """The mean response of the world's subjects to every unit, one side kept and mirrored for the other."""
+    half = []
+    for column, (au, side) in enumerate(zip(world.aus, world.sides, strict=True)):
+        if side == "right":
+            continue
+        mean = world.responses[:, column].mean(0)
+        mean = mean / max(np.linalg.norm(mean, axis=-1).max(), 1e-9)
+        spread = world.responses[:, column].std(0).max()
+        half.append(
+            Atom(au=int(au), side=side, vector=[round(float(v), 4) for v in mean.ravel()],
+                 made_of="units" if spread > 1e-6 else "table")
+        )  # fmt: skip
+    return complete_atoms(half)
+
+
+def clip_vectors(scenes: Scenes, mode: Mode) -> list[RegionVector]:
+    """What the constraint would read from each scene: px as they are, maps without their zero and scale."""
+    found = []
+    usable = np.ones(len(REGION_KEYS), bool)
+    for vector, floor in zip(scenes.vectors, scenes.floors, strict=True):
+        if mode == "relative":
+            vector, floor = channel_normalised(vector), np.full(len(vector), RELATIVE_FLOOR)
+        scale = float(np.sqrt(np.mean(vector**2)))
+        found.append(RegionVector(vector, floor, usable, scale, mode))
+    return found
+
+
+def feature_table(
+    scenes: Scenes, calibration: Calibration, mode: Mode, numbers: tuple[int, ...]
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Per AU: features (n, F) and whether the stronger side is the subject's left (n,)."""
+    rows: dict[int, list[np.ndarray]] = {au: [] for au in numbers}
+    left: dict[int, list[bool]] = {au: [] for au in numbers}
+    for vector in clip_vectors(scenes, mode):
+        explained = explain(vector, calibration)
+        for au in numbers:
+            rows[au].append(features(explained, calibration, au).astype(np.float32))
+            left[au].append(strong_side(explained, calibration, au) != "right")
+    return {au: np.array(x) for au, x in rows.items()}, {au: np.array(x) for au, x in left.items()}
+
+
+def fit_filter(table: np.ndarray, truth: np.ndarray, strength: float = 0.03) -> Filter:
+    """Logistic regression with balanced classes, its standardisation folded into the weights."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = table.mean(0), np.maximum(table.std(0), 1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=200)
+        model.fit((table - mean) / scale, truth)
+    weights = model.coef_[0] / scale
+    bias = float(model.intercept_[0] - weights @ mean)
+    return Filter(weights=[float(f"{w:.4g}") for w in weights], bias=float(f"{bias:.5g}"))
+
+
+def set_threshold(support: np.ndarray, weights: np.ndarray, truth: np.ndarray) -> float:
+    """The lowest support at which weighted precision reaches PRECISION; 0.95 where it never does."""
+    order = np.argsort(-support)
+    hits = np.cumsum((weights * truth)[order])
+    alarms = np.cumsum((weights * ~truth)[order])
+    good = np.flatnonzero(hits / np.maximum(hits + alarms, 1e-12) >= PRECISION)
+    good = good[hits[good] > 0.02 * hits[-1]]
+    return float(np.clip(support[order][good[-1]], 0.05, 0.97)) if good.size else 0.95
+
+
+def label_weights(au: int, scenes: Scenes, world: World, there: np.ndarray) -> np.ndarray:
+    """Weights of scenes as if AU labels were drawn on them: 70 % true, 15 % random, 15 % look-alike's."""
+    size = np.max([scenes.amplitudes[:, k] for k in np.flatnonzero(world.aus == au)], axis=0)
+    near = np.zeros(len(there), bool)
+    for other in NEIGHBOURS.get(au, entry(au).look_alikes):
+        if (world.aus == other).any():
+            near |= present(scenes, world, other).any(1)
+    true = there & (size >= LEAST_MOTION)
+    groups = ((true, 1 - FALSE_SHARE), (~there, FALSE_SHARE / 2), (~there & near, FALSE_SHARE / 2))
+    weights = np.zeros(len(there))
+    for members, share in groups:
+        if members.any():
+            weights[members] += share / members.sum()
+    return weights
+
+
+def fit_mode(
+    mode: Mode, calibration: Calibration, worlds: tuple[World, World], scenes: int, seed: int
+) -> dict[int, AUModel]:
+    """Filters on the first world's subjects, thresholds on the second's."""
+    difficulty = PX if mode == "px" else RELATIVE
+    numbers = (*worlds[0].numbers, 43)
+    first = simulate(worlds[0], scenes, np.random.default_rng([seed, 1]), difficulty)
+    table, left = feature_table(first, calibration, mode, numbers)
+    second = simulate(worlds[1], scenes // 2, np.random.default_rng([seed, 2]), difficulty)
+    held, held_left = feature_table(second, calibration, mode, numbers)
+    models = {}
+    for au in numbers:
+        sides = present(first, worlds[0], au)
+        there = sides.any(1)
+        presence = fit_filter(table[au], there)
+        other = None
+        held_sides = present(second, worlds[1], au)
+        held_there = held_sides.any(1)
+        side_threshold = 0.5
+        if entry(au).scoring == "sides" and au != 43:  # the scenes close both eyes
+            weak = np.where(left[au], sides[:, 1], sides[:, 0])
+            other = fit_filter(table[au][there], weak[there])
+            seen = other.probability(held[au][held_there])
+            weak_held = np.where(held_left[au], held_sides[:, 1], held_sides[:, 0])[held_there]
+            side_threshold = best_cut(seen, weak_held)
+        support = presence.probability(held[au])
+        threshold = set_threshold(support, label_weights(au, second, worlds[1], held_there), held_there)
+        calm = support[second.kinds != "expression"].max()
+        models[au] = AUModel(presence=presence, second_side=other, threshold=round(threshold, 4),
+                             side_threshold=round(side_threshold, 4),
+                             unlabelled_threshold=round(float(max(threshold, calm)), 4))  # fmt: skip
+    return models
+
+
+def best_cut(score: np.ndarray, truth: np.ndarray) -> float:
+    """The cut that decides most cases right, both outcomes weighing the same."""
+    cuts = np.linspace(0.05, 0.95, 91)
+    if truth.all() or not truth.any():
+        return 0.5
+    right = [np.mean(score[truth] >= cut) + np.mean(score[~truth] < cut) for cut in cuts]
+    return float(cuts[int(np.argmax(right))])
+
+
+def make_calibration(scenes: int, seed: int) -> Calibration:
+    """The whole calibration from synthetic subjects of the calibration range."""
+    from deft_llm.synth.identity import split_seeds
+
+    seeds = split_seeds("calibration", FILTER_SUBJECTS + THRESHOLD_SUBJECTS)
+    parts = seeds[:FILTER_SUBJECTS], seeds[FILTER_SUBJECTS:]
+    worlds = [synthetic_worlds(part, (LANDMARK_JITTER, CROP_JITTER), seed=seed) for part in parts]
+    sharp, loose = tuple(w[0] for w in worlds), tuple(w[1] for w in worlds)
+    made_from: dict[str, Any] = {
+        "subjects": f"synthetic, calibration range: {FILTER_SUBJECTS} for filters, {THRESHOLD_SUBJECTS} for thresholds",
+        "scenes": scenes, "seed": seed, "source": "unimer.simulate over synth.units (arkit, makehuman)",
+        "precision_aimed_at": PRECISION,
+    }  # fmt: skip
+    command = f"python -m deft_llm.unimer.calibrate --scenes {scenes} --seed {seed}"
+    calibration = Calibration(version=CALIBRATION_VERSION, command=command, made_from=made_from,
+                              regions=list(REGION_KEYS), atoms=templates(sharp[0]), models={})  # fmt: skip
+    models: dict[Mode, dict[int, AUModel]] = {
+        "px": fit_mode("px", calibration, sharp, scenes, seed),  # type: ignore[arg-type]
+        "relative": fit_mode("relative", calibration, loose, scenes, seed),  # type: ignore[arg-type]
+    }
+    return calibration.model_copy(update={"models": models})
+
+
+def main() -> None:
+    """Write the calibration file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=12000)
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=CALIBRATION_FILE)
+    options = parser.parse_args()
+    calibration = make_calibration(options.scenes, options.seed)
+    write_text(options.out, calibration.model_dump_json() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The dual constraint's calibration: one versioned file in package data, made by ``unimer.calibrate``."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from deft_llm.errors import DeftError
+from deft_llm.files import read_json
+from deft_llm.unimer.region_vectors import REGION_COUNT, mirrored
+
+CALIBRATION_VERSION = 1
+CALIBRATION_FILE = Path(__file__).with_name("calibration.json")
+
+
+class Atom(BaseModel):
+    """One motion template: the region vector of an AU on the subject's left side, or of the whole face.
+
+    ``vector`` is (R, 2) flattened, its strongest region moving by 1; ``made_of`` says whether it was
+    learned from face units ("units") or drawn from the FACS table ("table").
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    au: int
+    side: Literal["left", "right", "both"]
+    vector: list[float]
+    made_of: Literal["units", "table"] = "units"
+
+
+class Filter(BaseModel):
+    """A logistic filter over support features: probability = 1 / (1 + exp(-(w . x + b)))."""
+
+    model_config = ConfigDict(extra="forbid")
+    weights: list[float]
+    bias: float
+
+    def probability(self, features: np.ndarray) -> np.ndarray:
+        """Probability of ``features`` (..., F), of which the first len(weights) are read."""
+        logit = np.asarray(features)[..., : len(self.weights)] @ self._weights + self.bias
+        return 1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0)))
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        return np.array(self.weights)
+
+
+ALIASES = {45: 43}  # a blink is the closure of both eyes: the same motion, told apart by time only
+
+
+class AUModel(BaseModel):
+    """How one AU is decided: presence, second side, and the support from which a label counts as seen."""
+
+    model_config = ConfigDict(extra="forbid")
+    presence: Filter
+    second_side: Filter | None = None
+    threshold: float = Field(ge=0.0, le=1.0)
+    side_threshold: float = Field(default=0.5, ge=0.0, le=1.0)
+    unlabelled_threshold: float = Field(default=0.9, ge=0.0, le=1.0)
+
+
+class Gates(BaseModel):
+    """Plain limits that hold beside the learned filters; see docs/unimer.md for their meaning."""
+
+    model_config = ConfigDict(extra="forbid")
+    minimum_z: float = 1.5
+    minimum_cosine: float = 0.0
+    apex_tolerance_frames: int = 3
+    minimum_rise: float = 0.5
+    asymmetry_ratio: float = 0.5
+    minimum_usable: float = 0.6
+
+
+class Calibration(BaseModel):
+    """Everything that decides support, with the command that made it."""
+
+    model_config = ConfigDict(extra="forbid")
+    version: int
+    command: str
+    made_from: dict[str, Any]
+    regions: list[str]
+    atoms: list[Atom]
+    gates: Gates = Gates()
+    models: dict[Literal["px", "relative"], dict[int, AUModel]]
+
+    @cached_property
+    def atom_array(self) -> np.ndarray:
+        """All templates, (K, R, 2)."""
+        return np.array([atom.vector for atom in self.atoms]).reshape(len(self.atoms), REGION_COUNT, 2)
+
+    @cached_property
+    def atom_index(self) -> dict[int, dict[str, int]]:
+        """Per AU, the positions of its templates by side."""
+        index: dict[int, dict[str, int]] = {}
+        for position, atom in enumerate(self.atoms):
+            index.setdefault(atom.au, {})[atom.side] = position
+        return index
+
+    @cached_property
+    def mirror_order(self) -> np.ndarray:
+        """Position of every template's mirror image."""
+        swap = {"left": "right", "right": "left", "both": "both"}
+        return np.array([self.atom_index[atom.au][swap[atom.side]] for atom in self.atoms])
+
+
+def complete_atoms(half: list[Atom]) -> list[Atom]:
+    """Left templates get their right mirror images; midline templates stay as they are."""
+    atoms: list[Atom] = []
+    for atom in half:
+        atoms.append(atom)
+        if atom.side == "left":
+            vector = mirrored(np.array(atom.vector).reshape(REGION_COUNT, 2)).ravel()
+            atoms.append(atom.model_copy(update={"side": "right", "vector": [float(v) for v in vector]}))
+    return atoms
+
+
+@lru_cache(maxsize=4)
+def load_calibration(path: Path | None = None) -> Calibration:
+    """Read a calibration file (the package's own by default).
+
+    Raises: DeftError for a missing file, another version or other regions.
+    """
+    from deft_llm.facs.regions import REGION_KEYS
+
+    file = path or CALIBRATION_FILE
+    value = read_json(file)
+    if value.get("version") != CALIBRATION_VERSION:
+        raise DeftError(f"{file}: calibration version {value.get('version')}, this release reads "
+                        f"{CALIBRATION_VERSION}; make it with 'python -m deft_llm.unimer.calibrate'.")  # fmt: skip
+    calibration = Calibration.model_validate(value)
+    if tuple(calibration.regions) != REGION_KEYS:
+        raise DeftError(f"{file}: made for other face regions; make it with "
+                        "'python -m deft_llm.unimer.calibrate'.")  # fmt: skip
+    return calibration

@@ -1,0 +1,164 @@
+"""The dual constraint of Uni-MER: what the flow supports, and whether an AU label agrees with it.
+
+``measure_support`` reads no label and scores every AU of ``facs.units.MICRO_AUS``; ``judge`` holds labels against
+it. Explaining-away, filters and thresholds come from the calibration file; design section 5, docs/unimer.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deft_llm.facs.units import MICRO_AUS, entry
+from deft_llm.records import ActionUnit, AUSide, Evidence, Phase
+from deft_llm.store.motion import ALIGNED_IOD, Motion
+from deft_llm.unimer.calibration import ALIASES, Calibration, load_calibration
+from deft_llm.unimer.region_vectors import RegionVector, region_vector
+from deft_llm.unimer.sighting import Sighting, sight
+from deft_llm.unimer.support_features import Explained, explain, features, strong_side
+from deft_llm.unimer.time_constraint import Rise, rise_of
+
+
+@dataclass(frozen=True)
+class AUSupport:
+    """How well the flow alone supports one AU.
+
+    support: [0, 1], from the calibrated filter, lowered where a plain limit fails (``limits``).
+    side, part: where the motion is seen; region: a name of facs.regions without side; direction: a word of
+    facs.regions.DIRECTIONS; dx, dy: its motion in aligned px (relative units on maps), on the subject's right
+    (image left) for side "both" and "asymmetric", the left side mirrored onto it; z: motion over noise floor.
+    px, iod_percent: source px and % of inter-ocular distance, None for relative units.
+    sides: support of the subject's left and right side; time: how the motion rises; judged: False where the
+    clip or the AU's regions could not be measured, with the ``reason``.
+    """
+
+    au: int
+    side: AUSide
+    part: str | None
+    support: float
+    z: float
+    dx: float
+    dy: float
+    region: str
+    phase: Phase = "onset-apex"
+    judged: bool = True
+    reason: str = ""
+    direction: str = ""
+    px: float | None = None
+    iod_percent: float | None = None
+    raw: float = 0.0
+    limits: tuple[str, ...] = ()
+    sides: tuple[float, float] = (0.0, 0.0)
+    rise: Rise | None = None
+
+    @property
+    def status(self) -> str:
+        """"seen" at the calibrated threshold is decided by ``judge``; this says judged or not."""
+        return "judged" if self.judged else "not judged"
+
+
+LIMITED = 0.3  # a failed plain limit keeps this share of the support
+
+
+def measure_support(
+    motion: Motion, calibration: Calibration | None = None, aus: Sequence[int] = MICRO_AUS
+) -> list[AUSupport]:
+    """Support of every AU in ``aus`` from the motion alone, no labels read, in the order of ``aus``."""
+    calibration = calibration or load_calibration()
+    vector = region_vector(motion)
+    fault = _clip_fault(vector, calibration)
+    if fault:
+        return [_not_judged(au, fault) for au in aus]
+    explained = explain(vector, calibration)
+    return [_measure(au, motion, explained, calibration) for au in aus]
+
+
+def judge(
+    motion: Motion, labels: Sequence[ActionUnit] | None, calibration: Calibration | None = None
+) -> list[Evidence]:
+    """Hold labels against the flow: each label supported or unsupported, the rest unexplained, with reasons.
+
+    ``labels`` None means that nobody coded AUs here; an empty list that coders saw none. An AU given with
+    alternatives ("4 or 7") counts by the alternative that the flow supports best.
+    """
+    from deft_llm.unimer.verdict import verdicts
+
+    calibration = calibration or load_calibration()
+    return verdicts(measure_support(motion, calibration), labels, calibration, motion.units)
+
+
+def _clip_fault(vector: RegionVector, calibration: Calibration) -> str:
+    if vector.usable.mean() < calibration.gates.minimum_usable:
+        return f"only {vector.usable.mean():.0%} of the face's regions could be measured"
+    if vector.scale <= 0:
+        return "the clip holds no motion at all"
+    return ""
+
+
+def _not_judged(au: int, reason: str) -> AUSupport:
+    region = entry(au).motion[0].region if entry(au).motion else "chin"
+    return AUSupport(au, "both", None, 0.0, 0.0, 0.0, 0.0, region, judged=False, reason=reason, direction="up")
+
+
+def _measure(au: int, motion: Motion, explained: Explained, calibration: Calibration) -> AUSupport:
+    known = ALIASES.get(au, au)
+    model = calibration.models[explained.motion.units].get(known)
+    if known not in calibration.atom_index or model is None:
+        return _not_judged(au, "the calibration holds no motion template of this AU")
+    found = features(explained, calibration, known)
+    raw = float(model.presence.probability(found))
+    second = float(model.second_side.probability(found)) if model.second_side else 1.0
+    strong = strong_side(explained, calibration, known)
+    side = _side(au, explained, calibration, strong, second, model.side_threshold)
+    seen = sight(au, side, explained.motion)
+    if seen is None:
+        return replace(_not_judged(au, "none of the AU's regions could be measured"), raw=raw)
+    rise = rise_of(motion, au, side, calibration.gates)
+    limits = _limits(seen, rise, explained.motion, calibration)
+    support = raw * (LIMITED if limits else 1.0)
+    strong_first = (support, support * second) if strong != "right" else (support * second, support)
+    return _complete(
+        AUSupport(
+            au, side, seen.part, support, seen.z, seen.dx, seen.dy, seen.region, reason="; ".join(limits),
+            direction=seen.direction, raw=raw, limits=limits, sides=strong_first, rise=rise,
+        ),
+        motion,
+    )  # fmt: skip
+
+
+def _side(
+    au: int, explained: Explained, calibration: Calibration, strong: str, second: float, threshold: float
+) -> AUSide:
+    if strong == "both" or entry(au).scoring != "sides":
+        return "both"
+    if second < threshold:
+        return "left" if strong == "left" else "right"
+    positions = calibration.atom_index[ALIASES.get(au, au)]
+    pair = explained.regression.amplitudes[[positions["left"], positions["right"]]]
+    asymmetric = pair.min() < calibration.gates.asymmetry_ratio * pair.max()
+    return "asymmetric" if asymmetric else "both"
+
+
+def _limits(
+    seen: Sighting, rise: Rise | None, vector: RegionVector, calibration: Calibration
+) -> tuple[str, ...]:
+    """What speaks against the AU in plain words; empty where nothing does."""
+    gates = calibration.gates
+    found = []
+    if vector.units == "px" and seen.z < gates.minimum_z:
+        found.append(f"motion does not stand above the noise floor (z {seen.z:.1f}, needs {gates.minimum_z:.1f})")
+    if not seen.fits:
+        found.append(f"the {seen.region} moves {seen.direction}, which this AU does not do there")
+    if rise is not None and not rise.rises:
+        found.append(f"the motion does not rise to the apex (there {rise.at_apex:.0%} of its peak)")
+    return tuple(found)
+
+
+def _complete(support: AUSupport, motion: Motion) -> AUSupport:
+    if motion.units != "px":
+        return support
+    length = float(np.hypot(support.dx, support.dy))
+    px = length * motion.iod_px / ALIGNED_IOD if motion.iod_px else None
+    return replace(support, px=px, iod_percent=100.0 * length / ALIGNED_IOD)

@@ -1,0 +1,180 @@
+"""Held-out check of the dual constraint: labels made false on purpose, and clips in which nothing is to be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deft_llm.facs.units import entry
+from deft_llm.records import ActionUnit
+from deft_llm.store.motion import Motion, RegionTable
+from deft_llm.unimer.calibration import Calibration, load_calibration
+from deft_llm.unimer.constraint import measure_support
+from deft_llm.unimer.simulate import Scenes, World
+from deft_llm.unimer.verdict import verdicts
+
+FALSE_SHARE = 0.3
+NEIGHBOURS = {1: 2, 2: 1, 4: 7, 7: 4, 9: 10, 10: 9, 12: 14, 14: 12, 15: 17, 17: 15}
+OTHER_SIDE = {"left": "right", "right": "left"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip with its true AUs and each AU's own peak motion in aligned px."""
+
+    motion: Motion
+    truth: tuple[ActionUnit, ...]
+    sizes: tuple[float, ...]
+    kind: str = "expression"
+    noise: float = 0.0
+
+
+@dataclass
+class Row:
+    """One judged label: what it was, how it was made, what came out."""
+
+    kind: str
+    au: int
+    size: float
+    noise: float
+    supported: bool
+    seen: bool
+    side_right: bool | None
+
+
+@dataclass
+class HeldOut:
+    """Judged labels, and per calm clip whether any AU came out as evidence."""
+
+    rows: list[Row] = field(default_factory=list)
+    calm: list[tuple[str, bool]] = field(default_factory=list)
+
+
+def scene_cases(scenes: Scenes, world: World, units: str = "px") -> Iterator[Case]:
+    """Cases from region-level scenes (``unimer.simulate``); maps lose their zero and scale."""
+    for row in range(len(scenes.vectors)):
+        truth, sizes = [], []
+        for au in world.numbers:
+            found = _truth(scenes.amplitudes[row], world, au)
+            if found:
+                truth.append(found[0])
+                sizes.append(found[1])
+        motion = table_motion(f"scene/{row}", scenes.vectors[row], scenes.floors[row], units)
+        noise = float(np.median(scenes.floors[row]))
+        yield Case(motion, tuple(truth), tuple(sizes), str(scenes.kinds[row]), noise)
+
+
+def table_motion(clip_id: str, vectors: np.ndarray, floors: np.ndarray, units: str = "px") -> Motion:
+    """A motion record that holds a region table only (no maps), from region vectors (R, 2)."""
+    dx, dy = (vectors[None, :, axis].astype(np.float32) for axis in (0, 1))
+    length = np.hypot(dx, dy)
+    floor = floors[None].astype(np.float32)
+    empty = np.full_like(length, np.nan)
+    iod = length / 90.0 * 100.0 if units == "px" else empty
+    table = RegionTable(dx, dy, length, length if units == "px" else empty, iod, floor, length / floor, empty)
+    blank = np.zeros((1, 2, 1, 1), np.float32)
+    return Motion(clip_id, units, blank, blank[:, 0], table, iod_px=90.0 if units == "px" else None)  # type: ignore[arg-type]
+
+
+def _truth(amplitudes: np.ndarray, world: World, au: int) -> tuple[ActionUnit, float] | None:
+    whole = world.atom(au, "both")
+    if whole is not None:
+        size = float(amplitudes[whole])
+        return (ActionUnit(number=au), size) if size > 0 else None
+    left, right = float(amplitudes[world.atom(au, "left")]), float(amplitudes[world.atom(au, "right")])
+    if left <= 0 and right <= 0:
+        return None
+    if min(left, right) <= 0:
+        return ActionUnit(number=au, side="left" if left > right else "right"), max(left, right)
+    side = "asymmetric" if min(left, right) < 0.5 * max(left, right) else "both"
+    return ActionUnit(number=au, side=side), max(left, right)  # type: ignore[arg-type]
+
+
+def falsified(
+    truth: tuple[ActionUnit, ...], position: int, available: tuple[int, ...], rng: np.random.Generator
+) -> tuple[str, ActionUnit]:
+    """A false label in the place of a true one: at random, or its neighbour, or on the wrong side."""
+    label = truth[position]
+    present = {unit.number for unit in truth}
+    if rng.random() < 0.5:
+        near = NEIGHBOURS.get(label.number)
+        options: list[tuple[str, ActionUnit]] = []
+        if near and near not in present:
+            options.append(("neighbour", label.model_copy(update={"number": near})))
+        if label.side in OTHER_SIDE and entry(label.number).scoring == "sides":
+            options.append(("wrong side", label.model_copy(update={"side": OTHER_SIDE[label.side]})))
+        if options:
+            return options[rng.integers(len(options))]
+    absent = [au for au in available if au not in present]
+    return "random", ActionUnit(number=int(rng.choice(absent)))
+
+
+def run_held_out(
+    cases: Iterable[Case],
+    available: tuple[int, ...],
+    rng: np.random.Generator,
+    calibration: Calibration | None = None,
+) -> HeldOut:
+    """Judge true and falsified labels of all cases; neutral and blink clips must yield no evidence."""
+    calibration = calibration or load_calibration()
+    result = HeldOut()
+    for case in cases:
+        supports = measure_support(case.motion, calibration)
+        by_au = {support.au: support for support in supports}
+        models = calibration.models[case.motion.units]
+        if not case.truth:
+            seen = [
+                s for s in supports
+                if s.au not in (43, 45) and s.au in models and s.support >= models[s.au].unlabelled_threshold
+            ]  # fmt: skip
+            result.calm.append((case.kind, not seen))
+            continue
+        for position, (label, size) in enumerate(zip(case.truth, case.sizes, strict=True)):
+            kind = "true"
+            if rng.random() < FALSE_SHARE:
+                kind, label = falsified(case.truth, position, available, rng)
+            evidence = verdicts(supports, [label], calibration, case.motion.units)[0]
+            measured = by_au.get(label.number)
+            seen_au = bool(measured and measured.support >= models[label.number].threshold) if measured else False
+            right = _side_right(label, measured.side) if kind == "true" and seen_au and measured else None
+            result.rows.append(
+                Row(kind, label.number, size, case.noise, evidence.status == "supported", seen_au, right)
+            )
+    return result
+
+
+def _side_right(label: ActionUnit, measured: str) -> bool | None:
+    """Whether the measured side is the label's; None where the AU has no sides. Asymmetric counts as both."""
+    if entry(label.number).scoring != "sides":
+        return None
+    plain = {"asymmetric": "both"}
+    return plain.get(label.side, label.side) == plain.get(measured, measured)
+
+
+def figures(result: HeldOut, smallest: float = 0.0, largest: float = np.inf) -> dict[str, float | int | None]:
+    """Precision, recall, rejection of false labels by kind, laterality, for AUs whose motion is in the range."""
+    rows = [row for row in result.rows if smallest <= row.size < largest]
+    true = [row for row in rows if row.kind == "true"]
+    false = [row for row in rows if row.kind != "true"]
+    kept = sum(row.supported for row in rows)
+    sides = [row.side_right for row in true if row.side_right is not None]
+    found: dict[str, float | int | None] = {
+        "labels": len(rows),
+        "precision": _share(sum(row.supported for row in true), kept),
+        "recall": _share(sum(row.supported for row in true), len(true)),
+        "false rejected": _share(sum(not row.supported for row in false), len(false)),
+        "laterality": _share(sum(bool(side) for side in sides), len(sides)),
+    }
+    for kind in ("random", "neighbour", "wrong side"):
+        some = [row for row in false if row.kind == kind]
+        found[f"{kind} rejected"] = _share(sum(not row.supported for row in some), len(some))
+    return found
+
+
+def _share(part: float, whole: float) -> float | None:
+    return None if not whole else round(part / whole, 4)
+
+
+__all__ = ["Case", "HeldOut", "figures", "run_held_out", "scene_cases", "table_motion"]

@@ -1,0 +1,118 @@
+"""Labels held against measured support: supported, unsupported or unexplained, each with reason and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deft_llm.facs.units import entry
+from deft_llm.records import ActionUnit, Evidence, Units
+from deft_llm.unimer.calibration import ALIASES, AUModel, Calibration
+from deft_llm.unimer.constraint import AUSupport
+
+BLINKS = (43, 45)  # closing lids are reported only where a coder labelled them
+
+
+def verdicts(
+    supports: Sequence[AUSupport],
+    labels: Sequence[ActionUnit] | None,
+    calibration: Calibration,
+    units: Units,
+) -> list[Evidence]:
+    """Evidence of every label, then of motion that no label explains; labels in the order given."""
+    by_au = {support.au: support for support in supports}
+    models = calibration.models[units]
+    found = [_judge_label(label, by_au, models) for label in labels or ()]
+    named = {option.number for label in labels or () for option in (label, *label.alternatives)}
+    seen = {evidence.au for evidence in found if evidence.status == "supported"}
+    explained = seen | {other for au in seen for other in entry(au or 0).look_alikes}
+    if any(_passes(by_au[au], models) for au in BLINKS if au in by_au):
+        return found
+    for support in supports:
+        model = models.get(support.au)
+        if model is None or support.au in named or support.au in explained or support.au in BLINKS:
+            continue
+        if support.judged and support.support >= model.unlabelled_threshold:
+            found.append(_evidence(support, None, "unexplained", f"fits AU{support.au}, which is not labelled"))
+            explained |= {support.au, *entry(support.au).look_alikes}
+    return found
+
+
+def _passes(support: AUSupport, models: dict[int, AUModel]) -> bool:
+    model = models.get(ALIASES.get(support.au, support.au))
+    return model is not None and support.judged and support.support >= model.threshold
+
+
+def _judge_label(label: ActionUnit, by_au: dict[int, AUSupport], models: dict[int, AUModel]) -> Evidence:
+    options = [option for option in (label, *label.alternatives) if option.number in by_au]
+    if not options:
+        return _no_measure(label)
+    best = max(options, key=lambda option: by_au[option.number].support)
+    support = by_au[best.number]
+    if not support.judged:
+        return _evidence(support, best.number, "unsupported", f"cannot be judged: {support.reason}")
+    if not _passes(support, models):
+        return _evidence(support, best.number, "unsupported", _why_not(support, by_au, models))
+    fault = _side_fault(best, support)
+    if fault:
+        return _evidence(support, best.number, "unsupported", fault)
+    return _evidence(support, best.number, "supported", _note(best, support, by_au, models))
+
+
+def _no_measure(label: ActionUnit) -> Evidence:
+    motion = entry(label.number).motion
+    region = motion[0].region if motion else "chin"
+    reason = f"cannot be judged: {entry(label.number).name} has no motion template on the skin"
+    return Evidence(au=label.number, side=label.side, part=label.part, region=region, direction="up", dx=0.0,
+                    dy=0.0, support=0.0, status="unsupported", reason=reason)  # fmt: skip
+
+
+def _why_not(support: AUSupport, by_au: dict[int, AUSupport], models: dict[int, AUModel]) -> str:
+    reasons = list(support.limits)
+    rivals = [au for au in entry(support.au).look_alikes if au in by_au and _passes(by_au[au], models)]
+    if rivals:
+        reasons.append("the motion is explained by its look-alike " + ", ".join(f"AU{au}" for au in rivals))
+    return "; ".join(reasons) or "the regions do not move as this AU moves them"
+
+
+def _side_fault(label: ActionUnit, support: AUSupport) -> str:
+    """Why the measured side contradicts the label; empty where it agrees or the AU has no sides."""
+    if entry(label.number).scoring != "sides":
+        return ""
+    one_sided = {"left", "right"}
+    if label.side in one_sided and support.side in one_sided and label.side != support.side:
+        return f"labelled on the {label.side}, moves on the {support.side}"
+    if label.side in one_sided and support.side == "both":
+        return f"labelled on the {label.side} only, moves on both sides"
+    if label.side in one_sided and support.side == "asymmetric":
+        stronger = "left" if support.sides[0] >= support.sides[1] else "right"
+        return "" if stronger == label.side else f"labelled on the {label.side}, moves more on the {stronger}"
+    if label.side in ("both", "asymmetric") and support.side in one_sided:
+        return f"labelled on both sides, moves on the {support.side} only"
+    return ""
+
+
+def _note(label: ActionUnit, support: AUSupport, by_au: dict[int, AUSupport], models: dict[int, AUModel]) -> str:
+    rivals = [
+        au
+        for au in entry(label.number).look_alikes
+        if au in by_au and by_au[au].judged and by_au[au].support >= support.support and _passes(by_au[au], models)
+    ]
+    if rivals:
+        return "motion fits its look-alike " + ", ".join(f"AU{au}" for au in rivals) + " as well"
+    if support.rise is not None and support.rise.falls is not None:
+        return "rises to the apex" + (" and falls after it" if support.rise.falls < 0.6 else " and is held")
+    return ""
+
+
+def _evidence(support: AUSupport, au: int | None, status: str, reason: str) -> Evidence:
+    return Evidence(
+        au=au, side=support.side, part=support.part, region=support.region, direction=support.direction,  # type: ignore[arg-type]
+        dx=round(support.dx, 4), dy=round(support.dy, 4), px=_rounded(support.px),
+        iod_percent=_rounded(support.iod_percent), z=round(support.z, 3), phase=support.phase,
+        support=round(support.support, 4), status=status, reason=reason,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
