@@ -1,0 +1,49 @@
+"""The per-frame motion signal of a face video: what spotting decides on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deft_llm.facs.regions import REGION_KEYS
+
+Array = np.ndarray
+
+HEAD = ("right", "down", "roll", "size", "yaw", "pitch")
+"""Columns of ``Signal.head``: aligned px, aligned px, rad, log, rad, rad."""
+
+
+@dataclass
+class Signal:
+    """One face over time; T frames, R regions in the order of ``facs.regions.REGION_KEYS``.
+
+    times: (T,) seconds; displacement: (T, R, 2) aligned px (right, down) since the segment's start, head
+    motion removed, NaN where the face is not seen; head: (T, 6) as named in ``HEAD``; eye_opening: (T, 2)
+    subject's left and right, height over width of the lids; mouth_opening: (T,) aligned px between the lips;
+    residual: (T,) aligned px, how badly the skull's motion was explained; segment: (T,) int, -1 where no face
+    is seen, else the number of the stretch that is measured without a break; iod_px: (T,) in the source.
+    """
+
+    times: Array
+    displacement: Array
+    head: Array
+    eye_opening: Array
+    mouth_opening: Array
+    residual: Array
+    segment: Array
+    iod_px: Array
+    fps: float
+    region_keys: tuple[str, ...] = REGION_KEYS
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def segments(self) -> Iterator[slice]:
+        """The stretches that are measured without a break, in order."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[-1], self.segment, [-1]])))
+        for start, stop in zip(edges[:-1], edges[1:]):
+            if self.segment[start] >= 0:
+                yield slice(int(start), int(stop))

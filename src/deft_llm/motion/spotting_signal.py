@@ -1,0 +1,300 @@
+"""Frames in, motion signal out: dense flow to a reference frame, the skull's motion taken out, by region.
+
+The transform that aligns the frames is held while the head stays put and follows it when it moves; what it
+adds is a similarity, which the fit of the skull's motion takes out with the rest. When the head has turned too
+far, a new reference takes over; a few frames measured against both join the two.
+Memory holds one reference, one frame and some 300 bytes a frame of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deft_llm.errors import DeftError
+from deft_llm.faces.align import align, inter_ocular, transform_of
+from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.motion.regions import face_mask, region_weights, rigid_weight
+from deft_llm.motion.signal import Array, Signal
+
+FLOW_SIZE = 112  # region means are taken on the flow at half size: same figures, a quarter of the work
+CELLS = 28  # the skull's motion is fitted to cells of 8 aligned px
+OVERLAP = 4  # frames measured against both references when one takes over
+MAX_OUT_OF_PLANE, MAX_AGE = 0.15, 8.0
+HOLD_SHIFT, HOLD_CHANGE = 2.0, 0.02  # aligned px, and rad or log scale: within these the transform is held
+MAX_GAP = 0.12  # s without a face that are bridged
+CUT_DIFFERENCE = 28.0  # mean grey difference of neighbouring aligned frames that means a cut
+
+
+def signal_of(
+    frames: Iterable[Any],
+    fps: float,
+    *,
+    landmarker: Any = None,
+    flow: Callable[[Array, Array], Array] | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> Signal:
+    """The motion signal of a stream of frames (objects with index, time, image uint8 RGB).
+
+    Raises: DeftError where no face is seen in any frame.
+    """
+    builder = SignalBuilder(fps, landmarker=landmarker, flow=flow)
+    for frame in frames:
+        builder.add(frame.time, frame.image)
+        if on_frame is not None:
+            on_frame(frame.index)
+    return builder.finish()
+
+
+@dataclass
+class _Reference:
+    """The frame that motion is measured against, and what is derived from it once."""
+
+    grey: Array
+    weights: Array  # (R, FLOW_SIZE ** 2)
+    basis: Array  # (CELLS ** 2, 2, 6)
+    region_basis: Array  # (R, 2, 6)
+    trust: Array  # (CELLS ** 2,)
+    since: float
+    offset: Array  # (R, 2) displacement at the reference itself
+    turned: Array  # (2,) yaw and pitch of the head there
+
+
+class SignalBuilder:
+    """Builds a ``Signal`` frame by frame; ``flow`` (first, second) -> (2, H, W) defaults to DIS."""
+
+    def __init__(
+        self, fps: float, *, landmarker: Any = None, flow: Callable[[Array, Array], Array] | None = None
+    ) -> None:
+        if landmarker is None:
+            from deft_llm.faces.landmarker import Landmarker
+
+            landmarker = Landmarker()
+        if flow is None:
+            from deft_llm.motion.flow import estimate as flow
+        self.fps = fps
+        self.faces_seen = 0
+        self._landmarker, self._flow = landmarker, flow
+        self._face: Any = None
+        self._reference: _Reference | None = None
+        self._next: _Reference | None = None
+        self._joining: list[tuple[Array, Array]] = []
+        self._segment, self._lost_since = -1, None
+        self._thumbnail: Array | None = None
+        self._matrix: Array | None = None
+        self._rows: list[tuple[float, int, Array, Array, Array, float, float, float]] = []
+
+    def add(self, time: float, image: Array) -> None:
+        """Measure one more frame."""
+        face = self._find(image)
+        if face is None:
+            self._lose(time)
+            return
+        self._face = face
+        import cv2
+
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        iod = inter_ocular(face.landmarks)
+        if self._lost_since is not None and time - self._lost_since > MAX_GAP:
+            self._reference = None
+        self._lost_since = None
+        self._follow(face.landmarks)
+        aligned = align(grey, self._matrix)
+        if self._reference is None or self._is_cut(aligned):
+            self._begin(time, aligned, face.landmarks)
+        measured = self._measure(time, aligned, face.landmarks)
+        eyes, mouth = _openings(face.landmarks, iod)
+        self._rows.append((time, self._segment, *measured[:2], eyes, mouth, measured[2], iod))
+
+    def finish(self) -> Signal:
+        """The signal of all frames so far; short gaps are bridged by straight lines."""
+        seen = sum(row[1] >= 0 for row in self._rows)
+        if not seen:
+            raise DeftError(
+                f"no face was found in {len(self._rows)} frames; use a video that shows a frontal face "
+                "of at least 40 px between chin and brow."
+            )
+        columns = list(zip(*self._rows))
+        signal = Signal(
+            times=np.array(columns[0]), segment=np.array(columns[1]),
+            displacement=np.stack(columns[2]).astype(np.float32),
+            head=np.stack(columns[3]).astype(np.float32),
+            eye_opening=np.stack(columns[4]).astype(np.float32),
+            mouth_opening=np.array(columns[5], np.float32),
+            residual=np.array(columns[6], np.float32), iod_px=np.array(columns[7], np.float32), fps=self.fps,
+        )  # fmt: skip
+        _bridge_gaps(signal)
+        if self.faces_seen > 1:
+            signal.notes.append(
+                f"{self.faces_seen} faces are in view; the largest and most central one is read."
+            )
+        return signal
+
+    def _find(self, image: Array) -> Any:
+        if self._face is not None:
+            followed = self._landmarker.track(image, self._face)
+            if followed is not None:
+                return followed
+        faces = self._landmarker.detect(image)
+        self.faces_seen = max(self.faces_seen, len(faces))
+        return faces[0] if faces else None
+
+    def _lose(self, time: float) -> None:
+        self._face = None
+        if self._lost_since is None:
+            self._lost_since = time
+        nothing = np.full((len(REGION_KEYS), 2), np.nan)
+        row = (time, -1, nothing, np.full(6, np.nan), np.full(2, np.nan), np.nan, np.nan, np.nan)
+        self._rows.append(row)
+
+    def _follow(self, landmarks: Array) -> None:
+        """Hold the aligning transform while the head stays within a small range, else move it on."""
+        wanted = transform_of(landmarks)
+        if self._matrix is not None and self._reference is not None:
+            held, wish = self._matrix, wanted
+            turn = abs(_angle(held) - _angle(wish))
+            size = abs(np.log(_scale(held) / _scale(wish)))
+            middle = landmarks.mean(0)
+            shift = np.linalg.norm(held[:, :2] @ middle + held[:, 2] - wish[:, :2] @ middle - wish[:, 2])
+            if turn < HOLD_CHANGE and size < HOLD_CHANGE and shift < HOLD_SHIFT:
+                return
+        self._matrix = wanted
+
+    def _is_cut(self, aligned: Array) -> bool:
+        """Whether the aligned picture changed as a cut does."""
+        import cv2
+
+        small = cv2.resize(aligned, (16, 16), interpolation=cv2.INTER_AREA).astype(float)
+        before, self._thumbnail = self._thumbnail, small
+        return before is not None and float(np.abs(small - before).mean()) > CUT_DIFFERENCE
+
+    def _begin(self, time: float, aligned: Array, landmarks: Array) -> None:
+        """Start a new stretch: nothing measured before can be joined to it."""
+        self._segment += 1
+        self._thumbnail, self._next = None, None
+        self._reference = self._make_reference(time, aligned, landmarks)
+
+    def _make_reference(self, time: float, grey: Array, landmarks: Array) -> _Reference:
+        matrix = self._matrix
+        aligned = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        weights = region_weights(aligned, (FLOW_SIZE, FLOW_SIZE)).reshape(len(REGION_KEYS), -1)
+        depth = (self._face.depth - np.median(self._face.depth)) * _scale(matrix)
+        basis = _rigid_basis(aligned, depth)
+        trust = rigid_weight(aligned, (CELLS, CELLS)) + 0.1 * face_mask(aligned, (CELLS, CELLS))
+        coarse = weights.reshape(-1, CELLS, FLOW_SIZE // CELLS, CELLS, FLOW_SIZE // CELLS).sum((2, 4))
+        region_basis = np.einsum("rc,cdk->rdk", coarse.reshape(len(REGION_KEYS), -1), basis)
+        return _Reference(
+            grey, weights, basis, region_basis, trust.ravel(), time,
+            np.zeros((len(REGION_KEYS), 2)), np.zeros(2),
+        )  # fmt: skip
+
+    def _measure(self, time: float, aligned: Array, landmarks: Array) -> tuple[Array, Array, float]:
+        """(R, 2) displacement and (6,) head position since the stretch began, and the fit's residual."""
+        assert self._reference is not None
+        local, head, residual = self._against(self._reference, aligned)
+        total, turned = self._reference.offset + local, self._reference.turned + head[4:]
+        if self._next is not None:
+            local_next, head_next, _ = self._against(self._next, aligned)
+            self._joining.append((total - local_next, turned - head_next[4:]))
+            if len(self._joining) >= OVERLAP:
+                self._next.offset, self._next.turned = (np.mean(part, axis=0) for part in zip(*self._joining))
+                self._reference, self._next = self._next, None
+        elif float(np.abs(head[4:]).max()) > MAX_OUT_OF_PLANE or time - self._reference.since > MAX_AGE:
+            self._next = self._make_reference(time, aligned, landmarks)
+            self._joining = [(total, turned)]
+        # In the plane, the head's own path: where the landmarks are, and how the transform and the fit say
+        # that the head is turned and sized.
+        matrix, middle = self._matrix, landmarks.mean(0) * 90.0 / max(inter_ocular(landmarks), 1e-6)
+        pose = np.array([*middle, head[2] - _angle(matrix), head[3] - np.log(_scale(matrix))])
+        return total, np.concatenate([pose, turned]), residual
+
+    def _against(self, reference: _Reference, aligned: Array) -> tuple[Array, Array, float]:
+        import cv2
+
+        u, v = self._flow(reference.grey, aligned)
+        field = cv2.resize(np.dstack([u, v]), (FLOW_SIZE, FLOW_SIZE), interpolation=cv2.INTER_AREA)
+        means = reference.weights @ field.reshape(-1, 2)
+        cells = cv2.resize(field, (CELLS, CELLS), interpolation=cv2.INTER_AREA).reshape(-1, 2)
+        head, residual = _fit_rigid(cells, reference.basis, reference.trust)
+        return means - reference.region_basis @ head, head, residual
+
+
+def _angle(matrix: Array) -> float:
+    return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
+
+
+def _scale(matrix: Array) -> float:
+    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
+def _rigid_basis(landmarks: Array, depth: Array) -> Array:
+    """(cells, 2, 6) motion of each cell under a unit of right, down, roll, size, yaw and pitch.
+
+    The face is a surface at the landmarks' depth; yaw and pitch move it sideways and up by its depth.
+    """
+    centres = (np.arange(CELLS) + 0.5) * 224 / CELLS - 0.5
+    x, y = (axis.ravel() for axis in np.meshgrid(centres, centres))
+    apart = (x[:, None] - landmarks[None, :, 0]) ** 2 + (y[:, None] - landmarks[None, :, 1]) ** 2
+    near = np.exp(-0.5 * apart / 10.0**2) + 1e-12 / (1 + apart)
+    z = near @ depth / near.sum(1)
+    middle = landmarks.mean(0)
+    x, y = x - middle[0], y - middle[1]
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    across = np.stack([one, zero, -y, x, -z, zero], axis=-1)
+    down = np.stack([zero, one, x, y, zero, -z], axis=-1)
+    return np.stack([across, down], axis=1)
+
+
+def _fit_rigid(cells: Array, basis: Array, trust: Array) -> tuple[Array, float]:
+    """Robust least squares (Cauchy weights) of the six motions to the cells' flow; the median residual too."""
+    use = trust > 0.02
+    flow, design, prior = cells[use], basis[use], trust[use]
+    # Yaw and pitch act through a depth range of some 100 px, the others through pixels: a light ridge on the
+    # former keeps them quiet when the head only shifts.
+    ridge = np.diag([1e-6, 1e-6, 1e-3, 1e-3, 60.0, 60.0])
+    weights = prior
+    head = np.zeros(6)
+    apart = np.zeros(len(flow))
+    for _ in range(4):
+        weighted = design * weights[:, None, None]
+        head = np.linalg.solve(
+            np.einsum("cdk,cdl->kl", weighted, design) + ridge, np.einsum("cdk,cd->k", weighted, flow)
+        )
+        apart = np.linalg.norm(flow - design @ head, axis=1)
+        scale = 1.2 * np.median(apart) + 0.02
+        weights = prior / (1 + (apart / scale) ** 2)
+    return head, float(np.median(apart))
+
+
+def _openings(landmarks: Array, iod: float) -> tuple[Array, float]:
+    """Height over width of the subject's left and right eye, and the inner lips' distance in aligned px."""
+
+    def apart(first: int, second: int) -> float:
+        return float(np.linalg.norm(landmarks[first] - landmarks[second]))
+
+    left = (apart(386, 374) + apart(385, 380) + apart(387, 373)) / (3 * max(apart(362, 263), 1e-6))
+    right = (apart(159, 145) + apart(158, 153) + apart(160, 144)) / (3 * max(apart(33, 133), 1e-6))
+    return np.array([left, right]), 90.0 * apart(13, 14) / max(iod, 1e-6)
+
+
+def _bridge_gaps(signal: Signal) -> None:
+    """Straight lines over the frames without a face that lie inside one stretch."""
+    for start, stop in _runs(signal.segment < 0):
+        if start == 0 or stop == len(signal) or signal.segment[start - 1] != signal.segment[stop]:
+            continue
+        inside = slice(start, stop)
+        at = np.array([signal.times[start - 1], signal.times[stop]])
+        for values in (signal.displacement, signal.head, signal.eye_opening, signal.mouth_opening,
+                       signal.residual, signal.iod_px):  # fmt: skip
+            flat = values.reshape(len(values), -1)
+            for column in flat.T:
+                column[inside] = np.interp(signal.times[inside], at, column[[start - 1, stop]])
+        signal.segment[inside] = signal.segment[stop]
+
+
+def _runs(flags: Array) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist()))
