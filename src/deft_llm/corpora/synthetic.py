@@ -10,16 +10,22 @@ from deft_llm.files import read_json, read_jsonl
 from deft_llm.records import SCHEMA, Clip
 
 
-@loader("synthetic", "Rendered faces with exact truth, made by `deft synth` (records.jsonl, frames/, truth/).")
+@loader(
+    "synthetic", "Rendered faces with exact truth, made by `deft synth` (records.jsonl, frames/, truth/)."
+)
 def load(request: Request) -> Corpus:
     """Read a folder that ``deft synth`` made. Raises: DeftError for an unfinished or older corpus."""
     root = request.root
     marker = root / "corpus.json"
     if not marker.is_file():
-        raise DeftError(f"{root}: holds no synthetic corpus (no corpus.json); make one with `deft synth {root}`.")
+        raise DeftError(
+            f"{root}: holds no synthetic corpus (no corpus.json); make one with `deft synth {root}`."
+        )
     about = read_json(marker)
     if about.get("schema") != SCHEMA:
-        raise DeftError(f"{marker}: schema {about.get('schema')}, not {SCHEMA}; make the corpus again with deft synth.")
+        raise DeftError(
+            f"{marker}: schema {about.get('schema')}, not {SCHEMA}; make the corpus again with deft synth."
+        )
     records = request.annotations or root / "records.jsonl"
     if not records.is_file():
         raise DeftError(f"{root}: the corpus is not finished; run the same `deft synth` command again.")
@@ -36,5 +42,7 @@ def load(request: Request) -> Corpus:
         corpus.clips.append(clip)
         source = root / clip.source.path
         if not source.exists():
-            corpus.fault("missing-frames", f"{clip.source.path} is not there.", clip.clip_id, clip.source.path)
+            corpus.fault(
+                "missing-frames", f"{clip.source.path} is not there.", clip.clip_id, clip.source.path
+            )
     return corpus

@@ -1,0 +1,171 @@
+# ruff: noqa: E501
+"""GLSL of the renderer: skin, eyeballs, lashes, hair strands, backdrop, and the passes that store truth."""
+
+from __future__ import annotations
+
+COMMON = """#version 330
+uniform mat4 projection; uniform mat4 view; uniform mat3 turn;
+"""
+
+LIGHTING = """
+uniform vec3 light_direction[3]; uniform vec3 light_colour[3]; uniform vec3 sky; uniform vec3 ground;
+uniform float exposure;
+vec3 finish(vec3 c){ c*=exposure; c=c/(1.0+0.12*c); return sqrt(clamp(c,0.0,1.0)); }
+"""
+
+SKIN_VERTEX = (
+    COMMON
+    + """
+in vec3 p; in vec3 n; in float furrow; in vec2 uv; in vec3 rest; in vec4 mask; in vec4 light;
+out vec3 vp; out vec3 vn; out float vf; out vec2 vuv; out vec3 vrest; out vec4 vmask; out vec4 vlight;
+void main(){ vec4 q=view*vec4(p,1.0); gl_Position=projection*q; vp=q.xyz; vn=turn*n; vf=furrow; vuv=uv; vrest=rest;
+ vmask=mask; vlight=light; }
+"""
+)
+
+SKIN_FRAGMENT = (
+    "#version 330\n"
+    + LIGHTING
+    + """
+in vec3 vp; in vec3 vn; in float vf; in vec2 vuv; in vec3 vrest; in vec4 vmask; in vec4 vlight; out vec4 c;
+uniform sampler2D albedo; uniform sampler2D bump; uniform vec3 hair; uniform vec3 cloth; uniform float collar;
+uniform float bump_gain; uniform vec3 mean_skin;
+float hash(vec2 q){ return fract(sin(dot(q,vec2(12.9898,78.233)))*43758.5453); }
+void main(){
+ vec3 N=normalize(vn); vec3 V=normalize(-vp); vec4 t=texture(albedo,vuv); vec4 b=texture(bump,vuv)*2.0-1.0;
+ vec2 slope=b.rg*bump_gain+b.ba*vf*1.5;
+ vec3 T=normalize(vec3(N.z,0.0,-N.x)); vec3 B=cross(N,T);
+ vec3 D=normalize(N-(T*slope.x+B*slope.y));
+ vec3 base=t.rgb*t.rgb; float gloss=t.a; float flesh=1.0;
+ float inside=smoothstep(0.35,0.9,vmask.y)*(1.0-step(1.5,vmask.y));
+ base=mix(base,vec3(0.22,0.045,0.04),inside); gloss=mix(gloss,0.5,inside);
+ if(vmask.y>1.5){ base=vec3(0.62,0.57,0.47); gloss=0.7; D=N; }
+ base=mix(base,vec3(0.60,0.30,0.26)*mean_skin*2.0,0.55*vmask.z); gloss=mix(gloss,0.9,vmask.z);
+ base=mix(base,base*vec3(1.05,0.82,0.80),vmask.w*0.5);
+ base=mix(base,hair*hair*0.55,smoothstep(0.25,0.85,vmask.x)*0.93); gloss*=1.0-0.8*vmask.x;
+ float neckline=collar-0.55*exp(-vrest.x*vrest.x*3.5)+0.12*(vrest.z-0.5);
+ float dressed=smoothstep(neckline+0.006,neckline-0.006,vrest.y);
+ if(dressed>0.0){ float knit=0.92+0.08*sin(vrest.x*420.0)*sin(vrest.y*420.0);
+  float rib=smoothstep(neckline-0.10,neckline-0.085,vrest.y);
+  base=mix(base,cloth*cloth*knit*(1.0-0.18*rib),dressed); gloss*=1.0-dressed; D=normalize(mix(D,N,dressed)); flesh=1.0-dressed; }
+ float hollow=vf*length(b.ba);
+ float occluded=vlight.x; vec3 ao=mix(vec3(occluded),vec3(sqrt(occluded),occluded,occluded*occluded),vec3(0.55,1.0,0.15));
+ ao*=1.0-0.30*hollow*vec3(0.75,1.0,1.0);
+ vec3 wrap=vec3(0.34,0.12,0.06)*flesh; vec3 inverse=1.0/(1.0+wrap); vec3 colour=vec3(0.0); float shine=0.0; vec3 glint=vec3(0.0);
+ vec3 S=normalize(mix(N,D,0.45)); vec3 M=normalize(mix(N,D,0.85));
+ for(int i=0;i<3;i++){ vec3 L=light_direction[i]; float shadow=vlight[1+i];
+  vec3 NL=vec3(dot(S,L),dot(M,L),dot(D,L));
+  vec3 diffuse=clamp((NL+wrap)*inverse,0.0,1.0);
+  vec3 s=mix(vec3(shadow),vec3(sqrt(shadow)),vec3(0.8,0.12,0.0)*flesh);
+  colour+=light_colour[i]*diffuse*s;
+  if(i<2){ vec3 H=normalize(L+V); float nh=max(dot(D,H),0.0); float g=1.0-max(dot(H,V),0.0); float g2=g*g;
+   float n4=nh*nh*nh*nh; float n16=n4*n4*n4*n4; float n48=n16*n16*n16;
+   glint+=light_colour[i]*(shadow*(0.88*n16+2.25*n48)*(0.03+0.97*g2*g2*g)*max(NL.b,0.0)); } }
+ colour+=mix(ground,sky,0.5+0.5*D.y)*ao;
+ float r1=1.0-max(dot(N,V),0.0); float rim=r1*r1*r1*0.10*flesh;
+ colour=base*colour*(1.0+rim)+glint*(1.6*gloss*ao.g);
+ c=vec4(finish(colour),1.0);
+}
+"""
+)
+
+EYE_VERTEX = (
+    COMMON
+    + """
+in vec3 p; in vec3 direction; in vec3 axis; in vec4 light; out vec3 vp; out vec3 vn; out vec3 vd; out vec4 vlight;
+void main(){ vec4 q=view*vec4(p,1.0); gl_Position=projection*q; vp=q.xyz; vn=turn*axis; vd=direction; vlight=light; }
+"""
+)
+
+EYE_FRAGMENT = (
+    "#version 330\n"
+    + LIGHTING
+    + """
+in vec3 vp; in vec3 vn; in vec3 vd; in vec4 vlight; out vec4 c; uniform vec3 iris; uniform float pupil; uniform float redness;
+float hash(float q){ return fract(sin(q*91.3458)*47453.5453); }
+float noise(float q){ float i=floor(q); float f=fract(q); f=f*f*(3.0-2.0*f); return mix(hash(i),hash(i+1.0),f); }
+void main(){
+ vec3 d=normalize(vd); vec3 N=normalize(vn); vec3 V=normalize(-vp);
+ float r=length(d.xy)/0.40; if(d.z<0.0) r=9.0; float a=atan(d.y,d.x);
+ float fibre=0.65*noise(a*18.0+40.0)+0.35*noise(a*47.0+9.0+r*3.0);
+ vec3 col=iris*iris*(0.55+0.9*fibre)*(1.0-0.35*smoothstep(0.45,0.95,r)+0.30*smoothstep(0.62,0.42,r));
+ col=mix(col,vec3(0.012),smoothstep(pupil+0.03,pupil-0.03,r));
+ col*=1.0-0.65*smoothstep(0.80,1.0,r);
+ float veins=noise(a*9.0+r*1.2)*noise(a*31.0+5.0);
+ vec3 sclera=vec3(0.66,0.625,0.60)*(1.0-vec3(0.02,0.30,0.30)*redness*smoothstep(1.1,2.4,r)*(0.5+veins));
+ col=mix(col,sclera,smoothstep(0.93,1.08,r));
+ float edge=vlight.x; vec3 ao=pow(vec3(edge),vec3(1.0,1.2,1.25)); vec3 sum=mix(ground,sky,0.5+0.5*N.y)*ao; vec3 shine=vec3(0.0);
+ vec3 bulged=normalize(N+(r<1.25?(1.25-r)*0.30:0.0)*vec3(N.xy-turned_centre(),0.0));
+ for(int i=0;i<3;i++){ vec3 L=light_direction[i]; float s=vlight[1+i];
+  sum+=light_colour[i]*clamp((dot(N,L)+0.25)/1.25,0.0,1.0)*s*0.95;
+  vec3 H=normalize(L+V); float nh=max(dot(bulged,H),0.0);
+  shine+=light_colour[i]*(0.25+0.75*s)*(2.2*smoothstep(0.9945,0.9975,nh)+0.12*pow(nh,40.0)); }
+ c=vec4(finish(col*sum*0.92+shine*0.42),1.0);
+}
+"""
+).replace("vec3(N.xy-turned_centre(),0.0)", "vec3(d.xy,0.0)")
+
+LASH_VERTEX = (
+    COMMON
+    + """
+in vec3 p; in vec2 st; out vec2 vst;
+void main(){ gl_Position=projection*(view*vec4(p,1.0)); gl_Position.z-=0.0006*gl_Position.w; vst=st; }
+"""
+)
+
+LASH_FRAGMENT = """#version 330
+in vec2 vst; out vec4 c; uniform vec3 colour; uniform float strength;
+float hash(float q){ return fract(sin(q*91.3458)*47453.5453); }
+void main(){
+ float lane=vst.x*34.0+vst.y*2.2; float cell=floor(lane); float f=abs(fract(lane)-0.5)*2.0;
+ float length_=0.55+0.45*hash(cell); float w=mix(0.75,0.18,vst.y/length_);
+ float stroke=(1.0-smoothstep(w-0.25,w+0.25,f))*(1.0-smoothstep(length_-0.15,length_,vst.y));
+ float root=1.0-smoothstep(0.06,0.24,vst.y);
+ c=vec4(colour,clamp(max(stroke*0.85,root*0.9),0.0,1.0)*strength);
+}
+"""
+
+HAIR_VERTEX = (
+    COMMON
+    + LIGHTING
+    + """
+uniform vec3 hair; in vec3 p; in vec3 along; in vec4 strand; out vec3 colour;
+void main(){ vec4 q=view*vec4(p,1.0); vec3 T=normalize(turn*along); vec3 V=normalize(-q.xyz); vec3 s=normalize(cross(T,V));
+ q.xyz+=s*strand.x*strand.y; gl_Position=projection*q;
+ vec3 base=hair*hair*strand.w; float t=strand.z; float depth=mix(0.34,1.0,smoothstep(0.0,0.7,t));
+ vec3 sum=mix(ground,sky,0.62)*0.75*depth; vec3 shine=vec3(0.0);
+ for(int i=0;i<3;i++){ vec3 L=light_direction[i]; float tl=dot(T,L); float sl=sqrt(max(1.0-tl*tl,0.0));
+  vec3 H=normalize(L+V); float th=dot(T,H); float sh=sqrt(max(1.0-th*th,0.0));
+  float facing=clamp(0.55+0.45*L.z,0.15,1.0);
+  sum+=light_colour[i]*sl*0.62*depth*facing;
+  shine+=light_colour[i]*(0.050*pow(sh,70.0)+base*0.7*pow(sh,18.0))*depth*facing; }
+ colour=finish(base*(0.91+0.09*strand.x)*sum+shine*0.8);
+}
+"""
+)
+
+HAIR_FRAGMENT = """#version 330
+in vec3 colour; out vec4 c; void main(){ c=vec4(colour,1.0); }
+"""
+
+BACKDROP_VERTEX = """#version 330
+in vec2 corner; out vec2 at; void main(){ at=corner*0.5+0.5; gl_Position=vec4(corner,0.9999,1.0); }
+"""
+BACKDROP_FRAGMENT = """#version 330
+in vec2 at; out vec4 c; uniform sampler2D picture; uniform float exposure;
+void main(){ vec3 b=texture(picture,at).rgb; b=b*b*exposure; b=b/(1.0+0.12*b); c=vec4(sqrt(clamp(b,0.0,1.0)),1.0); }
+"""
+
+TRUTH_VERTEX = """#version 330
+in vec4 here; in vec4 value; out vec4 vv; void main(){ gl_Position=here; vv=value; }
+"""
+TRUTH_FRAGMENT = """#version 330
+in vec4 vv; out vec4 c; void main(){ c=vv; }
+"""
+
+DEPTH_VERTEX = """#version 330
+in vec3 p; uniform mat4 m; void main(){ gl_Position=m*vec4(p,1.0); }
+"""
+DEPTH_FRAGMENT = """#version 330
+void main(){ }
+"""
