@@ -28,9 +28,11 @@ class Crop:
 
 @dataclass
 class Drawn:
-    """What was performed in one sample: row weights of both phases (px of 280) and what is coded."""
+    """What was performed in one sample: row weights of each phase (px of 280), those of the first phase's
+    expression alone, and each AU's strength (left, right; upper, lower)."""
 
     rows: list[dict[int, float]] = field(default_factory=list)
+    expression: dict[int, float] = field(default_factory=dict)
     strengths: dict[int, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -90,6 +92,7 @@ def draw_motion(rng: np.random.Generator, config: FlowConfig, expression: Expres
             left, right = _jittered(rng, config, active, peak * partial * share)
             drawn.strengths[active.number] = (left, right)
             _put(first, rows, active, left, right)
+    drawn.expression = dict(first)
     drawn.rows.append(first)
     if config.phases > 1:
         back = -rng.uniform(0.3, 1.05)  # expressions often do not return to neutral by the offset
@@ -163,16 +166,21 @@ class Projector:
     ) -> tuple[np.ndarray, np.ndarray]:
         """True motion of each phase, planes (F, N) of u (right) and v (down), px of 280."""
         heads = np.stack([_head_parameters(rng, config, self.crop) for _ in phases]) * self.crop.px
-        total = heads @ self.rigid
-        used = sorted({row for weights in phases for row in weights})
-        if used:
-            table = np.array([[weights.get(row, 0.0) for row in used] for weights in phases], np.float32)
-            moved = table.astype(np.complex64) @ self.face.basis[used]
-            for number in range(len(phases)):
-                skin = moved[number]
-                for corner, share in zip(self.corners, self.shares, strict=True):
-                    total[number] += skin[corner] * share
+        total = self.skin(phases) + heads @ self.rigid
         return np.ascontiguousarray(total.real), np.ascontiguousarray(total.imag)
+
+    def skin(self, phases: list[dict[int, float]]) -> np.ndarray:
+        """Skin motion alone, complex (F, N), px of 280."""
+        total = np.zeros((len(phases), len(self.corners[0])), np.complex64)
+        used = sorted({row for weights in phases for row in weights})
+        if not used:
+            return total
+        table = np.array([[weights.get(row, 0.0) for row in used] for weights in phases], np.complex64)
+        moved = table @ self.face.basis[used]
+        for out, vertices in zip(total, moved, strict=True):
+            for corner, share in zip(self.corners, self.shares, strict=True):
+                out += vertices[corner] * share
+        return total
 
 
 def _head_parameters(rng: np.random.Generator, config: FlowConfig, crop: Crop) -> np.ndarray:

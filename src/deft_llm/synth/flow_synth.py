@@ -34,9 +34,10 @@ FINE_INDEX = {name: number for number, name in enumerate(FINE)}
 
 @dataclass
 class Sample:
-    """One synthetic sample: maps (P, 3, S, S) and its truth."""
+    """One synthetic sample: maps (P, 3, S, S), the expression's own motion (2, 14, 14) px, and its truth."""
 
     maps: np.ndarray
+    clean: np.ndarray
     expression: Expression | None
     drawn: Drawn
     face: FlowFace
@@ -116,7 +117,8 @@ class FlowSynth:
         drawn = [draw_motion(rng, config, expression) for expression in expressions]
         crop = draw_crop(rng, config, face, work)
         scene = Scene(rng, config, face, crop, work)
-        u, v = Projector(face, crop, scene.index).flow(rng, config, [rows for d in drawn for rows in d.rows])
+        projector = Projector(face, crop, scene.index)
+        u, v = projector.flow(rng, config, [rows for d in drawn for rows in d.rows])
         if not happens(rng, config.background_moves_chance):
             u[:, scene.background] = 0
             v[:, scene.background] = 0
@@ -129,10 +131,21 @@ class FlowSynth:
         mirrored = rng.random(config.takes) < config.mirror_chance
         maps = self._finish(rng, flows, crop.aspect, np.repeat(mirrored, config.phases))
         maps = maps.reshape(config.takes, config.phases, *maps.shape[1:])
+        clean = self._clean(projector.skin([d.expression for d in drawn]), mirrored)
         return [
-            Sample(maps[k], expressions[k], drawn[k], face, unit_set, bool(mirrored[k]))
+            Sample(maps[k], clean[k], expressions[k], drawn[k], face, unit_set, bool(mirrored[k]))
             for k in range(config.takes)
         ]
+
+    def _clean(self, skin: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+        """The expression's own motion in the first phase (takes, 2, 14, 14) float16, mirrored as the maps are."""
+        work = self.work
+        planes = np.stack([skin.real, skin.imag], 1).reshape(-1, work, work)
+        small = [cv2.resize(plane, (14, 14), interpolation=cv2.INTER_AREA) for plane in planes]
+        clean = np.stack(small).reshape(-1, 2, 14, 14)
+        clean[mirrored] = clean[mirrored, :, :, ::-1]
+        clean[mirrored, 0] *= -1
+        return clean.astype(np.float16)
 
     def sample(self, seed: int, number: int, coarse: str | None = None) -> Sample:
         """Sample ``number`` of stream ``seed``; ``coarse`` fixes its class."""
@@ -167,7 +180,8 @@ class FlowSynth:
         into prior.COARSE, -1 = others or neutral; fine (n,) index into facs.emotions.FINE, -1 = neutral;
         aus (n, A) 0/1, coded AUs in the order of ``au_numbers``; faint (n, A) uncoded companions; strength
         (n, A, 2) px of 280 of the subject's left and right (upper and lower; left alone for whole AUs);
-        subjects (n,) ids; unit_set (n,).
+        subjects (n,) ids; unit_set (n,); clean (n, 2, 14, 14) float16: the expression's motion of the first
+        phase without head, disturbance or estimator, px of 280.
         """
         takes = self.config.takes
         first, last = start // takes, (start + n - 1) // takes
@@ -205,6 +219,7 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
             strength[row, column[active.number]] = sides[::-1] if _swaps(sample, active.number) else sides
     return {
         "maps": np.stack([s.maps for s in samples]),
+        "clean": np.stack([s.clean for s in samples]),
         "coarse": coarse,
         "fine": fine,
         "aus": aus,
