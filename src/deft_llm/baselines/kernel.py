@@ -34,7 +34,7 @@ class SVMOptions(Options):
     """
 
     C: list[float] = Field(default_factory=lambda: [10.0])
-    gamma: list[float] = Field(default_factory=lambda: [2.0])
+    gamma: list[float] = Field(default_factory=lambda: [0.5, 1.0, 2.0])
     inner: int = INNER_FOLDS
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deft_llm.corpora.joining import Key, join_key
+from deft_llm.corpora.labels import fine_word
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.questions import COARSE, FINE_WORDS, named_class, named_units, question_kind
 from deft_llm.files import read_jsonl
@@ -32,9 +33,9 @@ class ClipQuestions:
 
     @property
     def fine(self) -> str | None:
-        """Fine class that the answers state ("other" is "others")."""
+        """Fine class that the answers state."""
         name = named_class(self.answer("fine"), FINE_WORDS)
-        return "others" if name == "other" else name
+        return fine_word(name) if name else None
 
 
 def units_answered(asked: ClipQuestions) -> frozenset[int] | None:
@@ -43,29 +44,16 @@ def units_answered(asked: ClipQuestions) -> frozenset[int] | None:
     return frozenset(named_units(answer)[0]) if answer is not None else None
 
 
-def same_subject(name: str) -> str:
-    """A subject's name without zero padding and case: "006" and "6", "sub01" and "sub1" are one."""
-    plain = str(name).rsplit("/", 1)[-1].strip().lower()
-    return re.sub(r"\d+", lambda digits: str(int(digits.group())), plain)
-
-
-def _corpus_key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).lower())
-
-
-def _file_key(name: str) -> str:
-    return Path(str(name).strip()).name.removesuffix(".png").strip().lower()
-
-
 def read_questions(path: Path, clips: Iterable[Clip]) -> tuple[dict[str, ClipQuestions], int]:
     """Questions by clip id, and the number of rows about no clip here.
 
     Rows: dataset, subject, filename, question, answer (id is optional). A dataset "smic" fits the corpus
     "smic-hs". Raises: DeftError naming the row without these, a doubled id, or where no row fits any clip.
     """
-    index: dict[tuple[str, str], list[Clip]] = defaultdict(list)
+    index: dict[Key, str] = {}
     for clip in clips:
-        index[same_subject(clip.subject), _file_key(clip.clip_id)].append(clip)
+        subject, name = clip.subject.rsplit("/", 1)[-1], clip.clip_id.rsplit("/", 1)[-1]
+        index[join_key(clip.corpus, subject, name)] = clip.clip_id
     found: dict[str, list[Question]] = defaultdict(list)
     strangers, seen = 0, set()
     for number, row in enumerate(read_jsonl(path), 1):
@@ -80,7 +68,7 @@ def read_questions(path: Path, clips: Iterable[Clip]) -> tuple[dict[str, ClipQue
                 f"{path}: row {number}: the id {name} is there twice; give each question its own."
             )
         seen.add(name)
-        clip_id = _clip_of(row, index)
+        clip_id = index.get(join_key(str(row["dataset"]), str(row["subject"]), str(row["filename"])))
         if clip_id is None:
             strangers += 1
             continue
@@ -93,12 +81,3 @@ def read_questions(path: Path, clips: Iterable[Clip]) -> tuple[dict[str, ClipQue
             "subject and filename."
         )
     return {clip: ClipQuestions(tuple(rows)) for clip, rows in found.items()}, strangers
-
-
-def _clip_of(row: Mapping[str, object], index: Mapping[tuple[str, str], list[Clip]]) -> str | None:
-    dataset = _corpus_key(str(row["dataset"]))
-    for clip in index.get((same_subject(str(row["subject"])), _file_key(str(row["filename"]))), ()):
-        corpus = _corpus_key(clip.corpus)
-        if corpus == dataset or corpus.startswith(dataset) or dataset.startswith(corpus):
-            return clip.clip_id
-    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from deft_llm.errors import UsageError
@@ -38,12 +38,13 @@ def open_stores(
     store: Path | None = None,
     annotations: Path | None = None,
     workers: int = 2,
-    progress: Callable[..., None] | None = None,
 ) -> list[Path]:
     """Prepare each corpus where that is not done; returns the store folders.
 
     ``store``: one folder for one corpus; several corpora get a subfolder each.
     """
+    from filelock import FileLock
+
     from deft_llm.prepare import prepare
 
     if annotations is not None and not annotations.is_file():
@@ -53,7 +54,8 @@ def open_stores(
         folder = store or cache_folder(name, root, annotations)
         if store is not None and len(pairs) > 1:
             folder = store / f"{number}-{name}"
-        extra = {} if progress is None else {"progress": progress}
-        prepare.prepare(name, root, folder, annotations=annotations, workers=workers, **extra)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".benchmark.lock"):  # runs that start together prepare once
+            prepare(name, root, folder, annotations=annotations, workers=workers)
         folders.append(folder)
     return folders

@@ -31,7 +31,7 @@ FINE_WORDS = (
 )
 
 # Spellings of the organisers' files beside the FACS names.
-VARIANTS = {"nostril dilater": 38, "nostril compress": 39, "nostril compressor": 39, "lip puckerer": 18, "lips suck": 28}
+VARIANTS = {"nostril dilater": 38, "nostril compress": 39, "lip puckerer": 18, "lips suck": 28}
 
 
 class Reply(NamedTuple):

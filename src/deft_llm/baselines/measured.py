@@ -1,0 +1,107 @@
+"""AUs read off a clip's motion without labels: probabilities, sides and evidence rows, for rules and texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deft_llm.facs.units import entry, name, valid_directions
+from deft_llm.records import AUSide, Evidence
+
+if TYPE_CHECKING:
+    from deft_llm.store import Motion
+    from deft_llm.unimer.constraint import AUSupport
+
+LIDS_CLOSING = (43, 45)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a clip shows: AU -> probability (0.5 decides), the side seen, and the evidence, strongest first."""
+
+    aus: dict[int, float]
+    sides: dict[int, AUSide]
+    evidence: list[Evidence]
+    not_judged: dict[int, str] = field(default_factory=dict)
+
+
+def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) -> Reading:
+    """Read the AUs of a clip from its motion; ``thresholds`` on support replace the calibrated ones."""
+    from deft_llm.unimer.calibration import ALIASES, load_calibration
+    from deft_llm.unimer.constraint import measure_support
+
+    calibration = load_calibration()
+    supports = measure_support(motion, calibration)
+    limits = {
+        support.au: model.threshold
+        for support in supports
+        if (model := calibration.models[motion.units].get(ALIASES.get(support.au, support.au)))
+    } | dict(thresholds or {})
+    aus = {s.au: probability(s.support, limits[s.au]) if s.judged and s.au in limits else 0.0 for s in supports}
+    ranked = sorted((s for s in supports if aus[s.au] >= 0.5), key=lambda s: -aus[s.au])
+    evidence: list[Evidence] = []
+    seen: set[int] = set()
+    for support in ranked:
+        rivals = seen & set(entry(support.au).look_alikes)
+        if rivals and aus[support.au] < 0.9:
+            # The same motion cannot count for two units that look alike: the stronger one explains it.
+            aus[support.au] = min(aus[support.au], 0.45)
+            continue
+        seen.add(support.au)
+        evidence.append(_row(support))
+    return Reading(
+        aus=aus,
+        sides={s.au: s.side for s in ranked if s.au in seen},
+        evidence=evidence,
+        not_judged={s.au: s.reason for s in supports if not s.judged},
+    )
+
+
+def probability(support: float, threshold: float) -> float:
+    """Support as a probability that is 0.5 at the threshold (a shift of the log odds)."""
+    low = 1e-4
+    support, threshold = (min(max(value, low), 1 - low) for value in (support, threshold))
+    odds = math.log(support / (1 - support)) - math.log(threshold / (1 - threshold))
+    return 1 / (1 + math.exp(-odds))
+
+
+def _row(support: AUSupport) -> Evidence:
+    words = valid_directions(support.au, support.region)
+    return Evidence(
+        au=support.au, side=support.side, part=support.part, region=support.region,
+        direction=support.direction if support.direction in words or not words else words[0],
+        dx=support.dx, dy=support.dy, px=support.px, iod_percent=support.iod_percent, z=support.z,
+        phase=support.phase, support=support.support, status="supported", reason="measured, no coder's label",
+    )  # fmt: skip
+
+
+def describe(row: Evidence) -> str:
+    """One row in words: "the right mouth corner moved up and outward by 1.0 px (2.3 % IOD)"."""
+    place = {"left": f"the left {row.region}", "right": f"the right {row.region}"}.get(row.side)
+    midline = row.region in ("forehead", "glabella", "nose root", "chin")
+    place = place or (f"the {row.region}" if midline else f"the {row.region} on both sides")
+    if row.part:
+        place = f"the {row.part} part of {place}"
+    size = f" by {row.px:.1f} px ({row.iod_percent:.1f} % IOD)" if row.px is not None else ""
+    return f"{place} moved {PLAIN.get(row.direction, row.direction)}{size}"
+
+
+PLAIN = {
+    "medial": "inward", "lateral": "outward", "up-medial": "up and inward", "up-lateral": "up and outward",
+    "down-medial": "down and inward", "down-lateral": "down and outward", "converging": "together",
+    "diverging": "apart",
+}  # fmt: skip
+
+
+def rationale(evidence: Sequence[Evidence], fine: str | None, share: float) -> str:
+    """Why the evidence speaks for a class, as a chain from motion over AU to the coders' label."""
+    if not evidence:
+        return "No Action Unit stands above the noise of this clip, so no class is determined by them."
+    moved = "; ".join(describe(row) for row in evidence[:3])
+    coded = ", ".join(f"AU{row.au} ({name(row.au or 0)})" for row in evidence[:3])
+    said = moved[0].upper() + moved[1:] + f". FACS scores this as {coded}."
+    if fine is None:
+        return said + " These AUs do not determine a class."
+    return said + f" EMFACS-style rules give {fine} {share:.0%} for these AUs."
