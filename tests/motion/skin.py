@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from scipy import fft
 
 from deft_llm.faces.align import move, transform_of
 from deft_llm.faces.geometry import inter_ocular
@@ -35,7 +36,7 @@ class Bump:
 
 @dataclass(frozen=True)
 class Skin:
-    """A clip: bumps times ``amplitude`` px (source) by a raised-cosine envelope, head motion, camera noise."""
+    """A clip: bumps times ``amplitude`` source px by a raised-cosine envelope, head motion, camera noise."""
 
     bumps: tuple[Bump, ...]
     amplitude: float = 1.0
@@ -121,15 +122,14 @@ def _spectrum() -> np.ndarray:
     """The portrait four times finer (Fourier zero padding): linear look-ups in it blur next to nothing."""
     image, _ = portrait()
     height, width, _ = image.shape
-    wide = np.fft.fftshift(np.fft.fft2(np.pad(image, ((0, height), (0, width), (0, 0)), "symmetric"),
-                                       axes=(0, 1)), axes=(0, 1))  # fmt: skip
-    pad = ((3 * height, 3 * height), (3 * width, 3 * width), (0, 0))
-    fine = np.fft.ifft2(np.fft.ifftshift(np.pad(wide, pad), axes=(0, 1)), axes=(0, 1)).real * 16
-    return np.ascontiguousarray(fine[: 4 * height, : 4 * width]).astype(np.float32)
+    # A cosine series goes on symmetrically at the edges; twice its length in zeros is twice as fine.
+    waves = np.pad(fft.dctn(image, axes=(0, 1), norm="ortho"), ((0, 3 * height), (0, 3 * width), (0, 0)))
+    return np.ascontiguousarray(4 * fft.idctn(waves, axes=(0, 1), norm="ortho")).astype(np.float32)
 
 
 def _sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return cv2.remap(_spectrum(), 4 * x, 4 * y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # Sample n of the fine picture lies at (n + 0.5) / 4 - 0.5 of the coarse one.
+    return cv2.remap(_spectrum(), 4 * x + 1.5, 4 * y + 1.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 # FACS-like movements, in shares of amplitude; the subject's right side lies at the image's left.

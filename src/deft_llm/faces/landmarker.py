@@ -74,20 +74,19 @@ class Landmarker:
     def detect(self, image: np.ndarray, *, max_faces: int = 4, min_score: float = MIN_SCORE) -> list[Face]:
         """Faces of ``image`` (H, W, 3), largest and most central first; empty where there is none.
 
-        The detector sees the whole frame at 128 px, then overlapping closer windows, so that small
-        faces are found too: quarters always, ninths and smaller where nothing was found before.
+        The detector sees the whole frame at 128 px, then overlapping windows of 0.6 and 0.3 of its longer
+        side, so that small faces are found too; still closer only where nothing was found before.
         """
         height, width = image.shape[:2]
         found: list[tuple[float, _Window]] = []
         faces: list[Face] = []
-        for windows in _looks(width, height):
+        looks = _looks(width, height)
+        for number, windows in enumerate(looks):
+            if number == 3 and faces:
+                break
             for window in windows:
                 found += self._candidates(image, window, min_score)
-            if not found:
-                continue
-            faces = self._confirm(image, found, max_faces)
-            if faces and len(windows) > 1:
-                break
+            faces = self._confirm(image, found, max_faces) if number >= min(2, len(looks) - 1) else []
         return sorted(faces, key=lambda face: -_prominence(face, width, height))
 
     def track(self, image: np.ndarray, previous: Face) -> Face | None:

@@ -28,7 +28,7 @@ class HeadMotion:
 
 
 def fit_head_motion(
-    flow: np.ndarray, weight: np.ndarray, depth: np.ndarray | None = None, *, iterations: int = 8
+    flow: np.ndarray, weight: np.ndarray, depth: np.ndarray | None = None, *, iterations: int = 6
 ) -> HeadMotion:
     """Fit head motion to flow (2, H, W) where ``weight`` (H, W) > 0; ``depth`` (H, W) in px adds parallax.
 
@@ -39,7 +39,7 @@ def fit_head_motion(
     zero = HeadMotion(np.zeros(4), 0.0, 0.0, 0.0, np.zeros_like(flow, dtype=np.float32))
     if len(rows) < 12:
         return zero
-    step = max(1, len(rows) // 6000)
+    step = max(1, len(rows) // 4000)
     rows, columns = rows[::step], columns[::step]
     base = weight[rows, columns].astype(float)
     u, v = flow[0, rows, columns].astype(float), flow[1, rows, columns].astype(float)

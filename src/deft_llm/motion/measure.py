@@ -79,8 +79,9 @@ def measure_clip(
     shots = collect(frames, plan, landmarker, mirrored=settings.mirrored, name=name)
     view = _view(shots, settings)
     flows, heads, residuals = _phases(shots, view, settings)
-    course, course_heads = _course(shots, view, settings)
-    frame_jitter = jitter(_triples(shots, view, settings))
+    vectors, frame_heads = _single_frames(shots, view, settings)
+    course = _course(shots, vectors)
+    frame_jitter = jitter(_triples(shots, vectors))
     floor = np.stack([
         noise_floor(frame_jitter, 2 * plan.reach + 1, miss, residual) for miss, residual in residuals
     ])  # fmt: skip
@@ -101,7 +102,7 @@ def measure_clip(
         mask=view.mask,
         faces=np.stack([shots.faces[key] for key in keys]),
         landmarks=np.stack([shots.landmarks[key] for key in keys]),
-        dynamic=_dynamic(shots, view, course_heads, heads),
+        dynamic=_dynamic(shots, view, frame_heads),
         iod_px=float(shots.iod),
         fps=fps,
         indices=(onset, apex, plan.keys[2] if len(plan.keys) > 2 else None),
@@ -133,8 +134,8 @@ def find_apex(
     plan = make_plan(onset, offset, None, fps, settings.average_ms, 16)
     shots = collect(frames, plan, landmarker or default_landmarker(), mirrored=settings.mirrored,
                     name=clip_id or "clip")  # fmt: skip
-    vectors, _ = _course(shots, _view(shots, settings), settings)
-    size = np.quantile(np.linalg.norm(vectors, axis=2), 0.75, axis=1)
+    vectors, _ = _single_frames(shots, _view(shots, settings), settings)
+    size = np.quantile(np.linalg.norm(_course(shots, vectors), axis=2), 0.75, axis=1)
     inner = size[1:-1]
     return plan.course[1 + int(inner.argmax())] if len(inner) else onset + 1
 
@@ -216,48 +217,44 @@ def _residual(flow: np.ndarray, rigid: np.ndarray) -> float:
     return float(np.median(size) / 1.18) if size.size else 0.0
 
 
-def _course(shots: Shots, view: _View, settings: MeasureSettings) -> tuple[np.ndarray, dict[int, HeadMotion]]:
-    """Region vectors (T, R, 2) from onset to each frame of the course, and the head's motion to each."""
-    start = shots.averaged(shots.plan.keys[0])
-    vectors: list[np.ndarray] = []
+def _single_frames(
+    shots: Shots, view: _View, settings: MeasureSettings
+) -> tuple[dict[int, np.ndarray], dict[int, HeadMotion]]:
+    """Region vectors (R, 2) and head motion from onset to single frames: the course, and about each key."""
+    keys = shots.plan.keys
+    start = shots.averaged(keys[0])
+    around = {key + step for key in keys for step in (-1, 0, 1)}
+    vectors = {keys[0]: np.zeros((len(view.weights), 2), np.float32)}
     heads: dict[int, HeadMotion] = {}
-    for index in shots.plan.course:
-        if index == shots.plan.keys[0]:
-            vectors.append(np.zeros((len(view.weights), 2), np.float32))
+    for index in sorted((around | set(shots.plan.course)) & set(shots.grey)):
+        # The averaged onset holds the onset's own frame: only its neighbours tell noise there.
+        if index == keys[0] and shots.plan.reach == 0:
             continue
-        flow, head = _relative_flow(start, shots.grey[index], view, settings)
-        heads[index] = head
-        vectors.append(region_vectors(flow, view.weights))
-    return np.array(vectors), heads
+        flow, heads[index] = _relative_flow(start, shots.grey[index], view, settings)
+        vectors[index] = region_vectors(flow, view.weights)
+    return vectors, heads
 
 
-def _triples(shots: Shots, view: _View, settings: MeasureSettings) -> np.ndarray:
-    """Region vectors (K, 3, R, 2) from the onset to three neighbouring frames about each key."""
-    start = shots.averaged(shots.plan.keys[0])
-    triples = []
-    for key in shots.plan.keys:
-        around = (key - 1, key, key + 1)
-        if all(i in shots.grey for i in around):
-            triples.append([
-                region_vectors(_relative_flow(start, shots.grey[i], view, settings)[0], view.weights)
-                for i in around
-            ])  # fmt: skip
-    return np.array(triples).reshape(-1, 3, len(view.weights), 2)
+def _course(shots: Shots, vectors: dict[int, np.ndarray]) -> np.ndarray:
+    """Region vectors (T, R, 2) from onset to each frame of the course; zero at onset."""
+    still = np.zeros_like(vectors[shots.plan.keys[0]])
+    return np.array([still if i == shots.plan.keys[0] else vectors[i] for i in shots.plan.course])
 
 
-def _dynamic(
-    shots: Shots, view: _View, course_heads: dict[int, HeadMotion], heads: list[HeadMotion]
-) -> np.ndarray:
+def _triples(shots: Shots, vectors: dict[int, np.ndarray]) -> np.ndarray:
+    """Region vectors (K, 3, R, 2) of three neighbouring frames about each key."""
+    around = [(key - 1, key, key + 1) for key in shots.plan.keys]
+    found = [[vectors[i] for i in triple] for triple in around if all(i in vectors for i in triple)]
+    return np.array(found).reshape(-1, 3, len(vectors[shots.plan.keys[0]]), 2)
+
+
+def _dynamic(shots: Shots, view: _View, heads: dict[int, HeadMotion]) -> np.ndarray:
     """Dynamic images (P, H, W) of each phase, the head held still and its brightness steady."""
     keys = shots.plan.keys
     course = shots.plan.course or keys
-    if not shots.plan.course:
-        course_heads = {keys[1]: heads[0]}
     images = []
     for start, stop in zip(keys, keys[1:]):
-        pictures = [
-            _held(shots.grey[i], course_heads.get(i), view.mask) for i in course if start <= i <= stop
-        ]
+        pictures = [_held(shots.grey[i], heads.get(i), view.mask) for i in course if start <= i <= stop]
         images.append(dynamic_image(np.stack(pictures)) * view.mask)
     return np.stack(images).astype(np.float32)
 

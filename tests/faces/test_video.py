@@ -1,0 +1,157 @@
+"""Decoding: any rate, rotation, variable times, grey and 16 bit; bad files end in one sentence."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.faces.video import frames, image_files, probe
+
+WIDTH, HEIGHT = 64, 48
+
+
+def picture(index: int) -> np.ndarray:
+    """Grey with a red upper left corner; the level tells the index."""
+    image = np.full((HEIGHT, WIDTH, 3), 40 + 4 * (index % 50), np.uint8)
+    image[: HEIGHT // 4, : WIDTH // 4] = (255, 0, 0)
+    return image
+
+
+def write_video(
+    path: Path, count: int = 20, rate: int = 50, times: list[int] | None = None, pixels: str = "yuv420p",
+    codec: str = "libx264", fast: bool = False,
+) -> Path:  # fmt: skip
+    options = {"movflags": "faststart"} if fast else {}
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame.pts = times[index] if times else round(1000 * index / rate)
+            frame.time_base = Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def level(image: np.ndarray) -> float:
+    return float(image[30:, 30:].mean())
+
+
+def test_video_streams_in_order_with_times(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4")
+    info = probe(path)
+    assert (info.fps, info.frames, info.width, info.height, info.kind) == (50, 20, WIDTH, HEIGHT, "video")
+    found = list(frames(path))
+    assert [f.index for f in found] == list(range(20))
+    assert found[7].time == pytest.approx(7 / 50, abs=1e-3)
+    assert [level(f.image) for f in found] == pytest.approx([40 + 4 * i for i in range(20)], abs=4)
+    assert found[0].image.dtype == np.uint8
+
+
+def test_a_range_is_exact(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4")
+    found = list(frames(path, 5, 9))
+    assert [f.index for f in found] == [5, 6, 7, 8]
+    assert level(found[0].image) == pytest.approx(60, abs=4)
+    with pytest.raises(UsageError, match="start < stop"):
+        frames(path, 5, 5)
+
+
+def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
+    times = [0, 20, 40, 100, 104, 200]
+    path = write_video(tmp_path / "v.mkv", count=6, times=times)
+    assert [f.time for f in frames(path)] == pytest.approx([t / 1000 for t in times], abs=2e-3)
+
+
+def test_rotation_metadata_turns_the_picture(tmp_path: Path) -> None:
+    data = write_video(tmp_path / "a.mp4").read_bytes()
+    straight = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    at = data.index(straight, data.index(b"tkhd"))
+    turned = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, HEIGHT << 16, 0, 1 << 30)
+    path = tmp_path / "r.mp4"
+    path.write_bytes(data[:at] + turned + data[at + len(turned) :])
+    info = probe(path)
+    assert (info.width, info.height, info.rotation) == (HEIGHT, WIDTH, 90)
+    image = next(frames(path)).image
+    assert image.shape == (WIDTH, HEIGHT, 3)
+    # Turned clockwise, the red corner lies at the upper right.
+    assert image[:8, -8:, 0].mean() > 200 > image[:8, :8, 0].mean()
+
+
+@pytest.mark.parametrize("pixels", ["gray", "gray16le"])
+def test_grey_and_16_bit_video(tmp_path: Path, pixels: str) -> None:
+    path = write_video(tmp_path / "g.mkv", count=3, pixels=pixels, codec="ffv1")
+    found = list(frames(path))
+    assert found[0].image.shape == (HEIGHT, WIDTH, 3)
+    assert level(found[2].image) == pytest.approx(48, abs=3)
+
+
+def test_folder_is_ordered_by_number_and_16_bit_does_not_flicker(tmp_path: Path) -> None:
+    for number, value in ((2, 4000), (10, 1000), (1, 2000)):
+        cv2.imwrite(str(tmp_path / f"img{number}.png"), np.full((20, 20), value, np.uint16))
+    (tmp_path / "notes.txt").write_text("not an image")
+    assert image_files(tmp_path) == ["img1.png", "img2.png", "img10.png"]
+    found = list(frames(tmp_path, fps=200.0))
+    assert [int(f.image.mean()) for f in found] == [125, 250, 62]
+    assert found[1].time == pytest.approx(0.005)
+    info = probe(tmp_path)
+    assert (info.fps, info.frames, info.kind) == (None, 3, "frames")
+    assert [int(f.image.mean()) for f in frames(tmp_path, names=["img10.png"])] == [250]
+
+
+def test_grey_alpha_and_one_pixel_images(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.full((1, 1, 4), 77, np.uint8))
+    image = next(frames(tmp_path)).image
+    assert image.shape == (1, 1, 3) and image.max() == 77
+
+
+def test_a_folder_with_frames_of_two_sizes(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((20, 20), np.uint8))
+    cv2.imwrite(str(tmp_path / "2.png"), np.zeros((20, 21), np.uint8))
+    with pytest.raises(DeftError, match=r"2\.png.*one size"):
+        list(frames(tmp_path))
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    """Files that are no video, by what is wrong with them."""
+    whole = write_video(folder / "whole.mp4", count=200, fast=True).read_bytes()
+    late = write_video(folder / "late.mp4").read_bytes()
+    made = {"text": b"this is a text, renamed\n" * 50, "cut before the index": late[: len(late) // 2],
+            "cut in the pictures": whole[: len(whole) * 3 // 4], "empty": b""}  # fmt: skip
+    paths = {}
+    for name, data in made.items():
+        paths[name] = folder / f"{name.replace(' ', '_')}.mp4"
+        paths[name].write_bytes(data)
+    paths["audio only"] = folder / "sound.mp4"
+    with av.open(str(paths["audio only"]), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.rate = 44100
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    paths["missing"] = folder / "nowhere.mp4"
+    paths["empty folder"] = folder / "empty_folder"
+    paths["empty folder"].mkdir()
+    paths["broken image"] = folder / "broken"
+    paths["broken image"].mkdir()
+    (paths["broken image"] / "1.png").write_bytes(b"no png")
+    return paths
+
+
+def test_bad_files_end_in_one_sentence_that_names_them(tmp_path: Path) -> None:
+    paths = bad_files(tmp_path)
+    assert len(paths) == 8
+    for name, path in paths.items():
+        with pytest.raises(DeftError) as caught:
+            list(frames(path))
+        message = str(caught.value)
+        assert str(path) in message and "\n" not in message and message.endswith("."), name
