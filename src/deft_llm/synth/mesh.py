@@ -17,7 +17,7 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, digest
 
-MESH_VERSION = 2
+MESH_VERSION = 3
 PARTS = (
     "body",
     "helper-l-eye",
@@ -27,8 +27,10 @@ PARTS = (
     "helper-tongue",
     "helper-l-eyelashes-1",
     "helper-r-eyelashes-1",
+    "helper-l-eyelashes-2",
+    "helper-r-eyelashes-2",
 )
-HEAD_FLOOR = 5.6  # dm; below it the body is cut off (mid neck)
+HEAD_FLOOR = 5.0  # dm; below it the body is cut off (shoulders: wide frames show them)
 ANCESTRIES = ("african", "asian", "caucasian")
 SEXES = ("female", "male")
 SHAPE_FOLDERS = (
