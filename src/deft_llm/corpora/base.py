@@ -79,7 +79,7 @@ class Entry:
 
 
 _ENTRIES: dict[str, Entry] = {}
-_INFRASTRUCTURE = {"base", "check", "coded", "frames", "labels", "mapfiles", "overlays", "tables", "joining"}
+_INFRASTRUCTURE = {"base", "check", "coded", "frames", "joining", "labels", "mapfiles", "overlays", "tables"}
 
 
 def loader(name: str, about: str = "") -> Callable[[Loader], Loader]:
@@ -158,3 +158,17 @@ def subject_number(subject: object) -> str:
     """The number in a subject's name ("sub01", "006", "spNO.1", 6 -> "1", "6", "1", "6"), else the name."""
     found = re.findall(r"\d+", str(subject))
     return str(int(found[-1])) if found else loose(subject)
+
+
+def subject_name(corpus: str, subject: str) -> str:
+    """A subject's name as its corpus writes it: casme2 "sub01", samm "006", smic "s1"."""
+    number = subject_number(subject)
+    if not number.isdigit():
+        return subject
+    forms = {
+        "casme2": f"sub{int(number):02d}",
+        "casme": f"sub{int(number):02d}",
+        "samm": f"{int(number):03d}",
+        "smic": f"s{int(number)}",
+    }
+    return forms.get(corpus, subject)

@@ -13,7 +13,7 @@ import os
 import re
 from pathlib import Path
 
-from deft_llm.corpora.base import Corpus, Request, loader, loose, safe_name, safe_path, subject_number
+from deft_llm.corpora.base import Corpus, Request, loader, loose, safe_name, safe_path, subject_name
 from deft_llm.corpora.joining import (
     Annotation,
     Key,
@@ -224,20 +224,6 @@ def _clip(corpus: str, folder: str, file: str, path: str, coarse: Coarse | None)
         source=Source(kind="flow", path=path),
         coarse=coarse,
     )
-
-
-def subject_name(corpus: str, subject: str) -> str:
-    """A subject's name as its corpus writes it: casme2 "sub01", samm "006", smic "s1"."""
-    number = subject_number(subject)
-    if not number.isdigit():
-        return subject
-    forms = {
-        "casme2": f"sub{int(number):02d}",
-        "casme": f"sub{int(number):02d}",
-        "samm": f"{int(number):03d}",
-        "smic": f"s{int(number)}",
-    }
-    return forms.get(corpus, subject)
 
 
 # ---- layout (b): manifest.csv

@@ -58,6 +58,11 @@ def coarse_word(native: str) -> Coarse | None:
     return _data()["coarse_words"].get(word) or coarse_of(fine_word(word))
 
 
+def is_slip(native: str) -> bool:
+    """Whether the word is a known misspelling in a table."""
+    return native.strip().casefold() in _data()["slips"]
+
+
 def roman(native: str) -> str | None:
     """An objective class as a Roman numeral ("1", "VII", "v"), None where it is none."""
     word = native.strip().upper()

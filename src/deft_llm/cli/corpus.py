@@ -1,0 +1,91 @@
+"""``deft corpus``: what corpora can be read, and whether one on disk is as it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+corpus_app = typer.Typer(no_args_is_help=True, help="Corpora: list the known ones, check one on disk.")
+
+
+@corpus_app.command("list")
+def list_corpora(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """List the corpora that can be read, and where their files must be.
+
+    Example: deft corpus list
+    """
+    from deft_llm.corpora import entries
+
+    known = entries()
+    if as_json:
+        typer.echo(json.dumps({name: entry.about for name, entry in known.items()}))
+        return
+    width = max(map(len, known))
+    for name, entry in known.items():
+        typer.echo(f"{name:<{width}}  {entry.about}")
+
+
+@corpus_app.command("check")
+def check_corpus(
+    name: Annotated[str, typer.Argument(help="Corpus: see 'deft corpus list'.")],
+    root: Annotated[Path, typer.Argument(help="Folder that holds the corpus.")],
+    annotations: Annotated[Path | None, typer.Option(help="Annotation table of the corpus' owner.")] = None,
+    corrections: Annotated[list[Path] | None, typer.Option(help="Your own correction file(s).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Check frames, indices, AUs and labels of a corpus; exit code 1 where something is wrong.
+
+    Example: deft corpus check samm /data/SAMM
+    """
+    from deft_llm.corpora import load
+    from deft_llm.corpora.check import check
+
+    result = check(load(name, root, annotations, corrections or ()))
+    if as_json:
+        typer.echo(json.dumps(result.to_dict()))
+    else:
+        _print(result)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def _print(result: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if Console().is_terminal else 200)
+    facts = result.to_dict()
+    console.print(
+        Text(
+            f"{facts['corpus']}: {facts['clips']} clips, {facts['subjects']} subjects, {facts['with_aus']} "
+            f"with AUs, {facts['with_annotated_apex']} with an annotated apex"
+        )
+    )
+    console.print(Text(f"annotation: {facts['coding'] or 'none'}"))
+    for setting, found in result.settings.items():
+        counts = ", ".join(f"{name} {count}" for name, count in found.counts.items()) or "none"
+        console.print(
+            Text(f"  {setting}: {len(found.kept)} clips of {len(found.subjects)} subjects ({counts})")
+        )
+        for reason, count in found.reasons.items():
+            console.print(Text(f"      left out: {count} - {reason}"))
+    for title, faults in (("faults", result.faults), ("notes", result.notes)):
+        if faults:
+            table = Table(
+                "what", "clip or file", "message", title=f"{len(faults)} {title}", title_justify="left"
+            )
+            for fault in faults:
+                table.add_row(fault.kind, Text(fault.clip_id or fault.path or ""), Text(fault.message))
+            console.print(table)
+    console.print("No faults." if result.ok else f"{len(result.faults)} faults.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    app.add_typer(corpus_app, name="corpus")
