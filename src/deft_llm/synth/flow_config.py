@@ -1,7 +1,7 @@
 """Everything that flow-level synthesis varies, in one place: each field is a documented distribution.
 
-``Range`` = uniform (low, high); ``LogRange`` = log-uniform (low, high); a plain float that ends in ``_chance`` is
-a probability. Pixels are those of a face crop 280 px wide, the scale of the field's corpora.
+``Range`` = uniform (low, high); ``LogRange`` = log-uniform (low, high); a plain float that ends in ``_chance``
+is a probability. Pixels are those of a face crop 280 px wide, the scale of the field's corpora.
 """
 
 from __future__ import annotations
@@ -25,16 +25,14 @@ class FlowConfig(BaseModel):
         True, description="min-max stretch each channel to 0..255; else px, no strain stretch"
     )
 
-    takes: int = Field(
-        4, description="neighbouring samples that share a head, a crop and an estimator: for speed"
-    )
+    takes: int = Field(4, description="neighbouring samples that share head, crop and estimator: for speed")
 
     # pool of cached heads
     identities: int = Field(96, description="subjects in the pool (drawn from seed_range)")
     poses: int = Field(1, description="head poses cached for each subject and unit set")
 
     # what is performed
-    amplitude: LogRange = Field((0.25, 4.0), description="peak of the main AU at the apex, px")
+    amplitude: LogRange = Field((0.35, 6.0), description="peak of the main AU at the apex, px")
     amplitude_weak_chance: float = Field(0.12, description="an expression is scaled down by 0.2..0.6")
     apex_partial_chance: float = Field(0.3, description="the annotated apex is off: all AUs at 0.3..0.9")
     asynchrony: Range = Field((0.55, 1.0), description="share of each AU reached at the apex of the main one")
@@ -57,11 +55,11 @@ class FlowConfig(BaseModel):
 
     # head motion, not removed
     head_still_chance: float = Field(0.12, description="no head motion worth naming")
-    head_translation: LogRange = Field((0.08, 4.0), description="in the image plane, px")
+    head_translation: LogRange = Field((0.02, 1.8), description="in the image plane, px")
     head_rotation: LogRange = Field(
         (0.02, 1.2), description="about each axis, degrees; yaw and pitch: parallax"
     )
-    head_scale: LogRange = Field((0.0002, 0.01), description="toward the camera, relative")
+    head_scale: LogRange = Field((0.0001, 0.006), description="toward the camera, relative")
     head_removed_chance: float = Field(
         0.2, description="a similarity was fitted and taken out, all or in part"
     )
@@ -100,9 +98,15 @@ class FlowConfig(BaseModel):
     illumination: LogRange = Field((0.02, 0.5), description="pseudo-motion where image gradients are, px")
     outlier_chance: float = Field(0.25, description="blobs of garbage: hair, glasses, background, shadow")
     outlier: LogRange = Field((0.5, 6.0), description="px")
+    border_chance: float = Field(0.5, description="garbage where motion enters or leaves at the crop's edge")
+    border: LogRange = Field((0.1, 2.5), description="px")
+    border_width: LogRange = Field((0.5, 3.0), description="% of the crop width")
     background_moves_chance: float = Field(0.1, description="the background follows the head")
 
     # the way to 28 px
     strain_early_chance: float = Field(0.6, description="strain before resizing (else after)")
-    pixel_noise_chance: float = Field(0.2, description="white noise left by resizing without antialias")
+    strain_grain: Range = Field(
+        (0.0, 0.9), description="log sd of the grain of early strain: it was sampled finely"
+    )
+    pixel_noise_chance: float = Field(0.12, description="white noise left by resizing without antialias")
     pixel_noise: LogRange = Field((0.01, 0.12), description="over the channel's sd")

@@ -162,11 +162,14 @@ class Projector:
         self.shares = [plane[index].astype(np.float32) for plane in face.weight]
 
     def flow(
-        self, rng: np.random.Generator, config: FlowConfig, phases: list[dict[int, float]]
+        self, rng: np.random.Generator, config: FlowConfig, phases: list[dict[int, float]], bend: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """True motion of each phase, planes (F, N) of u (right) and v (down), px of 280."""
+        """True motion of each phase, planes (F, N) of u (right) and v (down), px of 280.
+
+        ``bend`` complex (F, N) turns and scales the skin's motion locally.
+        """
         heads = np.stack([_head_parameters(rng, config, self.crop) for _ in phases]) * self.crop.px
-        total = self.skin(phases) + heads @ self.rigid
+        total = self.skin(phases) * bend + heads @ self.rigid
         return np.ascontiguousarray(total.real), np.ascontiguousarray(total.imag)
 
     def skin(self, phases: list[dict[int, float]]) -> np.ndarray:
@@ -181,6 +184,16 @@ class Projector:
             for corner, share in zip(self.corners, self.shares, strict=True):
                 out += vertices[corner] * share
         return total
+
+
+def draw_bend(rng: np.random.Generator, config: FlowConfig, takes: int, work: int) -> np.ndarray:
+    """Smooth local bending of a performance, complex (takes, N) near 1: no two smiles run the same way."""
+    bends = []
+    for _ in range(takes):
+        amount = np.float32(uniform(rng, config.local_jitter))
+        field = smooth_field(rng, work, int(rng.integers(2, 6)), 2).reshape(2, -1)
+        bends.append(1 + amount * (field[0] + 1j * field[1]))
+    return np.stack(bends).astype(np.complex64)
 
 
 def _head_parameters(rng: np.random.Generator, config: FlowConfig, crop: Crop) -> np.ndarray:

@@ -51,6 +51,7 @@ class Scene:
         self.exact = happens(rng, config.exact_chance)
         self.noise = loguniform(rng, config.sensor_noise)
         self.false_motion = loguniform(rng, config.coloured_noise)
+        self.border = self._border(rng)
 
     def _read_image(self, rng: np.random.Generator, face: FlowFace, crop: Crop) -> None:
         """Gradients of the face's image on the crop, and the texture that is finer than the grid."""
@@ -101,7 +102,21 @@ class Scene:
                 extra = _outliers(rng, config, self.background, self.work).reshape(2, -1)
                 u[row] += extra[0]
                 v[row] += extra[1]
+            if self.border is not None and rng.random() < 0.8:
+                level = np.float32(loguniform(rng, config.border)) * self.border
+                u[row] += level * noise(rng, len(level))
+                v[row] += level * noise(rng, len(level))
         return u, v
+
+    def _border(self, rng: np.random.Generator) -> np.ndarray | None:
+        """Where the crop's edge spoils flow (N,), 0..1: patchy and falling off inwards; None if nowhere."""
+        if not happens(rng, self.config.border_chance):
+            return None
+        width = loguniform(rng, self.config.border_width) * self.work / 100
+        inwards = np.minimum(np.arange(self.work), np.arange(self.work)[::-1]).astype(np.float32)
+        edge = np.exp(-((np.minimum(inwards[:, None], inwards[None]) / width) ** 2))
+        patchy = np.clip(smooth_field(rng, self.work, int(rng.integers(3, 10)), 1)[0] + 0.3, 0, 1.5)
+        return (edge * patchy).ravel().astype(np.float32)
 
     def _seen(self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """J f0 plus noise: the right-hand side of the normal equations, (F, N) each."""

@@ -15,6 +15,7 @@ from deft_llm.synth.flow_config import FlowConfig
 from deft_llm.synth.flow_draw import (
     Drawn,
     Projector,
+    draw_bend,
     draw_crop,
     draw_motion,
     happens,
@@ -118,7 +119,9 @@ class FlowSynth:
         crop = draw_crop(rng, config, face, work)
         scene = Scene(rng, config, face, crop, work)
         projector = Projector(face, crop, scene.index)
-        u, v = projector.flow(rng, config, [rows for d in drawn for rows in d.rows])
+        bend = draw_bend(rng, config, config.takes, work)
+        phases = [rows for d in drawn for rows in d.rows]
+        u, v = projector.flow(rng, config, phases, np.repeat(bend, config.phases, axis=0))
         if not happens(rng, config.background_moves_chance):
             u[:, scene.background] = 0
             v[:, scene.background] = 0
@@ -131,7 +134,7 @@ class FlowSynth:
         mirrored = rng.random(config.takes) < config.mirror_chance
         maps = self._finish(rng, flows, crop.aspect, np.repeat(mirrored, config.phases))
         maps = maps.reshape(config.takes, config.phases, *maps.shape[1:])
-        clean = self._clean(projector.skin([d.expression for d in drawn]), mirrored)
+        clean = self._clean(projector.skin([d.expression for d in drawn]) * bend, mirrored)
         return [
             Sample(maps[k], clean[k], expressions[k], drawn[k], face, unit_set, bool(mirrored[k]))
             for k in range(config.takes)
@@ -161,7 +164,11 @@ class FlowSynth:
         flows[mirrored, 0] *= -1
         formula = rng.random()
         if happens(rng, config.strain_early_chance):
-            maps = _resize(rng, np.concatenate([flows, strain(flows, aspect, formula)[:, None]], 1), size)
+            early = strain(flows, aspect, formula)[:, None]
+            early *= np.exp(np.float32(rng.uniform(*config.strain_grain)) * noise(rng, early.size)).reshape(
+                early.shape
+            )
+            maps = _resize(rng, np.concatenate([flows, early], 1), size)
         else:
             small = _resize(rng, flows, size)
             maps = np.concatenate([small, strain(small, aspect, formula)[:, None]], 1)
