@@ -1,8 +1,8 @@
 """Head motion: what of the flow the whole head did, fitted on rigid regions and taken out.
 
 The model is a similarity of the image plane plus, where landmarks give depth, the parallax of a small turn
-and nod (near points move more than far ones). Fitted by iteratively reweighted least squares with Cauchy
-weights, so that parts that an expression moves lose their say.
+and nod (near points move more than far ones). Fitted by iteratively reweighted least squares with
+Geman-McClure weights, so that parts that an expression moves lose their say.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class HeadMotion:
 
 
 def fit_head_motion(
-    flow: np.ndarray, weight: np.ndarray, depth: np.ndarray | None = None, *, iterations: int = 6
+    flow: np.ndarray, weight: np.ndarray, depth: np.ndarray | None = None, *, iterations: int = 8
 ) -> HeadMotion:
     """Fit head motion to flow (2, H, W) where ``weight`` (H, W) > 0; ``depth`` (H, W) in px adds parallax.
 
@@ -55,7 +55,7 @@ def fit_head_motion(
         left = values - design @ solution
         miss = np.hypot(left[: len(rows)], left[len(rows) :])
         spread = _weighted_median(miss, base)
-        importance = base / (1 + (miss / (1.5 * spread + 1e-4)) ** 2)
+        importance = base / (1 + (miss / (1.5 * spread + 1e-4)) ** 2) ** 2
     all_rows, all_columns = np.mgrid[0:height, 0:width]
     whole = _design(all_columns.ravel(), all_rows.ravel(), width, height,
                     None if depth is None else depth.ravel())  # fmt: skip

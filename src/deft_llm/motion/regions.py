@@ -52,8 +52,7 @@ RIGID_ANCHORS: tuple[tuple[float, float, tuple[int, ...]], ...] = (
     (0.8, 0.07, (116, 345, 123, 352, 227, 447, 111, 340, 187, 411)),
 )
 RIGID_REST = 0.1
-MOVING = ("inner brow", "outer brow", "upper lid", "lower lid", "nostril wing", "nasolabial fold",
-          "upper lip", "lower lip", "mouth corner", "chin", "glabella")  # fmt: skip
+STEADY_REGIONS = ("nose root",)
 
 
 def region_weights(
@@ -128,7 +127,7 @@ def rigid_weight(
         discs = np.minimum(_discs(points[list(anchors)], radius * ALIGNED_IOD, size), 1.0)
         total = np.maximum(total, weight * discs)
     for region, weights in zip(REGIONS, region_weights(landmarks, size)):
-        if region.name in MOVING:
+        if region.name not in STEADY_REGIONS:
             total *= 1 - np.minimum(1.5 * weights / weights.max(), 1.0)
     # The face's rim moves with the background: keep off it.
     inside = np.pad(face_mask(landmarks, size).astype(np.uint8), 1)
