@@ -1,4 +1,4 @@
-"""AUs read off a clip's motion without labels: probabilities, sides and evidence rows, for rules and texts."""
+"""AUs read off a clip's motion without labels: probabilities, sides and evidence rows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from deft_llm.store import Motion
     from deft_llm.unimer.constraint import AUSupport
 
-LIDS_CLOSING = (43, 45)
+FAINT = 0.25  # of the strongest unit's motion: what is weaker needs more support to count
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a clip shows: AU -> probability (0.5 decides), the side seen, and the evidence, strongest first."""
+    """What a clip shows: AU -> probability (0.5 decides), the side seen, evidence, strongest first."""
 
     aus: dict[int, float]
     sides: dict[int, AUSide]
@@ -39,14 +39,18 @@ def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) ->
         for support in supports
         if (model := calibration.models[motion.units].get(ALIASES.get(support.au, support.au)))
     } | dict(thresholds or {})
-    aus = {s.au: probability(s.support, limits[s.au]) if s.judged and s.au in limits else 0.0 for s in supports}
+    aus = {
+        s.au: probability(s.support, limits[s.au]) if s.judged and s.au in limits else 0.0 for s in supports
+    }
     ranked = sorted((s for s in supports if aus[s.au] >= 0.5), key=lambda s: -aus[s.au])
+    strongest = max((math.hypot(s.dx, s.dy) for s in ranked), default=0.0)
     evidence: list[Evidence] = []
     seen: set[int] = set()
     for support in ranked:
         rivals = seen & set(entry(support.au).look_alikes)
-        if rivals and aus[support.au] < 0.9:
-            # The same motion cannot count for two units that look alike: the stronger one explains it.
+        faint = math.hypot(support.dx, support.dy) < FAINT * strongest
+        if (rivals or faint) and aus[support.au] < 0.9:
+            # The same motion cannot count for two units that look alike, nor its leak for one elsewhere.
             aus[support.au] = min(aus[support.au], 0.45)
             continue
         seen.add(support.au)
@@ -90,7 +94,7 @@ def describe(row: Evidence) -> str:
 
 PLAIN = {
     "medial": "inward", "lateral": "outward", "up-medial": "up and inward", "up-lateral": "up and outward",
-    "down-medial": "down and inward", "down-lateral": "down and outward", "converging": "together",
+    "down-medial": "down and inward", "down-lateral": "down and outward", "converging": "toward each other",
     "diverging": "apart",
 }  # fmt: skip
 

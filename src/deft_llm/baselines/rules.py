@@ -1,4 +1,4 @@
-"""The ``rules`` baseline: AUs measured on the motion, then EMFACS-style rules; nothing is learned from faces."""
+"""The ``rules`` baseline: AUs measured on the motion, then EMFACS-style rules, nothing learned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from deft_llm.method import Sample, Task
 from deft_llm.records import Coarse, Prediction
 
 OBJECTIVE = ("I", "II", "III", "IV", "V", "VI", "VII")
-SYNONYMS = {"other": "others", "happy": "happiness", "sad": "sadness", "angry": "anger", "surprised": "surprise"}
+SYNONYMS = {
+    "other": "others",
+    "happy": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "surprised": "surprise",
+}
 DETERMINED = 0.3  # a fine class below this share of the rules' scores is "undetermined"
 
 
@@ -56,8 +62,12 @@ class Rules:
         reading = read_units(sample.motion, self.thresholds)
         scores = emotion_scores(reading.aus, reading.sides)
         fine, coarse = decide(scores, reading)
-        answer = Answer.of(fine, coarse, reading.evidence[:6], rationale(reading.evidence, fine, scores.get(fine or "", 0)))
-        classes = class_probabilities(scores, reading, self.task.classes) if self.task.name == "emotion" else {}
+        answer = Answer.of(
+            fine, coarse, reading.evidence[:6], rationale(reading.evidence, fine, scores.get(fine or "", 0))
+        )
+        classes = (
+            class_probabilities(scores, reading, self.task.classes) if self.task.name == "emotion" else {}
+        )
         return Prediction(
             method=self.name, task=self.task.name, clip_id=sample.clip_id, corpus=sample.corpus,
             subject=sample.subject, label_space=self.task.label_space,
@@ -78,7 +88,9 @@ def decide(scores: Mapping[str, float], reading: Reading) -> tuple[str | None, C
     fine = max(scores, key=lambda label: scores[label])
     if scores[fine] >= DETERMINED:
         return fine, coarse_of(fine)
-    shares = {coarse: sum(p for label, p in scores.items() if coarse_of(label) == coarse) for coarse in COARSE}
+    shares = {
+        coarse: sum(p for label, p in scores.items() if coarse_of(label) == coarse) for coarse in COARSE
+    }
     coarse = max(COARSE, key=lambda label: shares[label])
     return None, coarse if shares[coarse] >= 0.5 else None
 
@@ -102,7 +114,9 @@ def class_probabilities(
             shown = [au for au, p in reading.aus.items() if p >= 0.5 and au not in (43, 45)]
             shares[label] = 1.0 if objective_class(shown) == label else 0.05
         else:
-            raise UsageError(f"method rules: knows no class {label!r}; choose --labels megc3, native or objective.")
+            raise UsageError(
+                f"method rules: knows no class {label!r}; use --labels megc3, native or objective."
+            )
     total = sum(shares.values())
     return {label: share / total for label, share in shares.items()}
 

@@ -1,0 +1,223 @@
+"""The ``flow2text`` baseline: the region table in words, read by a text-only LLM that answers (C, E, R).
+
+After MELLM (flow turned into sentences for an LLM). The answer's form is held by a grammar; class, AUs,
+sides, regions and rationale are the LLM's own words, and only figures come from the table. Without an adapter
+the LLM has never seen such a task: its answers are weak, and every row says that it is untrained.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from deft_llm.answer import COARSE, Answer, AnswerError, fill_figures, lark_grammar, parse, render
+from deft_llm.facs.directions import direction_word
+from deft_llm.facs.emotions import coarse_of
+from deft_llm.facs.regions import REGION_INDEX, REGIONS
+from deft_llm.facs.units import entry
+from deft_llm.method import Sample, Task
+from deft_llm.records import Evidence, Prediction
+
+if TYPE_CHECKING:
+    from deft_llm.store import Motion
+
+ANSWERS_QUESTIONS = False
+UNTRAINED = (
+    "flow2text runs an untrained language model: it has learned nothing about faces, so its class, Action "
+    "Units and rationale are guesses; only the figures are measured."
+)
+INSTRUCTION = (
+    "Facial skin moved in a video as listed (subject's own left and right; %IOD = percent of the distance "
+    "between the eyes; z = motion over noise). Say which label coders of micro-expressions would give, the "
+    "FACS Action Units with side, region and direction, and why."
+)
+
+
+class Flow2TextOptions(BaseModel):
+    """Options: another model's folder or name, a trained adapter, how many regions are told."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
+    adapter: str | None = None
+    regions: int = 8
+    max_new_tokens: int = 128
+    batch: int = 4
+
+
+class Flow2Text:
+    """A text-only LLM on the region table; ``fit`` learns nothing (see docs/analyze.md)."""
+
+    name = "flow2text"
+    needs: frozenset[str] = frozenset({"flow"})
+
+    def __init__(self, task: Task, options: Flow2TextOptions) -> None:
+        self.task, self.options = task, options
+        self._loaded: tuple[Any, Any] | None = None
+
+    def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
+        """Nothing is learned: the LLM stays as it came, or as the adapter makes it."""
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """One row a sample; decoded in batches."""
+        rows: list[Prediction] = []
+        for start in range(0, len(samples), self.options.batch):
+            rows += self._predict(samples[start : start + self.options.batch])
+        return rows
+
+    def _predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        from deft_llm.model.decoding import generate_constrained
+
+        model, tokenizer = self._model()
+        prompts = [self._prompt(sample, tokenizer) for sample in samples]
+        encoded = _encode(tokenizer, prompts)
+        texts = generate_constrained(
+            model, tokenizer, lark_grammar(), **encoded, max_new_tokens=self.options.max_new_tokens
+        )
+        return [self._row(*parts) for parts in zip(samples, prompts, texts)]
+
+    def _prompt(self, sample: Sample, tokenizer: Any) -> str:
+        lines = "\n".join(region_lines(sample.motion, self.options.regions))
+        asked = f"\nQuestion: {sample.question.text}" if sample.question else ""
+        messages = [{"role": "user", "content": f"{INSTRUCTION}\n{lines}{asked}"}]
+        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def _row(self, sample: Sample, prompt: str, text: str) -> Prediction:
+        try:
+            said: Answer | None = parse(text)
+        except AnswerError:
+            said = None
+        evidence = [evidence_of(statement, sample.motion) for statement in said.evidence] if said else []
+        answer = render(fill_figures(said, evidence)) if said else text
+        claimed = {statement.au for statement in said.evidence} if said else set()
+        classes = self._probabilities(prompt) if self.task.name == "emotion" else {}
+        trained = self.options.adapter is not None
+        return Prediction(
+            method=self.name, task=self.task.name, clip_id=sample.clip_id, corpus=sample.corpus,
+            subject=sample.subject, label_space=self.task.label_space,
+            question_id=sample.question.question_id if sample.question else None,
+            probabilities=classes, label=max(classes, key=lambda label: classes[label]) if classes else None,
+            fine=said.fine if said else None, coarse=said.coarse if said else None,
+            text_label=self._text_label(said),
+            aus={str(au): 0.9 if au in claimed else 0.1 for au in sorted({*self.task.aus, *claimed})},
+            evidence=evidence, answer=answer, parsed=said is not None,
+            extras={"trained": trained, **({} if trained else {"warning": UNTRAINED})},
+        )  # type: ignore[arg-type]  # fmt: skip
+
+    def _text_label(self, said: Answer | None) -> str | None:
+        wanted = {label.lower(): label for label in self.task.classes}
+        return (wanted.get(said.fine or "") or wanted.get(said.coarse or "")) if said else None
+
+    def _probabilities(self, prompt: str) -> dict[str, float]:
+        """Class probabilities: how likely the LLM finds each class line after the prompt."""
+        import torch
+
+        model, tokenizer = self._model()
+        heads = [_class_line(label) for label in self.task.classes]
+        tokens = [tokenizer(prompt + head, add_special_tokens=False)["input_ids"] for head in heads]
+        first = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        encoded = _encode(tokenizer, [prompt + head for head in heads])
+        with torch.inference_mode():
+            scores = model(**encoded).logits.float().log_softmax(-1)
+        width = encoded["input_ids"].shape[1]
+        total = []
+        for row, ids in enumerate(tokens):
+            start = width - len(ids) + first
+            picked = scores[row, start - 1 : width - 1].gather(-1, encoded["input_ids"][row, start:, None])
+            total.append(float(picked.mean()))
+        raised = np.exp(np.array(total) - max(total))
+        return {label: round(float(p), 6) for label, p in zip(self.task.classes, raised / raised.sum())}
+
+    def _model(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils.logging import disable_progress_bar
+
+            from deft_llm.setup.weights import require
+
+            disable_progress_bar()
+            source = self.options.model or str(require("llm"))
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
+            if self.options.adapter:
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, self.options.adapter).eval()
+            self._loaded = (model, AutoTokenizer.from_pretrained(source))
+        return self._loaded
+
+
+def region_lines(motion: Motion, most: int) -> list[str]:
+    """The regions that move most, in words: "right mouth corner: up-lateral, 1.8 %IOD, z 12"."""
+    table = motion.regions
+    strength = (
+        np.where(np.isfinite(table.z[0]), table.z[0], 0.0) if motion.units == "px" else table.magnitude[0]
+    )
+    lines = []
+    for r in np.argsort(-strength)[:most]:
+        if motion.units == "px" and strength[r] < 2.0:
+            continue
+        word = direction_word(float(table.dx[0, r]), float(table.dy[0, r]), REGIONS[r].side)
+        if motion.units == "px":
+            lines.append(f"{REGIONS[r].key}: {word}, {table.iod_percent[0, r]:.1f} %IOD, z {strength[r]:.0f}")
+        else:
+            lines.append(f"{REGIONS[r].key}: {word}, {strength[r]:.1f} relative")
+    return lines or ["nothing moved above the noise"]
+
+
+def evidence_of(statement: Any, motion: Motion) -> Evidence:
+    """What was measured where a statement points: its region's figures, whatever the statement claims.
+
+    ``supported`` says that the region moved in the stated direction above the noise, no more.
+    """
+    sides = [statement.side] if statement.side in ("left", "right") else ["left", "right"]
+    keys = [f"{side} {statement.region}" for side in sides]
+    rows = [REGION_INDEX[key] for key in (keys if keys[0] in REGION_INDEX else [statement.region])]
+    table = motion.regions
+    side = REGIONS[rows[0]].side
+    mirror = np.array([1.0 if REGIONS[r].side in ("mid", side) else -1.0 for r in rows])
+    dx, dy = float(np.mean(table.dx[0, rows] * mirror)), float(np.mean(table.dy[0, rows]))
+    z = float(np.nanmean(table.z[0, rows])) if np.isfinite(table.z[0, rows]).any() else None
+    px, share = (float(np.mean(column[0, rows])) for column in (table.px, table.iod_percent))
+    agrees = (
+        statement.direction == direction_word(dx, dy, side) or entry(statement.au).pattern != "translation"
+    )
+    seen = agrees and (z is None or z >= 2.0)
+    return Evidence(
+        au=statement.au, side=statement.side, part=statement.part, region=statement.region,
+        direction=statement.direction, dx=dx, dy=dy, px=px if np.isfinite(px) else None,
+        iod_percent=share if np.isfinite(share) else None, z=z, support=1.0 if seen else 0.0,
+        status="supported" if seen else "unsupported",
+        reason="the region moves as stated" if seen else "the region does not move as stated",
+    )  # fmt: skip
+
+
+def _class_line(label: str) -> str:
+    plain = re.sub(r"[^a-z]", "", label.lower())
+    if plain in COARSE and coarse_of(plain) != plain or plain in ("negative", "positive"):
+        return f"Class: undetermined ({plain})"
+    return f"Class: {plain} ({coarse_of(plain) or 'undetermined'})"
+
+
+def _encode(tokenizer: Any, texts: Sequence[str]) -> dict[str, Any]:
+    """Token ids and mask of texts, padded on the left."""
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return dict(
+        tokenizer(list(texts), return_tensors="pt", padding=True, add_special_tokens=False,
+                  return_token_type_ids=False)
+    )  # fmt: skip
+
+
+def build(task: Task, **options: Any) -> Flow2Text:
+    """Build the baseline; it needs no fit, so ``zero_shot`` changes nothing."""
+    from deft_llm.baselines.options import read_options
+
+    options.pop("zero_shot", None)
+    options.pop("answers", None)
+    return Flow2Text(task, read_options(Flow2TextOptions, "flow2text", options))
