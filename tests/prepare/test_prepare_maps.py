@@ -38,7 +38,9 @@ def maps(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
     for subject, count in (("sub01", 3), ("006", 2), ("s01", 2)):
         for number in range(count):
-            name = {"sub01": "sub01_EP41_{}", "006": "006_006_7_{}", "s01": "s01_s01_ne_{}"}[subject].format(number)
+            name = {"sub01": "sub01_EP41_{}", "006": "006_006_7_{}", "s01": "s01_s01_ne_{}"}[subject].format(
+                number
+            )
             field = cv2.GaussianBlur(generator.normal(size=(28, 28, 3)), (0, 0), 3).transpose(2, 0, 1)
             write_map(root / subject / "u_test" / str(number % 3) / f"{name} .png", stretched(field))
     return root
@@ -77,7 +79,9 @@ def test_both_phases_and_float_flow(tmp_path):
     )
     store = prepare("flowmaps", tmp_path, tmp_path / "store")
     assert store.motion("x/1/one").flow.shape == (2, 2, 32, 32) and "offset-phase" in store.row("x/1/one").has
-    assert [failure.clip_id for failure in store.failures] == ["x/1/two"] and "sizes" in store.failures[0].reason
+    assert [failure.clip_id for failure in store.failures] == ["x/1/two"] and "sizes" in store.failures[
+        0
+    ].reason
 
 
 def test_prepare_command_and_contact_sheet(maps, tmp_path, capsys):

@@ -1,8 +1,8 @@
 """Corrections of annotation tables: explicit, versioned files with a reason each, keyed by subject and file.
 
 A file is YAML: ``schema: 1``, ``corpus``, ``version`` and ``corrections``, each with ``subject``, ``filename``
-("*" for any), ``field`` (onset, apex, offset, emotion, aus, objective), ``value`` (null: not annotated),
-``reason``, and what the table must say for it to apply, so that another edition is left alone: ``was`` (the
+("*": any), ``field`` (onset, apex, offset, emotion, aus, objective), ``value`` (null: not annotated),
+``reason`` and what the table must say for it to apply, so that another edition is left alone: ``was`` (the
 cell) or ``when`` (unreadable, equals-onset, outside). ``onset`` tells apart several rows of one file.
 Never by row number: rows move between editions.
 """

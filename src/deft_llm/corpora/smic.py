@@ -1,4 +1,4 @@
-"""SMIC: labels are folder names, no apex; high-speed (HS, 100 fps), VIS, NIR (25 fps) show the same people."""
+"""SMIC: labels are folder names, no apex; HS (100 fps), VIS and NIR (25 fps) show the same people."""
 
 from __future__ import annotations
 
