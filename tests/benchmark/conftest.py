@@ -1,7 +1,8 @@
-"""Small stores of synthetic flow maps: three classes with their own blob of motion, several subjects, noise."""
+"""Small stores of synthetic flow maps: three classes, each with its own blobs of motion."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +37,39 @@ def make_flow(kind: str, rng: np.random.Generator, noise: float) -> np.ndarray:
 def empty_table() -> RegionTable:
     """A region table of zeros."""
     zeros = np.zeros((1, len(REGION_KEYS)), np.float32)
-    return RegionTable(**{name: zeros.copy() for name in
-                          ("dx", "dy", "magnitude", "px", "iod_percent", "floor", "z", "divergence")})  # fmt: skip
+    return RegionTable(
+        **{
+            name: zeros.copy()
+            for name in ("dx", "dy", "magnitude", "px", "iod_percent", "floor", "z", "divergence")
+        }
+    )
 
 
 def make_clip(corpus: str, subject: int, number: int, kind: str, with_aus: bool = True) -> Clip:
     """One annotated clip record."""
     clip_id = f"{corpus}/{subject:03d}/{subject:03d}_{number}"
     aus = [ActionUnit(number=au) for au in UNITS[kind]] if with_aus else None
-    return Clip(clip_id=clip_id, corpus=corpus, subject=f"{corpus}/{subject:03d}", source=Source(kind="flow", path="-"),
-                emotion=FINE[kind], coarse=kind, aus=aus)  # fmt: skip
+    return Clip(
+        clip_id=clip_id,
+        corpus=corpus,
+        subject=f"{corpus}/{subject:03d}",
+        source=Source(kind="flow", path="-"),
+        emotion=FINE[kind],
+        coarse=kind,
+        aus=aus,
+    )
 
 
-def make_store(root: Path, corpora: dict[str, int], *, clips: int = 5, noise: float = 0.25, seed: int = 0,
-               faces: bool = False, with_aus: bool = True) -> Path:  # fmt: skip
+def make_store(
+    root: Path,
+    corpora: dict[str, int],
+    *,
+    clips: int = 5,
+    noise: float = 0.25,
+    seed: int = 0,
+    faces: bool = False,
+    with_aus: bool = True,
+) -> Path:
     """A finished store: corpus -> number of subjects, ``clips`` each."""
     rng = np.random.default_rng(seed)
     items = []
@@ -88,3 +108,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def face_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One corpus, 6 subjects, with faces and dynamic images."""
     return make_store(tmp_path_factory.mktemp("stores") / "faces", {"alpha": 6}, faces=True, seed=1)
+
+
+@pytest.fixture(scope="session")
+def flow_of() -> Callable[..., np.ndarray]:
+    """Makes the flow of a class."""
+    return make_flow

@@ -22,19 +22,44 @@ def answered(
         Statement(au=au, side="both", region="mouth corner", direction="up-lateral") for au in stated
     )
     text = render(Answer(fine="happiness", coarse="positive", evidence=items, rationale=rationale))
-    return Prediction(method="m", clip_id=clip, corpus="a", subject="a/1", label_space="native", label=label,
-                      answer=text, truth=PredictionTruth(label="happiness", aus=[ActionUnit(number=12)]), **values)  # type: ignore[arg-type]  # fmt: skip
+    return Prediction(
+        method="m",
+        clip_id=clip,
+        corpus="a",
+        subject="a/1",
+        label_space="native",
+        label=label,
+        answer=text,
+        truth=PredictionTruth(label="happiness", aus=[ActionUnit(number=12)]),
+        **values,
+    )  # type: ignore[arg-type]
 
 
 def test_faithfulness_by_hand() -> None:
     measured = [{"au": 12, "support": 0.9}, {"au": 6, "support": 0.7}, {"au": 4, "support": 0.2}]
     row = answered("a", [12, 13], "AU12 moved.", extras={"measured": measured})
     row.evidence = [
-        Evidence(au=12, region="left mouth corner", side="left", direction="up-lateral", dx=0.7, dy=-0.7, support=0.9,
-                 status="supported"),
-        Evidence(au=12, region="left mouth corner", side="left", direction="down", dx=0.7, dy=-0.7, support=0.9,
-                 status="supported"),
-    ]  # fmt: skip
+        Evidence(
+            au=12,
+            region="left mouth corner",
+            side="left",
+            direction="up-lateral",
+            dx=0.7,
+            dy=-0.7,
+            support=0.9,
+            status="supported",
+        ),
+        Evidence(
+            au=12,
+            region="left mouth corner",
+            side="left",
+            direction="down",
+            dx=0.7,
+            dy=-0.7,
+            support=0.9,
+            status="supported",
+        ),
+    ]
     found = faithfulness([row])
     assert found is not None
     assert found["against_flow"] == {"precision": 0.5, "recall": 0.5, "claimed": 2, "there": 2, "clips": 1}

@@ -13,20 +13,25 @@ from deft_llm.evaluation.questions import (
     question_scores,
 )
 
-COMBINED = ("What are the action units present, and based on them, what is the fine-grained expression and the "
-            "coarse expression class?")  # fmt: skip
+COMBINED = (
+    "What are the action units present, and based on them, what is the fine-grained expression and the "
+    "coarse expression class?"
+)
 
 
-@pytest.mark.parametrize(("text", "kind"), [
-    ("What is the coarse expression class?", "coarse"),
-    ("What is the fine-grained expression class?", "fine"),
-    ("What is the action unit?", "aus"),
-    ("What are the action units?", "aus"),
-    ("Is the action unit lip corner puller shown on the face?", "au_present"),
-    ("Is the action unit dimpler located on the left or right face?", "au_side"),
-    (COMBINED, "combined"),
-    ("Please describe the clip.", "other"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("What is the coarse expression class?", "coarse"),
+        ("What is the fine-grained expression class?", "fine"),
+        ("What is the action unit?", "aus"),
+        ("What are the action units?", "aus"),
+        ("Is the action unit lip corner puller shown on the face?", "au_present"),
+        ("Is the action unit dimpler located on the left or right face?", "au_side"),
+        (COMBINED, "combined"),
+        ("Please describe the clip.", "other"),
+    ],
+)
 def test_kinds(text: str, kind: str) -> None:
     assert question_kind(text) == kind
 
@@ -36,8 +41,10 @@ def test_answers_are_read() -> None:
     assert named_class("negative or positive", ("negative", "positive")) is None
     assert named_units("Brow lowerer, lip corner puller") == ({4, 12}, [])
     assert named_units("AU4, ear wiggler") == ({4}, ["ear wiggler"])
-    parts = combined_parts("The action units present are: brow lowerer, lid tightener. Therefore, the fine-grained "
-                           "expression class is disgust, and the coarse expression class is negative.")  # fmt: skip
+    parts = combined_parts(
+        "The action units present are: brow lowerer, lid tightener. Therefore, the fine-grained "
+        "expression class is disgust, and the coarse expression class is negative."
+    )
     assert parts == {"aus": {4, 7}, "fine": "disgust", "coarse": "negative"}
 
 
@@ -45,10 +52,11 @@ def test_scores_by_hand() -> None:
     ask = "What is the coarse expression class?"
     units = "What are the action units?"
     replies = [
-        Reply("a", ask, "negative", "negative"), Reply("b", ask, "negative", "positive"),
+        Reply("a", ask, "negative", "negative"),
+        Reply("b", ask, "negative", "positive"),
         Reply("c", ask, "no idea", "surprise"),
         Reply("a", units, "brow lowerer", "brow lowerer, lid tightener"),
-    ]  # fmt: skip
+    ]
     found = question_scores(replies)
     assert found["uf1_coarse"] == pytest.approx((2 / 3) / 3) and found["uar_coarse"] == pytest.approx(1 / 3)
     assert found["by_kind"]["coarse"]["unparsed"] == 1
@@ -60,8 +68,11 @@ def test_scores_by_hand() -> None:
 
 
 def test_perfect_answers_score_one_and_agree() -> None:
-    whole = ("The action unit present is: lip corner puller. Therefore, the fine-grained expression class is happiness, "
-             "and the coarse expression class is positive.")  # fmt: skip
+    whole = (
+        "The action unit present is: lip corner puller. Therefore, the fine-grained expression class is "
+        "happiness, "
+        "and the coarse expression class is positive."
+    )
     replies = [
         Reply("a", "What is the coarse expression class?", "positive", "positive"),
         Reply("a", "What is the fine-grained expression class?", "happiness", "happiness"),

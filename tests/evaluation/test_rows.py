@@ -1,4 +1,4 @@
-"""A run's rows: a missing, doubled or foreign one is an error; order does not matter; perfect rows score 1."""
+"""A run's rows: a missing, doubled or foreign one is an error; order does not matter."""
 
 from __future__ import annotations
 
@@ -20,9 +20,18 @@ LABELS = ("negative", "positive", "surprise")
 
 def row(subject: int, number: int, label: str, truth: str, **values: object) -> Prediction:
     probabilities = {name: 0.9 if name == label else 0.05 for name in LABELS}
-    return Prediction(method="m", clip_id=f"a/{subject}/{number}", corpus="a" if subject < 4 else "b",
-                      subject=f"a/{subject}", label_space="megc3", label=label, probabilities=probabilities,
-                      fold=f"a/{subject}", truth=PredictionTruth(label=truth, coarse=truth), **values)  # type: ignore[arg-type]  # fmt: skip
+    return Prediction(
+        method="m",
+        clip_id=f"a/{subject}/{number}",
+        corpus="a" if subject < 4 else "b",
+        subject=f"a/{subject}",
+        label_space="megc3",
+        label=label,
+        probabilities=probabilities,
+        fold=f"a/{subject}",
+        truth=PredictionTruth(label=truth, coarse=truth),
+        **values,
+    )  # type: ignore[arg-type]
 
 
 def rows_of(wrong: int = 0) -> list[Prediction]:
@@ -132,5 +141,10 @@ def test_seeds_are_repeats(tmp_path: Path) -> None:
 
 def test_classes_keep_the_megc_order() -> None:
     assert classes_of(rows_of()) == LABELS
-    assert classes_of([r.model_copy(update={"probabilities": {}, "truth": PredictionTruth(label="x")}) for r in rows_of()
-                       if not setattr(r, "label_space", "native")]) == ("x",)  # fmt: skip
+    assert classes_of(
+        [
+            r.model_copy(update={"probabilities": {}, "truth": PredictionTruth(label="x")})
+            for r in rows_of()
+            if not setattr(r, "label_space", "native")
+        ]
+    ) == ("x",)

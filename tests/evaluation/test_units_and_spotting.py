@@ -52,8 +52,10 @@ def test_a_truth_is_matched_once() -> None:
     assert match_intervals(exactly_half, truth) == [(0, 0)], "IoU of exactly one half counts"
 
 
-@pytest.mark.parametrize(("tp", "fp", "fn", "published"), [(53, 184, 106, 0.268), (54, 158, 105, 0.291),
-                                                           (81, 912, 777, 0.088), (80, 830, 778, 0.091)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("tp", "fp", "fn", "published"),
+    [(53, 184, 106, 0.268), (54, 158, 105, 0.291), (81, 912, 777, 0.088), (80, 830, 778, 0.091)],
+)
 def test_published_spotting_counts(tp: int, fp: int, fn: int, published: float) -> None:
     here = {"onset": 0, "offset": 9}
     videos = [([here], [here], None)] * tp + [([here], [], None)] * fp + [([], [here], None)] * fn

@@ -1,0 +1,175 @@
+"""The commands on a folder of stretched flow maps, as users have it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.cli import main
+
+NAMES = {"casme2": ("sub01", "sub02", "sub03"), "samm": ("006", "007"), "smic": ("s01", "s02")}
+UNITS = {"negative": "4+7", "positive": "12", "surprise": "1+2"}
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory: pytest.TempPathFactory, flow_of: Callable[..., np.ndarray]) -> Path:
+    """<root>/<subject>/u_test/<class>/<name>.png of three corpora, each channel stretched to 0..255."""
+    import cv2
+
+    root = tmp_path_factory.mktemp("maps")
+    rng = np.random.default_rng(5)
+    rows = []
+    for corpus, subjects in NAMES.items():
+        for subject in subjects:
+            for number in range(6):
+                place = number % 3
+                kind = list(UNITS)[place]
+                flow = flow_of(kind, rng, 0.15)[0]
+                stack = np.stack([*flow, np.hypot(*flow)])
+                low, high = stack.min((1, 2), keepdims=True), stack.max((1, 2), keepdims=True)
+                picture = np.round(255 * (stack - low) / (high - low)).astype(np.uint8)
+                name = f"{subject}_EP{number:02d}_01f" if corpus == "casme2" else f"{subject}_{number}_1"
+                folder = root / subject / "u_test" / str(place)
+                folder.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(
+                    str(folder / f"{name}.png"), np.ascontiguousarray(picture[::-1].transpose(1, 2, 0))
+                )
+                if corpus != "smic":
+                    file = f"EP{number:02d}_01f" if corpus == "casme2" else name
+                    rows.append([corpus, subject, file, UNITS[kind]])
+    with (root.parent / f"{root.name}.csv").open("w", newline="") as handle:
+        csv.writer(handle).writerows([["corpus", "subject", "filename", "aus"], *rows])
+    return root
+
+
+def run(*words: object) -> int:
+    """Exit code of a command."""
+    try:
+        main([str(word) for word in words])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_loso_evaluate_report_agree(maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    assert (
+        run(
+            "benchmark",
+            "flowmaps",
+            maps,
+            "--method",
+            "svm",
+            "--protocol",
+            "loso",
+            "--out",
+            tmp_path / "svm",
+            "--store",
+            store,
+            "--workers",
+            1,
+        )
+        == 0
+    )
+    assert "UF1" in capsys.readouterr().out
+    assert (
+        run(
+            "benchmark",
+            "flowmaps",
+            maps,
+            "--method",
+            "majority",
+            "--protocol",
+            "loso",
+            "--out",
+            tmp_path / "majority",
+            "--store",
+            store,
+            "--workers",
+            1,
+            "--json",
+        )
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["clips"] == 42
+    assert run("evaluate", tmp_path / "svm", "--json") == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics == json.loads((tmp_path / "svm" / "metrics.json").read_text())
+    assert (
+        set(metrics["emotion"]["per_corpus"]) == set(NAMES)
+        and metrics["emotion"]["pooled"]["uf1"]["value"] > 0.8
+    )
+    assert run("report", tmp_path / "svm", tmp_path / "majority", "--out", tmp_path / "report") == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert 'src="data:image/png' in page and "http" not in page.replace("http-equiv", "")
+    assert "svm" in (tmp_path / "report" / "report.md").read_text()
+    assert "majority,svm" in (tmp_path / "report" / "paired.csv").read_text()
+    capsys.readouterr()
+    assert run("agree", tmp_path / "svm", tmp_path / "svm", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["coarse"]["kappa"] == 1.0
+
+
+def test_aus_from_annotations(maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = maps.parent / f"{maps.name}.csv"
+    assert (
+        run(
+            "benchmark",
+            "flowmaps",
+            maps,
+            "--method",
+            "svm",
+            "--protocol",
+            "loso",
+            "--task",
+            "au",
+            "--annotations",
+            table,
+            "--out",
+            tmp_path / "au",
+            "--store",
+            tmp_path / "store",
+            "--workers",
+            1,
+            "--json",
+        )
+        == 0
+    )
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["clips"] == 30 and metrics["left_out"] == 12, "SMIC has no AUs"
+    assert metrics["au"]["pooled"]["mean_f1"] > 0.8
+    assert run("agree", table, tmp_path / "au") == 0
+    assert "AUs: agreement" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "svm"], "--protocol is missing"),
+        (["--method", "magic", "--protocol", "loso"], "--method magic: unknown"),
+        (["--method", "svm", "--protocol", "clips"], "--protocol clips: unknown"),
+        (["--method", "svm", "--protocol", "loso", "--task", "vqa"], "--questions FILE go together"),
+        (["--method", "svm", "--protocol", "loso", "--labels", "9"], "--labels 9: unknown"),
+        (["--method", "svm", "--protocol", "loso", "--annotations", "nowhere.csv"], "no such file"),
+        (["--method", "svm", "--protocol", "loso", "trees=5"], "unknown option trees"),
+    ],
+)
+def test_wrong_use_is_exit_code_2(
+    maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert (
+        run("benchmark", "flowmaps", maps, "--out", tmp_path / "run", "--store", tmp_path / "store", *words)
+        == 2
+    )
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", tmp_path) == 1
+    assert "holds no predictions.jsonl" in capsys.readouterr().err
+    assert run("benchmark", "flowmaps", "--method", "svm", "--protocol", "loso", "--out", tmp_path) == 2
+    assert run("agree", tmp_path / "a.csv", tmp_path / "b.csv") == 1

@@ -1,0 +1,237 @@
+"""The runner: the same result for any workers, resumable, no leaks, honest about what it left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deft_llm.benchmark import runner
+from deft_llm.benchmark.runner import run_benchmark
+from deft_llm.benchmark.settings import BenchmarkSettings
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.evaluation.folds import read_folds
+from deft_llm.evaluation.rows import read_rows, read_run
+from deft_llm.evaluation.score import score_run
+from deft_llm.files import read_json, write_jsonl
+from deft_llm.method import Sample, Task
+from deft_llm.records import Prediction
+
+
+def settings(method: str = "svm", **values: Any) -> BenchmarkSettings:
+    return BenchmarkSettings(corpora=["test"], method=method, **{"workers": 1, **values})
+
+
+class Spy:
+    """A method that records what it is given and answers the first class."""
+
+    name = "spy"
+    needs = frozenset({"flow"})
+    selection_only = False
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.calls: list[tuple[str, list[Sample], list[Sample]]] = []
+
+    def prepare(self, samples: Sequence[Sample], workdir: Path) -> None:
+        self.calls.append(("prepare", list(samples), []))
+
+    def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
+        self.calls.append((f"fit {self.selection_only}", list(train), list(val)))
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        self.calls.append(("predict", list(samples), []))
+        shares = {name: float(place == 0) for place, name in enumerate(self.task.classes)}
+        return [
+            Prediction(
+                method="spy",
+                clip_id=s.clip_id,
+                corpus="wrong",
+                subject="wrong",
+                label_space="wrong",
+                probabilities=shares,
+            )
+            for s in samples
+        ]
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> list[Spy]:
+    made: list[Spy] = []
+
+    def build(name: str, task: Task, **options: Any) -> Spy:
+        made.append(Spy(task))
+        return made[-1]
+
+    monkeypatch.setattr(runner, "build_for", build)
+    return made
+
+
+def test_svm_reads_the_classes_and_majority_does_not(store: Path, tmp_path: Path) -> None:
+    svm = run_benchmark(tmp_path / "svm", [store], settings())
+    floor = run_benchmark(tmp_path / "majority", [store], settings("majority"))
+    assert svm["emotion"]["pooled"]["uf1"]["value"] > 0.9
+    assert floor["emotion"]["pooled"]["uf1"]["value"] < 0.4
+    assert set(svm["emotion"]["per_corpus"]) == {"alpha", "beta"} and svm["folds"] == floor["folds"]
+    assert score_run(read_run(tmp_path / "svm")) == read_json(tmp_path / "svm" / "metrics.json")
+
+
+def test_workers_and_repetition_change_nothing(store: Path, tmp_path: Path) -> None:
+    for name, workers in (("one", 1), ("two", 2)):
+        run_benchmark(tmp_path / name, [store], settings("ststnet", workers=workers, options={"epochs": 2}))
+    for file in ("predictions.jsonl", "metrics.json", "folds.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_methods_see_no_labels_and_no_test_subject(store: Path, tmp_path: Path, spy: list[Spy]) -> None:
+    run_benchmark(tmp_path, [store], settings("spy"))
+    calls = spy[0].calls
+    assert calls[0][0] == "prepare"
+    for kind, first, _ in calls:
+        if kind in ("prepare", "predict"):
+            assert all(s.label is None and s.fine is None and s.aus is None for s in first)
+    for (kind, train, val), (_, test, _) in zip(calls[1::2], calls[2::2]):
+        assert kind == "fit False"
+        sides = [{s.subject for s in side} for side in (train, val, test)]
+        assert not sides[0] & sides[1] and not (sides[0] | sides[1]) & sides[2]
+        assert all(s.label is not None for s in [*train, *val])
+    rows = read_rows(tmp_path / "predictions.jsonl")
+    assert {row.method for row in rows} == {"spy"} and all(row.subject == row.fold for row in rows)
+    assert {row.label_space for row in rows} == {"megc3"} and all(row.truth.aus for row in rows)
+
+
+def test_leak_gives_the_test_subject_as_validation_and_stamps_every_row(
+    store: Path, tmp_path: Path, spy: list[Spy]
+) -> None:
+    metrics = run_benchmark(tmp_path, [store], settings("spy", leak=True))
+    (kind, train, val), (_, test, _) = spy[0].calls[1:3]
+    assert kind == "fit True"
+    assert [s.clip_id for s in val] == [s.clip_id for s in test] and val[0].label is not None
+    assert not {s.subject for s in train} & {s.subject for s in test}
+    assert metrics["leaky"] and all(row.leaky for row in read_rows(tmp_path / "predictions.jsonl"))
+
+
+def test_resumes_fold_by_fold(store: Path, tmp_path: Path, spy: list[Spy]) -> None:
+    first = run_benchmark(tmp_path, [store], settings("spy"))
+    shards = sorted((tmp_path / "folds").glob("*.jsonl"))
+    before = {shard: shard.stat().st_mtime_ns for shard in shards}
+    shards[0].unlink()
+    (tmp_path / "predictions.jsonl").unlink()
+    assert run_benchmark(tmp_path, [store], settings("spy")) == first
+    assert [kind for kind, _, _ in spy[1].calls] == ["prepare", "fit False", "predict"]
+    assert all(shard.stat().st_mtime_ns == before[shard] for shard in shards[1:])
+
+
+def test_a_folder_holds_one_benchmark(store: Path, tmp_path: Path) -> None:
+    run_benchmark(tmp_path, [store], settings("majority"))
+    with pytest.raises(DeftError, match="another benchmark .method differs"):
+        run_benchmark(tmp_path, [store], settings("svm"))
+    with pytest.raises(DeftError, match="seed differs"):
+        run_benchmark(tmp_path, [store], settings("majority", seed=1))
+
+
+def test_folds_are_reused_by_other_methods(store: Path, tmp_path: Path) -> None:
+    run_benchmark(tmp_path / "a", [store], settings("majority", protocol="kfold", k=2))
+    again = run_benchmark(
+        tmp_path / "b", [store], settings("svm", protocol="loso"), folds_file=tmp_path / "a" / "folds.json"
+    )
+    assert again["folds"] == read_folds(tmp_path / "a" / "folds.json").hash
+    with pytest.raises(DeftError, match="its clips are not this run's"):
+        raw = json.loads((tmp_path / "a" / "folds.json").read_text())
+        raw["clips"]["alpha/001"].pop()
+        (tmp_path / "other.json").write_text(json.dumps(raw))
+        run_benchmark(tmp_path / "c", [store], settings("majority"), folds_file=tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("protocol", ["cde", "hde", "cross", "kfold"])
+def test_every_protocol_predicts_every_clip_once(store: Path, tmp_path: Path, protocol: str) -> None:
+    metrics = run_benchmark(tmp_path, [store], settings("majority", protocol=protocol, k=3))
+    assert metrics["rows"] == 50 and metrics["protocol"] == protocol
+
+
+def test_aus_are_detected_with_thresholds_of_other_subjects(store: Path, tmp_path: Path) -> None:
+    metrics = run_benchmark(tmp_path, [store], settings(task="au"))
+    pooled = metrics["au"]["pooled"]
+    assert pooled["mean_f1"] > 0.9 and set(pooled["absent"]) == {"5", "9", "10", "14", "15", "17"}
+    assert "emotion" not in metrics
+
+
+def test_a_method_at_fault_is_named(
+    store: Path, tmp_path: Path, spy: list[Spy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Spy, "predict", lambda self, samples: [])
+    with pytest.raises(DeftError, match="asked 5 predictions and got 0"):
+        run_benchmark(tmp_path, [store], settings("spy"))
+
+
+def test_zero_shot_never_fits(store: Path, tmp_path: Path, spy: list[Spy]) -> None:
+    metrics = run_benchmark(tmp_path, [store], settings("spy", zero_shot=True, protocol="zero-shot"))
+    assert [kind for kind, _, _ in spy[0].calls] == ["prepare", "predict"]
+    assert metrics["protocol"] == "zero-shot" and len(spy[0].calls[1][1]) == 50
+    with pytest.raises(UsageError, match="--leak needs training"):
+        run_benchmark(tmp_path / "x", [store], settings("spy", zero_shot=True, leak=True))
+
+
+def test_what_a_method_cannot_do_is_said(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeftError, match="lbptop_svm needs faces, which these clips lack"):
+        run_benchmark(tmp_path / "a", [store], settings("lbptop_svm"))
+    with pytest.raises(UsageError, match="svm must be trained"):
+        run_benchmark(tmp_path / "b", [store], settings(zero_shot=True))
+    with pytest.raises(UsageError, match="unknown option epoch; did you mean epochs"):
+        run_benchmark(tmp_path / "c", [store], settings("ststnet", options={"epoch": 3}))
+
+
+@pytest.mark.parametrize("method", ["lbptop_svm", "mdmo_svm"])
+def test_other_svm_baselines_beat_majority(face_store: Path, tmp_path: Path, method: str) -> None:
+    assert run_benchmark(tmp_path, [face_store], settings(method))["emotion"]["pooled"]["uf1"]["value"] > 0.6
+
+
+@pytest.mark.parametrize(("method", "epochs"), [("ststnet", 40), ("dynamic_image", 15), ("motion_diff", 30)])
+def test_networks_learn(face_store: Path, tmp_path: Path, method: str, epochs: int) -> None:
+    found = settings(method, protocol="kfold", k=2, options={"epochs": epochs, "batch": 8})
+    assert run_benchmark(tmp_path, [face_store], found)["emotion"]["pooled"]["uf1"]["value"] > 0.5
+
+
+def test_questions_are_joined_and_answered(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    names = {
+        "negative": "brow lowerer, lid tightener",
+        "positive": "cheek raiser, lip corner puller",
+        "surprise": "inner brow raiser, outer brow raiser",
+    }
+    fine = {"negative": "disgust", "positive": "happiness", "surprise": "surprise"}
+    rows = []
+    for subject in range(1, 7):
+        for number in range(5):
+            coarse = ("negative", "positive", "surprise")[(subject + number) % 3]
+            base = {"dataset": "alpha", "subject": str(subject), "filename": f"{subject:03d}_{number}"}
+            asked = [
+                ("What is the coarse expression class?", coarse),
+                ("What is the fine-grained expression class?", fine[coarse]),
+                ("What are the action units?", names[coarse]),
+                (
+                    "Is the action unit lip corner puller shown on the face?",
+                    "yes" if coarse == "positive" else "no",
+                ),
+            ]
+            rows += [
+                {**base, "id": f"{subject}-{number}-{i}", "question": q, "answer": a}
+                for i, (q, a) in enumerate(asked)
+            ]
+    rows.append({**rows[0], "id": "stranger", "subject": "99"})
+    write_jsonl(file, rows)
+    metrics = run_benchmark(tmp_path / "run", [store], settings(task="vqa"), questions=file)
+    pooled = metrics["vqa"]["pooled"]
+    assert metrics["rows"] == 120 and metrics["clips"] == 30 and metrics["left_out"] == 20
+    for name in ("uf1_coarse", "uf1_fine", "exact"):
+        assert pooled[name] > 0.9, name
+    assert pooled["by_kind"]["aus"]["au_f1"] > 0.9
+    write_jsonl(file, [{**rows[0], "subject": "99"}])
+    with pytest.raises(DeftError, match="none of its 1 questions"):
+        run_benchmark(tmp_path / "none", [store], settings(task="vqa"), questions=file)
+    write_jsonl(file, [rows[0], rows[0]])
+    with pytest.raises(DeftError, match="is there twice"):
+        run_benchmark(tmp_path / "twice", [store], settings(task="vqa"), questions=file)
