@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -190,13 +191,17 @@ class FlowSynth:
         subjects (n,) ids; unit_set (n,); clean (n, 2, 14, 14) float16: the expression's motion of the first
         phase without head, disturbance or estimator, px of 280.
         """
+        return collate(list(self.samples(seed, start, n, coarse)))
+
+    def samples(self, seed: int, start: int, count: int, coarse: str | None = None) -> Iterator[Sample]:
+        """Samples ``start`` .. ``start + count`` of stream ``seed``, one by one."""
         takes = self.config.takes
-        first, last = start // takes, (start + n - 1) // takes
-        with _one_thread():
-            blocks = [self.block(seed, number, coarse) for number in range(first, last + 1)]
-        samples = [sample for block in blocks for sample in block]
-        skipped = start - first * takes
-        return collate(samples[skipped : skipped + n])
+        for number in range(start // takes, (start + count - 1) // takes + 1):
+            with _one_thread():
+                block = self.block(seed, number, coarse)
+            for place, sample in enumerate(block, number * takes):
+                if start <= place < start + count:
+                    yield sample
 
 
 def _one_thread() -> AbstractContextManager[object]:
