@@ -1,0 +1,107 @@
+"""The structure expert (onset geometry and appearance, never a second frame) and the dynamic-texture expert
+(how skin appearance changes, never how it is)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+APPEARANCE = 64
+CHANGE = 56
+CHANGE_CHANNELS = 4
+STRUCTURE_TOKENS = ("brows and eyes", "nose and cheeks", "mouth and chin", "onset appearance")
+TEXTURE_TOKENS = (
+    "forehead", "glabella", "right brow", "left brow", "right eye", "left eye", "nose",
+    "right cheek and fold", "left cheek and fold", "upper lip", "mouth corners", "lower lip and chin",
+)  # fmt: skip
+
+
+class FaceExpertConfig(NamedTuple):
+    """Token width, first channels and landmark count of both face experts."""
+
+    width: int = 96
+    channels: int = 16
+    landmarks: int = 478
+
+
+class ExpertOutput(NamedTuple):
+    """tokens (B, T, width) and pooled (B, width)."""
+
+    tokens: Tensor
+    pooled: Tensor
+
+
+def _small_trunk(inputs: int, channels: int, width: int) -> nn.Sequential:
+    """Four strided convolutions: sides shrink by 16."""
+    steps = [inputs, channels, 2 * channels, 3 * channels, width]
+    layers: list[nn.Module] = []
+    for before, after in zip(steps, steps[1:]):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.GELU()]
+    return nn.Sequential(*layers)
+
+
+class StructureExpert(nn.Module):
+    """Onset landmarks (B, 478, 2), centred on the eyes in inter-ocular distances, and the onset's grey face
+    (B, 1, 64, 64) to 4 tokens: three parts of the geometry and the appearance. Static by construction."""
+
+    def __init__(self, config: FaceExpertConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or FaceExpertConfig()
+        self.register_buffer("part", _landmark_parts(config.landmarks), persistent=False)
+        self.point = nn.Linear(2, config.width)
+        self.where = nn.Parameter(torch.randn(config.landmarks, config.width) * 0.02)
+        self.mix = nn.Sequential(nn.GELU(), nn.Linear(config.width, config.width))
+        self.linear = nn.Linear(config.landmarks * 2, 3 * config.width)
+        self.trunk = _small_trunk(1, config.channels, config.width)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, landmarks: Tensor, appearance: Tensor) -> ExpertOutput:
+        points = self.mix(self.point(landmarks) + self.where)
+        geometry = torch.einsum("kl,blw->bkw", self.part, points)
+        geometry = geometry + self.linear(landmarks.flatten(1)).unflatten(1, (3, -1))
+        look = self.trunk(appearance).mean((2, 3))
+        tokens = self.norm(torch.cat([geometry, look[:, None]], 1))
+        return ExpertOutput(tokens, tokens.mean(1))
+
+
+def _landmark_parts(count: int) -> Tensor:
+    """(3, L) averaging weights: upper, middle and lower third of the mean face."""
+    if count == 478:
+        from deft_llm.motion.regions import CANONICAL_LANDMARKS
+
+        height = torch.from_numpy(CANONICAL_LANDMARKS[:, 1].copy()).float()
+    else:
+        height = torch.linspace(0, 224, count)
+    edges = torch.quantile(height, torch.tensor([0.36, 0.62]))
+    rank = (height > edges[0]).long() + (height > edges[1]).long()
+    return F.one_hot(rank, 3).t().float() / F.one_hot(rank, 3).sum(0).clamp_min(1)[:, None]
+
+
+class TextureExpert(nn.Module):
+    """Change images (B, 4, 56, 56): two phase-aware dynamic images and two motion-compensated differences,
+    each
+    unit spread, to 12 region tokens. It never sees an image of the face itself."""
+
+    def __init__(self, config: FaceExpertConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or FaceExpertConfig()
+        steps = (CHANGE_CHANNELS, config.channels, 2 * config.channels, config.width)
+        layers: list[nn.Module] = []
+        for before, after in zip(steps, steps[1:]):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.GELU()]
+        self.trunk = nn.Sequential(*layers, nn.Conv2d(config.width, config.width, 3, padding=1))
+        side = CHANGE // 8
+        self.place = nn.Parameter(torch.randn(side * side, config.width) * 0.02)
+        self.query = nn.Parameter(torch.randn(len(TEXTURE_TOKENS), config.width) * 0.02)
+        self.attend = nn.MultiheadAttention(config.width, 4, batch_first=True)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, change: Tensor) -> ExpertOutput:
+        grid = self.trunk(change).flatten(2).transpose(1, 2) + self.place
+        query = self.query.expand(len(change), -1, -1)
+        found, _ = self.attend(query, grid, grid, need_weights=False)
+        tokens = self.norm(query + found)
+        return ExpertOutput(tokens, tokens.mean(1))

@@ -1,0 +1,78 @@
+"""From a clip's motion to what the face experts read; None where a clip has no faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deft_llm.model.face_experts import APPEARANCE, CHANGE, CHANGE_CHANNELS
+from deft_llm.store import Motion
+from deft_llm.store.motion import ALIGNED_IOD
+
+EYE_CENTRE = (111.5, 64.0)
+"""Midpoint of the eyes in the aligned frame, px."""
+
+
+@dataclass
+class FaceInput:
+    """landmarks (478, 2) in inter-ocular distances from the eyes' midpoint, appearance (1, 64, 64) grey of
+    unit
+    spread (both of the onset alone), change (4, 56, 56)."""
+
+    landmarks: np.ndarray
+    appearance: np.ndarray
+    change: np.ndarray
+
+
+def face_input(motion: Motion) -> FaceInput | None:
+    """What the face experts see of a clip, or None without faces and landmarks."""
+    if motion.faces is None or motion.landmarks is None:
+        return None
+    import cv2
+
+    grey = np.stack([cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY) for face in motion.faces])
+    landmarks = (np.asarray(motion.landmarks[0], np.float32) - EYE_CENTRE) / ALIGNED_IOD
+    look = cv2.resize(grey[0], (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return FaceInput(landmarks.astype(np.float32), _spread(look)[None], change_images(motion, grey))
+
+
+def change_images(motion: Motion, grey: np.ndarray) -> np.ndarray:
+    """(4, 56, 56): dynamic images of both phases, then what flow does not explain of each phase's
+    difference."""
+    images = []
+    for phase in range(2):
+        image = motion.dynamic[phase] if motion.dynamic is not None and phase < len(motion.dynamic) else None
+        images.append(_shrunk(image))
+    for phase in range(2):
+        have = phase < motion.flow.shape[0] and motion.flow.shape[-1] == grey.shape[-1]
+        images.append(_shrunk(_unexplained(grey, motion, phase) if have else None))
+    assert len(images) == CHANGE_CHANNELS
+    return np.stack(images)
+
+
+def _unexplained(grey: np.ndarray, motion: Motion, phase: int) -> np.ndarray:
+    """Second frame pulled back along the flow minus the first frame, grey levels."""
+    import cv2
+
+    height, width = grey.shape[1:]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    flow = motion.flow[phase].astype(np.float32)
+    second = cv2.remap(
+        grey[phase + 1], x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return second.astype(np.float32) - grey[phase]
+
+
+def _shrunk(image: np.ndarray | None) -> np.ndarray:
+    if image is None:
+        return np.zeros((CHANGE, CHANGE), np.float32)
+    import cv2
+
+    small = cv2.resize(np.asarray(image, np.float32), (CHANGE, CHANGE), interpolation=cv2.INTER_AREA)
+    return _spread(small)
+
+
+def _spread(image: np.ndarray) -> np.ndarray:
+    centred = image - np.median(image)
+    return np.clip(centred / max(float(centred.std()), 1e-3), -6, 6).astype(np.float32)

@@ -1,0 +1,109 @@
+"""The losses of stage 1: asymmetric AU loss, motion-text contrast, denoised flow, independence, adversary."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def asymmetric_loss(logits: Tensor, target: Tensor, gamma_negative: float = 2.0, gamma_positive: float = 0.0,
+                    known: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Asymmetric loss for many-label targets (Ridnik et al., ICCV 2021), mean over known entries.
+
+    logits, target: same shape, target in [0, 1]; known: same shape, False where a label is not known.
+    """
+    probability = torch.sigmoid(logits)
+    positive = target * (1 - probability).pow(gamma_positive) * F.logsigmoid(logits)
+    negative = (1 - target) * probability.pow(gamma_negative) * F.logsigmoid(-logits)
+    loss = -(positive + negative)
+    if known is None:
+        return loss.mean()
+    return (loss * known).sum() / known.sum().clamp_min(1)
+
+
+def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Cross-entropy over rows whose target is not -1; 0 where there is none."""
+    keep = target >= 0
+    if not bool(keep.any()):
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits[keep], target[keep], weight=weight, label_smoothing=0.05)
+
+
+def clean_flow_loss(predicted: Tensor, clean: Tensor) -> Tensor:
+    """Squared error to the expression-only flow (B, 2, h, w), both scaled to unit root mean square of the
+    target.
+
+    Rows whose target has no motion ask for zeros.
+    """
+    rms = clean.square().mean((1, 2, 3), keepdim=True).sqrt()
+    target = torch.where(rms > 1e-6, clean / rms.clamp_min(1e-6), torch.zeros_like(clean))
+    return F.smooth_l1_loss(predicted, target, beta=0.5)
+
+
+def text_contrast(tokens: Tensor, texts: Tensor, present: Tensor, temperature: float = 0.1) -> Tensor:
+    """Text-to-motion contrast: an AU's text must be nearer to its tokens in clips that show it.
+
+    tokens (B, A, D) the token that carries each AU, texts (A, D), both unit length; present (B, A) in {0, 1}.
+    For every AU that some clips show and others don't: -log of the share that showing clips hold in the
+    softmax over the batch, per positive (InfoNCE with several positives, Khosla et al. 2020).
+    """
+    similarity = torch.einsum("bad,ad->ab", tokens, texts) / temperature
+    positive = present.t() > 0.5
+    usable = positive.any(1) & (~positive).any(1)
+    if not bool(usable.any()):
+        return similarity.sum() * 0.0
+    similarity, positive = similarity[usable], positive[usable]
+    negatives = torch.logsumexp(similarity.masked_fill(positive, -torch.inf), 1, keepdim=True)
+    each = F.softplus(negatives - similarity)
+    return ((each * positive).sum(1) / positive.sum(1)).mean()
+
+
+def cross_covariance(first: Tensor, second: Tensor) -> Tensor:
+    """Mean squared correlation between the features of two experts (B, D1), (B, D2); 0 when linearly
+    unrelated."""
+    first = (first - first.mean(0)) / (first.std(0) + 1e-4)
+    second = (second - second.mean(0)) / (second.std(0) + 1e-4)
+    return (first.t() @ second / max(len(first) - 1, 1)).square().mean()
+
+
+def hsic(first: Tensor, second: Tensor) -> Tensor:
+    """Normalised HSIC (0 independent .. 1) with Gaussian kernels at the median distance (Gretton et al.
+    2005)."""
+    count = len(first)
+    centre = torch.eye(count, device=first.device) - 1.0 / count
+
+    def kernel(x: Tensor) -> Tensor:
+        distance = torch.cdist(x, x).square()
+        scale = distance.detach().flatten().median().clamp_min(1e-6)
+        return centre @ torch.exp(-distance / scale) @ centre
+
+    a, b = kernel(first), kernel(second)
+    return (a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-8)
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, strength: float) -> Tensor:  # type: ignore[override]
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[override]
+        return -ctx.strength * gradient, None
+
+
+class SubjectAdversary(nn.Module):
+    """Tells subjects from expert features and AUs; its gradient reaches the expert reversed (Ganin 2016).
+
+    It is given the AUs, so that the expert is not punished for AUs that few subjects show.
+    """
+
+    def __init__(self, width: int, aus: int, subjects: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(width + aus, 128), nn.ReLU(), nn.Linear(128, subjects))
+
+    def forward(self, features: Tensor, aus: Tensor, subjects: Tensor, strength: float = 1.0) -> Tensor:
+        reversed_features = _Reverse.apply(features, strength)
+        logits = self.net(torch.cat([reversed_features, aus], -1))
+        return F.cross_entropy(logits, subjects)

@@ -1,0 +1,106 @@
+"""From training folders to one checkpoint: averaged experts, AU calibration on validation subjects,
+config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deft_llm.training.flow_shards import FlowShards
+
+
+def expert_of(run: Path):
+    """The averaged motion expert of a stage-1 folder, and its training settings."""
+    from deft_llm.facs.emotions import FINE
+    from deft_llm.model.motion_expert import MotionExpert, MotionExpertConfig
+    from deft_llm.training.stage1 import Stage1Config
+    from deft_llm.training.state import read_meta, read_structure
+
+    meta = read_meta(run)
+    config = Stage1Config(**meta["config"])
+    expert = MotionExpert(MotionExpertConfig(fine_classes=len(FINE), **config.expert))
+    expert.load_state_dict(read_structure(run)["average"])
+    return expert.eval(), meta
+
+
+def calibrate(members: Sequence[Any], validation: FlowShards, limit: int = 3000) -> dict[str, Any]:
+    """AU scale and bias so that 0.5 is the F1-optimal threshold on validation subjects.
+
+    Scale: logistic fit of the ensemble's logit (more certain of the two sides); bias: minus the threshold.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    from deft_llm.model.inputs import maps_input
+    from deft_llm.model.reader import MotionReader
+    from deft_llm.model.refit import f1_threshold
+    from deft_llm.model.units import EXPERT_AUS
+    from deft_llm.model.zero_shot import sigmoid
+
+    batch = validation.take(np.arange(min(limit, len(validation))))
+    reading = MotionReader(members).read([maps_input(maps[:1]) for maps in batch.maps], 128)
+    logits, truth = reading.au_logits().max(-1), batch.side.max(-1)
+    scale, bias = np.ones(len(EXPERT_AUS)), np.zeros(len(EXPERT_AUS))
+    for k in range(len(EXPERT_AUS)):
+        sure = batch.known[:, k] > 0
+        y = truth[sure, k]
+        if not 5 <= y.sum() <= len(y) - 5:
+            continue
+        model = LogisticRegression(C=10.0).fit(logits[sure, k : k + 1], y)
+        scale[k] = max(float(model.coef_[0, 0]), 0.1)
+        p = sigmoid(scale[k] * logits[sure, k] + float(model.intercept_[0]))
+        threshold = f1_threshold(p, y)
+        bias[k] = float(model.intercept_[0]) - np.log(threshold / (1 - threshold))
+    return {"au_scale": scale.round(4).tolist(), "au_bias": bias.round(4).tolist()}
+
+
+def export(
+    runs: Sequence[Path], out: Path, validation: Path, *, command: str, prior: str = "facs",
+    trained_on: dict[str, Any] | None = None, rules_weight: float = 0.0, extra: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Write a checkpoint of the motion experts of ``runs`` to ``out``; returns its config."""
+    from deft_llm.model.checkpoint import save_checkpoint
+    from deft_llm.model.units import EXPERT_AUS
+
+    members, tensors, sizes, steps = [], {}, [], []
+    for index, run in enumerate(runs):
+        expert, meta = expert_of(run)
+        members.append(expert)
+        settings = asdict(expert.config) if is_dataclass(expert.config) else expert.config._asdict()
+        sizes.append(settings)
+        steps.append(
+            {"steps": meta["step"], "batch": meta["config"]["batch"], "seed": meta["config"]["seed"]}
+        )
+        tensors |= {f"motion.{index}.{name}": value for name, value in expert.state_dict().items()}
+    config = {
+        "motion": sizes, "aus": list(EXPERT_AUS), "prior": prior, "rules_weight": rules_weight,
+        "calibration": calibrate(members, FlowShards(validation)), "stage1": steps, "command": command,
+        "trained_on": trained_on or {}, **(extra or {}),
+    }  # fmt: skip
+    save_checkpoint(out, tensors, config)
+    return config
+
+
+def main() -> None:
+    """Command line: runs -> checkpoint folder."""
+    import argparse
+    import sys
+
+    parser = argparse.ArgumentParser(description="Export stage-1 runs as a checkpoint.")
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--validation", type=Path, required=True)
+    parser.add_argument("--rules-weight", type=float, default=0.0)
+    parser.add_argument("--command", default="", help="what made the runs, for the card")
+    given = parser.parse_args()
+    command = given.command or "python -m deft_llm.training.export " + " ".join(
+        Path(word).name if "/" in word else word for word in sys.argv[1:]
+    )
+    export(given.runs, given.out, given.validation, command=command, rules_weight=given.rules_weight)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Words as vectors for the motion-text alignment: the embedded LLM's own token embeddings, or hashed
+letters."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from deft_llm.errors import DeftError
+from deft_llm.model.units import EXPERT_AUS, au_text
+
+
+def au_text_vectors(width: int = 256) -> np.ndarray:
+    """(A, D) unit vectors of the AUs' texts, without the mean that all of them share.
+
+    Mean input embeddings of the embedded LLM where it is set up, else hashed words: so that training runs
+    anywhere. The projection after it is learned in both cases.
+    """
+    texts = [au_text(number) for number in EXPERT_AUS]
+    try:
+        vectors = _llm_vectors(texts)
+    except DeftError:
+        vectors = np.stack([_hashed(text, width) for text in texts])
+    vectors = vectors - vectors.mean(0)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _hashed(text: str, width: int) -> np.ndarray:
+    found = np.zeros(width)
+    for word in text.replace(",", " ").replace(":", " ").replace("-", " ").split():
+        code = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+        found += np.random.default_rng(code).standard_normal(width)
+    return found
+
+
+def _llm_vectors(texts: list[str]) -> np.ndarray:
+    from safetensors import safe_open
+    from transformers import AutoTokenizer
+
+    from deft_llm.setup.weights import require
+
+    folder = Path(require("llm"))
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with safe_open(folder / "model.safetensors", framework="pt") as handle:
+        table = handle.get_tensor("model.embed_tokens.weight").float().numpy()
+    return np.stack([table[tokenizer(text).input_ids].mean(0) for text in texts])
