@@ -9,7 +9,7 @@ import numpy as np
 from deft_llm.synth.head import CYLINDER_Z, Head, hairline, vertex_normals
 from deft_llm.synth.identity import Identity
 
-POINTS = 7
+POINTS = 6
 SKULL = np.array([0.0, 7.72, 0.35])
 
 
@@ -53,8 +53,11 @@ def grow_hair(identity: Identity, head: Head, vertices: np.ndarray) -> Strands:
     """Grow the subject's hair on its neutral head. vertices (N, 3) are the drawn vertices, dm."""
     rng = np.random.default_rng([29, identity.seed])
     style, looks = style_of(identity), identity.attributes
-    roots, normals, rest = _roots(rng, head, vertices, looks["baldness"], 2600 if style != "crew" else 3400)
+    roots, normals, rest = _roots(rng, head, vertices, looks["baldness"], 3000)
     part = float(rng.choice([-1, 1]) * rng.uniform(0.1, 0.3)) * (style in ("side", "bob", "long"))
+    if style == "tied":  # nothing is combed across the ears
+        ear = (rest[:, 1] < 7.42) & (rest[:, 2] > 0.0)
+        roots, normals, rest = roots[~ear], normals[~ear], rest[~ear]
     heading = _comb(style, roots, normals, rest, part)
     length = _length(style, looks, rest, rng)
     fringe = (style in ("bob", "long", "tied")) & (looks["fringe"] > 0.3)
@@ -63,7 +66,8 @@ def grow_hair(identity: Identity, head: Head, vertices: np.ndarray) -> Strands:
         heading[front] = np.array([0.0, 0.05, 1.0]) + rng.normal(0, 0.05, (front.sum(), 3))
         length[front] = rng.uniform(0.42, 0.58, front.sum())
     points = _trace(rng, style, roots, normals, heading, length, vertices[: head.skin_count], head, fringe)
-    width = rng.uniform(0.012, 0.021, (len(roots), 1)) * np.linspace(1.0, 0.35, POINTS)
+    broad = {"crew": 0.8, "short": 0.85, "tied": 0.9}.get(style, 1.0)
+    width = broad * rng.uniform(0.011, 0.019, (len(roots), 1)) * np.linspace(1.0, 0.35, POINTS)
     clump = np.sin(rest[:, 0] * 23 + 3 * np.sin(rest[:, 2] * 9)) * 0.5 + rng.normal(0, 0.8, len(roots))
     grey = 1 + 0.8 * looks["hair_grey"] * (rng.random(len(roots)) < 0.25)
     return Strands(
@@ -76,6 +80,7 @@ def _roots(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Random points on the scalp: positions, surface normals and base-mesh positions, each (S, 3)."""
     skin = (head.material[head.triangles] < 0.5).all(1) & (head.scalp[head.triangles].max(1) > 0.05)
+    skin &= (head.rest[head.triangles, 2].max(1) > -0.35) | (head.rest[head.triangles, 1].max(1) > 8.2)
     triangles = head.triangles[skin]
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
@@ -100,7 +105,8 @@ def _roots(
 
 def _comb(style: str, roots: np.ndarray, normals: np.ndarray, rest: np.ndarray, part: float) -> np.ndarray:
     """Combing direction (S, 3) at each root, not yet tangential."""
-    side = np.sign(rest[:, 0] - part)
+    side = np.clip((rest[:, 0] - part) / 0.03, -1, 1)
+    side = np.where(np.abs(side) < 0.3, np.where(side < 0, -0.3, 0.3), side)
     top = np.clip((rest[:, 1] - 7.75) / 0.4, 0, 1)[:, None]
     down = np.array([0.0, -1.0, -0.25])
     if style == "crew":
@@ -119,7 +125,7 @@ def _comb(style: str, roots: np.ndarray, normals: np.ndarray, rest: np.ndarray, 
 
 def _length(style: str, looks: dict, rest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Strand lengths (S,) dm."""
-    base = {"crew": 0.11, "short": 0.32, "swept": 0.42, "side": 0.5, "tied": 0.75, "bob": 1.35, "long": 2.3}[
+    base = {"crew": 0.10, "short": 0.28, "swept": 0.42, "side": 0.5, "tied": 0.75, "bob": 1.35, "long": 2.3}[
         style
     ]
     length = base * rng.uniform(0.75, 1.15, len(rest))
@@ -148,7 +154,16 @@ def _trace(
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-6
     direction = tangent + lift * normals + rng.normal(0, 0.10 if style != "tied" else 0.03, tangent.shape)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    gap = rng.uniform(0.015, {"tied": 0.07}.get(style, 0.13), len(roots))
+    gap = rng.uniform(0.01, {"tied": 0.05, "crew": 0.05}.get(style, 0.12), len(roots))
+    ceiling = {
+        "crew": 0.05,
+        "short": 0.06,
+        "swept": 0.12,
+        "side": 0.03,
+        "tied": 0.0,
+        "bob": 0.02,
+        "long": 0.02,
+    }[style]
     curl = rng.normal(0, 0.16 if style in ("bob", "long") else 0.08, (len(roots), 3))
     points, here = [roots], roots
     for step in range(1, POINTS):
@@ -159,7 +174,9 @@ def _trace(
         height = ((here - skin[near]) * outward[near]).sum(1)
         need = np.minimum(gap * step / 2, gap)
         push = np.maximum(need - height, 0)
-        here = here + push[:, None] * outward[near]
+        # combed hair follows the skull: what lifts off too far is pulled back, except below the jaw
+        loose = np.maximum(height - need - ceiling, 0) * np.clip((here[:, 1] - 6.7) / 0.3, 0, 1)
+        here = here + (push - 0.85 * loose)[:, None] * outward[near]
         moved = here - points[-1]
         direction = 0.5 * direction + 0.5 * moved / (np.linalg.norm(moved, axis=1, keepdims=True) + 1e-6)
         if not fringe or style != "crew":

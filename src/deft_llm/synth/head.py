@@ -78,6 +78,12 @@ def flat_coordinates(points: np.ndarray) -> np.ndarray:
     return np.stack([u, v], -1).astype(np.float32)
 
 
+def _reflected(uv: np.ndarray) -> np.ndarray:
+    """Texture coordinates (N, 2) folded back into 0..1: crown, neck and nape mirror the skin beside them."""
+    folded = np.abs(uv)
+    return np.where(folded > 1, 2 - folded, folded).clip(0, 1)
+
+
 def hairline(theta: np.ndarray) -> np.ndarray:
     """Height in dm of the hairline at an angle around the head (0 = front, radians)."""
     knots = np.array([0.0, 0.35, 0.6, 0.85, 1.05, 1.22, 1.35, 1.55, 1.8, 2.2, 3.2])
@@ -154,7 +160,7 @@ def build_head(
     )
     triangles = lookup[np.concatenate([body, tongue, teeth])].astype(np.int32)
     return Head(
-        index, triangles, rest, flat_coordinates(rest), material, scalp_mask(rest, ear),
+        index, triangles, rest, _reflected(flat_coordinates(rest)), material, scalp_mask(rest, ear),
         lip_mask[index].astype(np.float32), wet, ear, eyes, lashes, lash_triangles,
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ SKIN_FRAGMENT = (
     + """
 in vec3 vp; in vec3 vn; in float vf; in vec2 vuv; in vec3 vrest; in vec4 vmask; in vec4 vlight; out vec4 c;
 uniform sampler2D albedo; uniform sampler2D bump; uniform vec3 hair; uniform vec3 cloth; uniform float collar;
-uniform float bump_gain; uniform vec3 mean_skin;
+uniform float bump_gain; uniform float bald; uniform vec3 mean_skin;
 float hash(vec2 q){ return fract(sin(dot(q,vec2(12.9898,78.233)))*43758.5453); }
 void main(){
  vec3 N=normalize(vn); vec3 V=normalize(-vp); vec4 t=texture(albedo,vuv); vec4 b=texture(bump,vuv)*2.0-1.0;
@@ -42,7 +42,7 @@ void main(){
  if(vmask.y>1.5){ base=vec3(0.62,0.57,0.47); gloss=0.7; D=N; }
  base=mix(base,vec3(0.60,0.30,0.26)*mean_skin*2.0,0.55*vmask.z); gloss=mix(gloss,0.9,vmask.z);
  base=mix(base,base*vec3(1.05,0.82,0.80),vmask.w*0.5);
- base=mix(base,hair*hair*0.55,smoothstep(0.25,0.85,vmask.x)*0.93); gloss*=1.0-0.8*vmask.x;
+ float cap=smoothstep(0.25,0.85,vmask.x)*0.95*(1.0-bald*smoothstep(7.6,8.0,vrest.y)); base=mix(base,hair*hair*0.42,cap); gloss*=1.0-0.85*cap;
  float neckline=collar-0.55*exp(-vrest.x*vrest.x*3.5)+0.12*(vrest.z-0.5);
  float dressed=smoothstep(neckline+0.006,neckline-0.006,vrest.y);
  if(dressed>0.0){ float knit=0.92+0.08*sin(vrest.x*420.0)*sin(vrest.y*420.0);
@@ -88,11 +88,11 @@ void main(){
  vec3 d=normalize(vd); vec3 N=normalize(vn); vec3 V=normalize(-vp);
  float r=length(d.xy)/0.40; if(d.z<0.0) r=9.0; float a=atan(d.y,d.x);
  float fibre=0.65*noise(a*18.0+40.0)+0.35*noise(a*47.0+9.0+r*3.0);
- vec3 col=iris*iris*(0.55+0.9*fibre)*(1.0-0.35*smoothstep(0.45,0.95,r)+0.30*smoothstep(0.62,0.42,r));
+ vec3 col=iris*iris*(0.42+0.75*fibre)*(1.0-0.35*smoothstep(0.45,0.95,r)+0.30*smoothstep(0.62,0.42,r));
  col=mix(col,vec3(0.012),smoothstep(pupil+0.03,pupil-0.03,r));
  col*=1.0-0.65*smoothstep(0.80,1.0,r);
  float veins=noise(a*9.0+r*1.2)*noise(a*31.0+5.0);
- vec3 sclera=vec3(0.66,0.625,0.60)*(1.0-vec3(0.02,0.30,0.30)*redness*smoothstep(1.1,2.4,r)*(0.5+veins));
+ vec3 sclera=vec3(0.56,0.525,0.50)*(1.0-vec3(0.02,0.30,0.30)*redness*smoothstep(1.1,2.4,r)*(0.5+veins));
  col=mix(col,sclera,smoothstep(0.93,1.08,r));
  float edge=vlight.x; vec3 ao=pow(vec3(edge),vec3(1.0,1.2,1.25)); vec3 sum=mix(ground,sky,0.5+0.5*N.y)*ao; vec3 shine=vec3(0.0);
  vec3 bulged=normalize(N+(r<1.25?(1.25-r)*0.30:0.0)*vec3(N.xy-turned_centre(),0.0));

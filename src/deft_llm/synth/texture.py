@@ -280,7 +280,7 @@ def _lips(
     """Red lips with fine vertical lines and a soft border (in place)."""
     soft = np.clip((where.lips - 0.3) / 0.4, 0, 1)
     soft = cv2.GaussianBlur(soft, (0, 0), 2.5)[..., None]
-    strength = 0.75 + 0.3 * colour + (0.15 if sex == "female" else -0.1)
+    strength = 0.75 + 0.3 * colour + (0.1 if sex == "female" else -0.32)
     red = tone * (1 - strength * np.array([0.14, 0.42, 0.36]))
     lines = 1 + 0.07 * cv2.GaussianBlur(_noise(rng, 1), (0, 0), sigmaX=1.2, sigmaY=7) * 3
     target = red * lines[..., None]
@@ -328,7 +328,7 @@ def _brow_spine(along: np.ndarray, arch: float, lift: float) -> tuple[np.ndarray
     """Points (N, 2) dm and unit tangents (N, 2) of the left brow's middle line, 0 = inner end."""
     knots = np.array([0.0, 0.3, 0.6, 0.8, 1.0])
     xs = np.array([0.10, 0.24, 0.40, 0.50, 0.58])
-    ys = np.array([7.425, 7.465, 7.49 + arch * 0.6, 7.475 + arch * 0.5, 7.425]) + lift
+    ys = np.array([7.448, 7.475, 7.487 + arch * 0.6, 7.468 + arch * 0.5, 7.42]) + lift
     smooth_x, smooth_y = np.polyfit(knots, xs, 3), np.polyfit(knots, ys, 3)
     points = np.c_[np.polyval(smooth_x, along), np.polyval(smooth_y, along)]
     tangent = np.c_[np.polyval(np.polyder(smooth_x), along), np.polyval(np.polyder(smooth_y), along)]
