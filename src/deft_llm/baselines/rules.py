@@ -115,7 +115,7 @@ def class_probabilities(
             shares[label] = 1.0 if objective_class(shown) == label else 0.05
         else:
             raise UsageError(
-                f"method rules: knows no class {label!r}; use --labels megc3, native or objective."
+                f"method rules: no class {label!r}; use --labels megc3, native, objective."
             )
     total = sum(shares.values())
     return {label: share / total for label, share in shares.items()}

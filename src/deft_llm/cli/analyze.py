@@ -1,0 +1,83 @@
+"""``deft analyze``: a face video in, what moved and what coders would call it out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def analyze(
+    video: Annotated[Path, typer.Argument(help="Video file, or folder of images.")],
+    onset: Annotated[int | None, typer.Option(help="First frame of the movement (from 0).")] = None,
+    apex: Annotated[int | None, typer.Option(help="Its strongest frame.")] = None,
+    offset: Annotated[int | None, typer.Option(help="Its last frame.")] = None,
+    method: Annotated[str | None, typer.Option(help="deft, rules or flow2text.")] = None,
+    question: Annotated[str | None, typer.Option(help="A question for methods that read text.")] = None,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="The video is a mirror image (selfie).")
+    ] = False,
+    fps: Annotated[float | None, typer.Option(min=1.0, help="Frame rate of a folder of images.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for result.json and report.html.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
+) -> None:
+    """Spot the movements of a face, measure them and name their Action Units and class.
+
+    Example: deft analyze interview.mp4 --out analysis
+    """
+    from deft_llm.cli._progress import bar
+    from deft_llm.explain.analyzer import Analyzer
+
+    analyzer = Analyzer.from_pretrained(method)
+    folder = writable_folder(
+        out if out is not None else Path(f"{video.stem}-analysis"), made=out is not None or not as_json
+    )
+    with bar(f"reading {video.name}") as update:
+        analysis = analyzer.analyze(
+            video, onset, apex, offset, question, mirrored, fps=fps,
+            on_frame=lambda done, total: update(done, total or 0),
+        )  # fmt: skip
+    if folder is not None:
+        save(analysis, folder)
+    if as_json:
+        typer.echo(json.dumps(analysis.to_dict(), ensure_ascii=False, allow_nan=False))
+        return
+    typer.echo(analysis.summary())
+    typer.echo(f"\nReport: {folder / 'report.html'}" if folder else "")
+
+
+def writable_folder(folder: Path, *, made: bool = True) -> Path | None:
+    """The output folder, made and proven writable before the work starts; None where none is asked for.
+
+    Raises: DeftError where it cannot be written.
+    """
+    from deft_llm.errors import DeftError
+
+    if not made:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".deft-write"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise DeftError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder with --out."
+        ) from error
+    return folder
+
+
+def save(analysis, folder: Path) -> None:
+    """Write result.json and report.html."""
+    from deft_llm.explain.report import write_report
+    from deft_llm.files import write_json
+
+    write_json(folder / "result.json", analysis.to_dict())
+    write_report(folder / "report.html", analysis)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(analyze)

@@ -1,0 +1,17 @@
+"""The apex between two given frames: where the face is farthest from how it was at the first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deft_llm.motion.signal import Signal
+from deft_llm.motion.spotting_candidates import camera_noise, smooth
+
+
+def apex_between(signal: Signal, onset: int, offset: int) -> int:
+    """Frame of the largest movement since ``onset``, up to ``offset``, in units of each region's noise."""
+    part = slice(onset, offset + 1)
+    displacement = np.nan_to_num(signal.displacement[part])
+    path = smooth(displacement, signal.fps)
+    apart = np.linalg.norm(path - path[0], axis=2) / (camera_noise(displacement) + 0.05)
+    return onset + int(np.argmax(np.sort(apart, axis=1)[:, -3:].sum(1)))

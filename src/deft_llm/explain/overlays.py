@@ -1,0 +1,86 @@
+"""Pictures of one movement: onset and apex face, flow arrows, strain; as JPEG data for a page."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from deft_llm.store import Motion
+
+ZOOM = 2
+ARROW_STEP = 10  # aligned px between arrows
+ARROW_COLOUR = (255, 214, 10)
+
+
+def flow_overlay(motion: Motion, phase: int = 0) -> np.ndarray:
+    """The apex face with arrows (enlarged) where the skin moved above its noise; uint8 RGB (448, 448, 3)."""
+    import cv2
+
+    face = _face(motion, 1)
+    flow = np.nan_to_num(motion.flow[phase].astype(float))
+    size = np.hypot(flow[0], flow[1])
+    mask = motion.mask if motion.mask is not None else np.ones(size.shape, bool)
+    floor = (
+        2.0 * float(np.nanmedian(motion.regions.floor[phase]))
+        if np.isfinite(motion.regions.floor).any()
+        else 0.0
+    )
+    top = float(np.percentile(size[mask], 99.5)) if mask.any() else 0.0
+    gain = arrow_gain(motion, phase)
+    smooth = cv2.blur(np.dstack([flow[0], flow[1]]).astype(np.float32), (ARROW_STEP, ARROW_STEP))
+    picture = np.ascontiguousarray(cv2.addWeighted(face, 0.8, np.zeros_like(face), 0.2, 0))
+    least = max(floor, 0.15 * top, 0.05)
+    for y in range(ARROW_STEP // 2, size.shape[0], ARROW_STEP):
+        for x in range(ARROW_STEP // 2, size.shape[1], ARROW_STEP):
+            dx, dy = smooth[y, x]
+            if not mask[y, x] or np.hypot(dx, dy) < least:
+                continue
+            tip = (int(ZOOM * (x + gain * dx)), int(ZOOM * (y + gain * dy)))
+            cv2.arrowedLine(picture, (ZOOM * x, ZOOM * y), tip, (20, 20, 20), 4, cv2.LINE_AA, tipLength=0.35)
+            cv2.arrowedLine(picture, (ZOOM * x, ZOOM * y), tip, ARROW_COLOUR, 2, cv2.LINE_AA, tipLength=0.35)
+    return picture
+
+
+def arrow_gain(motion: Motion, phase: int = 0) -> float:
+    """How many times longer than the motion the arrows are drawn."""
+    flow = np.nan_to_num(motion.flow[phase].astype(float))
+    top = float(np.percentile(np.hypot(flow[0], flow[1]), 99.5))
+    return float(np.clip(round(14.0 / max(top, 0.1)), 1, 30))
+
+
+def strain_overlay(motion: Motion, phase: int = 0) -> np.ndarray:
+    """The apex face with optical strain as colour; uint8 RGB (448, 448, 3)."""
+    import cv2
+
+    face = _face(motion, 1)
+    strain = np.nan_to_num(motion.strain[phase].astype(np.float32))
+    top = max(float(np.percentile(strain, 99.5)), 1e-4)
+    share = np.clip(cv2.GaussianBlur(strain, (0, 0), 2.0) / top, 0, 1)
+    share = cv2.resize(share, (face.shape[1], face.shape[0]), interpolation=cv2.INTER_LINEAR)
+    colours = cv2.applyColorMap((255 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    strength = (0.85 * np.clip(share * 1.6, 0, 1))[..., None]
+    return np.clip(face * (1 - strength) + colours * strength, 0, 255).astype(np.uint8)
+
+
+def face_picture(motion: Motion, which: int) -> np.ndarray:
+    """Onset (0), apex (1) or offset (2) face, aligned, uint8 RGB (448, 448, 3)."""
+    return _face(motion, which)
+
+
+def _face(motion: Motion, which: int) -> np.ndarray:
+    import cv2
+
+    assert motion.faces is not None
+    side = ZOOM * motion.faces.shape[1]
+    return cv2.resize(motion.faces[which], (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def as_data(picture: np.ndarray, quality: int = 82) -> str:
+    """A picture as a data address that a page can hold."""
+    import cv2
+
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

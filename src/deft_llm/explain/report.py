@@ -1,0 +1,109 @@
+"""report.html: one file with everything in it, readable on a phone and in print."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deft_llm.answer import AnswerError, parse
+from deft_llm.baselines.measured import describe
+from deft_llm.claims import LIMITS
+from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
+from deft_llm.explain.timeline import svg_timeline
+from deft_llm.explain.words import clock, duration_of, regions_of, when_of
+from deft_llm.facs.units import name
+from deft_llm.version import __version__
+
+if TYPE_CHECKING:
+    from deft_llm.explain.analysis import Analysis, Reading
+
+LISTED = 12
+
+
+def render_report(analysis: Analysis) -> str:
+    """The page of an analysis as one HTML text."""
+    fps = analysis.video["fps"]
+    read = [
+        _reading(rank, reading, fps)
+        for rank, reading in enumerate(analysis.readings, 1)
+        if reading.prediction is not None
+    ]
+    others = [
+        {
+            "rank": rank, "kind": reading.movement.kind, "when": when_of(reading.movement),
+            "lasts": duration_of(reading.movement, fps), "regions": regions_of(reading.movement),
+            "reason": " ".join(text for text in (reading.movement.reason, reading.warning) if text),
+        }
+        for rank, reading in enumerate(analysis.readings, 1)
+        if reading.prediction is None
+    ]  # fmt: skip
+    return _template().render(
+        analysis=analysis, video=analysis.video, read=read, others=others[:LISTED],
+        more=max(0, len(others) - LISTED), events=_events(analysis), timeline=svg_timeline(analysis),
+        limits=LIMITS, version=__version__,
+    )  # fmt: skip
+
+
+def write_report(path: Path, analysis: Analysis) -> Path:
+    """Write the page atomically."""
+    from deft_llm.files import write_text
+
+    write_text(path, render_report(analysis))
+    return Path(path)
+
+
+def _reading(rank: int, reading: Reading, fps: float) -> dict[str, Any]:
+    movement, seen, motion = reading.movement, reading.prediction, reading.motion
+    assert seen is not None
+    pictures = []
+    if motion is not None and motion.faces is not None:
+        pictures = [
+            ("Onset", f"frame {movement.onset}", as_data(face_picture(motion, 0))),
+            ("Apex", f"frame {movement.apex}", as_data(face_picture(motion, 1))),
+            ("Motion", f"arrows {arrow_gain(motion):.0f} times longer than the motion",
+             as_data(flow_overlay(motion))),
+            ("Strain", "where the skin stretches or folds", as_data(strain_overlay(motion))),
+        ]  # fmt: skip
+    try:
+        answer = parse(seen.answer or "")
+    except AnswerError:
+        answer = None
+    ranked = sorted(seen.probabilities.items(), key=lambda pair: -pair[1])
+    return {
+        "rank": rank, "kind": movement.kind, "when": when_of(movement), "lasts": duration_of(movement, fps),
+        "reason": movement.reason, "warning": reading.warning, "pictures": pictures,
+        "answer": answer, "raw_answer": seen.answer, "fine": seen.fine, "coarse": seen.coarse,
+        "probabilities": ranked,
+        "evidence": [
+            {"au": row.au, "name": name(row.au) if row.au else "", "side": row.part or row.side,
+             "region": row.region, "direction": row.direction, "px": row.px, "iod": row.iod_percent,
+             "z": row.z, "support": row.support, "words": describe(row)} for row in reading.evidence
+        ],
+    }  # fmt: skip
+
+
+def _events(analysis: Analysis) -> list[dict[str, str]]:
+    rows = [
+        {
+            "kind": event.kind,
+            "when": f"{clock(event.onset_time)} to {clock(event.offset_time or event.apex_time)}",
+        }
+        for event in analysis.spotting.events
+    ]
+    times = analysis.signal.times
+    rows += [
+        {"kind": "speech", "when": f"{clock(times[span.start])} to {clock(times[span.stop])}"}
+        for span in analysis.spotting.speech
+    ]
+    return rows
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(__file__).parent
+    loader = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined,
+                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    return loader.get_template("report.html.j2")

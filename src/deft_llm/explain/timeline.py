@@ -1,0 +1,124 @@
+"""The timeline: motion of brows, eyes and mouth over time, movements marked; as SVG and as a figure."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deft_llm.explain.analysis import AREAS, area_courses
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from deft_llm.explain.analysis import Analysis
+
+COLOURS = {"brows": "#2b6cb0", "eyes": "#718096", "mouth": "#c05621"}
+MARKS = {
+    "micro-expression": "#b7791f",
+    "macro-expression": "#2f855a",
+    "movement": "#805ad5",
+    "given": "#b7791f",
+}
+WIDTH, LANE, LEFT, TOP, FOOT = 860, 62, 58, 26, 34
+LABELLED = 6  # movements that carry a number
+
+
+def svg_timeline(analysis: Analysis) -> str:
+    """An SVG with one lane an area; it scales to the page's width and prints in grey too."""
+    line = analysis.timeline()
+    times = np.array(line["times"])
+    end = max(float(analysis.signal.times[-1]), 1e-3)
+    height = TOP + LANE * len(AREAS) + FOOT
+    x = lambda t: LEFT + (WIDTH - LEFT - 8) * t / end  # noqa: E731
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Motion of brows, eyes, mouth over time" '
+        'xmlns="http://www.w3.org/2000/svg" font-family="system-ui,sans-serif" font-size="12">'
+    ]
+    parts += _bands(analysis, x, height)
+    top = float(max(np.quantile(line[area], 0.995) for area in AREAS))
+    top = max(top * 1.05, 0.5)
+    for lane, area in enumerate(AREAS):
+        base = TOP + LANE * (lane + 1) - 4
+        course = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 10)
+        points = " ".join(f"{x(t):.1f},{base - value:.1f}" for t, value in zip(times, course))
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{base}" y2="{base}" stroke="#cbd5e0"/>')
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[area]}" stroke-width="1.4"/>')
+        parts.append(
+            f'<text x="{LEFT - 8}" y="{base - 4}" text-anchor="end" fill="{COLOURS[area]}">{area}</text>'
+        )
+    parts += _marks(analysis, x)
+    parts += _axis(x, end, height)
+    parts.append("</svg>")
+    return "".join(parts)
+
+
+def _bands(analysis: Analysis, x, height: int) -> list[str]:
+    """Shades behind the lanes: speech, and turns of the head and blinks."""
+    shades = {"blink": "#e2e8f0", "eye closure": "#e2e8f0", "head movement": "#edf2f7"}
+    spans = [(s.start, s.stop, "#fbd38d", "speech") for s in analysis.spotting.speech]
+    spans += [(e.onset, e.end, shades.get(e.kind, "#edf2f7"), e.kind) for e in analysis.spotting.events]
+    times = analysis.signal.times
+    bands = []
+    for start, stop, colour, label in spans:
+        left, right = x(times[start]), x(times[stop])
+        bands.append(
+            f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 2):.1f}" height="{height - TOP - FOOT}" '
+            f'fill="{colour}" opacity=".55"><title>{escape(label)}</title></rect>'
+        )
+    return bands
+
+
+def _marks(analysis: Analysis, x) -> list[str]:
+    marks = []
+    floor = TOP + LANE * len(AREAS)
+    shown = [m for m in analysis.movements if m.kind in MARKS][:LABELLED]
+    for rank, movement in enumerate(shown, 1):
+        colour = MARKS[movement.kind]
+        left, right = x(movement.onset_time), x(analysis.signal.times[movement.end])
+        apex = x(movement.apex_time)
+        marks.append(
+            f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 2):.1f}" height="{floor - TOP}" '
+            f'fill="{colour}" opacity=".16"/>'
+            f'<path d="M{left:.1f} {TOP}V{floor}M{right:.1f} {TOP}V{floor}" stroke="{colour}" '
+            f'stroke-dasharray="3 2"/><path d="M{apex:.1f} {TOP}V{floor}" stroke="{colour}" stroke-width="2"/>'
+            f'<circle cx="{apex:.1f}" cy="{TOP - 10}" r="9" fill="{colour}"/>'
+            f'<text x="{apex:.1f}" y="{TOP - 6}" text-anchor="middle" fill="#fff" font-weight="700">{rank}</text>'
+        )
+    return marks
+
+
+def _axis(x, end: float, height: int) -> list[str]:
+    step = next(
+        s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 1e9) if end / s <= 10
+    )
+    parts = []
+    for i in range(int(end / step) + 1):
+        at = i * step
+        parts.append(f'<path d="M{x(at):.1f} {height - FOOT}v5" stroke="#4a5568"/>')
+        place = f'x="{x(at):.1f}" y="{height - FOOT + 18}" text-anchor="middle"'
+        parts.append(f'<text {place} fill="#4a5568">{at:g}</text>')
+    parts.append(f'<text x="{WIDTH - 8}" y="{height - 3}" text-anchor="end" fill="#4a5568">seconds</text>')
+    return parts
+
+
+def plot_timeline(analysis: Analysis) -> Figure:
+    """The same as a matplotlib figure, one axis an area, motion in aligned px."""
+    from matplotlib.figure import Figure
+
+    times, courses = area_courses(analysis.signal)
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    axes = figure.subplots(len(AREAS), 1, sharex=True, sharey=True)
+    for axis, area in zip(axes, AREAS):
+        axis.plot(times, courses[area], color=COLOURS[area], linewidth=1)
+        axis.set_ylabel(area)
+        for span in analysis.spotting.speech:
+            axis.axvspan(times[span.start], times[span.stop], color="#fbd38d", alpha=0.5, linewidth=0)
+        for movement in [m for m in analysis.movements if m.kind in MARKS][:LABELLED]:
+            colour = MARKS[movement.kind]
+            axis.axvspan(movement.onset_time, times[movement.end], color=colour, alpha=0.18, linewidth=0)
+            axis.axvline(movement.apex_time, color=colour, linewidth=1.5)
+    axes[0].set_title(f"{analysis.source}: motion in aligned px (90 px between the eyes); lines: apex")
+    axes[-1].set_xlabel("seconds")
+    return figure
