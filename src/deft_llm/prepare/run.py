@@ -13,6 +13,7 @@ from deft_llm.corpora.base import Corpus, Fault, load
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import write_json
 from deft_llm.prepare.work import Done, plan
+from deft_llm.records import Clip
 from deft_llm.store import Store, StoreWriter
 from deft_llm.store.layout import Failure
 
@@ -129,7 +130,8 @@ def prepare_corpus(
     try:
         for stray in store.glob(".*.part"):
             stray.unlink(missing_ok=True)  # what a killed run left behind
-        jobs = plan(corpus.clips, corpus.root, store, header)
+        clips = _without_purged(corpus, store)
+        jobs = plan(clips, corpus.root, store, header)
         done: list[Done] = []
 
         def note(result: Done) -> None:
@@ -148,6 +150,16 @@ def prepare_corpus(
     write_json(store / "faults.json", [asdict(fault) for fault in corpus.faults])
     write_json(store / "summary.json", report.to_dict() | {"coding": corpus.coding})
     return report
+
+
+def _without_purged(corpus: Corpus, store: Path) -> list[Clip]:
+    """The corpus' clips but those of subjects that were purged from the store."""
+    from deft_llm.prepare.purge import purged_subjects
+
+    gone = set(purged_subjects(store))
+    for subject in sorted(gone):
+        corpus.note("purged", f"{subject} was purged from this store; its clips are left out.")
+    return [clip for clip in corpus.clips if clip.subject not in gone]
 
 
 def _settings(settings: Any) -> dict[str, Any]:

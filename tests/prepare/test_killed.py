@@ -1,0 +1,111 @@
+"""deft prepare, killed at random moments, ends with the store of an undisturbed run; nobody is left behind."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deft_llm.prepare import prepare
+from deft_llm.prepare import work as work_module
+from deft_llm.store import Store
+
+# Small shards and a pause a clip: kills fall between and inside shards.
+SLOW = """
+import sys, time
+from deft_llm.prepare import prepare, work
+work.FLOW_SHARD = 3
+measure = work.measure
+work.measure = lambda *a: (time.sleep(0.02), measure(*a))[1]
+prepare("flowmaps", sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> Path:
+    root = tmp_path / "maps"
+    generator = np.random.default_rng(0)
+    for number in range(60):
+        folder = root / f"sub{number % 5 + 1:02d}" / "u_test" / str(number % 3)
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"EP{number}.png"), generator.integers(0, 256, (28, 28, 3)).astype(np.uint8))
+    return root
+
+
+@pytest.mark.slow
+def test_ten_kills_and_the_same_store(maps, tmp_path, monkeypatch):
+    chance = random.Random(3)
+    store = tmp_path / "store"
+    killed = 0
+    for _ in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW, str(maps), str(store)], stderr=subprocess.PIPE
+        )
+        deadline = time.monotonic() + 60
+        before = shards(store)
+        while process.poll() is None and shards(store) == before and time.monotonic() < deadline:
+            time.sleep(0.005)  # it has begun to work
+        time.sleep(chance.uniform(0.0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed >= 5, "most runs must have been stopped in their work"
+    monkeypatch.setattr(work_module, "FLOW_SHARD", 3)
+    reused = []
+    prepare("flowmaps", maps, store, progress=lambda done, total: reused.append(done.reused))
+    assert any(reused), "what was there is not made again"
+    whole = prepare("flowmaps", maps, tmp_path / "whole")
+    assert Store(store).hash() == whole.hash() and len(whole) == 60
+    assert not list(store.glob(".*.part")) and not list((store / "shards").glob(".*"))
+
+
+def shards(store: Path) -> int:
+    return len(list((store / "shards").glob("*.json"))) if (store / "shards").is_dir() else 0
+
+
+ORPHANS = """
+import sys, time
+from deft_llm.prepare import engines
+import multiprocessing, os
+from concurrent.futures import ProcessPoolExecutor
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=engines._one_thread)
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent(tmp_path):
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    worker = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_store(maps, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(work_module, "FLOW_SHARD", 16)
+    one = prepare("flowmaps", maps, tmp_path / "one")
+    many = prepare("flowmaps", maps, tmp_path / "many", workers=2, engine="ray")
+    assert many.hash() == one.hash() and len(many) == 60
