@@ -74,9 +74,10 @@ class Scene:
         self.tensor = self.tensor.astype(np.float32)
 
     def _blurred(self, planes: np.ndarray, sigma: float) -> np.ndarray:
-        """Gaussian blur of planes (F, N)."""
-        images = planes.reshape(-1, self.work, self.work)
-        return np.stack([blur(image, sigma) for image in images]).reshape(planes.shape)
+        """Gaussian blur of planes (F, N); all planes go through the filter as channels of one image."""
+        image = np.ascontiguousarray(planes.reshape(-1, self.work, self.work).transpose(1, 2, 0))
+        found = blur(image, sigma)
+        return np.ascontiguousarray(found.reshape(self.work**2, -1).T)
 
     def estimate(
         self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray
@@ -85,14 +86,13 @@ class Scene:
         config = self.config
         if not self.exact:
             seen_u, seen_v = self._seen(rng, u, v)
-            coarse_u, coarse_v = self.coarse_inverse.solve(
-                self._blurred(seen_u, self.coarse), self._blurred(seen_v, self.coarse)
-            )
+            seen, flows = np.concatenate([seen_u, seen_v]), len(u)
+            wide, near = self._blurred(seen, self.coarse), self._blurred(seen, self.fine)
+            coarse_u, coarse_v = self.coarse_inverse.solve(wide[:flows], wide[flows:])
             known_u, known_v = _apply(self.fine_inverse.tensor, coarse_u, coarse_v)
-            rest_u, rest_v = self.fine_inverse.solve(
-                self._blurred(seen_u, self.fine) - known_u, self._blurred(seen_v, self.fine) - known_v
-            )
-            u, v = self._regularise(coarse_u + rest_u), self._regularise(coarse_v + rest_v)
+            rest_u, rest_v = self.fine_inverse.solve(near[:flows] - known_u, near[flows:] - known_v)
+            found = self._regularise(np.concatenate([coarse_u + rest_u, coarse_v + rest_v]))
+            u, v = found[:flows], found[flows:]
         for row in range(len(u)):
             level = np.float32(self.false_motion * rng.uniform(0.6, 1.6))
             false = smooth_field(rng, self.work, int(rng.integers(3, 14)), 2).reshape(2, -1)
@@ -161,12 +161,13 @@ class _Inverse:
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of (W, W); wide windows at a third of the resolution."""
+    """Gaussian blur of (W, W, C); wide windows at a lower resolution."""
     side = image.shape[0]
     if sigma < 2.4:
         return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    small = cv2.resize(image, (max(side // 3, 4),) * 2, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), sigma / 3, borderType=cv2.BORDER_REPLICATE)
+    step = next(k for k in (4, 3, 2, 1) if side % k == 0)
+    small = image.reshape(side // step, step, side // step, step, -1).mean((1, 3))
+    small = cv2.GaussianBlur(small, (0, 0), sigma / step, borderType=cv2.BORDER_REPLICATE)
     return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
 
 

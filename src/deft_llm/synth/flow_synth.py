@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -204,13 +205,16 @@ class FlowSynth:
                     yield sample
 
 
-def _one_thread() -> AbstractContextManager[object]:
+@lru_cache(maxsize=1)
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
     """BLAS on one thread: these products are so small that threads only get in each other's way."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return nullcontext()
-    return threadpool_limits(1, user_api="blas")
+    return _controller().limit(limits=1, user_api="blas")
 
 
 def collate(samples: list[Sample]) -> dict[str, Any]:
@@ -286,10 +290,13 @@ def _resize(rng: np.random.Generator, maps: np.ndarray, size: int) -> np.ndarray
         step = maps.shape[-1] // size
         offset = int(rng.integers(step))
         return np.ascontiguousarray(maps[..., offset::step, offset::step][..., :size, :size])
-    mode = cv2.INTER_AREA if kind < 0.6 else cv2.INTER_LINEAR if kind < 0.85 else cv2.INTER_CUBIC
-    planes = maps.reshape(-1, *maps.shape[2:])
-    resized = [cv2.resize(plane, (size, size), interpolation=mode) for plane in planes]
-    return np.stack(resized).reshape(*maps.shape[:2], size, size)
+    if kind < 0.6:  # the area's mean
+        step = maps.shape[-1] // size
+        return maps.reshape(*maps.shape[:2], size, step, size, step).mean((3, 5))
+    mode = cv2.INTER_LINEAR if kind < 0.85 else cv2.INTER_CUBIC
+    channels = np.ascontiguousarray(maps.reshape(-1, *maps.shape[2:]).transpose(1, 2, 0))
+    resized = cv2.resize(channels, (size, size), interpolation=mode)
+    return np.ascontiguousarray(resized.transpose(2, 0, 1)).reshape(*maps.shape[:2], size, size)
 
 
 def _remove_similarity(flow: np.ndarray, background: np.ndarray, share: float) -> None:
