@@ -78,8 +78,12 @@ def test_first_edition_is_named_as_superseded(make, kinds):
 
 def test_part_c(make, kinds, by_id):
     header = ["sub", "count", "onset", "offset", "au", "emotion"]
-    rows = [[7, 1, 100, 111, "4,7,", "negative"], [7, 2, 200, 209, "1，2", "surprise"], [8, 1, 30, 41, "13?", "others"],
-            [8, 2, 60, 71, "6,12", "positive"]]  # fmt: skip
+    rows = [
+        [7, 1, 100, 111, "4,7,", "negative"],
+        [7, 2, 200, 209, "1，2", "surprise"],
+        [8, 1, 30, 41, "13?", "others"],
+        [8, 2, 60, 71, "6,12", "positive"],
+    ]
     make.xlsx("CAS(ME)3_part_C_ME.xlsx", [header, *rows])
     for person, count in ((7, 1), (7, 2), (8, 1), (8, 2)):
         make.frames(f"part_C/{person}/{count}/color", range(1, 260), "{}.jpg")
@@ -109,9 +113,13 @@ def square(make):
         [2, "anger1_3", 30, 33, 40, "4", "others", "micro-expression", None],
         [9, "anger1_3", 30, 33, 40, "4", "negative", "micro-expression", None],  # nobody's number
     ]
-    make.xlsx("CAS(ME)^2code_final.xlsx", coding, sheet="CASFEcode_final",
-              naming_rule2=[[None, "s45", 1], [None, "s46", 2]],
-              naming_rule1=[[101, "disgust1"], ["0503", "happy4"], ["0401", "anger1"]])  # fmt: skip
+    make.xlsx(
+        "CAS(ME)^2code_final.xlsx",
+        coding,
+        sheet="CASFEcode_final",
+        naming_rule2=[[None, "s45", 1], [None, "s46", 2]],
+        naming_rule1=[[101, "disgust1"], ["0503", "happy4"], ["0401", "anger1"]],
+    )
     make.frames("rawpic/s45/45_0101disgustingteeth", [f"{n:03d}" for n in range(1, 1101)], "img{}.jpg")
     make.frames("rawpic/s46/46_0503unnyfarting", [f"{n:03d}" for n in range(1, 100)], "img{}.jpg")
     make.frames("selectedpic/s46/anger1_3", range(30, 41), "img{}.jpg")

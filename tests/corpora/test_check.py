@@ -39,8 +39,14 @@ HEADER = [
 
 @pytest.fixture
 def casme2(make):
-    make.xlsx("coding.xlsx", [HEADER, [31, "EP41_02f", None, 10, 14, 20, None, "6+12", "happiness"],
-                              [31, "EP41_03", None, 10, 24, 20, None, "4", "disgust"]])  # fmt: skip
+    make.xlsx(
+        "coding.xlsx",
+        [
+            HEADER,
+            [31, "EP41_02f", None, 10, 14, 20, None, "6+12", "happiness"],
+            [31, "EP41_03", None, 10, 24, 20, None, "4", "disgust"],
+        ],
+    )
     for name in ("EP41_02f", "EP41_03"):
         make.frames(f"Cropped/sub31/{name}", range(5, 30))
     return make
@@ -49,8 +55,26 @@ def casme2(make):
 def test_every_corpus_is_listed(capsys):
     assert run("corpus", "list", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
-    assert set(listed) == set(names()) >= {"casme", "casme2", "casme_sq2", "casme3", "samm", "samm_lv", "smic", "smic_vis",
-                                           "smic_nir", "mmew", "fourdme", "dfme", "folder", "flowmaps"}  # fmt: skip
+    assert (
+        set(listed)
+        == set(names())
+        >= {
+            "casme",
+            "casme2",
+            "casme_sq2",
+            "casme3",
+            "samm",
+            "samm_lv",
+            "smic",
+            "smic_vis",
+            "smic_nir",
+            "mmew",
+            "fourdme",
+            "dfme",
+            "folder",
+            "flowmaps",
+        }
+    )
     assert all(len(about) > 20 for about in listed.values())
 
 
@@ -77,7 +101,7 @@ corpus: casme2
 version: "1"
 corrections:
   - {subject: 31, filename: EP41_03, field: apex, was: 24, value: 15, reason: checked on the frames}
-  - {subject: 31, filename: EP41_02f, field: emotion, was: surprise, value: others, reason: another edition's value}
+  - {subject: 31, filename: EP41_02f, field: emotion, was: surprise, value: others, reason: from elsewhere}
 """,
     )
     assert run("corpus", "check", "casme2", casme2.root, "--corrections", path) == 0
@@ -90,16 +114,28 @@ corrections:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("schema: 1\ncorpus: samm\nversion: '1'\ncorrections: []\n", "not of casme2"),
-     ("schema: 9\ncorpus: casme2\nversion: '1'\ncorrections: []\n", "schema"),
-     ("a: [", "not valid YAML"),
-     ("schema: 1\ncorpus: casme2\nversion: '1'\ncorrections: [{subject: 1, filename: a, field: apex, was: 1, value: 2}]\n",
-      "reason"),
-     ("schema: 1\ncorpus: casme2\nversion: '1'\ncorrections: [{subject: 1, filename: a, field: apex, value: 2, "
-      "reason: because}]\n", "was and when"),
-     ("schema: 1\ncorpus: casme2\nversion: '1'\ncorrections: [{row: 4, field: apex, was: 1, value: 2, reason: because}]\n",
-      "casme2.yaml")],
-)  # fmt: skip
+    [
+        ("schema: 1\ncorpus: samm\nversion: '1'\ncorrections: []\n", "not of casme2"),
+        ("schema: 9\ncorpus: casme2\nversion: '1'\ncorrections: []\n", "schema"),
+        ("a: [", "not valid YAML"),
+        (
+            "schema: 1\ncorpus: casme2\nversion: '1'\ncorrections: [{subject: 1, filename: a, field: apex, was: 1, "
+            "value: 2}]\n",
+            "reason",
+        ),
+        (
+            "schema: 1\ncorpus: casme2\nversion: '1'\ncorrections: [{subject: 1, filename: a, field: apex, "
+            "value: 2, "
+            "reason: because}]\n",
+            "was and when",
+        ),
+        (
+            "schema: 1\ncorpus: casme2\nversion: '1'\ncorrections: [{row: 4, field: apex, was: 1, value: 2, "
+            "reason: because}]\n",
+            "casme2.yaml",
+        ),
+    ],
+)
 def test_bad_correction_files(make, text, message):
     path = make.csv("casme2.yaml", text)
     with pytest.raises(DeftError, match=message):

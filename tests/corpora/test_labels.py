@@ -10,15 +10,24 @@ from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE
 from deft_llm.records import Clip, Source
 
-CASME2_HEADER = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units",
-                 "Estimated Emotion"]  # fmt: skip
+CASME2_HEADER = [
+    "Subject",
+    "Filename",
+    None,
+    "OnsetFrame",
+    "ApexFrame",
+    "OffsetFrame",
+    None,
+    "Action Units",
+    "Estimated Emotion",
+]
 # Rows that the official list leaves out; everything else about the tables below is invented.
 LEFT_OUT = {(4, "EP12_01f"): "disgust", (5, "EP09_05f"): "disgust"}
 RELABELLED = [(24, "EP07_01"), (24, "EP07_04f"), (24, "EP10_03")]
 
 
 def casme2_rows(edition: str) -> list[list]:
-    """255 rows with the counts of the edition; 24 subjects have clips of the three classes, 10 and 18 others only."""
+    """255 rows with the counts of the edition; 24 subjects have the three classes, 10 and 18 others only."""
     surprise, sadness = (28, 4) if edition == "2019" else (25, 7)
     labels = ["disgust"] * 61 + ["happiness"] * 32 + ["repression"] * 27 + ["surprise"] * 25 + ["fear"] * 2
     labels += ["sadness"] * 4
@@ -52,11 +61,25 @@ def composite(make):
         "Sadness": 6,
     }
     names = [name for name, count in counts.items() if name != "Other" for _ in range(count)]
-    rows = [[1 + i % 28, f"{1 + i % 28:03d}_9_{i}", 9, 1, 5, 9, 9, "Micro - 1/2", "4", name, 3, None]
-            for i, name in enumerate(names)]  # fmt: skip
+    rows = [
+        [1 + i % 28, f"{1 + i % 28:03d}_9_{i}", 9, 1, 5, 9, 9, "Micro - 1/2", "4", name, 3, None]
+        for i, name in enumerate(names)
+    ]
     rows += [[29, f"029_9_{i}", 9, 1, 5, 9, 9, "Micro - 1/2", "4", "Other", 3, None] for i in range(26)]
-    header = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration", "Micro",
-              "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]  # fmt: skip
+    header = [
+        "Subject",
+        "Filename",
+        "Inducement Code",
+        "Onset Frame",
+        "Apex Frame",
+        "Offset Frame",
+        "Duration",
+        "Micro",
+        "Action Units",
+        "Estimated Emotion",
+        "Objective Classes",
+        "Notes",
+    ]
     make.xlsx("samm/SAMM.xlsx", [header, *rows], sheet="MICRO_ONLY", above=[["note"]] * 13)
     for number, (code, word) in enumerate(
         [("ne", "negative")] * 70 + [("po", "positive")] * 51 + [("sur", "surprise")] * 43
@@ -70,15 +93,19 @@ def composite(make):
 @pytest.mark.parametrize("edition", ["2014", "2019"])
 def test_megc2019_composite(composite, edition):
     """442 clips of 68 subjects, from either coding of CASME II."""
-    clips = [clip for name, folder in (("casme2", f"casme2_{edition}"), ("samm", "samm"), ("smic", "smic"))
-             for clip in load(name, composite / folder).clips]  # fmt: skip
+    clips = [
+        clip
+        for name, folder in (("casme2", f"casme2_{edition}"), ("samm", "samm"), ("smic", "smic"))
+        for clip in load(name, composite / folder).clips
+    ]
     parts = {
         name: sort_out([c for c in clips if c.corpus == name], "megc3") for name in ("casme2", "samm", "smic")
     }
     assert {name: (found.counts, len(found.subjects)) for name, found in parts.items()} == {
         "casme2": ({"negative": 88, "positive": 32, "surprise": 25}, 24),
         "samm": ({"negative": 92, "positive": 26, "surprise": 15}, 28),
-        "smic": ({"negative": 70, "positive": 51, "surprise": 43}, 16)}  # fmt: skip
+        "smic": ({"negative": 70, "positive": 51, "surprise": 43}, 16),
+    }
     found = sort_out(clips, "megc3")
     assert (len(found.kept), len(found.subjects)) == (442, 68)
     assert found.counts == {"negative": 250, "positive": 109, "surprise": 83}
@@ -90,7 +117,9 @@ def test_five_classes(composite):
     five = sort_out(load("casme2", composite / "casme2_2019").clips, "5")
     assert five.counts == {"disgust": 63, "happiness": 32, "others": 99, "repression": 27, "surprise": 28}
     assert len(five.kept) == 249 and set(five.reasons) == {
-        "label 'sadness' is not in the setting", "label 'fear' is not in the setting"}  # fmt: skip
+        "label 'sadness' is not in the setting",
+        "label 'fear' is not in the setting",
+    }
     samm = sort_out(load("samm", composite / "samm").clips, "5")
     assert len(samm.kept) == 136 and samm.counts["anger"] == 57
 
@@ -135,10 +164,17 @@ def test_objective_classes_come_from_the_table_or_from_aus():
 
 
 def test_words():
-    assert [fine_word(w) for w in ("Others", "Other", "happy", "comtempt", "fear?", "sad", "negative", "bliss")] == [
-        "others", "others", "happiness", "contempt", "fear", "sadness", None, None]  # fmt: skip
+    assert [
+        fine_word(w) for w in ("Others", "Other", "happy", "comtempt", "fear?", "sad", "negative", "bliss")
+    ] == ["others", "others", "happiness", "contempt", "fear", "sadness", None, None]
     assert [coarse_word(w) for w in ("ne", "Positive", "sur", "repression", "tense", "2")] == [
-        "negative", "positive", "surprise", "negative", None, "surprise"]  # fmt: skip
+        "negative",
+        "positive",
+        "surprise",
+        "negative",
+        None,
+        "surprise",
+    ]
     from deft_llm.corpora.labels import _data
 
     assert set(_data()["fine"]) <= set(FINE)

@@ -19,8 +19,12 @@ def test_mmew_both_layouts(make, kinds, by_id):
         "Estimated Emotion",
         "remarks",
     ]
-    rows = [[41, "S41-01-001", 1, 9, 20, "R10+12L", "disgust", None], [41, "S41-02-003", 1, 8, 20, "4R+7", "others", "hm"],
-            [42, "S42-01-002", 1, 30, 20, 12, "happiness", None], [43, "S43-01-001", 1, 8, 20, "4", "fear", None]]  # fmt: skip
+    rows = [
+        [41, "S41-01-001", 1, 9, 20, "R10+12L", "disgust", None],
+        [41, "S41-02-003", 1, 8, 20, "4R+7", "others", "hm"],
+        [42, "S42-01-002", 1, 30, 20, 12, "happiness", None],
+        [43, "S43-01-001", 1, 8, 20, "4", "fear", None],
+    ]
     make.xlsx("MMEW_Micro_Exp.xlsx", [header, *rows])
     make.frames("Micro_Expression/disgust/S41-01-001", range(1, 21), "{}.jpg")
     make.frames("Micro_Expression/others/S41-02-003", range(1, 21), "{}.jpg")
@@ -38,12 +42,28 @@ def test_mmew_both_layouts(make, kinds, by_id):
 
 
 def test_fourdme_several_labels(make, kinds, by_id):
-    header = ["sub_ID", "fold_name", "Emotion", "Onset", "Apex", "Offset", "AUs", "AU4", "AU7",
-              "Positive", "Negative", "Surprise", "Repression", "Others"]  # fmt: skip
-    rows = [["sub41", "41_a_7", "Negative", 10, 15, 22, "AU4(k)+AU7", 1, 1, 0, 1, 0, 0, 0],
-            ["sub41", "41_b_7", "Negative+Surprise", 10, 15, 22, "AU1+AU4", 1, 0, 0, 1, 1, 0, 0],
-            ["sub42", "42_a_7", "Repression", 10, 15, 22, "AU15", 0, 0, 0, 0, 0, 1, 0],
-            ["sub42", "42_a_8", None, 10, 15, 22, "AU15", 0, 0, 0, 0, 0, 0, 0]]  # fmt: skip
+    header = [
+        "sub_ID",
+        "fold_name",
+        "Emotion",
+        "Onset",
+        "Apex",
+        "Offset",
+        "AUs",
+        "AU4",
+        "AU7",
+        "Positive",
+        "Negative",
+        "Surprise",
+        "Repression",
+        "Others",
+    ]
+    rows = [
+        ["sub41", "41_a_7", "Negative", 10, 15, 22, "AU4(k)+AU7", 1, 1, 0, 1, 0, 0, 0],
+        ["sub41", "41_b_7", "Negative+Surprise", 10, 15, 22, "AU1+AU4", 1, 0, 0, 1, 1, 0, 0],
+        ["sub42", "42_a_7", "Repression", 10, 15, 22, "AU15", 0, 0, 0, 0, 0, 1, 0],
+        ["sub42", "42_a_8", None, 10, 15, 22, "AU15", 0, 0, 0, 0, 0, 0, 0],
+    ]
     make.xlsx("4DME_Labelling_Micro_release v1.xlsx", [header, *rows])
     for row in rows:
         make.frames(f"gray/{row[0]}/{row[1]}", range(5, 30), "{}.jpg")
@@ -95,8 +115,14 @@ def test_dfme_index_base_is_told_by_the_folders(make, kinds, by_id, base):
 
 def test_dfme_emotion_from_the_id_and_missing_folders(make, kinds, by_id):
     header = [name for name in HEADER_DFME if name != "Emotion"]
-    make.xlsx("testA_full_with_AU.xlsx", [header, ["sub0403", "500_a_0", 0, 5, 9, 6, 200, "1+2"],
-                                          ["sub0403", "500_a_1", 0, 5, 9, 4, 200, "6+12"]])  # fmt: skip
+    make.xlsx(
+        "testA_full_with_AU.xlsx",
+        [
+            header,
+            ["sub0403", "500_a_0", 0, 5, 9, 6, 200, "1+2"],
+            ["sub0403", "500_a_1", 0, 5, 9, 4, 200, "6+12"],
+        ],
+    )
     make.frames("test_data_A/500_a_0", [f"{n:05d}" for n in range(1, 11)], "{}.png")
     corpus = load("dfme", make.root)
     clips = by_id(corpus)
@@ -112,27 +138,39 @@ def test_folder_of_videos(make, kinds, by_id):
     (make.root / "nothing").mkdir()
     corpus = load("folder", make.root)
     assert sorted((c.clip_id, c.subject, c.source.kind) for c in corpus.clips) == [
-        ("folder/anna/take1", "folder/anna", "frames"), ("folder/ben/clip one", "folder/ben", "video"),
-        ("folder/unknown/loose", "folder/unknown", "video")]  # fmt: skip
+        ("folder/anna/take1", "folder/anna", "frames"),
+        ("folder/ben/clip one", "folder/ben", "video"),
+        ("folder/unknown/loose", "folder/unknown", "video"),
+    ]
     assert kinds(corpus) == ["empty-folder"]
 
 
 def test_folder_with_a_table(make, kinds, by_id):
     make.frames("a/take1", range(1, 12))
-    make.csv("clips.csv", "path,subject,onset,apex,offset,fps,emotion,aus\n"
-             "a/take1,anna,2,5,9,120,happiness,12\n"
-             "a/take1/,anna,2,5,9,fast,,\n"
-             "../../etc,anna,,,,,,\n"
-             "/etc/passwd,anna,,,,,,\n"
-             "a/gone.mp4,anna,,,,,joyless,\n"
-             "a/take1,bert,9,5,2,30,,4?x\n")  # fmt: skip
+    make.csv(
+        "clips.csv",
+        "path,subject,onset,apex,offset,fps,emotion,aus\n"
+        "a/take1,anna,2,5,9,120,happiness,12\n"
+        "a/take1/,anna,2,5,9,fast,,\n"
+        "../../etc,anna,,,,,,\n"
+        "/etc/passwd,anna,,,,,,\n"
+        "a/gone.mp4,anna,,,,,joyless,\n"
+        "a/take1,bert,9,5,2,30,,4?x\n",
+    )
     corpus = load("folder", make.root)
     clips = by_id(corpus)
     first = clips["folder/anna/take1"]
     assert (first.onset, first.apex, first.offset, first.fps, first.emotion) == (2, 5, 9, 120.0, "happiness")
     assert clips["folder/bert/take1"].onset is None
-    assert kinds(corpus) == ["apex-outside", "bad-number", "duplicate-clip", "missing-frames", "unknown-label",
-                             "unread-aus", "unsafe-name"]  # fmt: skip
+    assert kinds(corpus) == [
+        "apex-outside",
+        "bad-number",
+        "duplicate-clip",
+        "missing-frames",
+        "unknown-label",
+        "unread-aus",
+        "unsafe-name",
+    ]
 
 
 def test_empty_folder_of_videos(make):

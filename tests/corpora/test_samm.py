@@ -6,8 +6,20 @@ import pytest
 
 from deft_llm.corpora import load
 
-HEADER = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration", "Micro",
-          "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]  # fmt: skip
+HEADER = [
+    "Subject",
+    "Filename",
+    "Inducement Code",
+    "Onset Frame",
+    "Apex Frame",
+    "Offset Frame",
+    "Duration",
+    "Micro",
+    "Action Units",
+    "Estimated Emotion",
+    "Objective Classes",
+    "Notes",
+]
 NOTES = [[f"note {number}"] for number in range(13)]
 ROWS = [
     [6, "006_7_2", 7, 5562, 5588, 5632, 71, "Micro - 1/2", "4D+ref(6)+7C+43E", "Anger", 3, None],
@@ -36,7 +48,11 @@ def test_records(samm, kinds, by_id):
         0
     ] == "006_05562.jpg"
     assert [(u.number, u.referred, u.intensity) for u in first.aus] == [
-        (4, False, "D"), (6, True, None), (7, False, "C"), (43, False, "E")]  # fmt: skip
+        (4, False, "D"),
+        (6, True, None),
+        (7, False, "C"),
+        (43, False, "E"),
+    ]
     second = clips["samm/006/006_7_3"]
     assert second.aus[0].side == "asymmetric" and second.source.frames[0] == "006_0062.jpg"
     assert clips["samm/045/045_4_1"].emotion == "others" and clips["samm/045/045_4_1"].coarse is None
@@ -45,8 +61,10 @@ def test_records(samm, kinds, by_id):
 
 
 def test_objective_class_against_aus_and_label_against_aus(make, kinds):
-    rows = [[6, "006_1_9", 1, 1, 5, 9, 9, "Micro - 1/2", "4", "Happiness", 1, None],
-            [6, "007_1_8", 1, 1, 5, 9, 12, "Micro - 1/2", "6+12", "Disgust", 1, None]]  # fmt: skip
+    rows = [
+        [6, "006_1_9", 1, 1, 5, 9, 9, "Micro - 1/2", "4", "Happiness", 1, None],
+        [6, "007_1_8", 1, 1, 5, 9, 12, "Micro - 1/2", "6+12", "Disgust", 1, None],
+    ]
     make.xlsx("SAMM.xlsx", [HEADER, *rows], sheet="MICRO_ONLY", above=NOTES)
     for row in rows:
         make.frames(f"SAMM/006/{row[1]}", range(1, 10), "x_{}.jpg")
@@ -56,8 +74,10 @@ def test_objective_class_against_aus_and_label_against_aus(make, kinds):
 
 
 def test_shipped_corrections(make, kinds):
-    rows = [[28, "028_4_1", 4, 10, 50, 40, 31, "Micro - 1/2", "4", "Anger", 3, None],
-            [32, "032_3_1", 3, 100, 3, 140, 41, "Micro - 1/2", "4", "Anger", 3, None]]  # fmt: skip
+    rows = [
+        [28, "028_4_1", 4, 10, 50, 40, 31, "Micro - 1/2", "4", "Anger", 3, None],
+        [32, "032_3_1", 3, 100, 3, 140, 41, "Micro - 1/2", "4", "Anger", 3, None],
+    ]
     make.xlsx("SAMM.xlsx", [HEADER, *rows], sheet="MICRO_ONLY", above=NOTES)
     make.frames("SAMM/028/028_4_1", range(10, 41), "028_{}.jpg")
     make.frames("SAMM/032/032_3_1", range(100, 141), "032_{}.jpg")

@@ -22,7 +22,10 @@ def test_folder_names_are_the_labels(make, kinds, by_id):
     corpus = load("smic", make.root)
     clips = by_id(corpus)
     assert {key: c.coarse for key, c in clips.items()} == {
-        "smic/s1/s1_ne_01": "negative", "smic/s1/s1_sur_02": "surprise", "smic/s20/s20_po_11": "positive"}  # fmt: skip
+        "smic/s1/s1_ne_01": "negative",
+        "smic/s1/s1_sur_02": "surprise",
+        "smic/s20/s20_po_11": "positive",
+    }
     first = clips["smic/s1/s1_ne_01"]
     assert (first.onset, first.apex, first.offset, first.fps) == (0, None, 11, 100.0)
     assert first.emotion is None and first.aus is None and not first.apex_is_annotated
@@ -45,11 +48,13 @@ def test_raw_frames_are_taken_before_crops(make):
 
 def test_smic_e_table(make, kinds, by_id):
     header = ["Subject", "Filename", "FirstF", "OnsetF", "OffsetF", "Onset2F", "Offset2F", "Emotion"]
-    rows = [[1, "s1_ne_01", 13000, 13485, 13489, None, None, "negative"],
-            [1, "s1_po_02", 2000, 2003, 2008, 2011, 2012, "positive"],
-            [1, "s1_po_05", 2000, 2003, 2008, None, None, "positive"],
-            [None, None, None, None, None, None, None, None],
-            ["frames of s3 were lost", None, None, None, None, None, None, None]]  # fmt: skip
+    rows = [
+        [1, "s1_ne_01", 13000, 13485, 13489, None, None, "negative"],
+        [1, "s1_po_02", 2000, 2003, 2008, 2011, 2012, "positive"],
+        [1, "s1_po_05", 2000, 2003, 2008, None, None, "positive"],
+        [None, None, None, None, None, None, None, None],
+        ["frames of s3 were lost", None, None, None, None, None, None, None],
+    ]
     make.xlsx("SMIC-HS-E_annotation.xlsx", [header, *rows])
     clip(make, "SMIC_HS_E/s01/s01_ne_01")
     make.frames("SMIC_HS_E/s01/s01_po_02", range(1, 15), "img{}.jpg")  # renumbered: index = OnsetF - FirstF

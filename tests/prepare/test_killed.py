@@ -1,4 +1,4 @@
-"""deft prepare, killed at random moments, ends with the store of an undisturbed run; nobody is left behind."""
+"""deft prepare, killed at random moments, ends with the store of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ from deft_llm.prepare import engines
 import multiprocessing, os
 from concurrent.futures import ProcessPoolExecutor
 if __name__ == "__main__":
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=engines._one_thread)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=engines._one_thread)
     print(pool.submit(os.getpid).result(), flush=True)
     time.sleep(60)
 """

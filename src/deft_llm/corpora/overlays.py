@@ -1,6 +1,6 @@
 """Corrections of annotation tables: explicit, versioned files with a reason each, keyed by subject and file.
 
-A file is YAML: ``schema: 1``, ``corpus``, ``version`` and ``corrections``, each with ``subject``, ``filename``
+A file is YAML: ``schema: 1``, ``corpus``, ``version``, ``corrections``; each has ``subject``, ``filename``
 ("*": any), ``field`` (onset, apex, offset, emotion, aus, objective), ``value`` (null: not annotated),
 ``reason`` and what the table must say for it to apply, so that another edition is left alone: ``was`` (the
 cell) or ``when`` (unreadable, equals-onset, outside). ``onset`` tells apart several rows of one file.
@@ -90,7 +90,7 @@ class Corrections:
         return [*own, *self.by_clip.get(ANY, [])]
 
     def apply(self, subject: str, filename: str, cells: dict[str, Any]) -> list[str]:
-        """Correct ``cells`` in place (``cells["known"]``: corrected fields); returns one sentence a change."""
+        """Correct ``cells`` in place (``cells["known"]``: which fields); returns a sentence a change."""
         told = []
         for correction in self.of(subject, filename):
             if not correction.fits(cells):
