@@ -1,6 +1,6 @@
 """Makes the dual constraint's calibration file from synthetic subjects of the calibration range.
 
-    python -m deft_llm.unimer.calibrate --scenes 12000 --seed 5
+    python -m deft_llm.unimer.calibrate --scenes 10000 --maps 20000 --seed 5
 
 Templates are the mean region response to each face unit; filters and thresholds are fitted on scenes of
 ``unimer.simulate``: filters on some calibration subjects, thresholds on others.
@@ -25,7 +25,9 @@ from deft_llm.unimer.calibration import (
     AUModel,
     Calibration,
     Filter,
+    MapModel,
     complete_atoms,
+    load_calibration,
 )
 from deft_llm.unimer.region_vectors import RELATIVE_FLOOR, RegionVector, channel_normalised
 from deft_llm.unimer.simulate import PX, RELATIVE, Scenes, World, present, simulate
@@ -114,7 +116,11 @@ def label_weights(au: int, scenes: Scenes, world: World, there: np.ndarray) -> n
     for other in NEIGHBOURS.get(au, entry(au).look_alikes):
         if (world.aus == other).any():
             near |= present(scenes, world, other).any(1)
-    true = there & (size >= LEAST_MOTION)
+    return shares_of(there & (size >= LEAST_MOTION), there, near)
+
+
+def shares_of(true: np.ndarray, there: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Weights of rows: 70 % ``true``, 15 % any without the AU, 15 % of those that show a neighbour."""
     groups = ((true, 1 - FALSE_SHARE), (~there, FALSE_SHARE / 2), (~there & near, FALSE_SHARE / 2))
     weights = np.zeros(len(there))
     for members, share in groups:
@@ -166,38 +172,65 @@ def best_cut(score: np.ndarray, truth: np.ndarray) -> float:
     return float(cuts[int(np.argmax(right))])
 
 
-def make_calibration(scenes: int, seed: int) -> Calibration:
-    """The whole calibration from synthetic subjects of the calibration range."""
+def make_regions(scenes: int, seed: int, command: str) -> Calibration:
+    """Templates, filters and thresholds on region vectors, px and relative, from calibration subjects."""
     from deft_llm.synth.identity import split_seeds
 
     seeds = split_seeds("calibration", FILTER_SUBJECTS + THRESHOLD_SUBJECTS)
     parts = seeds[:FILTER_SUBJECTS], seeds[FILTER_SUBJECTS:]
     worlds = [synthetic_worlds(part, (LANDMARK_JITTER, CROP_JITTER), seed=seed) for part in parts]
-    sharp, loose = tuple(w[0] for w in worlds), tuple(w[1] for w in worlds)
+    sharp, loose = (worlds[0][0], worlds[1][0]), (worlds[0][1], worlds[1][1])
     made_from: dict[str, Any] = {
-        "subjects": f"synthetic, calibration range: {FILTER_SUBJECTS} for filters, {THRESHOLD_SUBJECTS} for thresholds",
+        "subjects": f"synthetic, calibration range: {FILTER_SUBJECTS} for filters, {THRESHOLD_SUBJECTS} others "
+        "for thresholds",
         "scenes": scenes, "seed": seed, "source": "unimer.simulate over synth.units (arkit, makehuman)",
         "precision_aimed_at": PRECISION,
     }  # fmt: skip
-    command = f"python -m deft_llm.unimer.calibrate --scenes {scenes} --seed {seed}"
     calibration = Calibration(version=CALIBRATION_VERSION, command=command, made_from=made_from,
                               regions=list(REGION_KEYS), atoms=templates(sharp[0]), models={})  # fmt: skip
     models: dict[Mode, dict[int, AUModel]] = {
-        "px": fit_mode("px", calibration, sharp, scenes, seed),  # type: ignore[arg-type]
-        "relative": fit_mode("relative", calibration, loose, scenes, seed),  # type: ignore[arg-type]
+        "px": fit_mode("px", calibration, sharp, scenes, seed),
+        "relative": fit_mode("relative", calibration, loose, scenes // 4, seed),
     }
     return calibration.model_copy(update={"models": models})
+
+
+def make_maps(maps: int, seed: int, command: str) -> MapModel:
+    """Filter bank on synthetic maps of one half of the calibration range, thresholds on the other half's."""
+    from deft_llm.unimer.calibrate_maps import draw_maps, fit_filters
+
+    filters = fit_filters(draw_maps("calibration", maps, seed), seed=seed)
+    held = draw_maps("calibration", maps // 4, seed + 1, identities=48, skip=1)
+    support = 1.0 / (1.0 + np.exp(-filters.odds(held.maps)[:, 0]))
+    truth = held.truth[:, 0]
+    thresholds, unlabelled = {}, {}
+    for column, au in enumerate(held.numbers):
+        near = [held.numbers.index(other) for other in NEIGHBOURS.get(au, entry(au).look_alikes)
+                if other in held.numbers]  # fmt: skip
+        there = truth[:, column]
+        weights = shares_of(there, there, truth[:, near].any(1))
+        thresholds[au] = round(set_threshold(support[:, column], weights, there), 4)
+        calm = support[held.calm, column]
+        top = float(np.quantile(calm, 0.998)) if calm.size else 0.95
+        unlabelled[au] = round(min(max(thresholds[au], top), 0.999), 4)
+    return MapModel(command=command, filters=filters, thresholds=thresholds, unlabelled_thresholds=unlabelled)
 
 
 def main() -> None:
     """Write the calibration file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=12000)
+    parser.add_argument("--scenes", type=int, default=10000, help="region-level scenes")
+    parser.add_argument("--maps", type=int, default=20000, help="synthetic maps for the filter bank")
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--only", choices=["regions", "maps"], help="make one part, keep the other of --out")
     parser.add_argument("--out", type=Path, default=CALIBRATION_FILE)
     options = parser.parse_args()
-    calibration = make_calibration(options.scenes, options.seed)
-    write_text(options.out, calibration.model_dump_json() + "\n")
+    command = f"python -m deft_llm.unimer.calibrate --scenes {options.scenes} --maps {options.maps}"
+    command += f" --seed {options.seed}"
+    old = load_calibration(options.out) if options.only else None
+    maps = old.maps if old and options.only == "regions" else make_maps(options.maps, options.seed, command)
+    regions = old if old and options.only == "maps" else make_regions(options.scenes, options.seed, command)
+    write_text(options.out, regions.model_copy(update={"maps": maps}).model_dump_json() + "\n")
 
 
 if __name__ == "__main__":

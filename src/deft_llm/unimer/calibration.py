@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError
 from deft_llm.files import read_json
+from deft_llm.unimer.dense import MapFilters
 from deft_llm.unimer.region_vectors import REGION_COUNT, mirrored
 
 CALIBRATION_VERSION = 1
@@ -62,6 +63,16 @@ class AUModel(BaseModel):
     unlabelled_threshold: float = Field(default=0.9, ge=0.0, le=1.0)
 
 
+class MapModel(BaseModel):
+    """Support on flow maps: the filter bank and, per AU, where a label counts as seen (see ``AUModel``)."""
+
+    model_config = ConfigDict(extra="forbid")
+    command: str
+    filters: MapFilters
+    thresholds: dict[int, float]
+    unlabelled_thresholds: dict[int, float]
+
+
 class Gates(BaseModel):
     """Plain limits that hold beside the learned filters; see docs/unimer.md for their meaning."""
 
@@ -85,6 +96,23 @@ class Calibration(BaseModel):
     atoms: list[Atom]
     gates: Gates = Gates()
     models: dict[Literal["px", "relative"], dict[int, AUModel]]
+    maps: MapModel | None = None
+
+    def threshold(self, units: str, au: int) -> float | None:
+        """Support from which a label of this AU counts as seen; None where the AU is not judged."""
+        known = ALIASES.get(au, au)
+        if units == "relative" and self.maps is not None and known in self.maps.thresholds:
+            return self.maps.thresholds[known]
+        model = self.models[units].get(known)  # type: ignore[index]
+        return None if model is None else model.threshold
+
+    def unlabelled_threshold(self, units: str, au: int) -> float | None:
+        """Support from which motion that nobody labelled is worth naming."""
+        known = ALIASES.get(au, au)
+        if units == "relative" and self.maps is not None and known in self.maps.unlabelled_thresholds:
+            return self.maps.unlabelled_thresholds[known]
+        model = self.models[units].get(known)  # type: ignore[index]
+        return None if model is None else model.unlabelled_threshold
 
     @cached_property
     def atom_array(self) -> np.ndarray:

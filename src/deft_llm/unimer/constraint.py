@@ -15,6 +15,7 @@ from deft_llm.facs.units import MICRO_AUS, entry
 from deft_llm.records import ActionUnit, AUSide, Evidence, Phase
 from deft_llm.store.motion import ALIGNED_IOD, Motion
 from deft_llm.unimer.calibration import ALIASES, Calibration, load_calibration
+from deft_llm.unimer.dense import map_of
 from deft_llm.unimer.region_vectors import RegionVector, region_vector
 from deft_llm.unimer.sighting import Sighting, sight
 from deft_llm.unimer.support_features import Explained, explain, features, strong_side
@@ -53,11 +54,6 @@ class AUSupport:
     sides: tuple[float, float] = (0.0, 0.0)
     rise: Rise | None = None
 
-    @property
-    def status(self) -> str:
-        """"seen" at the calibrated threshold is decided by ``judge``; this says judged or not."""
-        return "judged" if self.judged else "not judged"
-
 
 LIMITED = 0.3  # a failed plain limit keeps this share of the support
 
@@ -72,7 +68,8 @@ def measure_support(
     if fault:
         return [_not_judged(au, fault) for au in aus]
     explained = explain(vector, calibration)
-    return [_measure(au, motion, explained, calibration) for au in aus]
+    read = _map_readings(motion, calibration)
+    return [_measure(au, motion, explained, calibration, read.get(ALIASES.get(au, au))) for au in aus]
 
 
 def judge(
@@ -89,6 +86,22 @@ def judge(
     return verdicts(measure_support(motion, calibration), labels, calibration, motion.units)
 
 
+Reading = tuple[float, float, float]
+
+
+def _map_readings(motion: Motion, calibration: Calibration) -> dict[int, Reading]:
+    """Presence, left and right of every AU that the filter bank knows, where the motion is a relative map."""
+    if motion.units != "relative" or calibration.maps is None:
+        return {}
+    image = map_of(motion)
+    if image is None:
+        return {}
+    filters = calibration.maps.filters
+    odds = filters.odds(image[None])[0]
+    shares = 1.0 / (1.0 + np.exp(-np.clip(odds, -30, 30)))
+    return {au: tuple(float(x) for x in shares[:, column]) for column, au in enumerate(filters.numbers)}  # type: ignore[misc]
+
+
 def _clip_fault(vector: RegionVector, calibration: Calibration) -> str:
     if vector.usable.mean() < calibration.gates.minimum_usable:
         return f"only {vector.usable.mean():.0%} of the face's regions could be measured"
@@ -102,43 +115,52 @@ def _not_judged(au: int, reason: str) -> AUSupport:
     return AUSupport(au, "both", None, 0.0, 0.0, 0.0, 0.0, region, judged=False, reason=reason, direction="up")
 
 
-def _measure(au: int, motion: Motion, explained: Explained, calibration: Calibration) -> AUSupport:
+def _measure(
+    au: int, motion: Motion, explained: Explained, calibration: Calibration, read: Reading | None = None
+) -> AUSupport:
     known = ALIASES.get(au, au)
     model = calibration.models[explained.motion.units].get(known)
     if known not in calibration.atom_index or model is None:
         return _not_judged(au, "the calibration holds no motion template of this AU")
-    found = features(explained, calibration, known)
-    raw = float(model.presence.probability(found))
-    second = float(model.second_side.probability(found)) if model.second_side else 1.0
-    strong = strong_side(explained, calibration, known)
-    side = _side(au, explained, calibration, strong, second, model.side_threshold)
+    if read is None:
+        found = features(explained, calibration, known)
+        raw = float(model.presence.probability(found))
+        second = float(model.second_side.probability(found)) if model.second_side else 1.0
+        strong = strong_side(explained, calibration, known)
+        side = _side(au, explained, calibration, strong, second >= model.side_threshold)
+    else:
+        raw, left, right = read
+        strong = "left" if left >= right else "right"
+        second = min(left, right) / max(left, right, 1e-9)
+        side = _side(au, explained, calibration, strong, min(left, right) >= 0.5 or second >= 0.5)
     seen = sight(au, side, explained.motion)
     if seen is None:
         return replace(_not_judged(au, "none of the AU's regions could be measured"), raw=raw)
     rise = rise_of(motion, au, side, calibration.gates)
     limits = _limits(seen, rise, explained.motion, calibration)
-    support = raw * (LIMITED if limits else 1.0)
-    strong_first = (support, support * second) if strong != "right" else (support * second, support)
+    hard = limits if read is None else tuple(limit for limit in limits if "rise" in limit)
+    support = raw * (LIMITED if hard else 1.0)
+    sides = (support, support * second) if strong != "right" else (support * second, support)
     return _complete(
         AUSupport(
             au, side, seen.part, support, seen.z, seen.dx, seen.dy, seen.region, reason="; ".join(limits),
-            direction=seen.direction, raw=raw, limits=limits, sides=strong_first, rise=rise,
+            direction=seen.direction, raw=raw, limits=limits, sides=sides, rise=rise,
         ),
         motion,
     )  # fmt: skip
 
 
-def _side(
-    au: int, explained: Explained, calibration: Calibration, strong: str, second: float, threshold: float
-) -> AUSide:
+def _side(au: int, explained: Explained, calibration: Calibration, strong: str, both: bool) -> AUSide:
     if strong == "both" or entry(au).scoring != "sides":
         return "both"
-    if second < threshold:
+    if not both:
         return "left" if strong == "left" else "right"
     positions = calibration.atom_index[ALIASES.get(au, au)]
+    if "both" in positions:
+        return "both"
     pair = explained.regression.amplitudes[[positions["left"], positions["right"]]]
     asymmetric = pair.min() < calibration.gates.asymmetry_ratio * pair.max()
-    return "asymmetric" if asymmetric else "both"
+    return "asymmetric" if asymmetric and explained.motion.units == "px" else "both"
 
 
 def _limits(

@@ -123,21 +123,18 @@ def run_held_out(
     for case in cases:
         supports = measure_support(case.motion, calibration)
         by_au = {support.au: support for support in supports}
-        models = calibration.models[case.motion.units]
+        units = case.motion.units
         if not case.truth:
-            seen = [
-                s for s in supports
-                if s.au not in (43, 45) and s.au in models and s.support >= models[s.au].unlabelled_threshold
-            ]  # fmt: skip
-            result.calm.append((case.kind, not seen))
+            result.calm.append((case.kind, not verdicts(supports, None, calibration, units)))
             continue
         for position, (label, size) in enumerate(zip(case.truth, case.sizes, strict=True)):
             kind = "true"
             if rng.random() < FALSE_SHARE:
                 kind, label = falsified(case.truth, position, available, rng)
-            evidence = verdicts(supports, [label], calibration, case.motion.units)[0]
+            evidence = verdicts(supports, [label], calibration, units)[0]
             measured = by_au.get(label.number)
-            seen_au = bool(measured and measured.support >= models[label.number].threshold) if measured else False
+            limit = calibration.threshold(units, label.number)
+            seen_au = measured is not None and limit is not None and measured.support >= limit
             right = _side_right(label, measured.side) if kind == "true" and seen_au and measured else None
             result.rows.append(
                 Row(kind, label.number, size, case.noise, evidence.status == "supported", seen_au, right)

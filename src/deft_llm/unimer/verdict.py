@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from deft_llm.facs.units import entry
 from deft_llm.records import ActionUnit, Evidence, Units
-from deft_llm.unimer.calibration import ALIASES, AUModel, Calibration
+from deft_llm.unimer.calibration import Calibration
 from deft_llm.unimer.constraint import AUSupport
 
 BLINKS = (43, 45)  # closing lids are reported only where a coder labelled them
+
+
+class Thresholds(NamedTuple):
+    """Which calibration decides, and for which units."""
+
+    calibration: Calibration
+    units: Units
 
 
 def verdicts(
@@ -20,7 +28,7 @@ def verdicts(
 ) -> list[Evidence]:
     """Evidence of every label, then of motion that no label explains; labels in the order given."""
     by_au = {support.au: support for support in supports}
-    models = calibration.models[units]
+    models = Thresholds(calibration, units)
     found = [_judge_label(label, by_au, models) for label in labels or ()]
     named = {option.number for label in labels or () for option in (label, *label.alternatives)}
     seen = {evidence.au for evidence in found if evidence.status == "supported"}
@@ -28,21 +36,21 @@ def verdicts(
     if any(_passes(by_au[au], models) for au in BLINKS if au in by_au):
         return found
     for support in supports:
-        model = models.get(support.au)
-        if model is None or support.au in named or support.au in explained or support.au in BLINKS:
+        if support.au in named or support.au in explained or support.au in BLINKS:
             continue
-        if support.judged and support.support >= model.unlabelled_threshold:
+        limit = calibration.unlabelled_threshold(units, support.au)
+        if support.judged and limit is not None and support.support >= limit and not support.limits:
             found.append(_evidence(support, None, "unexplained", f"fits AU{support.au}, which is not labelled"))
             explained |= {support.au, *entry(support.au).look_alikes}
     return found
 
 
-def _passes(support: AUSupport, models: dict[int, AUModel]) -> bool:
-    model = models.get(ALIASES.get(support.au, support.au))
-    return model is not None and support.judged and support.support >= model.threshold
+def _passes(support: AUSupport, models: Thresholds) -> bool:
+    limit = models.calibration.threshold(models.units, support.au)
+    return limit is not None and support.judged and support.support >= limit
 
 
-def _judge_label(label: ActionUnit, by_au: dict[int, AUSupport], models: dict[int, AUModel]) -> Evidence:
+def _judge_label(label: ActionUnit, by_au: dict[int, AUSupport], models: Thresholds) -> Evidence:
     options = [option for option in (label, *label.alternatives) if option.number in by_au]
     if not options:
         return _no_measure(label)
@@ -52,7 +60,7 @@ def _judge_label(label: ActionUnit, by_au: dict[int, AUSupport], models: dict[in
         return _evidence(support, best.number, "unsupported", f"cannot be judged: {support.reason}")
     if not _passes(support, models):
         return _evidence(support, best.number, "unsupported", _why_not(support, by_au, models))
-    fault = _side_fault(best, support)
+    fault = _side_fault(best, support) or "; ".join(support.limits)
     if fault:
         return _evidence(support, best.number, "unsupported", fault)
     return _evidence(support, best.number, "supported", _note(best, support, by_au, models))
@@ -66,7 +74,7 @@ def _no_measure(label: ActionUnit) -> Evidence:
                     dy=0.0, support=0.0, status="unsupported", reason=reason)  # fmt: skip
 
 
-def _why_not(support: AUSupport, by_au: dict[int, AUSupport], models: dict[int, AUModel]) -> str:
+def _why_not(support: AUSupport, by_au: dict[int, AUSupport], models: Thresholds) -> str:
     reasons = list(support.limits)
     rivals = [au for au in entry(support.au).look_alikes if au in by_au and _passes(by_au[au], models)]
     if rivals:
@@ -91,7 +99,7 @@ def _side_fault(label: ActionUnit, support: AUSupport) -> str:
     return ""
 
 
-def _note(label: ActionUnit, support: AUSupport, by_au: dict[int, AUSupport], models: dict[int, AUModel]) -> str:
+def _note(label: ActionUnit, support: AUSupport, by_au: dict[int, AUSupport], models: Thresholds) -> str:
     rivals = [
         au
         for au in entry(label.number).look_alikes

@@ -1,0 +1,132 @@
+"""What is known about one clip when its instructions are written: labels, judged evidence, moving regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from deft_llm.facs.directions import direction_word
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.regions import REGIONS
+from deft_llm.records import ActionUnit, Clip, Coarse, Evidence, Units
+from deft_llm.store.motion import Motion
+from deft_llm.unimer.calibration import Calibration, load_calibration
+from deft_llm.unimer.constraint import AUSupport, measure_support
+from deft_llm.unimer.verdict import verdicts
+
+MOVING_Z = 4.0
+STILL_Z = 1.5
+PHASE_RATIO = 1.4
+
+
+class RegionFact(BaseModel):
+    """One region's motion; ``moves`` is None where it is neither clearly moving nor clearly still.
+
+    ``phase``: the phase that moves it more ("onset-apex", "apex-offset"), None where not clear.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    key: str
+    name: str
+    side: str
+    direction: str
+    px: float | None
+    iod_percent: float | None
+    z: float
+    moves: bool | None
+    phase: str | None = None
+
+
+class ClipFacts(BaseModel):
+    """The facts of one clip, small enough to keep for every clip of a corpus."""
+
+    model_config = ConfigDict(extra="forbid")
+    clip_id: str
+    corpus: str
+    subject: str
+    fine: str | None
+    coarse: Coarse | None
+    labels: list[ActionUnit] | None
+    evidence: list[Evidence]
+    supports: dict[int, float] = Field(description="support of every judged AU, no label read")
+    regions: list[RegionFact]
+    units: Units
+    media: list[str]
+    rises: dict[int, str] = Field(default_factory=dict)
+
+    @property
+    def supported(self) -> list[Evidence]:
+        """Evidence that may become text."""
+        return [row for row in self.evidence if row.status == "supported"]
+
+    @property
+    def rejected(self) -> list[Evidence]:
+        """Labels that the flow does not support."""
+        return [row for row in self.evidence if row.status == "unsupported"]
+
+    @property
+    def labelled(self) -> set[int]:
+        """Every AU number that a coder wrote down, alternatives included."""
+        return {option.number for label in self.labels or () for option in (label, *label.alternatives)}
+
+
+def facts_of(clip: Clip, motion: Motion, calibration: Calibration | None = None) -> ClipFacts:
+    """Measure and judge one clip; ``clip.truth`` is never read."""
+    calibration = calibration or load_calibration()
+    supports = measure_support(motion, calibration)
+    word = (clip.emotion or "").strip().lower()
+    fine = word if word in FINE else None
+    return ClipFacts(
+        clip_id=clip.clip_id, corpus=clip.corpus, subject=clip.subject, fine=fine,
+        coarse=coarse_of(fine) if fine else clip.coarse, labels=clip.aus,
+        evidence=verdicts(supports, clip.aus, calibration, motion.units),
+        supports={s.au: round(s.support, 4) for s in supports if s.judged},
+        regions=region_facts(motion), units=motion.units, media=_media(motion), rises=_rises(supports),
+    )  # fmt: skip
+
+
+def _rises(supports: Sequence[AUSupport]) -> dict[int, str]:
+    return {
+        s.au: "held" if s.rise.falls >= 0.6 else "falls"
+        for s in supports
+        if s.judged and s.rise is not None and s.rise.falls is not None
+    }
+
+
+def _media(motion: Motion) -> list[str]:
+    return (["onset", "apex"] if motion.faces is not None else []) + ["flow"]
+
+
+def region_facts(motion: Motion) -> list[RegionFact]:
+    """The motion of every region of the table, onset to apex, with the phase that moves it more (px only)."""
+    table = motion.regions
+    found = []
+    for row, region in enumerate(REGIONS):
+        dx, dy, z = (float(values[0, row]) for values in (table.dx, table.dy, table.z))
+        if not np.isfinite([dx, dy, z]).all():
+            continue
+        px = float(table.px[0, row]) if np.isfinite(table.px[0, row]) else None
+        iod = float(table.iod_percent[0, row]) if np.isfinite(table.iod_percent[0, row]) else None
+        moves = True if z >= MOVING_Z else False if z < STILL_Z else None
+        found.append(
+            RegionFact(
+                key=region.key, name=region.name, side=region.side, moves=moves, z=round(z, 3),
+                direction=direction_word(dx, dy, region.side), px=None if px is None else round(px, 3),
+                iod_percent=None if iod is None else round(iod, 3), phase=_phase(motion, row),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _phase(motion: Motion, row: int) -> str | None:
+    table = motion.regions
+    if motion.units != "px" or table.magnitude.shape[0] < 2:
+        return None
+    first, second = (float(table.magnitude[phase, row]) for phase in (0, 1))
+    if not np.isfinite([first, second]).all() or max(table.z[0, row], table.z[1, row]) < MOVING_Z:
+        return None
+    if first > PHASE_RATIO * second:
+        return "onset-apex"
+    return "apex-offset" if second > PHASE_RATIO * first else None

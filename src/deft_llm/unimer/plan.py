@@ -1,0 +1,118 @@
+"""Which clip is asked what: answers are balanced within every kind of question, so that none gives itself away.
+
+Every clip offers its possible questions as (group, outcome). Within a group each outcome is kept as often as
+the rarest one, the choice being made by hash: the same for any number of workers and any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from deft_llm.facs.units import entry
+from deft_llm.unimer.facts import ClipFacts
+
+ABSENT_SUPPORT = 0.3  # an AU that nobody labelled counts as absent only below this support
+PER_CLIP = 2  # at most so many questions of one task and clip from one group family
+
+
+@dataclass(frozen=True, order=True)
+class Ask:
+    """One planned question: ``task``, what it is about, and the outcome that balances its group."""
+
+    task: str
+    group: str
+    outcome: str
+    subject: str = ""
+
+
+def candidates(facts: ClipFacts) -> list[Ask]:
+    """Every question with a yes and a no that could be asked of a clip."""
+    asks: list[Ask] = []
+    present = {row.au for row in facts.supported if row.au is not None}
+    if facts.labels is not None:
+        near = {other for au in present for other in entry(au).look_alikes}
+        absent = {
+            au
+            for au, support in facts.supports.items()
+            if au not in facts.labelled and support < ABSENT_SUPPORT and au not in (43, 45)
+        }
+        for au in sorted(present):
+            asks += [Ask("au", str(au), "yes"), Ask("side", str(au), "there")]
+            for other in sorted(set(entry(au).look_alikes) & absent):
+                low, high = sorted((au, other))
+                asks.append(Ask("contrast", f"{low}-{high}", str(au)))
+        for au in sorted(absent - near):
+            asks += [Ask("au", str(au), "no"), Ask("side", str(au), "neither")]
+        asks = [ask for ask in asks if ask.task != "side" or entry(int(ask.group)).scoring == "sides"]
+    for region in facts.regions:
+        if region.moves is not None:
+            asks.append(Ask("region", region.key, "moves" if region.moves else "still"))
+        if region.phase is not None:
+            asks.append(Ask("phase", region.key, region.phase))
+    return asks
+
+
+def order_key(seed: int, clip_id: str, ask: Ask) -> int:
+    """Where a question stands in the drawing of lots."""
+    text = f"{seed}|{clip_id}|{ask.task}|{ask.group}|{ask.outcome}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def offered(facts: ClipFacts, seed: int) -> list[Ask]:
+    """A clip's candidates, thinned: at most PER_CLIP of a task and outcome."""
+    kept: list[Ask] = []
+    count: Counter[tuple[str, str]] = Counter()
+    for ask in sorted(candidates(facts), key=lambda ask: order_key(seed, facts.clip_id, ask)):
+        kind = (ask.task, "there" if ask.task == "contrast" else ask.outcome)
+        limit = 4 * PER_CLIP if ask.outcome in ("no", "neither") else PER_CLIP
+        if count[kind] < limit:
+            count[kind] += 1
+            kept.append(ask)
+    return kept
+
+
+Plan = dict[tuple[str, str, str], int]
+
+
+def make_plan(stream: Callable[[], Iterable[ClipFacts]], seed: int) -> Plan:
+    """For every (task, group, outcome) the lot up to which questions are asked; ``stream`` is read twice.
+
+    Memory grows with the rarest outcome of each group, not with the clips.
+    """
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for facts in stream():
+        counts.update((ask.task, ask.group, ask.outcome) for ask in offered(facts, seed))
+    outcomes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for task, group, outcome in counts:
+        outcomes[task, group].add(outcome)
+    quota = {
+        (task, group): min(counts[task, group, outcome] for outcome in found)
+        for (task, group), found in outcomes.items()
+        if len(found) == 2
+    }
+    heaps: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for facts in stream():
+        for ask in offered(facts, seed):
+            limit = quota.get((ask.task, ask.group), 0)
+            if not limit:
+                continue
+            heap = heaps[ask.task, ask.group, ask.outcome]
+            lot = -order_key(seed, facts.clip_id, ask)
+            if len(heap) < limit:
+                heapq.heappush(heap, lot)
+            else:
+                heapq.heappushpop(heap, lot)
+    return {key: -heap[0] for key, heap in heaps.items()}
+
+
+def planned(facts: ClipFacts, plan: Plan, seed: int) -> list[Ask]:
+    """The questions that the plan asks of one clip, in drawing order."""
+    return [
+        ask
+        for ask in offered(facts, seed)
+        if order_key(seed, facts.clip_id, ask) <= plan.get((ask.task, ask.group, ask.outcome), -1)
+    ]
