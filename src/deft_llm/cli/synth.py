@@ -33,8 +33,11 @@ def synth(
     workers: Annotated[int, typer.Option("--workers", help="Processes; never changes a byte.")] = 1,
     size: Annotated[int | None, typer.Option("--size", help="Frame side (400) or map side (28), px.")] = None,
     split: Annotated[
-        str, typer.Option("--split", help="Identities of calibration, train, validation or test.")
-    ] = "test",
+        str | None,
+        typer.Option(
+            "--split", help="Identities: calibration, train, validation, test [video: test, flow: train]."
+        ),
+    ] = None,
     negatives: Annotated[
         float, typer.Option("--negatives", help="Share of clips without micro-expression.")
     ] = 0.2,
@@ -63,6 +66,7 @@ def synth(
         raise UsageError(f"--prior {prior}: choose facs or corpora.")
     if units not in ("arkit", "makehuman"):
         raise UsageError(f"--units {units}: choose arkit or makehuman.")
+    split = split or ("test" if level == "video" else "train")
     if split not in ("calibration", "train", "validation", "test"):
         raise UsageError(f"--split {split}: choose calibration, train, validation or test.")
     if form not in ("frames", "video"):
@@ -96,10 +100,23 @@ def _flow(
     out: Path, clips: int, subjects: int, seed: int, layout: str, prior: str, units: str, workers: int,
     size: int | None, split: str,
 ) -> dict:  # fmt: skip
-    """The flow level: SYNTHESIS without rendering, into a store or PNG maps."""
+    """The flow level: the same faces without rendering, as a store or as PNG maps with a manifest."""
+    from deft_llm.cli._progress import bar
     from deft_llm.errors import UsageError
+    from deft_llm.synth.flow_config import FlowConfig
+    from deft_llm.synth.flow_store import FlowSettings, write_flow
 
-    raise UsageError("--level flow: not in this build; leave --level away.")
+    kind = "store" if layout == "native" else layout
+    if kind not in ("store", "flowmaps"):
+        raise UsageError(f"--layout {layout}: flow level writes store or flowmaps; choose one of them.")
+    if size is not None and not 28 <= size <= 224:
+        raise UsageError(f"--size {size}: choose 28 to 224 for flow maps.")
+    settings = FlowSettings(
+        clips=clips, subjects=subjects, seed=seed, split=split, prior=prior, units=(units,), layout=kind,
+        config=FlowConfig(size=size or 28),
+    )  # fmt: skip
+    with bar("samples") as update:
+        return write_flow(out, settings, workers=workers, progress=update)
 
 
 def register(app: typer.Typer) -> None:

@@ -103,13 +103,14 @@ def plan_clip(
 
     ``classed`` draws only expressions that have a coarse class (SMIC knows no others).
     """
-    lead = float(rng.uniform(0.04, 0.09))
+    # SMIC's folders hold a clip from onset to offset only
+    lead = 1 / fps if classed else float(rng.uniform(0.04, 0.09))
     seconds = {"macro-expression": 1.6, "speech": 0.5, "swallow": 0.45}.get(kind, 0.35)
     pulse = dynamics.micro_pulse(rng, lead)
     if kind == "macro-expression":
         pulse = dynamics.macro_pulse(rng, lead)
     if kind in EXPRESSIONS:
-        seconds = pulse.offset + float(rng.uniform(0.03, 0.07))
+        seconds = pulse.offset + (1 / fps if classed else float(rng.uniform(0.03, 0.07)))
     frames = max(int(np.ceil(seconds * fps)), 12)
     plan = Plan(fps, np.arange(frames) / fps, kind, lure=lure)
     _disturb(rng, plan)

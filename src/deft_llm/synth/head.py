@@ -22,7 +22,7 @@ BODY_FLOOR = 5.2
 CYLINDER_Z = 0.35
 CYLINDER_HALF = 1.25
 TEXTURE_LOW, TEXTURE_HIGH = 6.1, 8.1
-MOUTH_LINE = 6.605
+FOLD = 0.08  # width of the rim that repeats beyond the texture, share of the texture
 MATERIAL_SKIN, MATERIAL_MOUTH, MATERIAL_TEETH = 0.0, 1.0, 2.0
 EYE_RINGS, EYE_SPOKES = 10, 28
 EYE_REACH = 1.35
@@ -79,9 +79,10 @@ def flat_coordinates(points: np.ndarray) -> np.ndarray:
 
 
 def _reflected(uv: np.ndarray) -> np.ndarray:
-    """Texture coordinates (N, 2) folded back into 0..1: crown, neck and nape mirror the skin beside them."""
-    folded = np.abs(uv)
-    return np.where(folded > 1, 2 - folded, folded).clip(0, 1)
+    """Texture coordinates (N, 2) folded back into 0..1: crown, neck and nape repeat the plain skin of the rim."""
+    over = np.where(uv < 0, -uv, np.where(uv > 1, uv - 1, 0))
+    fold = FOLD - np.abs(over % (2 * FOLD) - FOLD)
+    return np.where(uv < 0, fold, np.where(uv > 1, 1 - fold, uv)).astype(np.float32)
 
 
 def hairline(theta: np.ndarray) -> np.ndarray:

@@ -135,7 +135,7 @@ def _folder_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
         writer.writerow([f"{name}/{spec.name}", name, spec.name, f"{spec.fps:g}",
                          *("" if v is None else v for v in (clip.onset, clip.apex, clip.offset)),
                          format_aus(clip.aus or []), clip.emotion or ""])  # fmt: skip
-    write_text(root / "annotations.csv", text.getvalue())
+    write_text(root / "clips.csv", text.getvalue())
 
 
 def _no_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:

@@ -242,7 +242,7 @@ class Renderer:
         self.skin["collar"].value = float(subject.collar)
         self.skin["bump_gain"].value = 1.0
         bald = subject.identity.attributes["baldness"]
-        self.skin["bald"].value = float(np.clip(1.6 * bald - 0.15, 0, 0.92))
+        self.skin["bald"].value = float(np.clip(2.2 * bald - 0.1, 0, 0.92))
         mean = (skin.albedo[..., :3].reshape(-1, 3).mean(0) / 255) ** 2
         self.skin["mean_skin"].value = tuple(map(float, np.clip(mean * 1.3, 0.05, 1)))
         self.skin["albedo"].value, self.skin["bump"].value, self.back["picture"].value = 0, 1, 2

@@ -49,7 +49,7 @@ void main(){
   float rib=smoothstep(neckline-0.10,neckline-0.085,vrest.y);
   base=mix(base,cloth*cloth*knit*(1.0-0.18*rib),dressed); gloss*=1.0-dressed; D=normalize(mix(D,N,dressed)); flesh=1.0-dressed; }
  float hollow=vf*length(b.ba);
- float occluded=vlight.x; vec3 ao=mix(vec3(occluded),vec3(sqrt(occluded),occluded,occluded*occluded),vec3(0.55,1.0,0.15));
+ float occluded=vmask.y>1.5?max(vlight.x,0.38):vlight.x; vec3 ao=mix(vec3(occluded),vec3(sqrt(occluded),occluded,occluded*occluded),vec3(0.55,1.0,0.15));
  ao*=1.0-0.30*hollow*vec3(0.75,1.0,1.0);
  vec3 wrap=vec3(0.34,0.12,0.06)*flesh; vec3 inverse=1.0/(1.0+wrap); vec3 colour=vec3(0.0); float shine=0.0; vec3 glint=vec3(0.0);
  vec3 S=normalize(mix(N,D,0.45)); vec3 M=normalize(mix(N,D,0.85));

@@ -221,14 +221,15 @@ def _freckles(albedo: np.ndarray, rng: np.random.Generator, where: Layout, looks
 
 def _moles(albedo: np.ndarray, rng: np.random.Generator, tone: np.ndarray, count: int) -> None:
     """A few dark, sharp spots (in place)."""
+    canvas = np.zeros((SIZE, SIZE), np.uint8)
     for _ in range(count):
         x, y = rng.uniform(-0.6, 0.6), rng.uniform(6.3, 7.9)
         uv = flat_coordinates(np.array([x, y, 1.15])) * SIZE
-        canvas = np.zeros((SIZE, SIZE), np.uint8)
         centre = tuple(np.round(uv * 16).astype(int).tolist())
         cv2.circle(canvas, centre, int(rng.uniform(1.5, 4.2) * 16), 255, -1, cv2.LINE_AA, 4)
-        mask = cv2.GaussianBlur(canvas, (0, 0), 0.8).astype(np.float32)[..., None] / 255
-        albedo[:] = albedo * (1 - 0.75 * mask) + 0.75 * mask * tone * np.array([0.42, 0.33, 0.3])
+    mask = cv2.GaussianBlur(canvas, (0, 0), 0.8).astype(np.float32)[..., None] / 255 * np.float32(0.75)
+    albedo *= 1 - mask
+    albedo += mask * (tone * np.array([0.42, 0.33, 0.3], np.float32))
 
 
 def hair_colour(identity: Identity, rng: np.random.Generator) -> np.ndarray:
@@ -328,7 +329,7 @@ def _brow_spine(along: np.ndarray, arch: float, lift: float) -> tuple[np.ndarray
     """Points (N, 2) dm and unit tangents (N, 2) of the left brow's middle line, 0 = inner end."""
     knots = np.array([0.0, 0.3, 0.6, 0.8, 1.0])
     xs = np.array([0.10, 0.24, 0.40, 0.50, 0.58])
-    ys = np.array([7.448, 7.475, 7.487 + arch * 0.6, 7.468 + arch * 0.5, 7.42]) + lift
+    ys = np.array([7.462, 7.490, 7.502 + arch * 0.6, 7.483 + arch * 0.5, 7.435]) + lift
     smooth_x, smooth_y = np.polyfit(knots, xs, 3), np.polyfit(knots, ys, 3)
     points = np.c_[np.polyval(smooth_x, along), np.polyval(smooth_y, along)]
     tangent = np.c_[np.polyval(np.polyder(smooth_x), along), np.polyval(np.polyder(smooth_y), along)]
