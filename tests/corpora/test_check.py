@@ -119,7 +119,8 @@ corrections:
         ("schema: 9\ncorpus: casme2\nversion: '1'\ncorrections: []\n", "schema"),
         ("a: [", "not valid YAML"),
         (
-            "schema: 1\ncorpus: casme2\nversion: '1'\ncorrections: [{subject: 1, filename: a, field: apex, was: 1, "
+            "schema: 1\ncorpus: casme2\nversion: '1'\ncorrections: [{subject: 1, filename: a, field: apex, "
+            "was: 1, "
             "value: 2}]\n",
             "reason",
         ),
