@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from deft_llm.store import Motion
     from deft_llm.unimer.constraint import AUSupport
 
+LEAST_Z = 1.5
+MOST_IOD = 30.0  # % of the inter-ocular distance; a wide smile moves a lip corner by some 20
 FAINT = 0.25  # of the strongest unit's motion: what is weaker needs more support to count
 
 
@@ -42,6 +44,10 @@ def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) ->
     aus = {
         s.au: probability(s.support, limits[s.au]) if s.judged and s.au in limits else 0.0 for s in supports
     }
+    not_judged = {s.au: s.reason for s in supports if not s.judged}
+    for support in supports:
+        if fault := _implausible(support):
+            aus[support.au], not_judged[support.au] = 0.0, fault
     ranked = sorted((s for s in supports if aus[s.au] >= 0.5), key=lambda s: -aus[s.au])
     strongest = max((math.hypot(s.dx, s.dy) for s in ranked), default=0.0)
     evidence: list[Evidence] = []
@@ -59,8 +65,17 @@ def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) ->
         aus=aus,
         sides={s.au: s.side for s in ranked if s.au in seen},
         evidence=evidence,
-        not_judged={s.au: s.reason for s in supports if not s.judged},
+        not_judged=not_judged,
     )
+
+
+def _implausible(support: AUSupport) -> str:
+    """Why a measured AU cannot be one; empty where nothing speaks against it (relative units: never)."""
+    if support.iod_percent is None:
+        return ""
+    if support.iod_percent > MOST_IOD:
+        return f"{support.iod_percent:.0f} % IOD is more than skin moves: the head turned or the flow failed"
+    return f"z {support.z:.1f}: not above the clip's noise" if support.z < LEAST_Z else ""
 
 
 def probability(support: float, threshold: float) -> float:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deft_llm.motion.strain import optical_strain
+
 if TYPE_CHECKING:
     from deft_llm.store import Motion
 
 ZOOM = 2
+STRAIN_BLUR = 4.5  # aligned px
 ARROW_STEP = 10  # aligned px between arrows
 ARROW_COLOUR = (255, 214, 10)
 
@@ -32,7 +35,7 @@ def flow_overlay(motion: Motion, phase: int = 0) -> np.ndarray:
     gain = arrow_gain(motion, phase)
     smooth = cv2.blur(np.dstack([flow[0], flow[1]]).astype(np.float32), (ARROW_STEP, ARROW_STEP))
     picture = np.ascontiguousarray(cv2.addWeighted(face, 0.8, np.zeros_like(face), 0.2, 0))
-    least = max(floor, 0.15 * top, 0.05)
+    least = max(floor, 0.22 * top, 0.05)
     for y in range(ARROW_STEP // 2, size.shape[0], ARROW_STEP):
         for x in range(ARROW_STEP // 2, size.shape[1], ARROW_STEP):
             dx, dy = smooth[y, x]
@@ -56,9 +59,16 @@ def strain_overlay(motion: Motion, phase: int = 0) -> np.ndarray:
     import cv2
 
     face = _face(motion, 1)
-    strain = np.nan_to_num(motion.strain[phase].astype(np.float32))
-    top = max(float(np.percentile(strain, 99.5)), 1e-4)
-    share = np.clip(cv2.GaussianBlur(strain, (0, 0), 2.0) / top, 0, 1)
+    # Strain is a derivative: on raw flow it shows the camera's noise; smoothed first, the skin's stays.
+    flow = np.nan_to_num(motion.flow[phase].astype(np.float32))
+    strain = optical_strain(np.stack([cv2.GaussianBlur(part, (0, 0), STRAIN_BLUR) for part in flow]))
+    mask = np.ones(strain.shape, bool) if motion.mask is None else motion.mask
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((15, 15), np.uint8)).astype(
+        bool
+    )  # edges of the mask jump
+    floor = float(np.median(strain[inner])) if inner.any() else 0.0
+    top = max(float(np.percentile(strain[inner], 99.5)) if inner.any() else 0.0, 3 * floor, 1e-3)
+    share = np.clip((strain * inner - 1.5 * floor) / (top - 1.5 * floor), 0, 1).astype(np.float32)
     share = cv2.resize(share, (face.shape[1], face.shape[0]), interpolation=cv2.INTER_LINEAR)
     colours = cv2.applyColorMap((255 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     strength = (0.85 * np.clip(share * 1.6, 0, 1))[..., None]

@@ -37,8 +37,7 @@ def svg_timeline(analysis: Analysis) -> str:
         'xmlns="http://www.w3.org/2000/svg" font-family="system-ui,sans-serif" font-size="12">'
     ]
     parts += _bands(analysis, x, height)
-    top = float(max(np.quantile(line[area], 0.995) for area in AREAS))
-    top = max(top * 1.05, 0.5)
+    top = lane_height(analysis)
     for lane, area in enumerate(AREAS):
         base = TOP + LANE * (lane + 1) - 4
         course = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 10)
@@ -54,6 +53,12 @@ def svg_timeline(analysis: Analysis) -> str:
     return "".join(parts)
 
 
+def lane_height(analysis: Analysis) -> float:
+    """Aligned px that fill a lane."""
+    line = analysis.timeline()
+    return max(1.05 * float(max(np.quantile(line[area], 0.995) for area in AREAS)), 0.5)
+
+
 def _bands(analysis: Analysis, x, height: int) -> list[str]:
     """Shades behind the lanes: speech, and turns of the head and blinks."""
     shades = {"blink": "#e2e8f0", "eye closure": "#e2e8f0", "head movement": "#edf2f7"}
@@ -64,7 +69,8 @@ def _bands(analysis: Analysis, x, height: int) -> list[str]:
     for start, stop, colour, label in spans:
         left, right = x(times[start]), x(times[stop])
         bands.append(
-            f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 2):.1f}" height="{height - TOP - FOOT}" '
+            f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 2):.1f}" '
+            f'height="{height - TOP - FOOT}" '
             f'fill="{colour}" opacity=".55"><title>{escape(label)}</title></rect>'
         )
     return bands
@@ -82,9 +88,11 @@ def _marks(analysis: Analysis, x) -> list[str]:
             f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 2):.1f}" height="{floor - TOP}" '
             f'fill="{colour}" opacity=".16"/>'
             f'<path d="M{left:.1f} {TOP}V{floor}M{right:.1f} {TOP}V{floor}" stroke="{colour}" '
-            f'stroke-dasharray="3 2"/><path d="M{apex:.1f} {TOP}V{floor}" stroke="{colour}" stroke-width="2"/>'
+            f'stroke-dasharray="3 2"/>'
+            f'<path d="M{apex:.1f} {TOP}V{floor}" stroke="{colour}" stroke-width="2"/>'
             f'<circle cx="{apex:.1f}" cy="{TOP - 10}" r="9" fill="{colour}"/>'
-            f'<text x="{apex:.1f}" y="{TOP - 6}" text-anchor="middle" fill="#fff" font-weight="700">{rank}</text>'
+            f'<text x="{apex:.1f}" y="{TOP - 6}" text-anchor="middle" fill="#fff" font-weight="700">'
+            f"{rank}</text>"
         )
     return marks
 

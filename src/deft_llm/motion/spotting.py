@@ -44,6 +44,7 @@ class SpottingSettings(BaseModel):
     longest_seconds: float = 4.5
     least_fit: float = 0.55
     head_leak: float = 0.12
+    head_limit: float = 4.0
     most: int = 400
 
 
@@ -248,7 +249,9 @@ class _Context:
         size = np.linalg.norm(shift, axis=1)
         z = size / noise
         shown = np.flatnonzero(members & (z > 0.5 * self.settings.member_z))
-        if not len(shown) or float((z * members).max()) < self.settings.least_z * 0.8:
+        strength = float(np.sqrt((z[shown] ** 2).sum())) if len(shown) else 0.0
+        # One region must be sure by itself, or several together.
+        if strength < 1.1 * self.settings.least_z or float((z * members).max()) < 0.9 * self.settings.least_z:
             return None
         first = self.part.start
         kind, judged, reason = self._kind(course, onset, apex, offset, shown, size)
@@ -263,7 +266,7 @@ class _Context:
             kind=kind, onset=first + onset, apex=first + apex, offset=last,
             onset_time=float(times[first + onset]), apex_time=float(times[first + apex]),
             offset_time=None if last is None else float(times[last]),
-            duration=self._duration(onset, offset), strength=float(np.sqrt((z[shown] ** 2).sum())),
+            duration=self._duration(onset, offset), strength=strength,
             regions=regions, judged=judged, reason=reason,
         )  # fmt: skip
 
@@ -291,6 +294,8 @@ class _Context:
         if spoken > 0.4 * total and any(span.overlaps(first + onset, first + end) for span in self.speech):
             reason = "The mouth moves in speech here: what else it does cannot be judged."
             return "mouth movement in speech", False, reason
+        if float(self.head[onset : apex + 1].max()) > self.settings.head_limit:
+            return "movement", False, "The head moves too much here: what the face does cannot be judged."
         if offset is None:
             at_end = self.times[-1] - course.release < 0.1
             reason = "The recording ends before the movement does." if at_end else "It does not go back."
