@@ -1,8 +1,9 @@
 """Stand-ins for real flow maps: real estimators on rendered clips and on a warped real portrait.
 
-Nothing here uses the flow simulator: frames of unseen synthetic subjects (other light, camera, noise, head motion)
-and the public-domain astronaut portrait are cropped as corpora are cropped, and TV-L1, Farneback or DIS measures
-onset->apex and apex->offset; head motion stays in, maps are resized to 28 x 28 and stretched.
+Nothing here uses the estimator model of the flow level: frames of unseen synthetic subjects (light, camera,
+noise, head motion of the video level) and the public-domain astronaut portrait are cropped as corpora are
+cropped, and TV-L1, Farneback or DIS measures onset->apex and apex->offset; head motion stays in, maps are
+resized to 28 x 28 and stretched.
 Writes the ``flowmaps`` layout (manifest.csv + PNG).
 
     python benchmarks/proxy_maps.py --out /tmp/proxy --clips 200 --subjects 25
@@ -67,9 +68,9 @@ def crop_box(rng: np.random.Generator, eyes: np.ndarray, shape: tuple[int, ...])
 
 def rendered(args: argparse.Namespace):
     """Rendered clips of test identities: yields (name, subject, label, AUs, three grey frames, eyes)."""
+    from deft_llm.synth.mesh import load_face
     from deft_llm.synth.production import Studio, plan_of
     from deft_llm.synth.render import project
-    from deft_llm.synth.mesh import load_face
     from deft_llm.synth.settings import VideoSettings, clip_specs
 
     settings = VideoSettings(
@@ -134,7 +135,7 @@ def warped(args: argparse.Namespace):
         yield f"portrait_{number:04d}", f"portrait/{number % 10}", coarse, aus, frames, eyes
 
 
-def _over_portrait(rng, config, face, phases, eyes, shape) -> list[np.ndarray]:  # noqa: ANN001
+def _over_portrait(rng, config, face, phases, eyes, shape) -> list[np.ndarray]:
     """Exact flow (2, H, W) px of the mesh, laid over the portrait by its eyes."""
     crop = draw_crop(rng, config, face, 32)
     iod = np.linalg.norm(eyes[0] - eyes[1])

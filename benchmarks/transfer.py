@@ -2,9 +2,9 @@
 
     python benchmarks/transfer.py --target /tmp/proxy [--samples 3000] [--plot /tmp/maps.png]
 
-``--target`` is a flowmaps folder with a manifest (benchmarks/proxy_maps.py, or ``deft synth --layout flowmaps``).
-Prints statistics of both sides after ``motion.normalise.relative`` and the UF1 of an RBF-SVM trained on synthetic
-maps alone and tested on the target: a proxy of transfer, not a result.
+``--target``: a flowmaps folder with a manifest (benchmarks/proxy_maps.py, or deft synth --layout flowmaps).
+Prints statistics of both sides after ``motion.normalise.relative`` and the UF1 of an RBF-SVM trained on
+synthetic maps alone and tested on the target: a proxy of transfer, not a result.
 """
 
 from __future__ import annotations
@@ -93,21 +93,21 @@ def main() -> None:
     ours, theirs = relative(maps), relative(target)
     a, b = statistics(ours), statistics(theirs)
     print(
-        f"{'statistic':22s} synthetic p10  p50   p90  | target p10   p50   p90 | share of target in synthetic p5-p95"
+        f"{'statistic':22s} ours p10    p50    p90 | target p10  p50    p90 | target inside our p5-p95"
     )
     for name in a:
         p, q = np.percentile(a[name], (10, 50, 90)), np.percentile(b[name], (10, 50, 90))
         low, high = np.percentile(a[name], (5, 95))
         inside = np.mean((b[name] >= low) & (b[name] <= high))
         print(
-            f"{name:22s} {p[0]:9.3f} {p[1]:6.3f} {p[2]:6.3f} | {q[0]:9.3f} {q[1]:6.3f} {q[2]:6.3f} | {inside:.2f}"
+            f"{name:22s} {p[0]:8.3f} {p[1]:6.3f} {p[2]:6.3f} | {q[0]:8.3f} {q[1]:6.3f} {q[2]:6.3f} | {inside:.2f}"
         )
     model = make_pipeline(StandardScaler(), SVC(C=3.0, gamma="scale", class_weight="balanced"))
     half = len(ours) * 3 // 4
     flat = ours.reshape(len(ours), -1)
     model.fit(flat[:half], labels[:half])
     print(
-        f"SVM, {half} synthetic maps: UF1 {uf1(labels[half:], model.predict(flat[half:])):.3f} on other synthetic maps"
+        f"SVM trained on {half} synthetic maps: UF1 {uf1(labels[half:], model.predict(flat[half:])):.3f} on others"
     )
     called = model.predict(theirs.reshape(len(theirs), -1))
     print(f"UF1 {uf1(truth, called):.3f} on the target ({len(truth)} maps)")

@@ -1,6 +1,6 @@
 """Everything that flow-level synthesis varies, in one place: each field is a documented distribution.
 
-``Range`` = uniform (low, high); ``LogRange`` = log-uniform (low, high); a plain float that ends in ``_chance``
+``Range`` = uniform (low, high); ``LogRange`` = log-uniform (low, high); a float that ends in ``_chance``
 is a probability. Pixels are those of a face crop 280 px wide, the scale of the field's corpora.
 """
 

@@ -111,7 +111,7 @@ def build_face(
 
 
 def _on_screen(motion: np.ndarray, about: np.ndarray, away: np.ndarray, gap: float) -> np.ndarray:
-    """Project small motions (..., N, 3) at points ``about`` the eyes, ``away`` from the camera: complex (..., N)."""
+    """Project small motions (..., N, 3) at points ``about`` the eyes, ``away`` from the camera: (..., N)."""
     scale = gap / away
     u = scale * (motion[..., 0] + motion[..., 2] * about[:, 0] / away)
     v = -scale * (motion[..., 1] + motion[..., 2] * about[:, 1] / away)
@@ -119,7 +119,7 @@ def _on_screen(motion: np.ndarray, about: np.ndarray, away: np.ndarray, gap: flo
 
 
 def rigid_motion(face: FlowFace, index: np.ndarray) -> np.ndarray:
-    """Screen motion (6, N) at reference pixels ``index``: turns of one radian about x, y, z, then unit steps."""
+    """Screen motion (6, N) at reference pixels ``index``: turns (radians) about x, y, z, then unit steps."""
     place = face.place[index]
     x, y, z = place.T
     away = face.distance + face.eyes[2] - z
@@ -255,7 +255,8 @@ def _appearance(
 
 
 def _surround(
-    kind: np.ndarray, image: np.ndarray, edges: np.ndarray, inside: np.ndarray, y: np.ndarray, hair_level: float,
+    kind: np.ndarray, image: np.ndarray, edges: np.ndarray, inside: np.ndarray, y: np.ndarray,
+    hair_level: float,
     looks: dict, rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Paint what lies outside the head: hair volume, then background (in place)."""

@@ -141,7 +141,7 @@ def _synth(text: str) -> FlowSynth:
     return FlowSynth(seeds, config, prior=settings.prior, unit_sets=settings.units)
 
 
-def _writer(out: Path, settings: FlowSettings):  # noqa: ANN202 - StoreWriter, imported where needed
+def _writer(out: Path, settings: FlowSettings):
     from deft_llm.store import StoreWriter
 
     return StoreWriter(out, {"made by": "deft synth --level flow", **settings.model_dump(mode="json")})
@@ -235,8 +235,8 @@ def _row(clip: Clip) -> list[str]:
     offset = clip.source.path_offset or ""
     coded = format_aus(clip.aus or [])
     return [
-        clip.clip_id, clip.corpus, clip.subject, clip.source.path, offset, clip.emotion or "", clip.coarse or "",
-        coded,
+        clip.clip_id, clip.corpus, clip.subject, clip.source.path, offset, clip.emotion or "",
+        clip.coarse or "", coded,
     ]  # fmt: skip
 
 

@@ -143,7 +143,7 @@ class FlowSynth:
         ]
 
     def _clean(self, skin: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-        """The expression's own motion in the first phase (takes, 2, 14, 14) float16, mirrored as the maps are."""
+        """The expression's own motion in the first phase (takes, 2, 14, 14), mirrored as the maps are."""
         work = self.work
         planes = np.stack([skin.real, skin.imag], 1).reshape(-1, work, work)
         small = [cv2.resize(plane, (14, 14), interpolation=cv2.INTER_AREA) for plane in planes]
@@ -300,7 +300,7 @@ def _resize(rng: np.random.Generator, maps: np.ndarray, size: int) -> np.ndarray
 
 
 def _remove_similarity(flow: np.ndarray, background: np.ndarray, share: float) -> None:
-    """Take ``share`` of the best-fitting similarity (of the face's pixels) out of flow (2, W, W), in place."""
+    """Take ``share`` of the face's best-fitting similarity out of flow (2, W, W), in place."""
     work = flow.shape[-1]
     grid = np.linspace(-1, 1, work, dtype=np.float32)
     x, y = np.broadcast_to(grid, (work, work)), np.broadcast_to(grid[:, None], (work, work))

@@ -27,7 +27,7 @@ class Unit(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """One drag: centre (x, y), direction (lateral, up, forward), weight, reach sideways, upwards, downwards."""
+    """One drag: centre (x, y), direction (lateral, up, forward), weight, reach across, up, down."""
 
     x: float
     y: float
@@ -79,7 +79,8 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.52, 0.08, 0, -1, 0, 0.5, 0.22, 0.10, 0.05, _ABOVE),
         Pull(0.78, -0.03, -1, 0, 0, 0.3, 0.08, 0.08, 0.08))),
     9: AUMap(0.12, (Unit("noseSneer{Side}"),),
-             (Unit("nose-{side}-elevation"), Unit("nose-compression", 1.5), Unit("eyebrows-{side}-down", 0.25)), (
+             (Unit("nose-{side}-elevation"), Unit("nose-compression", 1.5),
+              Unit("eyebrows-{side}-down", 0.25)), (
         Pull(0.17, -0.35, 0, 1, 0.1, 1, 0.12, 0.25, 0.20),
         Pull(0.22, -0.66, 0.1, 1, 0, 0.9, 0.10, 0.12, 0.10, _UPPER),
         Pull(0.08, -0.10, 0, 1, 0, 0.5, 0.12, 0.10, 0.12),
@@ -135,7 +136,8 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.08, -0.99, -0.2, 0.9, 0.6, 0.9, 0.18, 0.12, 0.06, _UPPER),
         Pull(0.08, -1.19, -0.2, -0.9, 0.6, 0.9, 0.18, 0.06, 0.12, _LOWER))),
     23: AUMap(0.08,
-              (Unit("mouthRollUpper", 0.3, _UPPER), Unit("mouthRollLower", 0.4, _LOWER), Unit("mouthPucker", 0.3)),
+              (Unit("mouthRollUpper", 0.3, _UPPER), Unit("mouthRollLower", 0.4, _LOWER),
+               Unit("mouthPucker", 0.3)),
               (Unit("shape/mouth-upperlip-height-decr"), Unit("shape/mouth-lowerlip-height-decr"),
                Unit("shape/mouth-scale-horiz-decr", 0.8)), (
         Pull(0.15, -1.00, -0.35, -0.9, 0, 0.8, 0.20, 0.10, 0.06, _UPPER),
@@ -157,12 +159,14 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.55, -1.15, -0.1, -1, -0.2, 0.4, 0.25, 0.30, 0.30))),
     28: AUMap(0.18, (Unit("mouthRollUpper", 0.8), Unit("mouthRollLower")),
               (Unit("shape/mouth-upperlip-volume-decr"), Unit("shape/mouth-lowerlip-volume-decr"),
-               Unit("shape/mouth-upperlip-height-decr", 0.7), Unit("shape/mouth-lowerlip-height-decr", 0.7)), (
+               Unit("shape/mouth-upperlip-height-decr", 0.7),
+               Unit("shape/mouth-lowerlip-height-decr", 0.7)), (
         Pull(0.12, -0.97, 0, -1, -0.5, 1, 0.26, 0.16, 0.08, _UPPER),
         Pull(0.12, -1.22, 0, 1, -0.5, 1, 0.26, 0.08, 0.16, _LOWER),
         Pull(0.08, -1.48, 0, 1, 0, 0.45, 0.25, 0.16, 0.16, _LOWER),
         Pull(0.40, -1.09, -0.8, 0, -0.3, 0.3, 0.12, 0.12, 0.12))),
-    38: AUMap(0.04, (), (Unit("nose-{side}-dilatation"),), (Pull(0.23, -0.65, 1, 0.1, 0, 1, 0.07, 0.08, 0.08, _UPPER),)),
+    38: AUMap(0.04, (), (Unit("nose-{side}-dilatation"),), (
+        Pull(0.23, -0.65, 1, 0.1, 0, 1, 0.07, 0.08, 0.08, _UPPER),)),
     43: AUMap(0.19, (Unit("eyeBlink{Side}"),), (Unit("eye-{side}-closure"),), (
         Pull(0.52, 0.07, 0, -1, 0, 1, 0.20, 0.10, 0.05, _ABOVE),
         Pull(0.52, -0.13, -0.2, 0.9, 0, 0.12, 0.20, 0.05, 0.08, _BELOW),

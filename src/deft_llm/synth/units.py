@@ -140,7 +140,7 @@ def nuisance_displacement(mesh: FaceMesh, identity: Identity, name: str) -> np.n
 
 
 def _normalised(mesh: FaceMesh, field: np.ndarray) -> np.ndarray:
-    """Scale ``field`` so that the skin's peak motion in the image plane is 1 (99.9th percentile of movers)."""
+    """Scale ``field`` so that the skin's peak motion in the image plane is 1 (the fourth largest vertex)."""
     length = np.hypot(field[:, 0], field[:, 1])[mesh.vertex_group == 0]
     peak = np.sort(length)[-4]
     return (field / max(peak, 1e-9)).astype(np.float32)
