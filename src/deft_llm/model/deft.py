@@ -153,7 +153,7 @@ class DeftModel(nn.Module):
         rows = []
         for tokens, question in zip(soft, questions, strict=True):
             before, after = prompt_parts(self.tokenizer, question)
-            ids = lambda part: embed(torch.tensor(part, device=soft.device)).to(soft.dtype)  # noqa: E731
+            ids = lambda part: embed(torch.tensor(part, dtype=torch.long, device=soft.device)).to(soft.dtype)  # noqa: E731
             rows.append(torch.cat([ids(before), tokens, ids(after)]))
         longest = max(len(row) for row in rows)
         embeds = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
@@ -161,8 +161,10 @@ class DeftModel(nn.Module):
                                   (longest - len(row), 0)) for row in rows])  # fmt: skip
         return embeds, mask
 
-    def forward(self, batch: DeftBatch, questions: Sequence[str] | None = None, answers: Sequence[str] | None = None,
-                drop: Sequence[str] = ()) -> DeftOutput:  # fmt: skip
+    def forward(
+        self, batch: DeftBatch, questions: Sequence[str] | None = None, answers: Sequence[str] | None = None,
+        drop: Sequence[str] = (),
+    ) -> DeftOutput:  # fmt: skip
         """Experts and heads; with questions and answers also the next-token loss on the answers alone."""
         out = self.read(batch)
         if questions is None or answers is None:
@@ -192,8 +194,10 @@ class DeftModel(nn.Module):
         return out
 
     @torch.inference_mode()
-    def answer(self, batch: DeftBatch, questions: Sequence[str], grammar: str | Sequence[str] | None = None,
-               max_new_tokens: int = 128, drop: Sequence[str] = (), out: DeftOutput | None = None) -> list[str]:  # fmt: skip
+    def answer(
+        self, batch: DeftBatch, questions: Sequence[str], grammar: str | Sequence[str] | None = None,
+        max_new_tokens: int = 128, drop: Sequence[str] = (), out: DeftOutput | None = None,
+    ) -> list[str]:  # fmt: skip
         """Texts that follow ``grammar`` (default: the (C, E, R) grammar), one a clip, in one batch."""
         from deft_llm.model.decoding import generate_constrained
 

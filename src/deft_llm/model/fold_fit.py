@@ -69,7 +69,8 @@ class EmotionRefit:
             chosen = (logits + exponent * np.log(shares)).argmax(1)
             best = max(best, (round(macro_f1(choose_labels, chosen, self.classes), 4), -exponent))
         self.prior = -best[1] * np.log(shares)
-        self.report = {"views": [view.name for view in views], "weights": self.stacker.weights.round(3).tolist(),
+        self.report = {"views": [view.name for view in views],
+                       "weights": self.stacker.weights.round(3).tolist(),
                        "prior_exponent": -best[1], "held_out_uf1": best[0]}  # fmt: skip
         return self
 

@@ -273,8 +273,8 @@ class DeftMethod:
         return Prediction(
             method=self.name, task="au" if self.task.name == "au" else "emotion", clip_id=sample.clip_id,
             question_id=sample.question.question_id if sample.question else None, corpus=sample.corpus,
-            subject=sample.subject, label_space=self.task.label_space, probabilities=probabilities, label=label,
-            fine=fine, coarse=coarse, sides=sides,
+            subject=sample.subject, label_space=self.task.label_space, probabilities=probabilities,
+            label=label, fine=fine, coarse=coarse, sides=sides,
             aus={str(a): float(np.clip(p, 0.0, 1.0)) for a, p in zip(self.task.aus, aus, strict=True)},
         )  # fmt: skip
 

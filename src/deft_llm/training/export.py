@@ -4,7 +4,6 @@ config."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,7 @@ def export(
     trained_on: dict[str, Any] | None = None, rules_weight: float = 0.0, extra: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write a checkpoint of the motion experts of ``runs`` to ``out``; returns its config."""
+    from deft_llm.model.card import write_card
     from deft_llm.model.checkpoint import save_checkpoint
     from deft_llm.model.units import EXPERT_AUS
 
@@ -69,8 +69,7 @@ def export(
     for index, run in enumerate(runs):
         expert, meta = expert_of(run)
         members.append(expert)
-        settings = asdict(expert.config) if is_dataclass(expert.config) else expert.config._asdict()
-        sizes.append(settings)
+        sizes.append(expert.config._asdict())
         steps.append(
             {"steps": meta["step"], "batch": meta["config"]["batch"], "seed": meta["config"]["seed"]}
         )
@@ -78,9 +77,11 @@ def export(
     config = {
         "motion": sizes, "aus": list(EXPERT_AUS), "prior": prior, "rules_weight": rules_weight,
         "calibration": calibrate(members, FlowShards(validation)), "stage1": steps, "command": command,
-        "trained_on": trained_on or {}, **(extra or {}),
+        "trained_on": trained_on or {}, "language": False,
+        "parameters": sum(p.numel() for p in members[0].parameters()), **(extra or {}),
     }  # fmt: skip
     save_checkpoint(out, tensors, config)
+    write_card(out, config)
     return config
 
 
@@ -95,11 +96,15 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--rules-weight", type=float, default=0.0)
     parser.add_argument("--command", default="", help="what made the runs, for the card")
+    parser.add_argument("--note", default="", help="what the runs were trained on, for the card")
     given = parser.parse_args()
     command = given.command or "python -m deft_llm.training.export " + " ".join(
         Path(word).name if "/" in word else word for word in sys.argv[1:]
     )
-    export(given.runs, given.out, given.validation, command=command, rules_weight=given.rules_weight)
+    export(
+        given.runs, given.out, given.validation, command=command, rules_weight=given.rules_weight,
+        trained_on={"corpus": "synthetic flow level", "identities": "train range", "note": given.note},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

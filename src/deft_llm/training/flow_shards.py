@@ -63,8 +63,10 @@ def write_shard(path: Path, batch: FlowBatch) -> None:
         np.savez(handle, **{name: getattr(batch, name) for name in FIELDS})
 
 
-def make_shards(folder: Path, *, shards: int, size: int, seed: int, identities: int, split: str, prior: str,
-                unit_sets: tuple[str, ...], overrides: dict | None = None, first: int = 0) -> None:  # fmt: skip
+def make_shards(
+    folder: Path, *, shards: int, size: int, seed: int, identities: int, split: str, prior: str,
+    unit_sets: tuple[str, ...], overrides: dict | None = None, first: int = 0,
+) -> None:  # fmt: skip
     """Make shards ``first``.. of ``size`` samples that are not there yet; each depends on (settings, seed,
     number)."""
     from deft_llm.synth.flow_config import FlowConfig

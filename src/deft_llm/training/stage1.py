@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from torch.nn import functional as F
 
+from deft_llm.model import losses
 from deft_llm.training.flow_shards import FlowBatch, FlowShards
 
 
@@ -29,9 +33,10 @@ class Stage1Config(BaseModel):
     seed: int = 0
     steps: int = 4000
     batch: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.03
-    warmup: float = 0.05
+    warmup_steps: int = 100
+    cooldown_steps: int = 400
     both_phases: float = 0.3
     table: float = 0.7
     ema: float = 0.998
@@ -39,108 +44,108 @@ class Stage1Config(BaseModel):
     losses: LossWeights = Field(default_factory=LossWeights)
     expert: dict[str, Any] = Field(default_factory=dict)
     augment: dict[str, float] = Field(default_factory=dict)
+    augment_on: bool = True
     validate_every: int = 500
     save_every: int = 500
     shard_limit: int | None = None
 
 
-class Stage1:
-    """Model, optimiser and step of stage 1; every step depends on (seed, step) alone, so a resume is
-    exact."""
+class Stage1Module(nn.Module):
+    """The expert with the motion-text alignment; ``forward(batch)`` gives (total loss, its parts)."""
 
-    def __init__(self, config: Stage1Config, shards: FlowShards) -> None:
-        import torch
-        from torch import nn
-
+    def __init__(self, config: Stage1Config) -> None:
+        super().__init__()
         from deft_llm.facs.emotions import FINE
         from deft_llm.model.motion_expert import MotionExpert, MotionExpertConfig
-        from deft_llm.training.augment import AugmentSettings
         from deft_llm.training.text import au_text_vectors
 
-        torch.manual_seed(config.seed)
-        self.config, self.shards = config, shards
+        self.config = config
         self.expert = MotionExpert(MotionExpertConfig(fine_classes=len(FINE), **config.expert))
-        texts = au_text_vectors()
-        self.register = torch.from_numpy(texts)
-        self.text = nn.ModuleDict({
-            "motion": nn.Linear(self.expert.config.width, 64), "words": nn.Linear(texts.shape[1], 64)
-        })  # fmt: skip
-        self.model = nn.ModuleDict({"expert": self.expert, "text": self.text})
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self.average = {name: value.detach().clone() for name, value in self.expert.state_dict().items()}
-        self.augment = AugmentSettings(**config.augment)
-        self.step = 0
+        texts = torch.from_numpy(au_text_vectors())
+        self.register_buffer("texts", texts, persistent=False)
+        width = self.expert.config.width
+        self.text = nn.ModuleDict({"motion": nn.Linear(width, 64), "words": nn.Linear(texts.shape[1], 64)})
 
-    def rate(self) -> float:
-        """Learning rate of the current step: linear warm-up, cosine down to 2 %."""
-        done = self.step / max(self.config.steps, 1)
-        warm = min(done / max(self.config.warmup, 1e-9), 1.0)
-        return self.config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1.0))))
-
-    def batch_of(self, step: int) -> tuple[Any, ...]:
-        """Tensors (maps, phases, table, clean, side, known, coarse, fine) of a step, augmented."""
-        import torch
-
-        from deft_llm.training.augment import augment, relative
-
-        rng = np.random.default_rng([self.config.seed, step])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        rows = rng.integers(0, len(self.shards), self.config.batch)
-        count = 2 if rng.random() < self.config.both_phases else 1
-        batch = self.shards.take(rows)
-        maps, clean, side, known, coarse, fine = tensors_of(batch, count)
-        maps, clean, side = augment(relative(maps), clean, side, self.augment, generator)
-        phases = torch.ones(len(maps), count, dtype=torch.bool)
-        table = region_table(maps) if rng.random() < self.config.table else None
-        return maps, phases, table, clean, side, known, coarse, fine
-
-    def loss(self, batch: tuple[Any, ...]) -> tuple[Any, dict[str, float]]:
-        """Total loss and its parts on a batch."""
-        import torch
-        from torch.nn import functional as F
-
-        from deft_llm.model import losses
-
+    def forward(self, batch: tuple[Any, ...]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """batch as ``Stage1.batch_of`` makes it."""
         maps, phases, table, clean, side, known, coarse, fine = batch
         out = self.expert(maps, phases, table)
-        weights = self.config.losses
-        parts = {
-            "au": losses.asymmetric_loss(
+        weights, parts = self.config.losses, {}
+        if weights.au:
+            parts["au"] = losses.asymmetric_loss(
                 out.au, side, self.config.gamma_negative, known=known[..., None].expand_as(side)
-            ),
-            "coarse": losses.masked_cross_entropy(out.coarse, coarse),
-            "fine": losses.masked_cross_entropy(out.fine, fine),
-        }
+            )
+        if weights.coarse:
+            parts["coarse"] = losses.masked_cross_entropy(out.coarse, coarse)
+        if weights.fine:
+            parts["fine"] = losses.masked_cross_entropy(out.fine, fine)
         if weights.clean and not bool(torch.isnan(clean).any()):
             parts["clean"] = losses.clean_flow_loss(out.clean, clean)
         if weights.text:
             tokens = F.normalize(self.text["motion"](out.tokens[:, self.expert.token_of_au]), dim=-1)
-            words = F.normalize(self.text["words"](self.register), dim=-1)
+            words = F.normalize(self.text["words"](self.texts), dim=-1)
             parts["text"] = losses.text_contrast(tokens, words, side.amax(-1))
         total = sum(getattr(weights, name) * value for name, value in parts.items())
-        return total, {name: float(value.detach()) for name, value in parts.items()}
+        return total, {name: value.detach() for name, value in parts.items()}
 
-    def train_step(self) -> dict[str, float]:
-        """One optimiser step; also moves the weight average."""
-        import torch
 
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
-        self.model.train()
-        total, parts = self.loss(self.batch_of(self.step))
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
+class Stage1:
+    """Model, optimiser and batches of stage 1; every step depends on (seed, step) alone: a resume is
+    exact."""
+
+    def __init__(self, config: Stage1Config, shards: FlowShards) -> None:
+        from deft_llm.training.augment import AugmentSettings
+
+        torch.manual_seed(config.seed)
+        self.config, self.shards, self.seed = config, shards, config.seed
+        self.model = Stage1Module(config)
+        self.expert = self.model.expert
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.average = {name: value.detach().clone() for name, value in self.expert.state_dict().items()}
+        self.augment = AugmentSettings(**config.augment) if config.augment_on else None
+        self.step = 0
+
+    def rate(self) -> float:
+        """Learning rate of the current step: linear warm-up, constant, then 1 - sqrt over the cool-down.
+
+        Any state of the constant stretch can be forked into a finished model by a run of few steps more.
+        """
+        config = self.config
+        warm = min((self.step + 1) / max(config.warmup_steps, 1), 1.0)
+        left = (config.steps - self.step) / max(config.cooldown_steps, 1)
+        return config.learning_rate * warm * (1.0 - np.sqrt(max(1.0 - left, 0.0)) * 0.98)
+
+    def batch_of(self, step: int, rank: int = 0, world: int = 1) -> tuple[Any, ...]:
+        """Tensors (maps, phases, table, clean, side, known, coarse, fine) of a step, augmented.
+
+        The rows of a step are the same for any number of processes; process ``rank`` takes its share.
+        """
+        from deft_llm.training.augment import augment, relative
+
+        rng = np.random.default_rng([self.config.seed, step])
+        rows = rng.integers(0, len(self.shards), self.config.batch)
+        count = 2 if rng.random() < self.config.both_phases else 1
+        with_table = rng.random() < self.config.table
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)) + rank)
+        maps, clean, side, known, coarse, fine = tensors_of(self.shards.take(rows[rank::world]), count)
+        maps = relative(maps)
+        if self.augment is not None:
+            maps, clean, side = augment(maps, clean, side, self.augment, generator)
+        phases = torch.ones(len(maps), count, dtype=torch.bool)
+        table = region_table(maps) if with_table else None
+        return maps, phases, table, clean, side, known, coarse, fine
+
+    def prepare_modes(self) -> None:
+        """Nothing is frozen in stage 1."""
+
+    def after_step(self) -> None:
+        """Move the weight average."""
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self.expert.state_dict().items():
-                self.average[name].lerp_(value, 1 - keep)
-        return parts
+                self.average[name].lerp_(value.detach().to(self.average[name].device), 1 - keep)
 
     def averaged(self):
         """A copy of the expert with averaged weights, in eval mode."""
@@ -165,8 +170,6 @@ class Stage1:
 
 def tensors_of(batch: FlowBatch, phases: int) -> tuple[Any, ...]:
     """(maps float, clean, side, known, coarse, fine) as tensors; the first ``phases`` phases."""
-    import torch
-
     return (
         torch.from_numpy(batch.maps[:, :phases].astype(np.float32)),
         torch.from_numpy(batch.clean.astype(np.float32)),
@@ -179,8 +182,6 @@ def tensors_of(batch: FlowBatch, phases: int) -> tuple[Any, ...]:
 
 def region_table(maps):
     """Torch twin of ``model.inputs.region_pool``: (B, P, R, 3) of maps (B, P, 3, 28, 28)."""
-    import torch
-
     from deft_llm.model.inputs import canonical_weights
 
     weights = torch.from_numpy(np.array(canonical_weights()))
@@ -192,7 +193,6 @@ def region_table(maps):
 
 def validate(expert, shards: FlowShards, limit: int = 2000) -> dict[str, float]:
     """UF1 of the coarse head (clips of the three classes), mean AU AUROC, on the first ``limit`` samples."""
-    import torch
     from sklearn.metrics import f1_score, roc_auc_score
 
     from deft_llm.training.augment import relative
@@ -221,24 +221,25 @@ def validate(expert, shards: FlowShards, limit: int = 2000) -> dict[str, float]:
 
 
 def run(
-    config: Stage1Config, data: Path, out: Path, validation: Path | None = None, refresh: int = 200
+    config: Stage1Config,
+    data: Path,
+    out: Path,
+    validation: Path | None = None,
+    refresh: int = 200,
+    **options: Any,
 ) -> Stage1:
-    """Train with checkpoints every ``save_every`` steps in ``out``/state.pt-less safetensors; resumes by
-    itself."""
-    from deft_llm.training.state import load_state, save_state, writer
+    """Train stage 1 on the shards of ``data`` into ``out``; resumes by itself and takes in new shards."""
+    from deft_llm.training.loop import fit
 
     stage = Stage1(config, FlowShards(data, config.shard_limit))
-    load_state(out, stage)
     check = FlowShards(validation) if validation else None
-    log = writer(out)
-    while stage.step < config.steps:
-        if config.shard_limit is None and stage.step % refresh == 0:
+
+    def before(step: int) -> None:
+        if config.shard_limit is None and step % refresh == 0:
             stage.shards.refresh()
-        parts = stage.train_step()
-        if stage.step % 50 == 0:
-            log(stage.step, parts)
-        if stage.step % config.save_every == 0 or stage.step == config.steps:
-            save_state(out, stage, config.model_dump())
-        if check is not None and (stage.step % config.validate_every == 0 or stage.step == config.steps):
-            log(stage.step, {f"validation/{k}": v for k, v in validate(stage.averaged(), check).items()})
-    return stage
+
+    return fit(
+        stage, out, steps=config.steps, save_every=config.save_every, validate_every=config.validate_every,
+        validate=(lambda: validate(stage.averaged(), check)) if check else None, before_step=before,
+        settings=config.model_dump(), **options,
+    )  # fmt: skip
