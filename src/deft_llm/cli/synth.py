@@ -80,7 +80,8 @@ def synth(
         from deft_llm.synth.settings import VideoSettings
 
         settings = VideoSettings(
-            clips=clips, subjects=subjects, seed=seed, prior=prior, units=units, layout=layout, size=size or 400,
+            clips=clips, subjects=subjects, seed=seed, prior=prior, units=units, layout=layout,
+            size=size or 400,
             split=split, negatives=negatives, lures=lures, long_videos=long_videos, format=form, crf=crf,
         )  # fmt: skip
         with bar("clips") as update:

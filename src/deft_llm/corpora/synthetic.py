@@ -36,7 +36,8 @@ def load(request: Request) -> Corpus:
         except ValidationError as error:
             first = error.errors()[0]
             raise DeftError(
-                f"{records}: line {number} is no clip record ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
+                f"{records}: line {number} is no clip record "
+                f"({'.'.join(map(str, first['loc']))}: {first['msg']}); "
                 "make the corpus again with deft synth."
             ) from error
         corpus.clips.append(clip)

@@ -20,8 +20,10 @@ EYES = np.array([0.0, 7.284, 1.245], np.float32)  # between the eyeballs of ever
 class Subject:
     """One subject ready to be drawn.
 
-    ``offset`` (3,) is what brings the identity's eyes to EYES, the same place for all subjects; ``vertices`` and
-    ``normals`` (N, 3) of the neutral head with the offset applied; ``eye_centres`` (2, 3), ``eye_radius`` (2,), left
+    ``offset`` (3,) is what brings the identity's eyes to EYES, the same place for all subjects;
+    ``vertices`` and
+    ``normals`` (N, 3) of the neutral head with the offset applied; ``eye_centres`` (2, 3), ``eye_radius``
+    (2,), left
     first; ``lash_coordinates`` per eye (n, 2): along the lid, root to tip; ``furrow_weights``
     (furrows, 2, N).
     """
@@ -106,7 +108,8 @@ def _lash_coordinates(points: np.ndarray, centre: np.ndarray, radius: float) -> 
 def eye_surface(
     centre: np.ndarray, radius: float, gaze: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points (E, 3) dm and unit normals (E, 3) of one eyeball turned by gaze (yaw to image right, pitch up), radians."""
+    """Points (E, 3) dm and unit normals (E, 3) of one eyeball turned by gaze (yaw to image right, pitch
+    up), radians."""
     directions, _ = eye_patch_cached()
     normals = directions @ rotation(gaze[0], gaze[1], 0.0).T
     return centre + radius * normals, normals
@@ -119,7 +122,8 @@ def eye_patch_cached() -> tuple[np.ndarray, np.ndarray]:
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Head rotation (3, 3) float32: yaw turns to the image's right, pitch looks up, roll to the image's right."""
+    """Head rotation (3, 3) float32: yaw turns to the image's right, pitch looks up, roll to the image's
+    right."""
     cy, sy, cp, sp, cr, sr = (
         np.cos(yaw),
         np.sin(yaw),

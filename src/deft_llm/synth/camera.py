@@ -19,7 +19,8 @@ class Camera:
     """One recording set-up: the scene that is drawn and the faults added to each frame.
 
     ``pose`` radians (yaw, pitch, roll) of the resting head; ``blur`` sigma px; ``read_noise`` and
-    ``shot_noise`` in grey levels (of 255) at black and added at white; ``gamma`` exponent on the finished picture;
+    ``shot_noise`` in grey levels (of 255) at black and added at white; ``gamma`` exponent on the finished
+    picture;
     ``flicker`` depth; ``mains`` Hz; ``grey`` one channel.
     """
 
@@ -38,7 +39,8 @@ class Camera:
         scene = self.scene
         return {
             "size": list(scene.size), "scale_px_per_dm": round(scene.scale, 3), "distance_dm": scene.distance,
-            "shift_px": list(scene.shift), "pose_degrees": [round(float(np.degrees(a)), 3) for a in self.pose],
+            "shift_px": list(scene.shift), "pose_degrees": [round(float(np.degrees(a)),
+            3) for a in self.pose],
             "lights": [asdict(light) for light in scene.lights], "exposure": round(scene.exposure, 4),
             "blur_px": round(self.blur, 3), "read_noise": round(self.read_noise, 3),
             "shot_noise": round(self.shot_noise, 3), "gamma": round(self.gamma, 3),
@@ -50,7 +52,8 @@ class Camera:
         return dynamics.flicker(rng, times, self.flicker, self.mains)
 
     def develop(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Add the camera's faults to a drawn picture (H, W, 3) uint8; returns uint8 (H, W, 3) or (H, W) if grey."""
+        """Add the camera's faults to a drawn picture (H, W, 3) uint8; returns uint8 (H, W, 3) or (H, W) if
+        grey."""
         image = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if self.grey else picture
         if self.gamma != 1.0:
             image = cv2.LUT(np.ascontiguousarray(image), _curve(self.gamma))
@@ -67,7 +70,8 @@ def _curve(gamma: float) -> np.ndarray:
 
 
 def sample_camera(rng: np.random.Generator, size: int, *, grey: bool | None = None) -> Camera:
-    """A recording set-up as in laboratories: near-frontal, flat to side light, little noise. ``size`` px square."""
+    """A recording set-up as in laboratories: near-frontal, flat to side light, little noise. ``size`` px
+    square."""
     zoom = size / 400
     return Camera(
         scene=Scene(

@@ -32,10 +32,12 @@ def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = No
     summary: dict[str, Any] = {
         "clips": len(clips), "subjects": len(people), "settings": settings.model_dump(mode="json"),
         "kinds": dict(Counter(clip.truth.kind for clip in clips if clip.truth)),
-        "lures": dict(Counter(c.truth.attributes["lure"] for c in clips if c.truth and c.truth.attributes["lure"])),
+        "lures": dict(Counter(
+            c.truth.attributes["lure"] for c in clips if c.truth and c.truth.attributes["lure"])),
         "labels": dict(Counter(clip.truth.emotion for clip in micro if clip.truth)),
         "coarse": dict(Counter(str(clip.truth.coarse) for clip in micro if clip.truth)),
-        "aus": {str(k): v for k, v in sorted(Counter(au.number for c in micro for au in c.truth.aus).items())},
+        "aus": {str(k): v for k,
+        v in sorted(Counter(au.number for c in micro for au in c.truth.aus).items())},
         "sex": dict(Counter(a["sex"] for a in people.values())),
         "skin_tone_thirds": dict(Counter(["light", "medium", "dark"][min(int(a["skin_tone"] * 3), 2)]
                                          for a in people.values())),
@@ -57,7 +59,8 @@ def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = No
 
 
 def flow_statistics(root: Path, clips: list[Clip]) -> dict[str, Any]:
-    """Mean and 99th percentile of |flow| onset->apex on visible pixels at a 280-px face, and its rigid share."""
+    """Mean and 99th percentile of |flow| onset->apex on visible pixels at a 280-px face, and its rigid
+    share."""
     means, tops, shares = [], [], []
     for clip in clips:
         with np.load(Path(root) / clip.truth.attributes["truth_file"]) as data:
@@ -79,22 +82,25 @@ def flow_statistics(root: Path, clips: list[Clip]) -> dict[str, Any]:
 def _spread(values: list[float]) -> dict[str, float]:
     array = np.array(values, float)
     return {name: round(float(value), 2) for name, value in (
-        ("mean", array.mean()), ("median", np.median(array)), ("min", array.min()), ("max", array.max()))}  # fmt: skip
+        ("mean", array.mean()), ("median", np.median(array)), ("min", array.min()), ("max",
+        array.max()))}  # fmt: skip
 
 
 def card_text(summary: dict[str, Any], settings: VideoSettings) -> str:
     """The dataset card, Markdown."""
     lines = [
         "# Synthetic micro-expression clips", "",
-        "Made by `deft synth`: parametric faces (MakeHuman and ARKit face units, CC0) moved by FACS Action Units and",
-        "rendered. No picture of any person went in. Frames, annotation and truth may be used freely (CC0).", "",
-        f"- clips {summary['clips']}, subjects {summary['subjects']}, seed {settings.seed}, prior `{settings.prior}`"
-        f" ({', '.join(summary['prior']['sources'])}), unit set `{settings.units}`, layout `{settings.layout}`",
+        "Made by `deft synth`: parametric faces (MakeHuman and ARKit face units, CC0) moved by FACS Action Units",
+        "and rendered. No picture of any person went in. Frames, annotation and truth are free to use (CC0).", "",
+        f"- clips {summary['clips']}, subjects {summary['subjects']}, seed {settings.seed}",
+        f"- prior `{settings.prior}` ({', '.join(summary['prior']['sources'])}), unit set `{settings.units}`, "
+        f"layout `{settings.layout}`",
         f"- identities from the `{settings.split}` range: never in another range",
         f"- Bayes-optimal UF1 (knowing the AUs): coarse {summary['prior']['bayes_uf1_coarse']}, "
         f"fine {summary['prior']['bayes_uf1_fine']}",
         "- `records.jsonl`: fields beside `truth` are a *simulated coder's*; `truth` is how it really is",
-        "- `truth/*.npz`: exact flow onset->apex and apex->offset (px), visibility, landmarks, pose, AU strength, folds",
+        "- `truth/*.npz`: exact flow onset->apex and apex->offset (px), visibility, landmarks, pose, AU strength,",
+        "  folds",
         "", "| what | here | real corpora |", "|---|---|---|",
     ]  # fmt: skip
     for key, real in REAL.items():
@@ -107,8 +113,8 @@ def card_text(summary: dict[str, Any], settings: VideoSettings) -> str:
         if key in summary:
             lines.append(f"| {key} | {_plain(summary[key])} | |")
     lines += [
-        "", "Limits: skin, hair and light are painted, not measured; labels follow the prior named above and say what",
-        "coders of that convention would write, nothing about what anybody feels. No glasses, no hands, no occlusion.",
+        "", "Limits: skin, hair and light are painted, not measured; labels follow the prior named above and say",
+        "what coders of that convention would write, nothing about what anybody feels. No glasses, no hands.",
         "",
     ]  # fmt: skip
     return "\n".join(lines)

@@ -23,7 +23,8 @@ def make_corpus(
     """Make the corpus below ``out``; finished clips are kept, so a stopped run goes on where it was.
 
     The bytes depend on ``settings`` only, never on ``workers``. Returns the summary that the card prints.
-    Raises: UsageError for impossible settings or a folder that holds another corpus; DeftError on a full disk.
+    Raises: UsageError for impossible settings or a folder that holds another corpus; DeftError on a full
+    disk.
     """
     settings.check()
     if workers < 1:
@@ -60,7 +61,8 @@ def _claim(out: Path, settings: VideoSettings) -> None:
         if present != wanted:
             different = [key for key in wanted if (present or {}).get(key) != wanted[key]]
             raise UsageError(
-                f"{out}: holds a corpus made with other options ({', '.join(different)}); choose another folder."
+                f"{out}: holds a corpus made with other options ({', '.join(different)}); "
+                "choose another folder."
             )
         return
     if out.exists() and (not out.is_dir() or any(not item.name.startswith(".") for item in out.iterdir())):

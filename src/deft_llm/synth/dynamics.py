@@ -13,7 +13,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pulse:
-    """One rise and fall: begins at ``onset``, is largest from ``apex`` to ``apex + hold``, is gone at ``offset`` (s).
+    """One rise and fall: begins at ``onset``, is largest from ``apex`` to ``apex + hold``, is gone at
+    ``offset`` (s).
 
     ``rise`` and ``fall`` bend the flanks (1 = straight, larger = steeper in the middle); ``rest`` is what
     stays after the offset (0..1).
@@ -38,7 +39,8 @@ class Pulse:
         """The same pulse with its times moved by these seconds, kept in order."""
         begin = self.onset + onset
         top = max(self.apex + apex, begin + 0.02)
-        return Pulse(begin, top, max(self.offset + offset, top + self.hold + 0.02), self.hold, self.rise, self.fall,
+        return Pulse(begin, top, max(self.offset + offset, top + self.hold + 0.02), self.hold, self.rise,
+        self.fall,
                      self.rest)  # fmt: skip
 
 
@@ -95,7 +97,8 @@ def head_motion(
 
 
 def flicker(rng: np.random.Generator, times: np.ndarray, depth: float, mains: float) -> np.ndarray:
-    """Brightness (T,) about 1 under lamps on ``mains`` Hz: light pulses at twice that, aliased by the camera."""
+    """Brightness (T,) about 1 under lamps on ``mains`` Hz: light pulses at twice that, aliased by the
+    camera."""
     phase = rng.uniform(0, 2 * np.pi)
     return (1 + depth * np.sin(2 * np.pi * 2 * mains * times + phase)).astype(np.float32)
 

@@ -165,7 +165,8 @@ def _disturb(rng: np.random.Generator, plan: Plan) -> None:
 def express(
     rng: np.random.Generator, plan: Plan, prior: Prior, pulse: Pulse, kind: str, classed: bool = False
 ) -> None:
-    """Add an expression of the prior: its AUs, asynchronous, peak 0.2-3 px (micro) or a good part of full (macro)."""
+    """Add an expression of the prior: its AUs, asynchronous, peak 0.2-3 px (micro) or a good part of full
+    (macro)."""
     expression = prior.sample(rng)
     while classed and expression.coarse is None:
         expression = prior.sample(rng)

@@ -1,4 +1,5 @@
-"""Skin folds that Action Units switch on: where they are, which AU deepens them, and age's permanent wrinkles.
+"""Skin folds that Action Units switch on: where they are, which AU deepens them, and age's permanent
+wrinkles.
 
 All furrows share one height map in the flat layout; a weight per vertex says how strongly each is switched
 on, so that left and right, and every AU, have their own. Folds per AU follow the FACS manual's appearance
@@ -70,7 +71,8 @@ FURROWS = (
     Furrow(
         "nasolabial fold",
         (((0.20, 6.95), (0.27, 6.86), (0.325, 6.75), (0.355, 6.64), (0.36, 6.56)),),
-        0.026, 1.3, ((12, 1.0), (10, 0.9), (9, 0.7), (6, 0.35), (20, 0.4), (14, 0.3)), 0.75, (0.29, 6.77), (0.14, 0.24),
+        0.026, 1.3, ((12, 1.0), (10, 0.9), (9, 0.7), (6, 0.35), (20, 0.4), (14, 0.3)), 0.75, (0.29, 6.77),
+        (0.14, 0.24),
     ),
     Furrow(
         "dimple",
@@ -84,7 +86,8 @@ FURROWS = (
     ),
     Furrow(
         "chin",
-        (((0.0, 6.435), (0.10, 6.43), (0.18, 6.40)), ((0.04, 6.37), (0.08, 6.335)), ((0.12, 6.355), (0.10, 6.31)),
+        (((0.0, 6.435), (0.10, 6.43), (0.18, 6.40)), ((0.04, 6.37), (0.08, 6.335)), ((0.12, 6.355), (0.10,
+        6.31)),
          ((0.01, 6.33), (0.04, 6.29)), ((0.15, 6.31), (0.17, 6.27))),
         0.017, 0.9, ((17, 1.0), (15, 0.15)), 0.2, (0.0, 6.36), (0.24, 0.13),
     ),

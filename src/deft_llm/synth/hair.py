@@ -15,7 +15,8 @@ SKULL = np.array([0.0, 7.72, 0.35])
 
 @dataclass(frozen=True)
 class Strands:
-    """Hair as middle lines: ``points`` (S, POINTS, 3) dm, ``width`` (S, POINTS) dm, ``shade`` (S,) about 1."""
+    """Hair as middle lines: ``points`` (S, POINTS, 3) dm, ``width`` (S, POINTS) dm, ``shade`` (S,) about
+    1."""
 
     points: np.ndarray
     width: np.ndarray

@@ -1,6 +1,8 @@
-"""The folders and spreadsheets of real corpora, filled with synthetic clips, so that real loaders are exercised.
+"""The folders and spreadsheets of real corpora, filled with synthetic clips, so that real loaders are
+exercised.
 
-Each layout says where a clip's frames lie and how they are called, and writes the corpus' annotation table with
+Each layout says where a clip's frames lie and how they are called, and writes the corpus' annotation table
+with
 its exact columns (field notes: corpora layouts). Tables hold the *annotated* values, as real ones do.
 """
 
@@ -30,7 +32,8 @@ CASME3_LABELS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """``folder`` and ``frame`` name a clip's frames (relative to the corpus root); ``first`` is the number of frame 0;
+    """``folder`` and ``frame`` name a clip's frames (relative to the corpus root); ``first`` is the number
+    of frame 0;
     ``table`` writes the annotation after all clips are there; ``grey`` forces one channel."""
 
     folder: Callable[[ClipSpec, Clip], str]
@@ -59,7 +62,8 @@ def _casme2_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
     body = []
     for spec, clip in rows:
         label = CASME2_LABELS.get(clip.emotion or "others", clip.emotion or "others")
-        body.append([spec.subject + 1, casme2_name(spec), None, clip.onset + 1, clip.apex + 1, clip.offset + 1, None,
+        body.append([spec.subject + 1, casme2_name(spec), None, clip.onset + 1, clip.apex + 1,
+        clip.offset + 1, None,
                      _cell(clip), label, roman.index(objective_class(clip)) + 1])  # fmt: skip
     _workbook(root / CASME2_TABLE, "Sheet1", [header, *body])
 
@@ -79,7 +83,8 @@ def _samm_name(spec: ClipSpec) -> str:
 
 
 def _samm_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
-    header = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration",
+    header = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame",
+    "Duration",
               "Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]  # fmt: skip
     roman = ["I", "II", "III", "IV", "V", "VI", "VII"]
     notes = [["SAMM micro-movements, same columns"], ["Synthetic clips in this layout"], *[[None]] * 11]
@@ -88,8 +93,10 @@ def _samm_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
         first = _samm_first(spec)
         label = SAMM_LABELS.get(clip.emotion or "other", clip.emotion or "other").capitalize()
         frames = [first + clip.onset, first + clip.apex, first + clip.offset]
-        body.append([spec.subject + 6, _samm_name(spec), spec.place // 9 + 1, *frames, frames[2] - frames[0] + 1,
-                     "Micro - 1/2", _cell(clip), label, roman.index(objective_class(clip)) + 1, None])  # fmt: skip
+        body.append([spec.subject + 6, _samm_name(spec), spec.place // 9 + 1, *frames,
+        frames[2] - frames[0] + 1,
+                     "Micro - 1/2", _cell(clip), label, roman.index(objective_class(clip)) + 1,
+                     None])  # fmt: skip
     _workbook(root / SAMM_TABLE, "MICRO_ONLY", [*notes, header, *body])
 
 
@@ -181,7 +188,8 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "samm": Layout(
         lambda spec, clip: f"SAMM/{spec.subject + 6:03d}/{_samm_name(spec)}",
-        lambda spec, index: f"{spec.subject + 6:03d}_{_samm_first(spec) + index:05d}.jpg", _samm_table, _samm_first,
+        lambda spec, index: f"{spec.subject + 6:03d}_{_samm_first(spec) + index:05d}.jpg", _samm_table,
+        _samm_first,
         grey=True,
     ),
     "smic": Layout(

@@ -174,11 +174,13 @@ def _record(spec: ClipSpec, settings: VideoSettings, plan: Plan, camera: Camera)
     coded = None
     if single is not None:
         coded = annotate(rng, single.aus, single.onset, single.apex, single.offset, frames=len(plan.times),
-                         fine=single.fine, coarse=single.coarse, prior=load_prior(settings.prior))  # fmt: skip
+                         fine=single.fine, coarse=single.coarse,
+                         prior=load_prior(settings.prior))  # fmt: skip
     negative = plan.events[0] if plan.events and single is None and spec.kind != "long video" else None
     place = single or negative
     attributes = {
-        "sex": identity.sex, "age": identity.age, "ancestry": identity.ancestry, "skin_tone": identity.skin_tone,
+        "sex": identity.sex, "age": identity.age, "ancestry": identity.ancestry,
+        "skin_tone": identity.skin_tone,
         "identity_seed": identity.seed, "split": identity.split, "lure": spec.lure, "prior": settings.prior,
         "units": settings.units, "camera": camera.record(), "truth_file": truth_path(spec),
         "peak_px": round(single.peak_px, 3) if single else None,
@@ -198,7 +200,8 @@ def _record(spec: ClipSpec, settings: VideoSettings, plan: Plan, camera: Camera)
         truth=Truth(
             onset=place.onset if place else None, apex=place.apex if place else None,
             offset=place.offset if place else None, emotion=single.fine if single and micro else None,
-            coarse=single.coarse if single and micro else None, aus=single.aus if single else [], kind=spec.kind,
+            coarse=single.coarse if single and micro else None, aus=single.aus if single else [],
+            kind=spec.kind,
             events=[event.record() for event in plan.events], attributes=attributes,
         ),
     )  # fmt: skip
@@ -233,7 +236,8 @@ def _write_truth(path: Path, studio: Studio, performer: Performer, plan: Plan, c
                         - truth.fold_map(studio.renderer, scene, states[0])).astype(np.float16),
         "landmarks": marked.astype(np.float32), "landmark_names": np.array(list(truth.LANDMARKS)),
         "head_turn": plan.turn, "head_move": plan.move, "gaze": plan.gaze,
-        "strength": np.stack([plan.tracks[key] for key in keys]) if keys else np.zeros((0, len(plan.times)), np.float32),
+        "strength": np.stack([plan.tracks[key] for key in keys]) if keys else np.zeros((0, len(plan.times)),
+        np.float32),
         "strength_names": np.array(names, dtype="U40"), "folds": folds,
         "fold_names": np.array([furrow.name for furrow in FURROWS]),
     }  # fmt: skip

@@ -22,7 +22,8 @@ SUPERSAMPLE = 1.5  # pictures are drawn this much larger and averaged down: chea
 
 @dataclass(frozen=True)
 class Light:
-    """One light: unit ``direction`` (3,) towards it in camera space, linear ``colour`` (3,), ``softness`` in radians."""
+    """One light: unit ``direction`` (3,) towards it in camera space, linear ``colour`` (3,), ``softness``
+    in radians."""
 
     direction: tuple[float, float, float]
     colour: tuple[float, float, float]
@@ -31,7 +32,8 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """Camera and light of one clip. ``scale`` px per dm at the face; ``distance`` dm; ``size`` (width, height) px."""
+    """Camera and light of one clip. ``scale`` px per dm at the face; ``distance`` dm; ``size`` (width,
+    height) px."""
 
     size: tuple[int, int] = (400, 400)
     scale: float = 155.0
@@ -53,8 +55,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class FaceState:
-    """One frame's face: drawn ``vertices`` and ``normals`` (N, 3) in head space, ``furrow`` (N,), lash vertices per eye,
-    ``gaze`` (yaw, pitch) radians, head ``turn`` (yaw, pitch, roll) radians and ``move`` (3,) dm, ``brightness``."""
+    """One frame's face: drawn ``vertices`` and ``normals`` (N, 3) in head space, ``furrow`` (N,), lash
+    vertices per eye,
+    ``gaze`` (yaw, pitch) radians, head ``turn`` (yaw, pitch, roll) radians and ``move`` (3,) dm,
+    ``brightness``."""
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -118,7 +122,8 @@ class Renderer:
             self.gl = moderngl.create_standalone_context(backend="egl")
         except Exception as error:
             raise DeftError(
-                f"rendering: no off-screen OpenGL ({error}); install Mesa's EGL (Debian: libegl1 libgl1-mesa-dri)."
+                f"rendering: no off-screen OpenGL ({error}); "
+                "install Mesa's EGL (Debian: libegl1 libgl1-mesa-dri)."
             ) from error
         self.api = moderngl
         program = self.gl.program
@@ -154,7 +159,7 @@ class Renderer:
         head, gl = subject.head, self.gl
         self._subject = subject
         self.textures = []
-        for unit, image in enumerate((subject.skin.albedo, subject.skin.bump)):
+        for image in (subject.skin.albedo, subject.skin.bump):
             texture = gl.texture(image.shape[1::-1], 4, np.ascontiguousarray(image).tobytes())
             texture.build_mipmaps()
             texture.filter = (self.api.LINEAR_MIPMAP_LINEAR, self.api.LINEAR)
@@ -194,7 +199,8 @@ class Renderer:
         index = self._own(self.gl.buffer(both.tobytes()))
         self.eye_array = self._own(self.gl.vertex_array(
             self.eye,
-            [(self.eye_dynamic, "3f 3f", "p", "axis"), (fixed, "3f", "direction"), (self.eye_light, "4f", "light")],
+            [(self.eye_dynamic, "3f 3f", "p", "axis"), (fixed, "3f", "direction"), (self.eye_light, "4f",
+            "light")],
             index))  # fmt: skip
 
     def _load_lashes(self, subject: Subject) -> None:
@@ -306,7 +312,8 @@ class Renderer:
     def raster(
         self, clip: np.ndarray, values: np.ndarray, triangles: np.ndarray, size: tuple[int, int]
     ) -> np.ndarray:
-        """Rasterise per-vertex values (N, 4) at clip positions (N, 4), nearest surface wins: (height, width, 4) float32.
+        """Rasterise per-vertex values (N, 4) at clip positions (N, 4), nearest surface wins: (height,
+        width, 4) float32.
 
         Pixels that nothing covers are 0.
         """

@@ -1,0 +1,137 @@
+"""Optical flow estimators against the exact flow of rendered clips, by motion magnitude and noise.
+
+    deft synth clips --clips 200 --subjects 20 --seed 0
+    python benchmarks/flow.py clips --methods dis farneback tvl1
+
+Pixels: visible surface of the subject, onset -> apex. End-point error (px) and angular error (degrees, of the
+3-vectors (u, v, 1) as Barron, Fleet & Beauchemin 1994 define it). The truth check warps the apex back along
+the
+exact flow: what is left of the difference to the onset should be the sensor's noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import cv2
+import numpy as np
+
+from deft_llm import corpora
+from deft_llm.motion.flow import METHODS, estimate
+
+BINS = ((0.0, 0.2), (0.2, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 20.0))
+
+
+def errors(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """End-point error (n,) px and angular error (n,) degrees of flows (2, n)."""
+    end_point = np.hypot(*(found - true))
+    dot = (found * true).sum(0) + 1
+    norm = np.sqrt(((found**2).sum(0) + 1) * ((true**2).sum(0) + 1))
+    return end_point, np.degrees(np.arccos(np.clip(dot / norm, -1, 1)))
+
+
+def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The second frame fetched back along the flow."""
+    height, width = image.shape
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return cv2.remap(image, x + flow[0], y + flow[1], cv2.INTER_CUBIC)
+
+
+def measure(root: Path, methods: list[str], limit: int) -> dict:
+    """Errors of every method by magnitude bin and noise half, and the truth check."""
+    sums: dict = defaultdict(lambda: np.zeros(3))
+    check: list[dict] = []
+    clips = [
+        c
+        for c in corpora.load("synthetic", root).clips
+        if c.source.kind == "frames" and c.truth.onset is not None
+    ]
+    noises = [c.truth.attributes["camera"]["read_noise"] for c in clips]
+    middle = float(np.median(noises))
+    for clip, noise in list(zip(clips, noises, strict=True))[:limit]:
+        with np.load(root / clip.truth.attributes["truth_file"]) as data:
+            true, seen = data["flow"][0].astype(np.float32), data["visible"][0]
+            onset, apex, _ = data["frames"]
+        first, second = (
+            cv2.imread(str(root / clip.source.path / clip.source.frames[i]), cv2.IMREAD_GRAYSCALE)
+            for i in (onset, apex)
+        )
+        check.append(truth_check(first, second, true, seen, clip.truth.attributes["camera"]))
+        length = np.hypot(*true)
+        level = "low noise" if noise <= middle else "high noise"
+        for method in ["zero", *methods]:
+            found = np.zeros_like(true) if method == "zero" else estimate(first, second, method)
+            end_point, angle = errors(found[:, seen], true[:, seen])
+            for low, high in BINS:
+                inside = (length[seen] >= low) & (length[seen] < high)
+                row = np.array([end_point[inside].sum(), angle[inside].sum(), inside.sum()])
+                sums[method, f"{low}-{high}", level] += row
+                sums[method, f"{low}-{high}", "all"] += row
+    table = [
+        {"method": m, "magnitude": b, "noise": n, "epe": s[0] / s[2], "angular": s[1] / s[2],
+        "pixels": int(s[2])}
+        for (m, b, n), s in sums.items() if s[2] > 0
+    ]  # fmt: skip
+    keys = check[0]
+    return {
+        "clips": len(check),
+        "truth_check": {k: float(np.mean([c[k] for c in check])) for k in keys},
+        "table": table,
+    }
+
+
+def truth_check(
+    first: np.ndarray, second: np.ndarray, true: np.ndarray, seen: np.ndarray, camera: dict
+) -> dict:
+    """Residual of warping by the exact flow, beside the difference before and what the sensor's noise
+    explains."""
+    a, b = first.astype(np.float32), second.astype(np.float32)
+    inner = cv2.erode(seen.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    moved = inner & (np.hypot(*true) > 0.3)
+    moved = moved if moved.sum() > 300 else inner
+    level = a[moved].mean() / 255
+    spread = np.sqrt(camera["read_noise"] ** 2 + camera["shot_noise"] ** 2 * level)
+    grey = 1.0 if camera["grey"] else np.sqrt(0.299**2 + 0.587**2 + 0.114**2)
+    return {
+        "difference_before": float((a - b)[moved].std()),
+        "residual_after": float((a - warp(b, true))[moved].std()),
+        "noise_expected": float(np.sqrt(2) * spread * grey),
+    }
+
+
+def main() -> None:
+    """Print the tables, or JSON with --json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--limit", type=int, default=10**6)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    result = measure(options.root, options.methods, options.limit)
+    if options.json:
+        print(json.dumps(result))
+        return
+    print(f"{result['clips']} clips; truth check (grey levels): "
+          + ", ".join(f"{k} {v:.2f}" for k, v in result["truth_check"].items()))  # fmt: skip
+    for noise in ("all", "low noise", "high noise"):
+        print(f"\n{noise}: end-point error px / angular error degrees, by true magnitude (px)")
+        print(f"{'':12s}" + "".join(f"{low:g}-{high:g}".rjust(16) for low, high in BINS))
+        for method in ["zero", *options.methods]:
+            cells = {
+                r["magnitude"]: r for r in result["table"] if r["method"] == method and r["noise"] == noise
+            }
+            line = [cells.get(f"{low}-{high}") for low, high in BINS]
+            shown = [f"{c['epe']:.3f} / {c['angular']:.1f}" if c else "-" for c in line]
+            print(f"{method:12s}" + "".join(cell.rjust(16) for cell in shown))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Rendered clips: the same bytes every time, truth that holds, records that read back."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.synth.settings import VideoSettings, clip_specs
+
+pytest.importorskip("moderngl")
+
+SMALL = {"clips": 3, "subjects": 2, "seed": 1, "size": 96, "negatives": 0.0, "lures": 0.0, "long_videos": 0}
+
+
+def digests(root: Path) -> dict[str, str]:
+    """SHA-256 of every file of a corpus."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small corpus made by one process."""
+    from deft_llm.synth.corpus import make_corpus
+
+    out = tmp_path_factory.mktemp("synth") / "one"
+    make_corpus(out, VideoSettings(**SMALL))
+    return out
+
+
+def test_same_bytes_with_two_workers(made: Path, tmp_path: Path) -> None:
+    from deft_llm.synth.corpus import make_corpus
+
+    make_corpus(tmp_path / "two", VideoSettings(**SMALL), workers=2)
+    assert digests(tmp_path / "two") == digests(made)
+
+
+def test_a_stopped_run_goes_on(made: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from deft_llm.synth.corpus import make_corpus
+
+    out = tmp_path / "stopped"
+    shutil.copytree(made, out)
+    before = digests(made)
+    kept = (out / "records" / "c0000.json").stat().st_mtime_ns
+    (out / "records" / "c0001.json").unlink()
+    (out / "truth" / "c0001.npz").unlink()
+    (out / "records.jsonl").unlink()
+    make_corpus(out, VideoSettings(**SMALL))
+    assert digests(out) == before
+    assert (out / "records" / "c0000.json").stat().st_mtime_ns == kept
+
+
+def test_truth_warps_onset_onto_apex(made: Path) -> None:
+    """The apex, fetched along the exact flow, is the onset up to sensor noise and aliasing; unmoved it is
+    not."""
+    rows = [json.loads(line) for line in (made / "records.jsonl").read_text().splitlines()]
+    gained = []
+    for row in rows:
+        with np.load(made / row["truth"]["attributes"]["truth_file"]) as truth:
+            flow, seen = truth["flow"][0].astype(np.float32), truth["visible"][0]
+            onset, apex, _ = truth["frames"]
+        names = row["source"]["frames"]
+        first, second = (
+            cv2.imread(str(made / row["source"]["path"] / names[i]), cv2.IMREAD_GRAYSCALE).astype(np.float32)
+            for i in (onset, apex)
+        )
+        height, width = seen.shape
+        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        warped = cv2.remap(second, x + flow[0], y + flow[1], cv2.INTER_CUBIC)
+        inner = seen & (np.hypot(*flow) > 0.25)
+        if inner.sum() < 200:
+            continue
+        soft = [cv2.GaussianBlur(first - other, (0, 0), 0.8)[inner] for other in (second, warped)]
+        gained.append(soft[1].std() / soft[0].std())
+    assert gained and np.mean(gained) < 0.85, gained
+
+
+def test_records_read_back(made: Path) -> None:
+    from deft_llm import corpora
+
+    corpus = corpora.load("synthetic", made)
+    assert len(corpus.clips) == 3 and not corpus.faults
+    for clip in corpus.clips:
+        assert clip.truth is not None and clip.onset < clip.apex < clip.offset
+        assert len(clip.source.frames) > clip.offset
+        assert (made / clip.source.path / clip.source.frames[clip.apex]).is_file()
+        assert clip.clip_id.startswith(clip.subject + "/")
+
+
+def test_landmarks_and_strength_are_kept(made: Path) -> None:
+    with np.load(made / "truth" / "c0000.npz") as truth:
+        frames = truth["landmarks"].shape[0]
+        assert truth["strength"].shape[1] == frames == truth["head_turn"].shape[0]
+        assert np.isfinite(truth["landmarks"]).all()
+        names = list(truth["landmark_names"])
+        points = truth["landmarks"][0]
+    left, right = (points[names.index(f"{side} mouth corner")] for side in ("left", "right"))
+    brow, chin = points[names.index("glabella")], points[names.index("chin")]
+    assert left[0] > right[0] + 8  # the subject's left is the image's right
+    assert brow[1] < left[1] < chin[1]
+
+
+def test_other_options_in_the_same_folder_are_refused(made: Path) -> None:
+    from deft_llm.synth.corpus import make_corpus
+
+    with pytest.raises(UsageError, match="seed"):
+        make_corpus(made, VideoSettings(**SMALL | {"seed": 2}))
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    from deft_llm.synth.corpus import make_corpus
+
+    (tmp_path / "holiday.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not an empty folder"):
+        make_corpus(tmp_path, VideoSettings(**SMALL))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"clips": 0}, "--clips"), ({"subjects": 4}, "--subjects"), ({"size": 95}, "--size"), ({"seed": -1},
+        "--seed"),
+        ({"negatives": 1.5}, "--negatives"), ({"layout": "casme4"}, "--layout"), ({"crf": 60}, "--crf"),
+        ({"layout": "samm", "format": "video"}, "frame folders"), ({"seed": 10**6}, "too few"),
+    ],
+)  # fmt: skip
+def test_impossible_options(change: dict, word: str) -> None:
+    with pytest.raises(UsageError, match=word):
+        VideoSettings(**SMALL | change).check()
+
+
+def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deft_llm.synth import corpus, production
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "frame.png")
+
+    monkeypatch.setattr(production, "_write_frames", full)
+    with pytest.raises(DeftError, match="disk is full"):
+        corpus.make_corpus(tmp_path / "full", VideoSettings(**SMALL))
+    assert not list((tmp_path / "full" / "records").glob("*.json"))
+
+    class Tiny:
+        free = 10
+
+    monkeypatch.setattr(corpus.shutil, "disk_usage", lambda path: Tiny)
+    with pytest.raises(DeftError, match="GB are needed"):
+        corpus.make_corpus(tmp_path / "tiny", VideoSettings(**SMALL))
+
+
+def test_splits_share_no_subject() -> None:
+    seen: dict[str, str] = {}
+    for split in ("calibration", "train", "validation", "test"):
+        for seed in (0, 1):
+            settings = VideoSettings(clips=6, subjects=3, seed=seed, split=split)
+            for spec in clip_specs(settings):
+                assert seen.setdefault(spec.identity.id, split) == split
+                assert spec.identity.split == split
