@@ -173,3 +173,45 @@ def test_a_run_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "holds no predictions.jsonl" in capsys.readouterr().err
     assert run("benchmark", "flowmaps", "--method", "svm", "--protocol", "loso", "--out", tmp_path) == 2
     assert run("agree", tmp_path / "a.csv", tmp_path / "b.csv") == 1
+
+
+def test_validation_report_names_nobody(
+    maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deft_llm.benchmark import validate
+
+    monkeypatch.setattr(
+        validate.validate_corpus,
+        "__kwdefaults__",
+        {**validate.validate_corpus.__kwdefaults__, "methods": ("majority", "svm")},
+    )
+    table = maps.parent / f"{maps.name}.csv"
+    assert (
+        run(
+            "validate",
+            "flowmaps",
+            maps,
+            "--annotations",
+            table,
+            "--out",
+            tmp_path / "v",
+            "--store",
+            tmp_path / "store",
+            "--workers",
+            1,
+            "--json",
+        )
+        == 0
+    )
+    report = json.loads(capsys.readouterr().out)
+    done = {r["run"]: r for r in report["runs"]}
+    assert done["svm emotion LOSO"]["uf1"]["value"] > 0.8 and done["svm au LOSO"]["mean_f1"] > 0.8
+    assert report["facts"]["clips"] == 42 and not report["facts"]["faces"]
+    support = report["support"]
+    assert support["clips"] == 30 and support["labels"] + support["labels_not_measured"] == 50
+    for file in ("report.md", "report.json"):
+        text = (tmp_path / "v" / file).read_text()
+        for subjects in NAMES.values():
+            assert not any(f"/{subject}" in text or f"{subject}_" in text for subject in subjects), file
+        assert str(tmp_path) not in text
+    assert "flow only" in (tmp_path / "v" / "report.md").read_text()
