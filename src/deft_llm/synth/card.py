@@ -23,6 +23,23 @@ REAL = {
     "length_ms": "336 mean (CASME II), 372 mean (SAMM)",
 }
 
+HEAD = """# Synthetic micro-expression clips
+
+Made by `deft synth`: parametric faces (MakeHuman and ARKit face units, CC0), moved by FACS Action Units and
+rendered. No picture of any person went in. Frames, annotation and truth are free to use (CC0).
+
+- clips {clips}, subjects {subjects}, seed {settings.seed}
+- prior `{settings.prior}` ({sources}), unit set `{settings.units}`, layout `{settings.layout}`
+- identities from the `{settings.split}` range: never in another range
+- Bayes-optimal UF1 (knowing the AUs): coarse {coarse}, fine {fine}
+- `records.jsonl`: fields beside `truth` are a *simulated coder's*; `truth` is how it really is
+- `truth/*.npz`: exact flow onset->apex and apex->offset (px), visibility, landmarks, pose, AU strength, folds
+
+| what | here | real corpora |
+|---|---|---|"""
+LIMITS = """Limits: skin, hair and light are painted, not measured; labels follow the prior named above: they say
+what coders of that convention would write, nothing about what anybody feels. No glasses, hands or occlusion."""
+
 
 def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = None) -> dict[str, Any]:
     """Counts and statistics of the corpus; flow statistics read every truth file below ``root``."""
@@ -88,21 +105,11 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def card_text(summary: dict[str, Any], settings: VideoSettings) -> str:
     """The dataset card, Markdown."""
-    lines = [
-        "# Synthetic micro-expression clips", "",
-        "Made by `deft synth`: parametric faces (MakeHuman and ARKit face units, CC0) moved by FACS Action Units",
-        "and rendered. No picture of any person went in. Frames, annotation and truth are free to use (CC0).", "",
-        f"- clips {summary['clips']}, subjects {summary['subjects']}, seed {settings.seed}",
-        f"- prior `{settings.prior}` ({', '.join(summary['prior']['sources'])}), unit set `{settings.units}`, "
-        f"layout `{settings.layout}`",
-        f"- identities from the `{settings.split}` range: never in another range",
-        f"- Bayes-optimal UF1 (knowing the AUs): coarse {summary['prior']['bayes_uf1_coarse']}, "
-        f"fine {summary['prior']['bayes_uf1_fine']}",
-        "- `records.jsonl`: fields beside `truth` are a *simulated coder's*; `truth` is how it really is",
-        "- `truth/*.npz`: exact flow onset->apex and apex->offset (px), visibility, landmarks, pose, AU strength,",
-        "  folds",
-        "", "| what | here | real corpora |", "|---|---|---|",
-    ]  # fmt: skip
+    prior = summary["prior"]
+    lines = [HEAD.format(
+        clips=summary["clips"], subjects=summary["subjects"], settings=settings,
+        sources=", ".join(prior["sources"]),
+        coarse=prior["bayes_uf1_coarse"], fine=prior["bayes_uf1_fine"])]  # fmt: skip
     for key, real in REAL.items():
         value = summary.get(key)
         if value is not None:
@@ -112,11 +119,7 @@ def card_text(summary: dict[str, Any], settings: VideoSettings) -> str:
                 "coder_agreement", "coder_label_kept", "peak_px"):  # fmt: skip
         if key in summary:
             lines.append(f"| {key} | {_plain(summary[key])} | |")
-    lines += [
-        "", "Limits: skin, hair and light are painted, not measured; labels follow the prior named above and say",
-        "what coders of that convention would write, nothing about what anybody feels. No glasses, no hands.",
-        "",
-    ]  # fmt: skip
+    lines += ["", LIMITS, ""]
     return "\n".join(lines)
 
 
