@@ -73,7 +73,7 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.66, -0.50, -0.05, 1, 0.2, 1, 0.26, 0.25, 0.25),
         Pull(0.90, -0.08, -0.95, 0.2, 0, 0.6, 0.14, 0.16, 0.16),
         Pull(0.55, -0.18, 0, 1, 0, 0.45, 0.22, 0.08, 0.10, _BELOW))),
-    7: AUMap(0.07, (Unit("eyeSquint{Side}", 1, _BELOW), Unit("eyeBlink{Side}", 0.10, _ABOVE)),
+    7: AUMap(0.06, (Unit("eyeSquint{Side}", 1, _BELOW), Unit("eyeBlink{Side}", 0.10, _ABOVE)),
              (Unit("eye-{side}-slit"),), (
         Pull(0.52, -0.13, -0.15, 1, 0, 1, 0.22, 0.07, 0.12, _BELOW),
         Pull(0.52, 0.08, 0, -1, 0, 0.5, 0.22, 0.10, 0.05, _ABOVE),
@@ -94,7 +94,7 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.22, -0.66, 0.1, 1, 0, 0.25, 0.10, 0.10, 0.10, _UPPER))),
     12: AUMap(0.25, (Unit("mouthSmile{Side}"),), (Unit("mouth-corner-puller", 1, "all", (1.5, 1, 1)),), (
         Pull(0.42, -1.08, 0.68, 0.74, -0.2, 1, 0.15, 0.16, 0.14),
-        Pull(0.60, -0.70, 0.15, 1, 0.15, 0.75, 0.25, 0.25, 0.22),
+        Pull(0.60, -0.70, 0.15, 1, 0.15, 1.0, 0.27, 0.27, 0.22),
         Pull(0.45, -0.86, 0.5, 0.85, 0, 0.6, 0.14, 0.18, 0.14),
         Pull(0.22, -1.00, 0.85, 0.35, 0, 0.45, 0.14, 0.10, 0.08, _UPPER),
         Pull(0.22, -1.18, 0.85, 0.35, 0, 0.45, 0.14, 0.08, 0.12, _LOWER),
@@ -119,7 +119,7 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.0, -1.50, 0, 1, 0.2, 1, 0.25, 0.22, 0.20, _LOWER),
         Pull(0.0, -1.20, 0, 1, 0.3, 0.8, 0.28, 0.10, 0.14, _LOWER),
         Pull(0.0, -1.00, 0, 1, 0, 0.15, 0.20, 0.08, 0.08, _UPPER))),
-    18: AUMap(0.18, (Unit("mouthPucker"),), (Unit("mouth-pursing"),), (
+    18: AUMap(0.13, (Unit("mouthPucker"),), (Unit("mouth-pursing"),), (
         Pull(0.38, -1.09, -1, 0, 0.3, 1, 0.16, 0.13, 0.13),
         Pull(0.18, -1.00, -0.7, -0.1, 0.5, 0.6, 0.14, 0.14, 0.08, _UPPER),
         Pull(0.18, -1.18, -0.7, 0.1, 0.5, 0.6, 0.14, 0.08, 0.14, _LOWER),
@@ -151,7 +151,8 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.10, -1.45, 0, 1, 0, 0.2, 0.22, 0.14, 0.14, _LOWER))),
     25: AUMap(0.12, (Unit("mouthLowerDownLeft", 1, _LOWER), Unit("mouthLowerDownRight", 1, _LOWER),
                      Unit("mouthUpperUpLeft", 0.35, _UPPER), Unit("mouthUpperUpRight", 0.35, _UPPER)),
-              (Unit("shape/mouth-lowerlip-middle-down"), Unit("mouth-parling", 0.5, _UPPER)), (
+              (Unit("shape/mouth-lowerlip-middle-down"), Unit("shape/mouth-lowerlip-ext-down", 0.8),
+               Unit("mouth-parling", 0.5, _UPPER)), (
         Pull(0.12, -1.18, 0, -1, 0, 1, 0.22, 0.06, 0.14, _LOWER),
         Pull(0.12, -1.00, 0, 1, 0, 0.35, 0.20, 0.10, 0.06, _UPPER))),
     26: AUMap(0.45, (Unit("jawOpen"),), (Unit("mouth-open"),), (
