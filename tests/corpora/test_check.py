@@ -195,3 +195,8 @@ def test_header_is_found_below_notes_and_remarks_are_skipped(make):
     )
     table = find_table(path, {"subject": ("Subject",), "filename": ("Filename",)}, ("subject", "filename"))
     assert [(row.number, row.text("filename")) for row in table.rows] == [(5, "a")]
+
+
+def test_empty_files_are_named(casme2):
+    (casme2.root / "Cropped/sub31/EP41_02f/img9.jpg").write_bytes(b"")
+    assert "empty-file" in {fault.kind for fault in check(load("casme2", casme2.root)).faults}

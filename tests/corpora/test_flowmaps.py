@@ -307,3 +307,17 @@ def test_wrong_roots(tmp_path):
         load("flowmaps", tmp_path / "none")
     with pytest.raises(UsageError, match="unknown"):
         load("flowmap", tmp_path)
+
+
+def test_check_reads_every_map(root):
+    from deft_llm.corpora.check import check
+
+    assert check(load("flowmaps", root)).ok
+    write_png(root / "sub01/u_test/0/sub01_EP41_02f .png", rgb()[..., 0])
+    (root / "006/u_test/0/006_006_7_2 .png").write_bytes(b"x")
+    write_png(root / "006/u_test/0/006_006_7_3 .png", rgb(0, 40))
+    result = check(load("flowmaps", root))
+    assert {fault.clip_id for fault in result.faults} == {"casme2/sub01/EP41_02f", "samm/006/006_7_2"}
+    assert {fault.kind for fault in result.faults} == {"unreadable-map"}
+    assert [fault.kind for fault in result.notes] == ["map-sizes"]
+    assert result.to_dict()["labels"]["megc3"]["classes"] == {"negative": 4, "positive": 1, "surprise": 2}

@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deft_llm.corpora.base import Corpus, Fault
+from deft_llm.corpora.base import Corpus, Fault, safe_path
 from deft_llm.corpora.labels import SETTINGS, Sorted, sort_out
+from deft_llm.corpora.mapfiles import read_map
+from deft_llm.errors import DeftError
 
 
 @dataclass
@@ -54,8 +56,9 @@ class Check:
 
 
 def check(corpus: Corpus) -> Check:
-    """Check a loaded corpus and sort its clips under every label setting."""
+    """Check a loaded corpus and sort its clips under every label setting; frames are not decoded."""
     _check_order(corpus)
+    _check_files(corpus)
     return Check(corpus, {setting: sort_out(corpus.clips, setting) for setting in SETTINGS})
 
 
@@ -75,3 +78,29 @@ def _check_order(corpus: Corpus) -> None:
                 f"{'' if last is None else last + 1} frames.",
                 clip.clip_id,
             )
+
+
+def _check_files(corpus: Corpus) -> None:
+    """Flow maps are read whole; frames must not be empty files (decoding them is ``deft prepare``'s work)."""
+    sizes: Counter[tuple[int, ...]] = Counter()
+    for clip in corpus.clips:
+        base = safe_path(corpus.root, clip.source.path)
+        if base is None:
+            continue
+        if clip.source.kind == "flow":
+            paths = [base, *([corpus.root / clip.source.path_offset] if clip.source.path_offset else [])]
+            for path in paths:
+                try:
+                    sizes[read_map(path)[0].shape[1:]] += path.exists()
+                except DeftError as error:
+                    if path.exists():
+                        corpus.fault(
+                            "unreadable-map", str(error), clip.clip_id, str(path.relative_to(corpus.root))
+                        )
+        for name in clip.source.frames or ():
+            path = base / name
+            if path.is_file() and path.stat().st_size == 0:
+                corpus.fault("empty-file", f"{clip.source.path}/{name} is empty.", clip.clip_id, name)
+    if len(sizes) > 1:
+        told = ", ".join(f"{count} of {size[1]} x {size[0]}" for size, count in sizes.most_common())
+        corpus.note("map-sizes", f"maps have several sizes: {told}.")
