@@ -32,7 +32,7 @@ class FlowConfig(BaseModel):
     poses: int = Field(1, description="head poses cached for each subject and unit set")
 
     # what is performed
-    amplitude: LogRange = Field((0.35, 6.0), description="peak of the main AU at the apex, px")
+    amplitude: LogRange = Field((0.35, 7.0), description="peak of the main AU at the apex, px")
     amplitude_weak_chance: float = Field(0.12, description="an expression is scaled down by 0.2..0.6")
     apex_partial_chance: float = Field(0.3, description="the annotated apex is off: all AUs at 0.3..0.9")
     asynchrony: Range = Field((0.55, 1.0), description="share of each AU reached at the apex of the main one")
@@ -55,7 +55,7 @@ class FlowConfig(BaseModel):
 
     # head motion, not removed
     head_still_chance: float = Field(0.12, description="no head motion worth naming")
-    head_translation: LogRange = Field((0.02, 1.8), description="in the image plane, px")
+    head_translation: LogRange = Field((0.01, 1.1), description="in the image plane, px")
     head_rotation: LogRange = Field(
         (0.02, 1.2), description="about each axis, degrees; yaw and pitch: parallax"
     )
@@ -63,7 +63,7 @@ class FlowConfig(BaseModel):
     head_removed_chance: float = Field(
         0.2, description="a similarity was fitted and taken out, all or in part"
     )
-    crop_jitter: Range = Field((0.0, 0.4), description="the two frames were cropped apart, px")
+    crop_jitter: Range = Field((0.0, 0.3), description="the two frames were cropped apart, px")
 
     # camera and crop
     yaw: float = Field(6.0, description="sd of head pose, degrees")
