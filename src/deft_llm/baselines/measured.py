@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from deft_llm.store import Motion
     from deft_llm.unimer.constraint import AUSupport
 
+# Units whose motion is a part of a commoner one's: where that one is seen, they say nothing of their own.
+SHADOWS: dict[int, set[int]] = {11: {9, 10, 12}, 13: {12}}
 LEAST_Z = 1.5
 MOST_IOD = 30.0  # % of the inter-ocular distance; a wide smile moves a lip corner by some 20
 FAINT = 0.25  # of the strongest unit's motion: what is weaker needs more support to count
@@ -55,7 +57,8 @@ def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) ->
     for support in ranked:
         rivals = seen & set(entry(support.au).look_alikes)
         faint = math.hypot(support.dx, support.dy) < FAINT * strongest
-        if (rivals or faint) and aus[support.au] < 0.9:
+        shadowed = seen & SHADOWS.get(support.au, set())
+        if shadowed or ((rivals or faint) and aus[support.au] < 0.9):
             # The same motion cannot count for two units that look alike, nor its leak for one elsewhere.
             aus[support.au] = min(aus[support.au], 0.45)
             continue
@@ -114,13 +117,15 @@ PLAIN = {
 }  # fmt: skip
 
 
-def rationale(evidence: Sequence[Evidence], fine: str | None, share: float) -> str:
+def rationale(
+    evidence: Sequence[Evidence], label: str | None, share: float, source: str = "EMFACS-style rules give"
+) -> str:
     """Why the evidence speaks for a class, as a chain from motion over AU to the coders' label."""
     if not evidence:
         return "No Action Unit stands above the noise of this clip, so no class is determined by them."
     moved = "; ".join(describe(row) for row in evidence[:3])
     coded = ", ".join(f"AU{row.au} ({name(row.au or 0)})" for row in evidence[:3])
     said = moved[0].upper() + moved[1:] + f". FACS scores this as {coded}."
-    if fine is None:
+    if label is None:
         return said + " These AUs do not determine a class."
-    return said + f" EMFACS-style rules give {fine} {share:.0%} for these AUs."
+    return said + f" {source} {label} {share:.0%}."

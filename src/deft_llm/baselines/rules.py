@@ -114,9 +114,7 @@ def class_probabilities(
             shown = [au for au, p in reading.aus.items() if p >= 0.5 and au not in (43, 45)]
             shares[label] = 1.0 if objective_class(shown) == label else 0.05
         else:
-            raise UsageError(
-                f"method rules: no class {label!r}; use --labels megc3, native, objective."
-            )
+            raise UsageError(f"method rules: no class {label!r}; use --labels megc3, native, objective.")
     total = sum(shares.values())
     return {label: share / total for label, share in shares.items()}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from deft_llm.answer import COARSE, Answer, render
+from deft_llm.baselines.measured import rationale, read_units
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.analysis import Analysis, Reading
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
@@ -15,10 +17,15 @@ from deft_llm.method import METHODS, Method, Question, Sample, Task, build_metho
 from deft_llm.motion.signal import Signal
 from deft_llm.motion.spotting import Movement, Spotting, SpottingSettings, spot
 from deft_llm.motion.spotting_signal import signal_of
+from deft_llm.records import Evidence, Prediction
 
 READ = 3  # movements that are measured and named; the others are listed
 LEAST_FRAMES = 2
 PAD_SECONDS = 0.1
+WORDLESS = (
+    "This method writes no text: its class and Action Unit probabilities are its own, the evidence and the "
+    "rationale are put together from the measurement."
+)
 
 
 def default_method() -> str:
@@ -26,6 +33,27 @@ def default_method() -> str:
     from deft_llm.model.checkpoint import CONFIG, SHIPPED
 
     return "deft" if (SHIPPED / CONFIG).is_file() else "rules"
+
+
+def _writes_text(checkpoint: str | None) -> bool:
+    """Whether a checkpoint of deft (None: the one in the package) has a language part."""
+    from deft_llm.files import read_json
+    from deft_llm.model.checkpoint import CONFIG, SHIPPED
+
+    folder = Path(checkpoint) if checkpoint else SHIPPED
+    return (folder / CONFIG).is_file() and bool(read_json(folder / CONFIG).get("language"))
+
+
+def _with_answer(prediction: Prediction, evidence: list[Evidence]) -> Prediction:
+    """The prediction with an answer in words put together from its class and the measured evidence."""
+    label = prediction.fine or prediction.label or prediction.coarse
+    coarse = prediction.coarse or next((name for name in COARSE if name == label), None)
+    share = prediction.probabilities.get(label or "", 0.0)
+    text = (
+        rationale(evidence, label, share, "The experts give") if evidence else rationale(evidence, None, 0.0)
+    )
+    answer = Answer.of(prediction.fine, coarse, evidence[:6], text)
+    return prediction.model_copy(update={"answer": render(answer), "coarse": answer.coarse})
 
 
 class Analyzer:
@@ -49,6 +77,8 @@ class Analyzer:
         if name not in ready:
             known = "must be trained on a corpus first" if name in METHODS else "is unknown"
             raise UsageError(f"--method {name}: {known}; choose {', '.join(ready)}.")
+        if name == "deft":
+            options.setdefault("answers", _writes_text(options.get("checkpoint")))
         return cls(build_method(name, Task(), zero_shot=True, **options), settings)
 
     def analyze(
@@ -172,7 +202,6 @@ class Analyzer:
         question: str | None,
     ) -> Reading:  # fmt: skip
         """Measure one movement and let the method name it."""
-        from deft_llm.baselines.measured import read_units
         from deft_llm.motion.measure import measure_clip
 
         pad = max(2, int(round(PAD_SECONDS * signal.fps)))
@@ -187,19 +216,12 @@ class Analyzer:
             return Reading(movement, warning=f"It could not be measured: {error}")
         asked = Question("asked", question, "open") if question else None
         sample = Sample(clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has, question=asked)
-        prediction = self._predict(sample)
+        prediction = self.method.predict([sample])[0]
         evidence = read_units(motion).evidence
         warning = str(prediction.extras.get("warning", ""))
+        if prediction.answer is None:
+            prediction, warning = _with_answer(prediction, evidence), WORDLESS
         return Reading(movement, evidence, prediction, motion, warning)
-
-    def _predict(self, sample: Sample) -> Any:
-        if hasattr(self.method, "prepare"):
-            from tempfile import TemporaryDirectory
-
-            with TemporaryDirectory() as folder:
-                self.method.prepare([sample], Path(folder))
-                return self.method.predict([sample])[0]
-        return self.method.predict([sample])[0]
 
     @staticmethod
     def _notes(

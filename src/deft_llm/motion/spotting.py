@@ -30,6 +30,9 @@ AREA = np.array(["eyes" if r.name in _EYES else "mouth" if r.name in _MOUTH else
 SPEAKING = np.array([r.name in _SPEAKING for r in REGIONS])
 
 
+SEED_EFFORT = 45  # steps of the first, rough fit
+
+
 class SpottingSettings(BaseModel):
     """Thresholds of spotting; the defaults are those of docs/spotting.md and its curves."""
 
@@ -170,7 +173,7 @@ class _Context:
         window = self._window(excursion)
         direction = self._away(excursion)
         seed = self.path[window, excursion.region] @ direction
-        course = fit_course(self.times[window], seed, excursion.peak - window.start)
+        course = fit_course(self.times[window], seed, excursion.peak - window.start, effort=SEED_EFFORT)
         members, weights = self._members(course, window, seed)
         members[excursion.region] = True
         joint = (self.path[window] * weights[None]).sum((1, 2)) if weights.any() else seed

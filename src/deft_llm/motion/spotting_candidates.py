@@ -10,7 +10,8 @@ from deft_llm.motion.signal import Array, Signal
 
 SCALES = (0.12, 0.25, 0.5, 1.0, 2.2)  # s: half widths of the excursions that are looked for
 BLOCK = 6.0  # s over which a region's noise is taken as constant
-QUANTILE, RAYLEIGH = 0.35, 0.928  # of a 2-D Gaussian's length, at this quantile, in sigmas
+QUANTILE = 0.35  # of ordinary moments; a 2-D Gaussian's length lies there at .93 sigmas
+SHORT = 2.5  # s: in shorter stretches a movement may fill most of the time
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ def measure_paths(signal: Signal, part: slice) -> Paths:
         rest = 0.5 * (path[np.maximum(at - lag, 0)] + path[np.minimum(at + lag, len(path) - 1)])
         away[scale] = np.linalg.norm(path - rest, axis=2)
         floor[scale] = np.hypot(wander(away[scale], signal.fps), 0.8 * jitter[None])
+        if len(path) < SHORT * signal.fps:
+            # In a short clip the movement itself fills the longer scales: the shortest one limits them.
+            floor[scale] = np.minimum(floor[scale], 2.5 * floor[min(floor)])
     return Paths(path, jitter, away, floor)
 
 
@@ -92,11 +96,12 @@ def wander(size: Array, fps: float) -> Array:
     """
     width = int(BLOCK * fps)
     if len(size) <= 1.5 * width:
-        return np.broadcast_to(np.quantile(size, QUANTILE, axis=0) / RAYLEIGH, size.shape)
+        low = QUANTILE if len(size) >= SHORT * fps else 0.5 * QUANTILE
+        return np.broadcast_to(np.quantile(size, low, axis=0) / np.sqrt(-2 * np.log(1 - low)), size.shape)
     centres = np.arange(width // 2, len(size) - width // 2 + 1, max(1, width // 3))
     blocks = np.stack([
         np.quantile(size[c - width // 2 : c + width // 2], QUANTILE, axis=0) for c in centres
-    ]) / RAYLEIGH  # fmt: skip
+    ]) / np.sqrt(-2 * np.log(1 - QUANTILE))  # fmt: skip
     at = np.arange(len(size))
     return np.stack([np.interp(at, centres, blocks[:, r]) for r in range(size.shape[1])], axis=1)
 

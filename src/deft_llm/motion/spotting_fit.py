@@ -27,11 +27,12 @@ class Course:
     fit: float
 
 
-def fit_course(times: Array, course: Array, peak: int) -> Course:
+def fit_course(times: Array, course: Array, peak: int, *, effort: int = 110) -> Course:
     """Fit rise, hold and fall (raised cosines) to ``course`` (T,) around index ``peak``.
 
     Heights follow from the four times by least squares; the times are found by Nelder-Mead from the
-    crossings of 20 % and 80 %. A raised cosine is close to the minimum-jerk course of real movements.
+    crossings of 20 % and 80 % in ``effort`` steps. A raised cosine is close to the minimum-jerk course of real
+    movements.
     """
     from scipy.optimize import minimize
 
@@ -58,9 +59,9 @@ def fit_course(times: Array, course: Array, peak: int) -> Course:
     onset, apex, release, offset = start
     first = np.array([onset, apex - onset, release - apex, offset - release])
     simplex = np.vstack([first, *(first + np.eye(4)[i] * max(2 * step, 0.15 * first[1]) for i in range(4))])
-    options = {"initial_simplex": simplex, "maxiter": 140, "xatol": step / 10, "fatol": 1e-9}
-    best = minimize(cost, first, method="Nelder-Mead", options=options)
-    marks = unpack(best.x)
+    options = {"initial_simplex": simplex, "maxiter": effort, "xatol": step / 10, "fatol": 1e-9}
+    found = minimize(cost, first, method="Nelder-Mead", options=options).x
+    marks = unpack(found)
     left, (_, height, drop) = _residual(times, course, marks)
     variance = float(((course - course.mean()) ** 2).sum()) + 1e-12
     ends = drop >= 0.5 * height and marks[2] + 0.6 * (marks[3] - marks[2]) <= times[-1]

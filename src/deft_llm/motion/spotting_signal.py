@@ -249,7 +249,7 @@ def _rigid_basis(landmarks: Array, depth: Array) -> Array:
 
 
 def _fit_rigid(cells: Array, basis: Array, trust: Array) -> tuple[Array, float]:
-    """Robust least squares (Cauchy weights) of the six motions to the cells' flow; the median residual too."""
+    """Robust least squares (Cauchy weights) of the six motions to the cells' flow; median residual too."""
     use = trust > 0.02
     flow, design, prior = cells[use], basis[use], trust[use]
     # Yaw and pitch act through a depth range of some 100 px, the others through pixels: a light ridge on the
