@@ -18,7 +18,7 @@ from deft_llm.synth.flow_synth import FlowSynth
 
 def main() -> None:
     """Print samples a second (wall and CPU) for some sizes, then statistics in px of a 280-px crop."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--identities", type=int, default=16)
     args = parser.parse_args()
@@ -27,7 +27,7 @@ def main() -> None:
     base = FlowSynth("train", FlowConfig(identities=args.identities))
     faces = [base.face(number) for number in range(base.pool_size)]
     spent = (time.process_time() - began) / len(faces)
-    print(f"load: {os.getloadavg()[0]:.1f}; one posed head: {1000 * spent:.0f} ms (CPU), {base.pool_size} heads")
+    print(f"load {os.getloadavg()[0]:.1f}; a posed head: {1000 * spent:.0f} ms CPU; {base.pool_size} heads")
     for size, phases in ((28, 1), (28, 2), (56, 2)):
         synth = FlowSynth("train", FlowConfig(identities=args.identities, size=size, phases=phases))
         count = args.samples if size == 28 else args.samples // 4
@@ -37,7 +37,7 @@ def main() -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         synth.batch(count, 1)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        print(f"{size} px, {phases} phase(s): {count / wall:.0f} samples/s (wall), {count / cpu:.0f} a CPU second")
+        print(f"{size} px, {phases} phase(s): {count / wall:.0f} samples/s, {count / cpu:.0f} a CPU second")
     synth = FlowSynth("train", FlowConfig(identities=args.identities, phases=1, stretch=False))
     batch = synth.batch(600, 3)
     flow = batch["maps"][:, 0, :2]
@@ -45,7 +45,8 @@ def main() -> None:
     rigid = np.hypot(*flow.mean((2, 3)).T)
     print(f"mean |flow| {length.mean():.2f} px (real CASME II 0.96); p99 "
           f"{np.percentile(length.reshape(len(length), -1), 99, axis=1).mean():.2f} (3.9); rigid share "
-          f"{rigid.mean() / length.mean():.2f} (0.56-0.61); AUs coded {batch['aus'].sum(1).mean():.2f} (1.25-1.46)")  # fmt: skip
+          f"{rigid.mean() / length.mean():.2f} (0.56-0.61); coded AUs {batch['aus'].sum(1).mean():.2f} "
+          "(1.25-1.46)")  # fmt: skip
 
 
 if __name__ == "__main__":

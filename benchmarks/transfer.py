@@ -100,14 +100,14 @@ def main() -> None:
         low, high = np.percentile(a[name], (5, 95))
         inside = np.mean((b[name] >= low) & (b[name] <= high))
         print(
-            f"{name:22s} {p[0]:8.3f} {p[1]:6.3f} {p[2]:6.3f} | {q[0]:8.3f} {q[1]:6.3f} {q[2]:6.3f} | {inside:.2f}"
+            f"{name:22s} " + " ".join(f"{x:7.3f}" for x in p) + " |" + " ".join(f"{x:7.3f}" for x in q) + f" | {inside:.2f}"
         )
     model = make_pipeline(StandardScaler(), SVC(C=3.0, gamma="scale", class_weight="balanced"))
     half = len(ours) * 3 // 4
     flat = ours.reshape(len(ours), -1)
     model.fit(flat[:half], labels[:half])
     print(
-        f"SVM trained on {half} synthetic maps: UF1 {uf1(labels[half:], model.predict(flat[half:])):.3f} on others"
+        f"SVM trained on {half} synthetic maps: UF1 {uf1(labels[half:], model.predict(flat[half:])):.3f} on more"
     )
     called = model.predict(theirs.reshape(len(theirs), -1))
     print(f"UF1 {uf1(truth, called):.3f} on the target ({len(truth)} maps)")
