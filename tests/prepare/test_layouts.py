@@ -1,0 +1,40 @@
+"""deft synth --layout X, read by X's own loader, is the synthetic corpus itself: same records, same motion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.cli import main
+from deft_llm.corpora import load
+from deft_llm.prepare import prepare
+
+
+def synth(out: Path, layout: str) -> None:
+    words = f"synth {out} --layout {layout} --clips 1 --subjects 1 --seed 7 --size 160 --negatives 0 --lures 0"
+    with pytest.raises(SystemExit) as end:
+        main([*words.split(), "--long-videos", "0", "--json"])
+    assert not end.value.code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["casme2", "samm", "smic", "casme3"])
+def test_layout(layout, tmp_path):
+    synth(tmp_path / "corpus", layout)
+    real, own = load(layout, tmp_path / "corpus"), load("synthetic", tmp_path / "corpus")
+    assert [fault for fault in real.faults if fault.severity == "fault"] == []
+    ((read,), (made,)) = real.clips, own.clips
+    assert read.source.path == made.source.path and read.source.frames == made.source.frames
+    assert (read.fps, read.coarse) == (made.fps, made.coarse)
+    if layout == "smic":  # no onset, apex, AUs are annotated there: the folder's first and last frame
+        assert (read.onset, read.apex, read.aus) == (0, None, None)
+        return
+    assert (read.onset, read.apex, read.offset) == (made.onset, made.apex, made.offset)
+    assert [unit.number for unit in read.aus] == [unit.number for unit in made.aus]
+    if layout == "casme2":
+        one = prepare(layout, tmp_path / "corpus", tmp_path / "one").motion(read.clip_id)
+        two = prepare("synthetic", tmp_path / "corpus", tmp_path / "two").motion(made.clip_id)
+        for name in ("flow", "strain", "faces", "landmarks", "dynamic"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
