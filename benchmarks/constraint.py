@@ -1,7 +1,9 @@
-"""Held-out figures of the dual constraint: python benchmarks/constraint.py [--scenes N] [--store STORE] [--json]
+"""Held-out figures of the dual constraint.
 
-Without --store, region-level scenes of synthetic *test* subjects (the calibration saw other subjects); with it,
-the clips of a prepared synthetic store, judged against their truth. 30 % of the labels are made false.
+    python benchmarks/constraint.py [--scenes N] [--store STORE] [--json]
+
+Without --store, region-level scenes and flow maps of synthetic *test* subjects (the calibration saw others);
+with it, the clips of a prepared synthetic store, judged against their truth. 30 % of the labels are made false.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 BINS = ((0.3, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (0.5, 3.0), (1.0, np.inf))
 
 
-def scene_result(scenes: int, subjects: int, units: str, noise: tuple[float, float], seed: int):  # noqa: ANN201
+def scene_result(scenes: int, subjects: int, units: str, noise: tuple[float, float], seed: int):
     from deft_llm.synth.identity import split_seeds
     from deft_llm.unimer.held_out import run_held_out, scene_cases
     from deft_llm.unimer.simulate import PX, RELATIVE, Difficulty, simulate
@@ -30,7 +32,7 @@ def scene_result(scenes: int, subjects: int, units: str, noise: tuple[float, flo
     return run_held_out(cases, world.numbers, rng)
 
 
-def report(name: str, result) -> dict[str, object]:  # noqa: ANN001
+def report(name: str, result) -> dict[str, object]:
     from deft_llm.unimer.held_out import figures
 
     calm = [quiet for _, quiet in result.calm]
@@ -55,7 +57,9 @@ def main() -> None:
         from deft_llm.unimer.store_cases import AVAILABLE, store_cases
 
         rng = np.random.default_rng(options.seed)
-        found.append(report(str(options.store.name), run_held_out(store_cases(options.store), AVAILABLE, rng)))
+        found.append(
+            report(str(options.store.name), run_held_out(store_cases(options.store), AVAILABLE, rng))
+        )
     else:
         for name, units, noise in (
             ("px, low noise", "px", (0.02, 0.05)),

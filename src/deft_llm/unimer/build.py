@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import atomic_path, digest, json_line, read_json, read_jsonl, write_json, write_jsonl, write_text
+from deft_llm.files import (
+    atomic_path,
+    digest,
+    json_line,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 from deft_llm.records import Instruction
 from deft_llm.unimer.calibration import CALIBRATION_FILE, load_calibration
 from deft_llm.unimer.facts import ClipFacts, facts_of
@@ -79,8 +88,14 @@ def build(
 
 
 def _claim(out: Path, store: Any, seed: int, rewrite: str | None) -> None:
-    header = {"schema": BUILD_SCHEMA, "store": digest(sorted(store.rows)), "settings": store.settings, "seed": seed,
-              "templates": TEMPLATES_VERSION, "rewrite": rewrite}  # fmt: skip
+    header = {
+        "schema": BUILD_SCHEMA,
+        "store": digest(sorted(store.rows)),
+        "settings": store.settings,
+        "seed": seed,
+        "templates": TEMPLATES_VERSION,
+        "rewrite": rewrite,
+    }
     path = out / "build.json"
     if path.exists() and read_json(path) != header:
         raise UsageError(f"{out}: holds a build of another store, seed or version; choose a new --out.")
@@ -164,14 +179,18 @@ def _write(out: Path, chunks: list[Chunk], rows: Iterator[Instruction]) -> dict[
 
     write_jsonl(out / REJECTIONS, rejections())
     return {
-        "instructions": total, "tasks": dict(sorted(tasks.items())), "clips": sum(corpora.values()),
-        "subjects": len(subjects), "corpora": dict(sorted(corpora.items())), **coding,
+        "instructions": total,
+        "tasks": dict(sorted(tasks.items())),
+        "clips": sum(corpora.values()),
+        "subjects": len(subjects),
+        "corpora": dict(sorted(corpora.items())),
+        **coding,
         "constraint": {status: dict(sorted(found.items())) for status, found in sorted(constraint.items())},
-    }  # fmt: skip
+    }
 
 
 def _dumped(row: Instruction) -> dict[str, Any]:
-    return row.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return row.model_dump(mode="json", by_alias=True)
 
 
 def read_instructions(folder: Path) -> Iterator[Instruction]:

@@ -40,7 +40,18 @@ THRESHOLD_SUBJECTS = 120
 PRECISION = 0.965  # what a threshold aims at where 30 % of the labels are false
 FALSE_SHARE = 0.3
 LEAST_MOTION = 0.5  # px of an AU's own motion from which it counts as there when thresholds are set
-NEIGHBOURS = {1: (2,), 2: (1,), 4: (7,), 7: (4,), 9: (10,), 10: (9,), 12: (14,), 14: (12,), 15: (17,), 17: (15,)}
+NEIGHBOURS = {
+    1: (2,),
+    2: (1,),
+    4: (7,),
+    7: (4,),
+    9: (10,),
+    10: (9,),
+    12: (14,),
+    14: (12,),
+    15: (17,),
+    17: (15,),
+}
 
 
 def templates(world: World) -> list[Atom]:
@@ -53,9 +64,13 @@ def templates(world: World) -> list[Atom]:
         mean = mean / max(np.linalg.norm(mean, axis=-1).max(), 1e-9)
         spread = world.responses[:, column].std(0).max()
         half.append(
-            Atom(au=int(au), side=side, vector=[round(float(v), 4) for v in mean.ravel()],
-                 made_of="units" if spread > 1e-6 else "table")
-        )  # fmt: skip
+            Atom(
+                au=int(au),
+                side=side,
+                vector=[round(float(v), 4) for v in mean.ravel()],
+                made_of="units" if spread > 1e-6 else "table",
+            )
+        )
     return complete_atoms(half)
 
 
@@ -157,9 +172,13 @@ def fit_mode(
         support = presence.probability(held[au])
         threshold = set_threshold(support, label_weights(au, second, worlds[1], held_there), held_there)
         calm = support[second.kinds != "expression"].max()
-        models[au] = AUModel(presence=presence, second_side=other, threshold=round(threshold, 4),
-                             side_threshold=round(side_threshold, 4),
-                             unlabelled_threshold=round(float(max(threshold, calm)), 4))  # fmt: skip
+        models[au] = AUModel(
+            presence=presence,
+            second_side=other,
+            threshold=round(threshold, 4),
+            side_threshold=round(side_threshold, 4),
+            unlabelled_threshold=round(float(max(threshold, calm)), 4),
+        )
     return models
 
 
@@ -183,11 +202,19 @@ def make_regions(scenes: int, seed: int, command: str) -> Calibration:
     made_from: dict[str, Any] = {
         "subjects": f"synthetic, calibration range: {FILTER_SUBJECTS} for filters, {THRESHOLD_SUBJECTS} others "
         "for thresholds",
-        "scenes": scenes, "seed": seed, "source": "unimer.simulate over synth.units (arkit, makehuman)",
+        "scenes": scenes,
+        "seed": seed,
+        "source": "unimer.simulate over synth.units (arkit, makehuman)",
         "precision_aimed_at": PRECISION,
-    }  # fmt: skip
-    calibration = Calibration(version=CALIBRATION_VERSION, command=command, made_from=made_from,
-                              regions=list(REGION_KEYS), atoms=templates(sharp[0]), models={})  # fmt: skip
+    }
+    calibration = Calibration(
+        version=CALIBRATION_VERSION,
+        command=command,
+        made_from=made_from,
+        regions=list(REGION_KEYS),
+        atoms=templates(sharp[0]),
+        models={},
+    )
     models: dict[Mode, dict[int, AUModel]] = {
         "px": fit_mode("px", calibration, sharp, scenes, seed),
         "relative": fit_mode("relative", calibration, loose, scenes // 4, seed),
@@ -205,8 +232,11 @@ def make_maps(maps: int, seed: int, command: str) -> MapModel:
     truth = held.truth[:, 0]
     thresholds, unlabelled = {}, {}
     for column, au in enumerate(held.numbers):
-        near = [held.numbers.index(other) for other in NEIGHBOURS.get(au, entry(au).look_alikes)
-                if other in held.numbers]  # fmt: skip
+        near = [
+            held.numbers.index(other)
+            for other in NEIGHBOURS.get(au, entry(au).look_alikes)
+            if other in held.numbers
+        ]
         there = truth[:, column]
         weights = shares_of(there, there, truth[:, near].any(1))
         thresholds[au] = round(set_threshold(support[:, column], weights, there), 4)

@@ -48,8 +48,13 @@ def draw_maps(split: str, count: int, seed: int, *, identities: int = 96, skip: 
         truth.append(np.stack([batch["aus"] > 0, sides[..., 0], sides[..., 1]], 1))
         strengths.append(batch["strength"].max(-1))
         calm.append(batch["fine"] < 0)
-    return MapScenes(np.concatenate(maps), np.concatenate(truth), tuple(int(au) for au in SYNTH_AUS),
-                     np.concatenate(strengths), np.concatenate(calm))  # fmt: skip
+    return MapScenes(
+        np.concatenate(maps),
+        np.concatenate(truth),
+        tuple(int(au) for au in SYNTH_AUS),
+        np.concatenate(strengths),
+        np.concatenate(calm),
+    )
 
 
 def fit_filters(scenes: MapScenes, *, epochs: int = 14, seed: int = 0) -> MapFilters:
@@ -63,8 +68,9 @@ def fit_filters(scenes: MapScenes, *, epochs: int = 14, seed: int = 0) -> MapFil
     for index, kernel in enumerate(KERNELS):
         parts += [
             nn.Conv2d(CHANNELS[index], CHANNELS[index + 1], kernel, 2, kernel // 2),
-            nn.BatchNorm2d(CHANNELS[index + 1]), nn.ReLU(),
-        ]  # fmt: skip
+            nn.BatchNorm2d(CHANNELS[index + 1]),
+            nn.ReLU(),
+        ]
     side = -(-MAP_SIZE // 8)
     outputs = 3 * len(scenes.numbers)
     flat = CHANNELS[-1] * side * side
@@ -79,14 +85,19 @@ def fit_filters(scenes: MapScenes, *, epochs: int = 14, seed: int = 0) -> MapFil
         for start in range(0, len(order) - 127, 128):
             rows = order[start : start + 128]
             batch = torch.from_numpy(shaken(scenes.maps[rows], rng))
-            loss = nn.functional.binary_cross_entropy_with_logits(network(batch), torch.from_numpy(truth[rows]))
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                network(batch), torch.from_numpy(truth[rows])
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
     rate = np.clip(scenes.truth.mean(0), 1e-3, 1 - 1e-3)
-    return MapFilters(numbers=list(scenes.numbers), layers=_folded(network.eval()),
-                      offsets=np.round(np.log(rate / (1 - rate)), 4).tolist())  # fmt: skip
+    return MapFilters(
+        numbers=list(scenes.numbers),
+        layers=_folded(network.eval()),
+        offsets=np.round(np.log(rate / (1 - rate)), 4).tolist(),
+    )
 
 
 def shaken(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:

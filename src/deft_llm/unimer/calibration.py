@@ -156,10 +156,13 @@ def load_calibration(path: Path | None = None) -> Calibration:
     file = path or CALIBRATION_FILE
     value = read_json(file)
     if value.get("version") != CALIBRATION_VERSION:
-        raise DeftError(f"{file}: calibration version {value.get('version')}, this release reads "
-                        f"{CALIBRATION_VERSION}; make it with 'python -m deft_llm.unimer.calibrate'.")  # fmt: skip
+        raise DeftError(
+            f"{file}: calibration version {value.get('version')}, this release reads "
+            f"{CALIBRATION_VERSION}; make it with 'python -m deft_llm.unimer.calibrate'."
+        )
     calibration = Calibration.model_validate(value)
     if tuple(calibration.regions) != REGION_KEYS:
-        raise DeftError(f"{file}: made for other face regions; make it with "
-                        "'python -m deft_llm.unimer.calibrate'.")  # fmt: skip
+        raise DeftError(
+            f"{file}: made for other face regions; make it with 'python -m deft_llm.unimer.calibrate'."
+        )
     return calibration

@@ -12,8 +12,17 @@ from deft_llm.version import __version__
 def dataset_card(statistics: dict[str, Any], settings: dict[str, Any], calibration: Calibration) -> str:
     """README.md with the front matter of dataset hubs."""
     count = statistics["instructions"]
-    size = next(name for limit, name in ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"),
-                                         (1e6, "100K<n<1M"), (float("inf"), "n>1M")) if count < limit)  # fmt: skip
+    size = next(
+        name
+        for limit, name in (
+            (1e3, "n<1K"),
+            (1e4, "1K<n<10K"),
+            (1e5, "10K<n<100K"),
+            (1e6, "100K<n<1M"),
+            (float("inf"), "n>1M"),
+        )
+        if count < limit
+    )
     sources = ", ".join(f"{name} ({clips} clips)" for name, clips in statistics["corpora"].items())
     synthetic = set(statistics["corpora"]) <= {"synthetic"}
     licence = "apache-2.0" if synthetic else "other"
@@ -32,12 +41,13 @@ configs:
 
 # Uni-MER instructions
 
-Instructions about facial movement in short clips, built by deft-llm {__version__} from measured optical flow and the
-coders' Action Unit labels. A sentence about an Action Unit is written only where the flow supports the label.
+Instructions about facial movement in short clips, built by deft-llm {__version__} from measured optical flow
+and the coders' Action Unit labels. A sentence about an Action Unit is written only where the flow supports the label.
 
 ## Structure
 
-`instructions.jsonl`: one dialogue a row: `id, clip_id, corpus, subject, task, media, messages, target, evidence, source`.
+`instructions.jsonl`: one dialogue a row (`id, clip_id, corpus, subject, task, media, messages, target, evidence,
+source`).
 `rejections.jsonl`: labels that the flow does not support and motion that no label explains, each with reason and
 figures. There are no pixels here: media paths are keyed by clip id, relative to a media root that you keep.
 
@@ -46,8 +56,8 @@ figures. There are no pixels here: media paths are keyed by clip id, relative to
 ## Where it comes from
 
 Sources: {sources}. Subjects: {statistics["subjects"]}. Clips with AU labels:
-{statistics.get("clips with AU labels", 0)}, without: {statistics.get("clips without AU labels", 0)}; clips that could not be
-prepared: {statistics.get("failed clips", 0)}. Flow estimator: {_flow(settings)}.
+{statistics.get("clips with AU labels", 0)}, without:
+{statistics.get("clips without AU labels", 0)}; clips that could not be prepared: {statistics.get("failed clips", 0)}. Flow estimator: {_flow(settings)}.
 Labels are those of the coders of each corpus; `coarse` derives from `fine` where fine is known.
 
 ## Constraint
@@ -58,8 +68,8 @@ Calibration version {calibration.version}, made by `{calibration.command}` on sy
 
 ## Limits
 
-- Text about movement is machine-made from templates. A label that is not supported may still be right: weak motion
-  hides below the noise, and furrows without displacement are not seen by flow.
+- Text about movement is machine-made from templates. A label that is not supported may still be right: weak
+  motion hides below the noise, and furrows without displacement are not seen by flow.
 - Faces are measured in 2D; strong head turns leave residues.
 {chr(10).join(f"- {limit}" for limit in LIMITS)}
 """
@@ -79,5 +89,7 @@ def _flow(settings: dict[str, Any]) -> str:
 def _constraint(found: dict[str, dict[str, int]]) -> str:
     if not found:
         return "No clip has AU labels: no evidence was judged."
-    return "\n\n".join(f"**{status}** ({sum(rows.values())})\n\n{_table('what', 'count', rows)}"
-                       for status, rows in found.items())  # fmt: skip
+    return "\n\n".join(
+        f"**{status}** ({sum(rows.values())})\n\n{_table('what', 'count', rows)}"
+        for status, rows in found.items()
+    )

@@ -61,8 +61,10 @@ class _Faults:
             self.examples[kind].append(example)
 
     def findings(self) -> list[Finding]:
-        return [Finding(kind=kind, count=count, examples=self.examples[kind])
-                for kind, count in sorted(self.count.items())]  # fmt: skip
+        return [
+            Finding(kind=kind, count=count, examples=self.examples[kind])
+            for kind, count in sorted(self.count.items())
+        ]
 
 
 def check(
@@ -99,8 +101,11 @@ def check(
     blind = question_only(rows)
     for line in blind:
         if line["leaks"]:
-            found.add("question tells the answer", f"{line['task']}: question-only model {line['accuracy']:.2f}, "
-                      f"majority {line['majority']:.2f}")  # fmt: skip
+            found.add(
+                "question tells the answer",
+                f"{line['task']}: question-only model {line['accuracy']:.2f}, "
+                f"majority {line['majority']:.2f}",
+            )
     return CheckReport(rows=count, findings=found.findings(), question_only=blind)
 
 
@@ -180,8 +185,14 @@ class _OrderLeak:
 
     def report(self, found: _Faults) -> None:
         shares = {place: n["yes"] / n.total() for place, n in self.places.items() if n.total() >= MINIMUM}
-        if len(shares) > 1 and max(shares.values()) >= ORDER_LIMIT and min(shares.values()) <= 1 - ORDER_LIMIT:
-            said = ", ".join(f"question {place + 1}: {share:.0%} yes" for place, share in sorted(shares.items()))
+        if (
+            len(shares) > 1
+            and max(shares.values()) >= ORDER_LIMIT
+            and min(shares.values()) <= 1 - ORDER_LIMIT
+        ):
+            said = ", ".join(
+                f"question {place + 1}: {share:.0%} yes" for place, share in sorted(shares.items())
+            )
             found.add("order tells the answer", said)
 
 
@@ -203,11 +214,15 @@ class _GrammarLeak:
             return
         rate = {form: n[True] / n.total() for form, n in self.forms.items()}
         total = sum(n.total() for n in self.forms.values())
-        if total >= MINIMUM and min(n.total() for n in self.forms.values()) >= 4 and (
-            abs(rate["plural"] - rate["singular"]) > 0.5
-        ):  # fmt: skip
-            found.add("grammar tells the number", f"several units: plural {rate['plural']:.0%}, singular "
-                      f"{rate['singular']:.0%}")  # fmt: skip
+        if (
+            total >= MINIMUM
+            and min(n.total() for n in self.forms.values()) >= 4
+            and (abs(rate["plural"] - rate["singular"]) > 0.5)
+        ):
+            found.add(
+                "grammar tells the number",
+                f"several units: plural {rate['plural']:.0%}, singular {rate['singular']:.0%}",
+            )
 
 
 def _shared_subjects(splits: dict[str, set[str]], found: _Faults) -> None:
@@ -216,4 +231,6 @@ def _shared_subjects(splits: dict[str, set[str]], found: _Faults) -> None:
         for second in names[place + 1 :]:
             shared = sorted(splits[first] & splits[second])
             if shared:
-                found.add("subject in two splits", f"{first} and {second}: {', '.join(shared[:5])}", len(shared))
+                found.add(
+                    "subject in two splits", f"{first} and {second}: {', '.join(shared[:5])}", len(shared)
+                )

@@ -1,7 +1,7 @@
 """The dual constraint of Uni-MER: what the flow supports, and whether an AU label agrees with it.
 
-``measure_support`` reads no label and scores every AU of ``facs.units.MICRO_AUS``; ``judge`` holds labels against
-it. Explaining-away, filters and thresholds come from the calibration file; design section 5, docs/unimer.md.
+``measure_support`` reads no label and scores every AU of ``facs.units.MICRO_AUS``; ``judge`` holds labels
+against it. Explaining-away, filters and thresholds come from the calibration file; design section 5, docs/unimer.md.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def _clip_fault(vector: RegionVector, calibration: Calibration) -> str:
 
 def _not_judged(au: int, reason: str) -> AUSupport:
     region = entry(au).motion[0].region if entry(au).motion else "chin"
-    return AUSupport(au, "both", None, 0.0, 0.0, 0.0, 0.0, region, judged=False, reason=reason, direction="up")
+    return AUSupport(
+        au, "both", None, 0.0, 0.0, 0.0, 0.0, region, judged=False, reason=reason, direction="up"
+    )
 
 
 def _measure(
@@ -143,11 +145,23 @@ def _measure(
     sides = (support, support * second) if strong != "right" else (support * second, support)
     return _complete(
         AUSupport(
-            au, side, seen.part, support, seen.z, seen.dx, seen.dy, seen.region, reason="; ".join(limits),
-            direction=seen.direction, raw=raw, limits=limits, sides=sides, rise=rise,
+            au,
+            side,
+            seen.part,
+            support,
+            seen.z,
+            seen.dx,
+            seen.dy,
+            seen.region,
+            reason="; ".join(limits),
+            direction=seen.direction,
+            raw=raw,
+            limits=limits,
+            sides=sides,
+            rise=rise,
         ),
         motion,
-    )  # fmt: skip
+    )
 
 
 def _side(au: int, explained: Explained, calibration: Calibration, strong: str, both: bool) -> AUSide:
@@ -170,7 +184,9 @@ def _limits(
     gates = calibration.gates
     found = []
     if vector.units == "px" and seen.z < gates.minimum_z:
-        found.append(f"motion does not stand above the noise floor (z {seen.z:.1f}, needs {gates.minimum_z:.1f})")
+        found.append(
+            f"motion does not stand above the noise floor (z {seen.z:.1f}, needs {gates.minimum_z:.1f})"
+        )
     if not seen.fits:
         found.append(f"the {seen.region} moves {seen.direction}, which this AU does not do there")
     if rise is not None and not rise.rises:

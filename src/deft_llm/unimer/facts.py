@@ -79,12 +79,19 @@ def facts_of(clip: Clip, motion: Motion, calibration: Calibration | None = None)
     word = (clip.emotion or "").strip().lower()
     fine = word if word in FINE else None
     return ClipFacts(
-        clip_id=clip.clip_id, corpus=clip.corpus, subject=clip.subject, fine=fine,
-        coarse=coarse_of(fine) if fine else clip.coarse, labels=clip.aus,
+        clip_id=clip.clip_id,
+        corpus=clip.corpus,
+        subject=clip.subject,
+        fine=fine,
+        coarse=coarse_of(fine) if fine else clip.coarse,
+        labels=clip.aus,
         evidence=verdicts(supports, clip.aus, calibration, motion.units),
         supports={s.au: round(s.support, 4) for s in supports if s.judged},
-        regions=region_facts(motion), units=motion.units, media=_media(motion), rises=_rises(supports),
-    )  # fmt: skip
+        regions=region_facts(motion),
+        units=motion.units,
+        media=_media(motion),
+        rises=_rises(supports),
+    )
 
 
 def _rises(supports: Sequence[AUSupport]) -> dict[int, str]:
@@ -112,11 +119,17 @@ def region_facts(motion: Motion) -> list[RegionFact]:
         moves = True if z >= MOVING_Z else False if z < STILL_Z else None
         found.append(
             RegionFact(
-                key=region.key, name=region.name, side=region.side, moves=moves, z=round(z, 3),
-                direction=direction_word(dx, dy, region.side), px=None if px is None else round(px, 3),
-                iod_percent=None if iod is None else round(iod, 3), phase=_phase(motion, row),
+                key=region.key,
+                name=region.name,
+                side=region.side,
+                moves=moves,
+                z=round(z, 3),
+                direction=direction_word(dx, dy, region.side),
+                px=None if px is None else round(px, 3),
+                iod_percent=None if iod is None else round(iod, 3),
+                phase=_phase(motion, row),
             )
-        )  # fmt: skip
+        )
     return found
 
 

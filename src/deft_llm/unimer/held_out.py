@@ -1,4 +1,4 @@
-"""Held-out check of the dual constraint: labels made false on purpose, and clips in which nothing is to be seen."""
+"""Held-out check of the dual constraint: labels made false on purpose, and clips without evidence."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _side_right(label: ActionUnit, measured: str) -> bool | None:
 
 
 def figures(result: HeldOut, smallest: float = 0.0, largest: float = np.inf) -> dict[str, float | int | None]:
-    """Precision, recall, rejection of false labels by kind, laterality, for AUs whose motion is in the range."""
+    """Precision, recall, rejection of false labels by kind, laterality, for AUs of a range of motion."""
     rows = [row for row in result.rows if smallest <= row.size < largest]
     true = [row for row in rows if row.kind == "true"]
     false = [row for row in rows if row.kind != "true"]

@@ -1,4 +1,4 @@
-"""The wording of Uni-MER: several phrasings a task, numbers as a person would say them, the subject's own sides."""
+"""The wording of Uni-MER: several phrasings a task, numbers as a person says them, the subject's own sides."""
 
 from __future__ import annotations
 
@@ -126,18 +126,36 @@ REFUSAL_ANSWERS: tuple[str, ...] = (
 )
 
 MOVES: dict[str, str] = {
-    "up": "up", "down": "down", "medial": "inward", "lateral": "outward",
-    "up-medial": "up and inward", "up-lateral": "up and outward",
-    "down-medial": "down and inward", "down-lateral": "down and outward",
-}  # fmt: skip
+    "up": "up",
+    "down": "down",
+    "medial": "inward",
+    "lateral": "outward",
+    "up-medial": "up and inward",
+    "up-lateral": "up and outward",
+    "down-medial": "down and inward",
+    "down-lateral": "down and outward",
+}
 MIDLINE_MOVES = {"lateral": "sideways", "up-lateral": "up and sideways", "down-lateral": "down and sideways"}
-PLURALS = {"inner brow": "inner brows", "outer brow": "outer brows", "upper lid": "upper lids",
-           "lower lid": "lower lids", "outer eye corner": "outer eye corners", "cheek": "cheeks",
-           "nostril wing": "nostril wings", "nasolabial fold": "nasolabial folds",
-           "mouth corner": "mouth corners"}  # fmt: skip
+PLURALS = {
+    "inner brow": "inner brows",
+    "outer brow": "outer brows",
+    "upper lid": "upper lids",
+    "lower lid": "lower lids",
+    "outer eye corner": "outer eye corners",
+    "cheek": "cheeks",
+    "nostril wing": "nostril wings",
+    "nasolabial fold": "nasolabial folds",
+    "mouth corner": "mouth corners",
+}
 ONE_OF_TWO = ("upper lip", "lower lip")
-PARTNERS = {"upper lid": "lids", "lower lid": "lids", "upper lip": "lips", "lower lip": "lips",
-            "mouth corner": "mouth corners", "nostril wing": "nostril wings"}  # fmt: skip
+PARTNERS = {
+    "upper lid": "lids",
+    "lower lid": "lids",
+    "upper lip": "lips",
+    "lower lip": "lips",
+    "mouth corner": "mouth corners",
+    "nostril wing": "nostril wings",
+}
 
 
 def pick(options: Sequence[str], rng: np.random.Generator) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Which clip is asked what: answers are balanced within every kind of question, so that none gives itself away.
+"""Which clip is asked what: answers are balanced within every kind of question, so that none is given away.
 
 Every clip offers its possible questions as (group, outcome). Within a group each outcome is kept as often as
 the rarest one, the choice being made by hash: the same for any number of workers and any order.

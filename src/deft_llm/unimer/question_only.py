@@ -29,7 +29,11 @@ def question_only(rows: Callable[[], Iterable[Instruction]]) -> list[dict[str, A
         choice = row.source.get("choice") or _choice(row)
         if row.task == "contrast" and choice:  # which of the two that the question names
             choice = "lower" if choice == str(row.source.get("about", "")).split("-")[0] else "higher"
-        if not choice or row.task in ("description", "refusal", "multi_turn") or len(asked[row.task]) >= MOST_ROWS:
+        if (
+            not choice
+            or row.task in ("description", "refusal", "multi_turn")
+            or len(asked[row.task]) >= MOST_ROWS
+        ):
             continue
         asked[row.task].append((row.subject, texts(row, "user")[0], choice))
     found = []
@@ -37,13 +41,22 @@ def question_only(rows: Callable[[], Iterable[Instruction]]) -> list[dict[str, A
         answers = Counter(choice for _, _, choice in items)
         subjects = sorted({subject for subject, _, _ in items})
         majority = max(answers.values()) / len(items)
-        line: dict[str, Any] = {"task": task, "rows": len(items), "answers": len(answers),
-                                "majority": round(majority, 4), "accuracy": None, "leaks": False}  # fmt: skip
+        line: dict[str, Any] = {
+            "task": task,
+            "rows": len(items),
+            "answers": len(answers),
+            "majority": round(majority, 4),
+            "accuracy": None,
+            "leaks": False,
+        }
         if len(answers) > 1 and len(subjects) > 1 and len(items) >= MINIMUM_ROWS:
             accuracy, base = _cross_validated(items, subjects)
             chance = 2.0 * np.sqrt(base * (1 - base) / len(items))
-            line |= {"accuracy": round(accuracy, 4), "majority": round(base, 4),
-                     "leaks": bool(accuracy > base + max(MARGIN, chance))}  # fmt: skip
+            line |= {
+                "accuracy": round(accuracy, 4),
+                "majority": round(base, 4),
+                "leaks": bool(accuracy > base + max(MARGIN, chance)),
+            }
         found.append(line)
     return found
 

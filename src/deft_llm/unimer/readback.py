@@ -1,4 +1,4 @@
-"""Reads an instruction's answers back into the facts that they state: what ``check`` and the tests hold them to."""
+"""Reads an instruction's answers back into the facts that they state."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from deft_llm.records import Evidence, Instruction
 from deft_llm.unimer.sighting import word_side
 
 _AU = re.compile(r"\bAU(\d{1,2})\b")
-_SIDES = (("on both sides, more on one", "asymmetric"), ("on both sides", "both"), ("on the left", "left"),
-          ("on the right", "right"), ("on neither side", "neither"))  # fmt: skip
+_SIDES = (
+    ("on both sides, more on one", "asymmetric"),
+    ("on both sides", "both"),
+    ("on the left", "left"),
+    ("on the right", "right"),
+    ("on neither side", "neither"),
+)
 _ALSO = re.compile(r"The coders of .+ also marked ")
 
 
@@ -45,10 +50,17 @@ def outcome(task: str, answer: str) -> str | None:
     if task == "region":
         return "still" if re.search(r"stays? still|nothing moves|does not move", answer.lower()) else "moves"
     if task == "phase":
-        return "onset-apex" if "from onset to apex" in answer.lower() else (
-            "apex-offset" if "from apex to offset" in answer.lower() else None)  # fmt: skip
+        return (
+            "onset-apex"
+            if "from onset to apex" in answer.lower()
+            else ("apex-offset" if "from apex to offset" in answer.lower() else None)
+        )
     if task == "blink":
-        starts = {"It is no mere blink.": "more", "It may be a mere blink.": "blink", "It is no blink.": "none"}
+        starts = {
+            "It is no mere blink.": "more",
+            "It may be a mere blink.": "blink",
+            "It is no blink.": "none",
+        }
         return next((value for words, value in starts.items() if answer.startswith(words)), None)
     if task == "answer":
         answer_read = parse(answer)
@@ -83,7 +95,9 @@ def _against_target(row: Instruction, answers: list[str]) -> list[str]:
     if row.task == "fine" and row.target.fine != outcome("fine", answers[0]):
         found.append("the fine class of the answer is not the target's")
     if row.task == "aus" and row.target.aus is not None:
-        wanted = "+".join(str(unit.number) for unit in sorted(row.target.aus, key=lambda u: u.number)) or "none"
+        wanted = (
+            "+".join(str(unit.number) for unit in sorted(row.target.aus, key=lambda u: u.number)) or "none"
+        )
         if outcome("aus", answers[0]) != wanted:
             found.append("the Action Units of the answer are not the target's")
     if row.task in ("answer", "multi_turn"):

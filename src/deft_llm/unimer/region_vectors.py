@@ -1,6 +1,6 @@
 """Region motion as vectors: mirroring, normalisation and non-negative template regression.
 
-A *region vector* is (R, 2): dx (image right) and dy (down) of every region of ``facs.regions``, onset to apex.
+A *region vector* is (R, 2): dx (image right) and dy (down) of each region of ``facs.regions``, onset to apex.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def channel_normalised(vectors: np.ndarray, usable: np.ndarray | None = None) ->
     kept = vectors if usable is None else np.where(np.asarray(usable)[..., None], vectors, np.nan)
     with np.errstate(all="ignore"):
         centred = vectors - np.nan_to_num(np.nanmedian(kept, axis=-2, keepdims=True))
-        spread = np.sqrt(np.nanmean((kept - np.nanmedian(kept, axis=-2, keepdims=True)) ** 2, -2, keepdims=True))
+        spread = np.sqrt(
+            np.nanmean((kept - np.nanmedian(kept, axis=-2, keepdims=True)) ** 2, -2, keepdims=True)
+        )
     spread = np.where(np.nan_to_num(spread) > 1e-9, np.nan_to_num(spread), 1.0)
     result = centred / spread
     return result if usable is None else np.where(np.asarray(usable)[..., None], result, 0.0)

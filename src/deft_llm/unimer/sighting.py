@@ -14,7 +14,7 @@ from deft_llm.unimer.region_vectors import RegionVector
 
 @dataclass(frozen=True)
 class Sighting:
-    """region without side; dx, dy as in AUSupport; fits: whether FACS admits the direction for the AU there."""
+    """region without side; dx, dy as in AUSupport; fits: FACS admits the direction for the AU there."""
 
     region: str
     direction: str

@@ -1,7 +1,7 @@
 """Region vectors of synthetic subjects with known truth: what the constraint is calibrated and checked on.
 
 Small displacements add up, so a subject's region response to each face unit is rendered once and any
-expression is a sum of them; estimator gain, noise, residual head motion, blinks and crop errors are drawn on top.
+expression is a sum of them; estimator gain, noise, residual head motion, blinks and crop errors come on top.
 """
 
 from __future__ import annotations
@@ -16,12 +16,47 @@ from deft_llm.unimer.region_vectors import REGION_COUNT
 # AU sets that micro-expression corpora code, with their rough frequency (field frequencies of CASME II,
 # SAMM and CAS(ME)^3); the other share of the scenes draws AUs at random so that no habit is learned.
 NATURAL_SETS: tuple[tuple[tuple[int, ...], float], ...] = (
-    ((4,), 16), ((4, 7), 8), ((7,), 6), ((12,), 10), ((6, 12), 4), ((14,), 8), ((1, 2), 9), ((1,), 3), ((2,), 3),
-    ((5,), 3), ((1, 2, 5), 2), ((4, 9), 3), ((9,), 3), ((10,), 3), ((4, 10), 2), ((7, 10), 1), ((4, 7, 9), 1),
-    ((15,), 3), ((17,), 5), ((15, 17), 2), ((4, 17), 2), ((12, 14), 2), ((1, 4), 2), ((20,), 2), ((24,), 3),
-    ((17, 24), 1), ((25,), 3), ((1, 2, 25), 1), ((25, 26), 1), ((12, 25), 2), ((6, 7, 12), 1), ((12, 15), 1),
-    ((14, 24), 1), ((16,), 1), ((18,), 1), ((23,), 1), ((28,), 1), ((1, 2, 4), 1), ((6,), 1), ((6, 7), 1),
-)  # fmt: skip
+    ((4,), 16),
+    ((4, 7), 8),
+    ((7,), 6),
+    ((12,), 10),
+    ((6, 12), 4),
+    ((14,), 8),
+    ((1, 2), 9),
+    ((1,), 3),
+    ((2,), 3),
+    ((5,), 3),
+    ((1, 2, 5), 2),
+    ((4, 9), 3),
+    ((9,), 3),
+    ((10,), 3),
+    ((4, 10), 2),
+    ((7, 10), 1),
+    ((4, 7, 9), 1),
+    ((15,), 3),
+    ((17,), 5),
+    ((15, 17), 2),
+    ((4, 17), 2),
+    ((12, 14), 2),
+    ((1, 4), 2),
+    ((20,), 2),
+    ((24,), 3),
+    ((17, 24), 1),
+    ((25,), 3),
+    ((1, 2, 25), 1),
+    ((25, 26), 1),
+    ((12, 25), 2),
+    ((6, 7, 12), 1),
+    ((12, 15), 1),
+    ((14, 24), 1),
+    ((16,), 1),
+    ((18,), 1),
+    ((23,), 1),
+    ((28,), 1),
+    ((1, 2, 4), 1),
+    ((6,), 1),
+    ((6, 7), 1),
+)
 NATURAL_SHARE = 0.6
 
 
@@ -52,7 +87,7 @@ class World:
 
 @dataclass
 class Scenes:
-    """n clips: vectors (n, R, 2), floors (n, R), amplitude (n, K) px of each atom, peak (n,) px of the motion."""
+    """n clips: vectors (n, R, 2), floors (n, R), amplitudes (n, K) px of each atom, peak (n,) px."""
 
     vectors: np.ndarray
     floors: np.ndarray

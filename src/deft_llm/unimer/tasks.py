@@ -13,12 +13,33 @@ from deft_llm.facs.units import name
 from deft_llm.records import ActionUnit, Instruction, Media, Target
 from deft_llm.unimer import wording
 from deft_llm.unimer.facts import ClipFacts
-from deft_llm.unimer.phrases import QUESTIONS, REFUSAL_ANSWERS, REFUSALS, SYSTEM, TEMPLATES_VERSION, pick, sentence
+from deft_llm.unimer.phrases import (
+    QUESTIONS,
+    REFUSAL_ANSWERS,
+    REFUSALS,
+    SYSTEM,
+    TEMPLATES_VERSION,
+    pick,
+    sentence,
+)
 from deft_llm.unimer.plan import Ask, Plan, planned
 from deft_llm.version import __version__
 
-TASKS = ("coarse", "fine", "aus", "au", "side", "region", "phase", "description", "answer", "contrast", "blink",
-         "multi_turn", "refusal")  # fmt: skip
+TASKS = (
+    "coarse",
+    "fine",
+    "aus",
+    "au",
+    "side",
+    "region",
+    "phase",
+    "description",
+    "answer",
+    "contrast",
+    "blink",
+    "multi_turn",
+    "refusal",
+)
 REFUSAL_SHARE = 0.35
 BLINK_SUPPORT = 0.9
 
@@ -38,8 +59,13 @@ class Draft:
 def clip_instructions(facts: ClipFacts, plan: Plan, seed: int) -> list[Instruction]:
     """All instructions of a clip; the same facts, plan and seed give the same rows."""
     rng = clip_rng(facts.clip_id, seed)
-    drafts = [*_labels(facts, rng), *_balanced(facts, plan, seed, rng), *_open(facts, rng), *_multi(facts, rng),
-              *_refusal(facts, rng)]  # fmt: skip
+    drafts = [
+        *_labels(facts, rng),
+        *_balanced(facts, plan, seed, rng),
+        *_open(facts, rng),
+        *_multi(facts, rng),
+        *_refusal(facts, rng),
+    ]
     order = rng.permutation(len(drafts))
     return [_record(facts, drafts[position], number, seed) for number, position in enumerate(order)]
 
@@ -51,22 +77,36 @@ def clip_rng(clip_id: str, seed: int) -> np.random.Generator:
 
 
 def _record(facts: ClipFacts, draft: Draft, number: int, seed: int) -> Instruction:
-    media = [Media(type="flow" if role == "flow" else "image", role=role, path=f"{facts.clip_id}/{role}.png")
-             for role in facts.media]  # fmt: skip
+    media = [
+        Media(type="flow" if role == "flow" else "image", role=role, path=f"{facts.clip_id}/{role}.png")
+        for role in facts.media
+    ]
     messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": SYSTEM}]}]
     for turn, (question, answer) in enumerate(draft.turns):
         shown = [{"type": "image", "ref": place} for place in range(len(media))] if turn == 0 else []
         messages.append({"role": "user", "content": [*shown, {"type": "text", "text": question}]})
         messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
     aus = [ActionUnit(number=row.au or 0, side=row.side, part=row.part) for row in facts.supported]
-    source = {"builder": __version__, "templates": TEMPLATES_VERSION, "template": draft.template, "seed": seed,
-              "choice": draft.choice, "about": draft.about} | draft.extra  # fmt: skip
+    source = {
+        "builder": __version__,
+        "templates": TEMPLATES_VERSION,
+        "template": draft.template,
+        "seed": seed,
+        "choice": draft.choice,
+        "about": draft.about,
+    } | draft.extra
     return Instruction(
-        id=f"{facts.clip_id}#{number:02d}-{draft.task}", clip_id=facts.clip_id, corpus=facts.corpus,
-        subject=facts.subject, task=draft.task, media=media, messages=messages,
+        id=f"{facts.clip_id}#{number:02d}-{draft.task}",
+        clip_id=facts.clip_id,
+        corpus=facts.corpus,
+        subject=facts.subject,
+        task=draft.task,
+        media=media,
+        messages=messages,
         target=Target(fine=facts.fine, coarse=facts.coarse, aus=None if facts.labels is None else aus),
-        evidence=facts.evidence, source=source,
-    )  # fmt: skip
+        evidence=facts.evidence,
+        source=source,
+    )
 
 
 def _ask(task: str, rng: np.random.Generator, **words: Any) -> tuple[str, str]:
@@ -81,10 +121,14 @@ def _labels(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:
         yield Draft("coarse", template, [(question, answer)], facts.coarse)
     if facts.fine is not None:
         template, question = _ask("fine", rng)
-        yield Draft("fine", template, [(question, wording.class_sentence(facts, facts.fine, rng))], facts.fine)
+        yield Draft(
+            "fine", template, [(question, wording.class_sentence(facts, facts.fine, rng))], facts.fine
+        )
     if facts.labels is not None:
         template, question = _ask("aus", rng)
-        choice = "+".join(str(row.au) for row in sorted(facts.supported, key=lambda row: row.au or 0)) or "none"
+        choice = (
+            "+".join(str(row.au) for row in sorted(facts.supported, key=lambda row: row.au or 0)) or "none"
+        )
         yield Draft("aus", template, [(question, wording.aus_answer(facts))], choice)
 
 
@@ -105,7 +149,9 @@ def _au_draft(facts: ClipFacts, ask: Ask, rng: np.random.Generator) -> Draft:
     au = int(ask.group)
     template, question = _ask(ask.task, rng, au=au, name=name(au))
     if ask.task == "au":
-        return Draft("au", template, [(question, wording.yes_no_answer(facts, au, rng))], ask.outcome, ask.group)
+        return Draft(
+            "au", template, [(question, wording.yes_no_answer(facts, au, rng))], ask.outcome, ask.group
+        )
     row = next((row for row in facts.supported if row.au == au), None)
     choice = "neither" if row is None else row.side
     return Draft("side", template, [(question, wording.side_answer(facts, au, rng))], choice, ask.group)
@@ -116,8 +162,9 @@ def _contrast_draft(facts: ClipFacts, ask: Ask, rng: np.random.Generator) -> Dra
     seen = int(ask.outcome)
     other = pair[1 - pair.index(seen)]
     first, second = pair if rng.random() < 0.5 else pair[::-1]
-    template, question = _ask("contrast", rng, first=first, first_name=name(first), second=second,
-                              second_name=name(second))  # fmt: skip
+    template, question = _ask(
+        "contrast", rng, first=first, first_name=name(first), second=second, second_name=name(second)
+    )
     answer = wording.contrast_answer(facts, seen, other)
     return Draft("contrast", template, [(question, answer)], str(seen), ask.group)
 
@@ -133,7 +180,9 @@ def _open(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:
         yield Draft("blink", template, [(question, wording.blink_answer(facts, blink))], choice)
     if facts.fine or facts.coarse or facts.supported:
         template, question = _ask("answer", rng)
-        yield Draft("answer", template, [(question, wording.full_text(facts))], facts.fine or facts.coarse or "")
+        yield Draft(
+            "answer", template, [(question, wording.full_text(facts))], facts.fine or facts.coarse or ""
+        )
 
 
 def _multi(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:

@@ -1,4 +1,4 @@
-"""Labels held against measured support: supported, unsupported or unexplained, each with reason and figures."""
+"""Labels held against measured support: supported, unsupported or unexplained, with reason and figures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def verdicts(
             continue
         limit = calibration.unlabelled_threshold(units, support.au)
         if support.judged and limit is not None and support.support >= limit and not support.limits:
-            found.append(_evidence(support, None, "unexplained", f"fits AU{support.au}, which is not labelled"))
+            found.append(
+                _evidence(support, None, "unexplained", f"fits AU{support.au}, which is not labelled")
+            )
             explained |= {support.au, *entry(support.au).look_alikes}
     return found
 
@@ -70,8 +72,18 @@ def _no_measure(label: ActionUnit) -> Evidence:
     motion = entry(label.number).motion
     region = motion[0].region if motion else "chin"
     reason = f"cannot be judged: {entry(label.number).name} has no motion template on the skin"
-    return Evidence(au=label.number, side=label.side, part=label.part, region=region, direction="up", dx=0.0,
-                    dy=0.0, support=0.0, status="unsupported", reason=reason)  # fmt: skip
+    return Evidence(
+        au=label.number,
+        side=label.side,
+        part=label.part,
+        region=region,
+        direction="up",
+        dx=0.0,
+        dy=0.0,
+        support=0.0,
+        status="unsupported",
+        reason=reason,
+    )
 
 
 def _why_not(support: AUSupport, by_au: dict[int, AUSupport], models: Thresholds) -> str:
@@ -103,7 +115,10 @@ def _note(label: ActionUnit, support: AUSupport, by_au: dict[int, AUSupport], mo
     rivals = [
         au
         for au in entry(label.number).look_alikes
-        if au in by_au and by_au[au].judged and by_au[au].support >= support.support and _passes(by_au[au], models)
+        if au in by_au
+        and by_au[au].judged
+        and by_au[au].support >= support.support
+        and _passes(by_au[au], models)
     ]
     if rivals:
         return "motion fits its look-alike " + ", ".join(f"AU{au}" for au in rivals) + " as well"
@@ -114,13 +129,22 @@ def _note(label: ActionUnit, support: AUSupport, by_au: dict[int, AUSupport], mo
 
 def _evidence(support: AUSupport, au: int | None, status: str, reason: str) -> Evidence:
     return Evidence(
-        au=au, side=support.side, part=support.part, region=support.region, direction=support.direction,  # type: ignore[arg-type]
-        dx=round(support.dx, 4), dy=round(support.dy, 4), px=_rounded(support.px),
-        iod_percent=_rounded(support.iod_percent), z=round(support.z, 3), phase=support.phase,
-        support=round(support.support, 4), status=status, reason=reason,  # type: ignore[arg-type]
-    )  # fmt: skip
+        au=au,
+        side=support.side,
+        part=support.part,
+        region=support.region,
+        direction=support.direction,  # type: ignore[arg-type]
+        dx=round(support.dx, 4),
+        dy=round(support.dy, 4),
+        px=_rounded(support.px),
+        iod_percent=_rounded(support.iod_percent),
+        z=round(support.z, 3),
+        phase=support.phase,
+        support=round(support.support, 4),
+        status=status,
+        reason=reason,  # type: ignore[arg-type]
+    )
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-

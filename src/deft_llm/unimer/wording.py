@@ -13,12 +13,24 @@ from deft_llm.unimer.facts import ClipFacts, RegionFact
 from deft_llm.unimer.phrases import MOVES, listed, movement, noun, noun_of_both, pick, sentence
 
 CORPUS_NAMES = {
-    "casme": "CASME", "casme2": "CASME II", "casme_sq2": "CAS(ME)^2", "casme3": "CAS(ME)^3", "samm": "SAMM",
-    "samm_lv": "SAMM Long Videos", "smic": "SMIC", "mmew": "MMEW", "dfme": "DFME", "fourdme": "4DME",
-}  # fmt: skip
+    "casme": "CASME",
+    "casme2": "CASME II",
+    "casme_sq2": "CAS(ME)^2",
+    "casme3": "CAS(ME)^3",
+    "samm": "SAMM",
+    "samm_lv": "SAMM Long Videos",
+    "smic": "SMIC",
+    "mmew": "MMEW",
+    "dfme": "DFME",
+    "fourdme": "4DME",
+}
 MAX_RATIONALE = 400
-SIDE_PHRASES = {"both": "on both sides", "left": "on the left", "right": "on the right",
-                "asymmetric": "on both sides, more on one"}  # fmt: skip
+SIDE_PHRASES = {
+    "both": "on both sides",
+    "left": "on the left",
+    "right": "on the right",
+    "asymmetric": "on both sides, more on one",
+}
 
 
 def coders(facts: ClipFacts) -> str:
@@ -89,7 +101,9 @@ def absence(facts: ClipFacts, au: int, rng: np.random.Generator) -> str:
     rows = [row for row in facts.regions if row.name == region]
     where, plural = noun_of_both(region)
     if rows and all(row.moves is False for row in rows):
-        return pick((f"{where} {'stay' if plural else 'stays'} still", f"the flow shows no motion of {where}"), rng)[1]
+        return pick(
+            (f"{where} {'stay' if plural else 'stays'} still", f"the flow shows no motion of {where}"), rng
+        )[1]
     return f"{where} {'do' if plural else 'does'} not move as this unit moves the skin"
 
 
@@ -98,8 +112,12 @@ def side_answer(facts: ClipFacts, au: int, rng: np.random.Generator) -> str:
     row = next((row for row in facts.supported if row.au == au), None)
     if row is None:
         return "On neither side. " + sentence(absence(facts, au, rng))
-    start = {"both": "On both sides", "left": "On the left", "right": "On the right",
-             "asymmetric": "On both sides, more on one"}[row.side]  # fmt: skip
+    start = {
+        "both": "On both sides",
+        "left": "On the left",
+        "right": "On the right",
+        "asymmetric": "On both sides, more on one",
+    }[row.side]
     return f"{start}. " + sentence(evidence_sentence(row))
 
 
@@ -107,8 +125,11 @@ def region_answer(fact: RegionFact, rng: np.random.Generator) -> str:
     """Which way a region moves and how far, or that it is still."""
     if not fact.moves:
         subject = noun(fact.name, fact.side)[0]
-        options = (f"{subject} stays still", "nothing moves there beyond the noise of the measurement",
-                   f"{subject} does not move measurably")  # fmt: skip
+        options = (
+            f"{subject} stays still",
+            "nothing moves there beyond the noise of the measurement",
+            f"{subject} does not move measurably",
+        )
         return sentence(pick(options, rng)[1])
     return sentence(movement(fact.name, fact.side, fact.direction, fact.px, fact.iod_percent))
 
@@ -167,7 +188,9 @@ def full_answer(facts: ClipFacts) -> Answer:
     """The (C, E, R) answer; figures are rounded as the text shows them, so that it parses back to itself."""
     evidence = sorted(facts.supported, key=lambda row: -row.support)[:6]
     rounded = [
-        row.model_copy(update={key: _tenth(getattr(row, key)) for key in ("px", "iod_percent")} | {"z": _z(row)})
+        row.model_copy(
+            update={key: _tenth(getattr(row, key)) for key in ("px", "iod_percent")} | {"z": _z(row)}
+        )
         for row in evidence
     ]
     return Answer.of(facts.fine, facts.coarse, rounded, rationale(facts))
@@ -223,7 +246,9 @@ def blink_answer(facts: ClipFacts, blink: bool) -> str:
 
 def known(facts: ClipFacts) -> str:
     """What can be said instead of an impossible answer: movement only."""
-    rows: Sequence[str] = [movement(r.name, r.side, r.direction, r.px, r.iod_percent) for r in moving_regions(facts, 1)]
+    rows: Sequence[str] = [
+        movement(r.name, r.side, r.direction, r.px, r.iod_percent) for r in moving_regions(facts, 1)
+    ]
     if facts.supported:
         rows = [evidence_sentence(facts.supported[0])]
     if rows:

@@ -79,7 +79,7 @@ def table_template(au: int, side: str) -> np.ndarray:
     return vector / peak if peak > 0 else vector
 
 
-def vertex_weights(mesh, jitter: float = 0.0, rng: np.random.Generator | None = None) -> np.ndarray:  # noqa: ANN001
+def vertex_weights(mesh, jitter: float = 0.0, rng: np.random.Generator | None = None) -> np.ndarray:
     """How much every vertex counts in every region, (R, V), rows summing to 1."""
     from deft_llm.motion.regions import region_weights
 

@@ -1,0 +1,60 @@
+"""Property test: any (C, E, R) answer that facts can make parses back to the same record."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deft_llm.answer import Answer, parse, render
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.units import MICRO_AUS, entry, valid_directions, valid_sides
+from deft_llm.records import Evidence
+from deft_llm.unimer.facts import ClipFacts
+from deft_llm.unimer.rewrite import keeps_facts
+from deft_llm.unimer.wording import description, full_answer
+
+
+@st.composite
+def evidence_rows(draw) -> Evidence:
+    au = draw(st.sampled_from([au for au in MICRO_AUS if entry(au).motion]))
+    region = draw(st.sampled_from([motion.region for motion in entry(au).motion]))
+    word = draw(st.sampled_from(valid_sides(au)))
+    side, part = (word, None) if word not in ("upper", "lower") else ("both", word)
+    px = draw(st.one_of(st.none(), st.floats(0.05, 9.9)))
+    return Evidence(
+        au=au, side=side, part=part, region=region, direction=draw(st.sampled_from(valid_directions(au, region))),
+        dx=0.5, dy=-0.5, px=px, iod_percent=None if px is None else px / 0.9, z=draw(st.floats(1, 40)), support=0.9,
+        status="supported",
+    )  # fmt: skip
+
+
+@st.composite
+def clip_facts(draw) -> ClipFacts:
+    fine = draw(st.one_of(st.none(), st.sampled_from(FINE)))
+    coarse = coarse_of(fine) if fine else draw(st.sampled_from([None, "negative", "positive", "surprise"]))
+    rows = draw(st.lists(evidence_rows(), max_size=6, unique_by=lambda row: row.au))
+    return ClipFacts(
+        clip_id="toy/s/c", corpus="toy", subject="toy/s", fine=fine, coarse=coarse, labels=[], evidence=rows,
+        supports={}, regions=[], units="px", media=["flow"],
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(clip_facts())
+def test_answers_round_trip(facts: ClipFacts):
+    answer = full_answer(facts)
+    text = render(answer)
+    assert parse(text) == answer
+    assert render(parse(text)) == text
+    assert isinstance(answer, Answer) and len(answer.rationale) <= 400 and answer.rationale.isascii()
+
+
+@settings(max_examples=100, deadline=None)
+@given(clip_facts())
+def test_a_rewording_that_changes_a_fact_is_rejected(facts: ClipFacts):
+    text = description(facts)
+    assert keeps_facts(text, text)
+    for old, new in (("left", "right"), ("up", "down"), ("AU1", "AU3"), ("both", "left"), ("outward", "inward")):
+        if old in text:
+            assert not keeps_facts(text, text.replace(old, new))
+    assert not keeps_facts(text, text + " The person feels happy.")

@@ -1,0 +1,140 @@
+"""Building: same rows for any worker number, resumable, balanced, grammatical, free of claims and leaks."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest_unimer import clip_of, make_store, template
+
+from deft_llm.claims import find_claims
+from deft_llm.errors import UsageError
+from deft_llm.records import Truth
+from deft_llm.store import Store, StoreWriter
+from deft_llm.unimer.build import build, read_instructions
+from deft_llm.unimer.check import check
+from deft_llm.unimer.held_out import table_motion
+from deft_llm.unimer.phrases import QUESTIONS, movement
+from deft_llm.unimer.readback import faults, texts
+from deft_llm.unimer.tasks import TASKS
+
+
+def rows_of(folder: Path):
+    return list(read_instructions(folder))
+
+
+def test_all_answers_parse_back_and_claim_nothing(built: Path):
+    for row in rows_of(built):
+        assert faults(row) == []
+        for text in (*texts(row, "assistant"), *texts(row, "user")):
+            assert find_claims(text) == []
+
+
+def test_every_task_is_there_with_several_phrasings(built: Path):
+    rows = rows_of(built)
+    tasks = {row.task for row in rows}
+    assert tasks >= set(TASKS) - {"phase"}
+    for task in ("coarse", "fine", "aus", "au", "answer", "description"):
+        assert len({row.source["template"] for row in rows if row.task == task}) >= 4
+    assert all(len(options) >= 4 for options in QUESTIONS.values())
+
+
+def test_text_comes_from_supported_evidence_only(built: Path):
+    for row in rows_of(built):
+        supported = {evidence.au for evidence in row.evidence if evidence.status == "supported"}
+        assert {unit.number for unit in row.target.aus or []} == supported
+    rejected = [json.loads(line) for line in (built / "rejections.jsonl").read_text().splitlines()]
+    assert rejected and all(row["reason"] for row in rejected)
+
+
+def test_sentences_are_grammatical(built: Path):
+    for row in rows_of(built):
+        if row.task in ("answer", "multi_turn"):
+            continue
+        for text in texts(row, "assistant"):
+            assert re.match(r"[A-Z]", text) and text.endswith("."), text
+            assert "  " not in text and ".." not in text
+            assert not re.search(r"\b[Bb]oth \w+ ?\w*[^s] moves\b", text), text
+
+
+def test_yes_and_no_are_balanced_for_every_au(built: Path):
+    counts: dict[str, list[int]] = {}
+    for row in rows_of(built):
+        if row.task == "au":
+            counts.setdefault(row.source["about"], [0, 0])[row.source["choice"] == "yes"] += 1
+    assert counts and all(no == yes for no, yes in counts.values())
+
+
+def test_our_own_build_has_no_leak(built: Path):
+    report = check(lambda: read_instructions(built))
+    assert report.ok, report.findings
+    judged = [line for line in report.question_only if line["accuracy"] is not None]
+    assert judged and not any(line["leaks"] for line in judged)
+
+
+def test_same_result_for_any_number_of_workers_and_resumed(store: Store, built: Path, tmp_path: Path):
+    build(store.root, tmp_path / "two", workers=2)
+    assert (tmp_path / "two" / "instructions.jsonl").read_bytes() == (built / "instructions.jsonl").read_bytes()
+    part = sorted((tmp_path / "two" / "facts").glob("*.jsonl"))[-1]
+    part.unlink()
+    (tmp_path / "two" / "instructions.jsonl").unlink()
+    build(store.root, tmp_path / "two")
+    assert (tmp_path / "two" / "instructions.jsonl").read_bytes() == (built / "instructions.jsonl").read_bytes()
+
+
+def test_another_seed_needs_another_folder(store: Store, built: Path):
+    with pytest.raises(UsageError, match="another store, seed or version"):
+        build(store.root, built, seed=5)
+
+
+def test_truth_is_never_read_and_uncoded_clips_get_motion_only(tmp_path: Path):
+    writer = StoreWriter(tmp_path / "store", {})
+    clip = clip_of(1, None, None)
+    clip.truth = Truth(emotion="happiness", coarse="positive")
+    import numpy as np
+
+    motion = table_motion(clip.clip_id, template(12) * 2, np.full(26, 0.05))
+    writer.write_shard(0, "k", [(clip, motion)])
+    writer.finish(1)
+    build(tmp_path / "store", tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert rows and {row.task for row in rows} <= {"description", "region", "phase", "refusal"}
+    assert all(row.target.fine is None and row.target.aus is None for row in rows)
+    assert "happiness" not in (tmp_path / "out" / "instructions.jsonl").read_text()
+
+
+def test_card_gives_counts_constraint_and_limits(built: Path):
+    card = (built / "README.md").read_text()
+    assert card.startswith("---\nlanguage: en") and "not a lie detector" in card
+    assert "**supported**" in card and "python -m deft_llm.unimer.calibrate" in card
+
+
+def test_relative_maps_are_described_without_figures(tmp_path: Path):
+    store = make_store(tmp_path / "store", clips=30, units="relative")
+    build(store.root, tmp_path / "out")
+    for row in rows_of(tmp_path / "out"):
+        assert faults(row) == []
+        assert not any(re.search(r"\d px|% of", text) for text in texts(row, "assistant"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("inner brow", "both", "up", 0.83, 0.92), "both inner brows move up by about 0.8 px (0.9 % of the"),
+        (("mouth corner", "left", "up-lateral", 0.5, 0.6), "the left mouth corner moves up and outward by about half"),
+        (("upper lip", "both", "converging", None, None), "the lips draw together"),
+        (("chin", "both", "up-lateral", None, None), "the chin moves up and sideways"),
+        (("lower lip", "right", "down", 0.04, 0.04), "the right half of the lower lip moves down by less than a tenth"),
+    ],
+)  # fmt: skip
+def test_movement_in_words(arguments, said: str):
+    assert movement(*arguments).startswith(said)
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_rows(store: Store, built: Path, tmp_path: Path):
+    pytest.importorskip("ray")
+    build(store.root, tmp_path / "ray", workers=2, engine="ray")
+    assert (tmp_path / "ray" / "instructions.jsonl").read_bytes() == (built / "instructions.jsonl").read_bytes()

@@ -1,0 +1,99 @@
+"""Exports are read by their consumers' rules; TRL's own functions read ours; MEGC goes out and comes back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.store import Store
+from deft_llm.unimer.build import read_instructions
+from deft_llm.unimer.exports import FORMATS, export, llamafactory, llava, megc, messages, trl
+from deft_llm.unimer.exports.flat import flat_turns
+from deft_llm.unimer.importing import import_megc, questions_of
+from deft_llm.unimer.media import write_media
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_export_passes_its_consumers_rules(built: Path, tmp_path: Path, name: str):
+    for path in export(read_instructions(built), name, tmp_path):
+        assert path.exists()
+    assert not any(str(built) in path.read_text() for path in tmp_path.iterdir())
+
+
+def test_llava_goes_out_and_comes_back(built: Path, tmp_path: Path):
+    rows = list(read_instructions(built))
+    export(rows, "llava", tmp_path)
+    spoken = [[turn for turn in flat_turns(row) if turn[0] != "system"] for row in rows]
+    assert llava.read(tmp_path / "llava.json") == spoken
+
+
+def test_trl_reads_our_export_with_its_own_functions(built: Path, tmp_path: Path):
+    data = pytest.importorskip("trl.data_utils")
+    export(read_instructions(built), "trl", tmp_path)
+    for line in (tmp_path / "trl.jsonl").read_text().splitlines()[:60]:
+        row = json.loads(line)
+        assert data.is_conversational(row)
+        ready = data.prepare_multimodal_messages(row["messages"], images=row["images"])
+        blocks = [part for message in ready for part in message["content"]]
+        assert [part["image"] for part in blocks if part["type"] == "image"] == row["images"]
+        assert not any("<image>" in part.get("text", "") for part in blocks)
+
+
+def test_llamafactory_rules_find_broken_rows(built: Path, tmp_path: Path):
+    export(read_instructions(built), "llamafactory", tmp_path)
+    rows = json.loads((tmp_path / "data.json").read_text())
+    rows[0]["conversations"].pop()
+    rows[1]["images"] = []
+    rows[2]["audios"] = ["a.wav"]
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    found = llamafactory.validate(tmp_path)
+    assert any("row 0" in fault and "alternate" in fault for fault in found)
+    assert any("row 1" in fault and "<image>" in fault for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("module", "file", "broken"),
+    [
+        (llava, "llava.json", '[{"id": "a", "image": "x.png", "conversations": [{"from": "human", "value": "q"}]}]'),
+        (messages, "messages.jsonl", '{"messages": [{"role": "human", "content": "q"}]}'),
+        (trl, "trl.jsonl", '{"images": ["x.png"], "messages": [{"role": "gpt", "content": "<image>q"}]}'),
+        (megc, "me_vqa.jsonl", '{"id": "a", "question": "?", "answer": "b"}'),
+    ],
+)  # fmt: skip
+def test_validators_find_faults(module, file: str, broken: str, tmp_path: Path):
+    (tmp_path / file).write_text(broken)
+    assert module.validate(tmp_path)
+
+
+def test_megc_goes_out_and_comes_back_onto_clips(store: Store, built: Path, tmp_path: Path):
+    path = export(read_instructions(built), "megc", tmp_path)[0]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {tuple(row) for row in rows} == {megc.FIELDS}
+    found = import_megc(path, store.clips)
+    assert not found.unmatched and len(found.instructions) == len(rows)
+    assert list(questions_of(found.instructions)) == [(row["question"], row["answer"]) for row in rows]
+    assert {row.task for row in found.instructions} >= {"coarse", "fine", "au", "aus", "combined"}
+
+
+def test_megc_rows_without_clip_are_named_and_bad_rows_refused(store: Store, tmp_path: Path):
+    path = tmp_path / "q.jsonl"
+    line = {"id": "casme2_sub99_EP1_1", "dataset": "casme2", "subject": "sub99", "filename": "EP1", "question": "What?"}
+    path.write_text(json.dumps(line))
+    assert import_megc(path, store.clips).unmatched == ["casme2_sub99_EP1_1"]
+    path.write_text('{"id": "a"}')
+    with pytest.raises(DeftError, match="line 1 lacks dataset"):
+        import_megc(path, store.clips)
+
+
+def test_unknown_format_is_a_usage_error(built: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match="choose one of"):
+        export(read_instructions(built), "alpaca", tmp_path)
+
+
+def test_pictures_are_drawn_from_the_store(store: Store, built: Path, tmp_path: Path):
+    rows = list(read_instructions(built))[:5]
+    assert write_media(rows, store, tmp_path) == 1
+    assert all((tmp_path / media.path).exists() for row in rows for media in row.media)
