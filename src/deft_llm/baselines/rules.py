@@ -114,13 +114,14 @@ def class_probabilities(
             shown = [au for au, p in reading.aus.items() if p >= 0.5 and au not in (43, 45)]
             shares[label] = 1.0 if objective_class(shown) == label else 0.05
         else:
-            raise UsageError(f"method rules: no class {label!r}; use --labels megc3, native, objective.")
+            known = "--labels megc3, native or objective"
+            raise UsageError(f"method rules: knows no class {label!r}; choose {known}.")
     total = sum(shares.values())
     return {label: share / total for label, share in shares.items()}
 
 
 def build(task: Task, **options: Any) -> Rules:
-    """Build the baseline; ``zero_shot`` and ``answers`` change nothing: it needs no fit and always answers."""
+    """Build the baseline; ``zero_shot`` and ``answers`` change nothing: it always answers, unfitted."""
     from deft_llm.baselines.options import Options, read_options
 
     options.pop("zero_shot", None)

@@ -30,8 +30,8 @@ class Course:
 def fit_course(times: Array, course: Array, peak: int, *, effort: int = 110) -> Course:
     """Fit rise, hold and fall (raised cosines) to ``course`` (T,) around index ``peak``.
 
-    Heights follow from the four times by least squares; the times are found by Nelder-Mead from the
-    crossings of 20 % and 80 % in ``effort`` steps. A raised cosine is close to the minimum-jerk course of real
+    Heights follow from the four times by least squares; the times are found by Nelder-Mead, in ``effort``
+    steps from the crossings of 20 % and 80 %. A raised cosine is close to the minimum-jerk course of real
     movements.
     """
     from scipy.optimize import minimize

@@ -1,0 +1,97 @@
+"""The baselines that answer without training: rules, and the untrained language model that says so."""
+
+import numpy as np
+import pytest
+
+from deft_llm.answer import parse
+from deft_llm.baselines.flow2text import Flow2Text, Flow2TextOptions, evidence_of, region_lines
+from deft_llm.baselines.rules import class_probabilities
+from deft_llm.claims import find_claims
+from deft_llm.errors import UsageError
+from deft_llm.explain.samples import Injected
+from deft_llm.facs.emotions import emotion_scores
+from deft_llm.method import Sample, Task, build_method
+from deft_llm.motion.measure import measure_clip
+
+
+@pytest.fixture(scope="module")
+def sample(make_frames):
+    """A measured pull of the subject's right lip corner."""
+    frames = make_frames([Injected(12, "right", 4, 13, 26, 1.2)], 32, seed=3)
+    motion = measure_clip(frames, onset=4, apex=13, offset=26, fps=50.0, clip_id="test/a/b")
+    return Sample("test/a/b", "test", "test/a", lambda: motion, motion.has)
+
+
+def test_rules_name_unit_side_and_class(sample):
+    (row,) = build_method("rules", Task(), zero_shot=True).predict([sample])
+    assert row.evidence[0].au == 12 and row.sides["12"] == "right" and row.aus["12"] > 0.5
+    assert row.label == "positive" and sum(row.probabilities.values()) == pytest.approx(1.0)
+    assert parse(row.answer).evidence[0].au == 12 and find_claims(row.answer) == []
+
+
+def test_rules_speak_in_any_class_list(sample):
+    native = Task(label_space="native", classes=("happiness", "other", "anger"))
+    assert build_method("rules", native).predict([sample])[0].label == "happiness"
+    objective = Task(label_space="objective", classes=("I", "II", "III", "VII"))
+    assert build_method("rules", objective).predict([sample])[0].label == "I"
+    units = Task(name="au")
+    assert build_method("rules", units).predict([sample])[0].probabilities == {}
+    with pytest.raises(UsageError, match="joyful"):
+        build_method("rules", Task(classes=("joyful",))).predict([sample])
+
+
+def test_coarse_classes_add_up_their_fine_ones():
+    scores = emotion_scores({1: 1.0, 2: 1.0})
+    shares = class_probabilities(scores, None, ("negative", "positive", "surprise"))
+    assert max(shares, key=shares.get) == "surprise" and sum(shares.values()) == pytest.approx(1.0)
+
+
+@pytest.fixture(scope="module")
+def tiny_llm(tmp_path_factory):
+    """A random language model and a byte tokenizer on disk."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens(["<end>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>", pad_token="<end>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}\n"
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=257, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=4096,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("llm")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_flow2text_answers_in_form_and_says_that_it_is_untrained(sample, tiny_llm):
+    method = Flow2Text(Task(), Flow2TextOptions(model=tiny_llm, max_new_tokens=900))
+    (row,) = method.predict([sample])
+    assert row.parsed and parse(row.answer)
+    assert row.extras["trained"] is False and "untrained" in row.extras["warning"]
+    assert sum(row.probabilities.values()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_flow2text_counts_what_it_cannot_parse(sample, tiny_llm):
+    (row,) = Flow2Text(Task(), Flow2TextOptions(model=tiny_llm, max_new_tokens=9)).predict([sample])
+    assert row.parsed is False and row.answer and row.fine is None and row.evidence == []
+
+
+def test_region_lines_name_what_moves(sample):
+    first, *_ = region_lines(sample.motion, 8)
+    assert first.startswith("right mouth corner: up-lateral") and "%IOD" in first
+
+
+def test_figures_are_measured_whatever_is_claimed(sample):
+    true = parse("Class: happiness (positive)\nEvidence: AU12 right, mouth corner, up-lateral\nRationale: x")
+    wrong = parse("Class: anger (negative)\nEvidence: AU4 both, inner brow, down\nRationale: x")
+    seen, unseen = (evidence_of(text.evidence[0], sample.motion) for text in (true, wrong))
+    assert seen.status == "supported" and unseen.status == "unsupported"
+    assert np.isfinite([seen.dx, seen.px, unseen.dx, unseen.px]).all() and seen.px > unseen.px
