@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -201,10 +202,9 @@ def _single_thread() -> Iterator[None]:
 
 
 def _limit_threads() -> int | None:
-    """Limit torch to one thread where it is installed; returns what it was."""
-    try:
-        import torch
-    except ModuleNotFoundError:
+    """Limit torch to one thread where it is loaded; returns what it was. Loaded later, it reads the variables."""
+    torch = sys.modules.get("torch")
+    if torch is None:
         return None
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -236,8 +236,6 @@ def _clips(place: Workplace, subjects: Sequence[str]) -> list[str]:
 
 
 def _seed_all(seed: int) -> None:
-    import sys
-
     import numpy as np
 
     random.seed(seed)
