@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,6 +106,10 @@ class Analysis:
 
     def timeline(self) -> dict[str, list[float]]:
         """Motion per area over time, aligned px away from where the area was a second around; thinned."""
+        return self._timeline
+
+    @cached_property
+    def _timeline(self) -> dict[str, list[float]]:
         times, courses = area_courses(self.signal)
         step = max(1, math.ceil(len(times) / TIMELINE_POINTS))
         shown: dict[str, list[float]] = {"times": np.round(times[::step], 3).tolist()}

@@ -29,7 +29,7 @@ def smooth(displacement: Array, fps: float) -> Array:
     """Displacement (T, R, 2) smoothed by some 12 ms: noise goes, an onset of 60 ms stays."""
     from scipy.ndimage import gaussian_filter1d
 
-    return gaussian_filter1d(displacement.astype(float), max(0.45, 0.012 * fps), axis=0, mode="nearest")
+    return gaussian_filter1d(displacement.astype(np.float32), max(0.45, 0.012 * fps), axis=0, mode="nearest")
 
 
 def camera_noise(displacement: Array) -> Array:
@@ -69,7 +69,7 @@ def measure_paths(signal: Signal, part: slice) -> Paths:
             continue
         rest = 0.5 * (path[np.maximum(at - lag, 0)] + path[np.minimum(at + lag, len(path) - 1)])
         away[scale] = np.linalg.norm(path - rest, axis=2)
-        floor[scale] = np.hypot(wander(away[scale], signal.fps), 0.8 * jitter[None])
+        floor[scale] = np.hypot(wander(away[scale], signal.fps), 0.8 * jitter[None]).astype(np.float32)
         if len(path) < SHORT * signal.fps:
             # In a short clip the movement itself fills the longer scales: the shortest one limits them.
             floor[scale] = np.minimum(floor[scale], 2.5 * floor[min(floor)])

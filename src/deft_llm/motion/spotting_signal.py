@@ -3,7 +3,7 @@
 The transform that aligns the frames is held while the head stays put and follows it when it moves; what it
 adds is a similarity, which the fit of the skull's motion takes out too. When the head has turned too
 far, a new reference takes over; a few frames measured against both join the two.
-Memory holds one reference, one frame and some 300 bytes a frame of results.
+Memory holds one reference, one frame and less than a kilobyte a frame of results.
 """
 
 from __future__ import annotations
