@@ -99,16 +99,14 @@ def main() -> None:
         p, q = np.percentile(a[name], (10, 50, 90)), np.percentile(b[name], (10, 50, 90))
         low, high = np.percentile(a[name], (5, 95))
         inside = np.mean((b[name] >= low) & (b[name] <= high))
-        print(
-            f"{name:22s} " + " ".join(f"{x:7.3f}" for x in p) + " |" + " ".join(f"{x:7.3f}" for x in q) + f" | {inside:.2f}"
-        )
+        sides = " | ".join(" ".join(f"{x:7.3f}" for x in side) for side in (p, q))
+        print(f"{name:22s} {sides} | {inside:.2f}")
     model = make_pipeline(StandardScaler(), SVC(C=3.0, gamma="scale", class_weight="balanced"))
     half = len(ours) * 3 // 4
     flat = ours.reshape(len(ours), -1)
     model.fit(flat[:half], labels[:half])
-    print(
-        f"SVM trained on {half} synthetic maps: UF1 {uf1(labels[half:], model.predict(flat[half:])):.3f} on more"
-    )
+    held = uf1(labels[half:], model.predict(flat[half:]))
+    print(f"SVM trained on {half} synthetic maps: UF1 {held:.3f} on {len(flat) - half} more")
     called = model.predict(theirs.reshape(len(theirs), -1))
     print(f"UF1 {uf1(truth, called):.3f} on the target ({len(truth)} maps)")
     for kind in ("portrait", "render"):

@@ -21,7 +21,8 @@ from deft_llm.synth.prior import COARSE
 
 QUIET = {
     "blink_chance": 0.0, "gaze_chance": 0.0, "jaw_chance": 0.0, "stray_chance": 0.0, "head_still_chance": 1.0,
-    "outlier_chance": 0.0, "border_chance": 0.0, "exact_chance": 1.0, "coloured_noise": (1e-6, 2e-6),
+    "outlier_chance": 0.0, "spikes_chance": 0.0,
+    "border_chance": 0.0, "exact_chance": 1.0, "coloured_noise": (1e-6, 2e-6),
     "local_jitter": (0.0, 0.0), "crop_jitter": (0.0, 0.0), "head_removed_chance": 0.0, "mirror_chance": 0.0,
     "pixel_noise_chance": 0.0, "strain_grain": (0.0, 0.0), "roll": 0.0,
 }  # fmt: skip

@@ -98,8 +98,10 @@ class FlowConfig(BaseModel):
     illumination: LogRange = Field((0.02, 0.5), description="pseudo-motion where image gradients are, px")
     outlier_chance: float = Field(0.25, description="blobs of garbage: hair, glasses, background, shadow")
     outlier: LogRange = Field((0.5, 6.0), description="px")
+    spikes_chance: float = Field(0.3, description="single wild pixels, above all in hair and background")
+    spikes: LogRange = Field((0.3, 5.0), description="px")
     border_chance: float = Field(0.5, description="garbage where motion enters or leaves at the crop's edge")
-    border: LogRange = Field((0.1, 2.5), description="px")
+    border: LogRange = Field((0.1, 4.0), description="px")
     border_width: LogRange = Field((0.5, 3.0), description="% of the crop width")
     background_moves_chance: float = Field(0.1, description="the background follows the head")
 

@@ -23,7 +23,7 @@ from deft_llm.synth.flow_draw import (
     smooth_field,
     uniform,
 )
-from deft_llm.synth.flow_face import BACKGROUND, FlowFace
+from deft_llm.synth.flow_face import BACKGROUND, HAIR, FlowFace
 
 
 class Scene:
@@ -37,7 +37,8 @@ class Scene:
     ) -> None:
         self.config, self.work = config, work
         self.index = reference_index(crop, face.side, work)
-        self.background = face.kind.ravel()[self.index] == BACKGROUND
+        kind = face.kind.ravel()[self.index]
+        self.background, self.hair = kind == BACKGROUND, kind == HAIR
         self._read_image(rng, face, crop)
         self.fine = loguniform(rng, config.window) * work / 100
         self.coarse = loguniform(rng, config.window_coarse) * work / 100
@@ -103,11 +104,21 @@ class Scene:
                 extra = _outliers(rng, config, self.background, self.work).reshape(2, -1)
                 u[row] += extra[0]
                 v[row] += extra[1]
+            if happens(rng, config.spikes_chance):
+                self._add_spikes(rng, u[row], v[row])
             if self.border is not None and rng.random() < 0.8:
                 level = np.float32(loguniform(rng, config.border)) * self.border
                 u[row] += level * noise(rng, len(level))
                 v[row] += level * noise(rng, len(level))
         return u, v
+
+    def _add_spikes(self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> None:
+        """Single wild pixels, most of them where hair or background confuse the estimator (in place)."""
+        risk = np.where(self.hair | self.background, 0.25, 0.004) * rng.uniform(0.2, 1.0)
+        wild = rng.random(len(u), dtype=np.float32) < risk
+        level, count = np.float32(loguniform(rng, self.config.spikes)), int(wild.sum())
+        u[wild] += level * noise(rng, count)
+        v[wild] += level * noise(rng, count)
 
     def _border(self, rng: np.random.Generator) -> np.ndarray | None:
         """Where the crop's edge spoils flow (N,), 0..1: patchy and falling off inwards; None if nowhere."""
