@@ -15,7 +15,7 @@ from deft_llm.errors import DeftError
 from deft_llm.facs.notation import parse_aus
 from deft_llm.facs.units import number_of
 from deft_llm.files import read_jsonl
-from deft_llm.records import ActionUnit
+from deft_llm.records import ActionUnit, Coarse
 
 Key = tuple[str, str, str]
 """corpus, subject's number, file name without subject prefix and zero padding"""
@@ -64,7 +64,7 @@ class Annotation:
     key: Key
     where: str
     emotion: str | None = None
-    coarse: str | None = None
+    coarse: Coarse | None = None
     aus: list[ActionUnit] | None = None
     problems: list[str] = field(default_factory=list)
 

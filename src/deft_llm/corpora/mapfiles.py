@@ -27,7 +27,7 @@ def read_map(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise DeftError(f"{path}: is no readable PNG; get the file again.")
     if image.ndim != 3 or image.shape[2] < 3:
         raise DeftError(f"{path}: has one channel; a flow map holds u, v and strain in R, G and B.")
-    top = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
+    top = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
     channels = image[:, :, 2::-1].transpose(2, 0, 1).astype(np.float32) / np.float32(top)
     if min(channels.shape[1:]) < 8:
         raise DeftError(

@@ -165,7 +165,7 @@ def _without_purged(corpus: Corpus, store: Path) -> list[Clip]:
 def _settings(settings: Any) -> dict[str, Any]:
     from deft_llm.motion.measure import MeasureSettings
 
-    chosen = MeasureSettings() if settings is None else settings
+    chosen = MeasureSettings.model_validate({}) if settings is None else settings
     return chosen.model_dump(mode="json")
 
 
