@@ -1,4 +1,4 @@
-"""deft synth --layout X, read by X's own loader, is the synthetic corpus itself: same records, same motion."""
+"""deft synth --layout X, read by X's own loader, is the synthetic corpus: same records and motion."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from deft_llm.prepare import prepare
 
 
 def synth(out: Path, layout: str) -> None:
-    words = f"synth {out} --layout {layout} --clips 1 --subjects 1 --seed 7 --size 160 --negatives 0 --lures 0"
+    words = f"synth {out} --layout {layout} --clips 1 --subjects 1 --seed 7 --size 160"
     with pytest.raises(SystemExit) as end:
-        main([*words.split(), "--long-videos", "0", "--json"])
+        main([*words.split(), *"--negatives 0 --lures 0 --long-videos 0 --json".split()])
     assert not end.value.code
 
 

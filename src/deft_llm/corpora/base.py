@@ -117,7 +117,7 @@ def load(
             + (f" (did you mean {near}?)." if near in known and near != name else ".")
         )
     folder = Path(root)
-    if not folder.exists():
+    if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; give the folder that holds {name}.")
     table = Path(annotations) if annotations is not None else None
     if table is not None and not table.is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deft_llm.corpora.base import Corpus, Request, loader
 from deft_llm.corpora.coded import Builder, Coded, cells_of, tables_of
 from deft_llm.corpora.frames import Tree, list_frames
-from deft_llm.corpora.tables import Table, cell_integer
+from deft_llm.corpora.tables import Table, cell_integer, cell_number
 
 COLUMNS = {
     "subject": ("Subject", "subject"),
@@ -53,7 +53,13 @@ def _load_table(builder: Builder, tree: Tree, table: Table) -> None:
         )
         clip = builder.add(coded)
         if clip is not None and row.text("fps"):
-            clip.fps = float(row.text("fps"))
+            rate = cell_number(row.get("fps"))
+            if rate:
+                clip.fps = rate
+            else:
+                builder.corpus.fault(
+                    "bad-number", f"row {row.number}: Fps {row.text('fps')!r} is no number.", clip.clip_id
+                )
 
 
 def _agree(emotion: str, number: int) -> bool:

@@ -24,7 +24,7 @@ from deft_llm.corpora.joining import (
     read_annotations,
 )
 from deft_llm.corpora.labels import coarse_word, fine_word
-from deft_llm.corpora.tables import find_table
+from deft_llm.corpora.tables import cell_number, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import coarse_of
 from deft_llm.facs.notation import parse_aus
@@ -299,9 +299,8 @@ def _manifest_labels(corpus: Corpus, clip: Clip, row, where: str) -> None:  # ty
         for piece in unread:
             corpus.fault("unread-aus", f"{where}: AU {piece!r} could not be read.", clip.clip_id)
     if row.text("fps"):
-        try:
-            clip.fps = float(row.text("fps"))
-        except ValueError:
+        clip.fps = cell_number(row.get("fps"))
+        if clip.fps is None:
             corpus.fault("bad-number", f"{where}: fps {row.text('fps')!r} is no number.", clip.clip_id)
 
 

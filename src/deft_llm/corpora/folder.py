@@ -8,7 +8,7 @@ from pathlib import Path
 from deft_llm.corpora.base import Corpus, Request, loader, safe_name, safe_path
 from deft_llm.corpora.frames import Tree, list_frames
 from deft_llm.corpora.labels import coarse_word, fine_word
-from deft_llm.corpora.tables import Row, cell_integer, find_table
+from deft_llm.corpora.tables import Row, cell_integer, cell_number, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.notation import parse_aus
 from deft_llm.records import Clip, Source
@@ -131,9 +131,8 @@ def _numbers(corpus: Corpus, clip: Clip, row: Row, where: str) -> None:
             else:
                 setattr(clip, name, number)
     if row.text("fps"):
-        try:
-            clip.fps = float(row.text("fps"))
-        except ValueError:
+        clip.fps = cell_number(row.get("fps"))
+        if clip.fps is None:
             corpus.fault("bad-number", f"{where}: fps {row.text('fps')!r} is no number.", clip.clip_id)
     known = [
         (name, getattr(clip, name)) for name in ("onset", "apex", "offset") if getattr(clip, name) is not None

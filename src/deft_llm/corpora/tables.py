@@ -66,6 +66,15 @@ def cell_integer(cell: Any) -> int | None:
     return int(text) if re.fullmatch(r"[+-]?\d+", text) else None
 
 
+def cell_number(cell: Any) -> float | None:
+    """A finite positive number out of a cell, None where it is none."""
+    try:
+        number = float(cell_text(cell))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
 def plain(name: Any) -> str:
     """A column name for comparing: letters and digits only, lower case."""
     return re.sub(r"[^a-z0-9]", "", cell_text(name).casefold())
