@@ -38,9 +38,15 @@ def make_store(root: Path, clips: int) -> None:
             vector = calibration.atom_array[positions].sum(0) * rng.uniform(0.5, 2.0)
             vector = vector + 0.05 * rng.standard_normal(vector.shape)
             subject = f"bench/s{number % 40:02d}"
-            clip = Clip(clip_id=f"{subject}/c{number:06d}", corpus="bench", subject=subject, emotion=fine,
-                        source=Source(kind="flow", path="x"), coarse=coarse_of(fine),
-                        aus=[ActionUnit(number=au) for au in aus])  # fmt: skip
+            clip = Clip(
+                clip_id=f"{subject}/c{number:06d}",
+                corpus="bench",
+                subject=subject,
+                emotion=fine,
+                source=Source(kind="flow", path="x"),
+                coarse=coarse_of(fine),
+                aus=[ActionUnit(number=au) for au in aus],
+            )
             items.append((clip, table_motion(clip.clip_id, vector, np.full(len(vector), 0.06))))
         writer.write_shard(shard, writer.work_key([start]), items)
     writer.finish(-(-clips // 100))
@@ -52,14 +58,20 @@ def one(clips: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        subprocess.run([sys.executable, __file__, "--make", str(root / "store"), "--clips", str(clips)], check=True)
+        subprocess.run(
+            [sys.executable, __file__, "--make", str(root / "store"), "--clips", str(clips)], check=True
+        )
         start = time.perf_counter()
         found = build(root / "store", root / "out")
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"clips": clips, "instructions": found["instructions"], "seconds": round(seconds, 2),
-            "instructions_per_second": round(found["instructions"] / seconds, 1),
-            "peak_memory_mib": round(peak, 1)}  # fmt: skip
+    return {
+        "clips": clips,
+        "instructions": found["instructions"],
+        "seconds": round(seconds, 2),
+        "instructions_per_second": round(found["instructions"] / seconds, 1),
+        "peak_memory_mib": round(peak, 1),
+    }
 
 
 def main() -> None:
@@ -78,7 +90,10 @@ def main() -> None:
     rows = []
     for clips in (options.clips, 10 * options.clips):
         done = subprocess.run(
-            [sys.executable, __file__, "--one", "--clips", str(clips)], check=True, capture_output=True, text=True
+            [sys.executable, __file__, "--one", "--clips", str(clips)],
+            check=True,
+            capture_output=True,
+            text=True,
         )
         rows.append(json.loads(done.stdout.splitlines()[-1]))
     if options.json:

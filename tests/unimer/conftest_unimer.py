@@ -15,10 +15,22 @@ from deft_llm.unimer.held_out import table_motion
 
 # AUs, fine label; the last label of a clip may be false (see ``wrong``).
 SCENES = (
-    ((12,), "happiness"), ((6, 12), "happiness"), ((1, 2), "surprise"), ((4,), "disgust"), ((4, 7), "disgust"),
-    ((15,), "sadness"), ((14,), "contempt"), ((9,), "disgust"), ((17,), "repression"), ((5,), "surprise"),
-    ((10,), "disgust"), ((4,), "anger"), ((12,), "happiness"), ((2,), "surprise"), ((1,), "sadness"),
-)  # fmt: skip
+    ((12,), "happiness"),
+    ((6, 12), "happiness"),
+    ((1, 2), "surprise"),
+    ((4,), "disgust"),
+    ((4, 7), "disgust"),
+    ((15,), "sadness"),
+    ((14,), "contempt"),
+    ((9,), "disgust"),
+    ((17,), "repression"),
+    ((5,), "surprise"),
+    ((10,), "disgust"),
+    ((4,), "anger"),
+    ((12,), "happiness"),
+    ((2,), "surprise"),
+    ((1,), "sadness"),
+)
 
 
 def template(au: int, side: str = "both") -> np.ndarray:
@@ -34,10 +46,16 @@ def template(au: int, side: str = "both") -> np.ndarray:
 def clip_of(number: int, aus: list[ActionUnit] | None, fine: str | None, corpus: str = "toy") -> Clip:
     subject = f"{corpus}/s{number % 9:02d}"
     return Clip(
-        clip_id=f"{subject}/c{number:03d}", corpus=corpus, subject=subject, fps=200.0,
-        source=Source(kind="flow", path=f"{number}.npy"), emotion=fine, coarse=coarse_of(fine) if fine else None,
-        aus=aus, coding="toy",
-    )  # fmt: skip
+        clip_id=f"{subject}/c{number:03d}",
+        corpus=corpus,
+        subject=subject,
+        fps=200.0,
+        source=Source(kind="flow", path=f"{number}.npy"),
+        emotion=fine,
+        coarse=coarse_of(fine) if fine else None,
+        aus=aus,
+        coding="toy",
+    )
 
 
 def make_store(root: Path, clips: int = 90, corpus: str = "toy", units: str = "px") -> Store:

@@ -22,10 +22,19 @@ def evidence_rows(draw) -> Evidence:
     side, part = (word, None) if word not in ("upper", "lower") else ("both", word)
     px = draw(st.one_of(st.none(), st.floats(0.05, 9.9)))
     return Evidence(
-        au=au, side=side, part=part, region=region, direction=draw(st.sampled_from(valid_directions(au, region))),
-        dx=0.5, dy=-0.5, px=px, iod_percent=None if px is None else px / 0.9, z=draw(st.floats(1, 40)), support=0.9,
+        au=au,
+        side=side,
+        part=part,
+        region=region,
+        direction=draw(st.sampled_from(valid_directions(au, region))),
+        dx=0.5,
+        dy=-0.5,
+        px=px,
+        iod_percent=None if px is None else px / 0.9,
+        z=draw(st.floats(1, 40)),
+        support=0.9,
         status="supported",
-    )  # fmt: skip
+    )
 
 
 @st.composite
@@ -34,9 +43,18 @@ def clip_facts(draw) -> ClipFacts:
     coarse = coarse_of(fine) if fine else draw(st.sampled_from([None, "negative", "positive", "surprise"]))
     rows = draw(st.lists(evidence_rows(), max_size=6, unique_by=lambda row: row.au))
     return ClipFacts(
-        clip_id="toy/s/c", corpus="toy", subject="toy/s", fine=fine, coarse=coarse, labels=[], evidence=rows,
-        supports={}, regions=[], units="px", media=["flow"],
-    )  # fmt: skip
+        clip_id="toy/s/c",
+        corpus="toy",
+        subject="toy/s",
+        fine=fine,
+        coarse=coarse,
+        labels=[],
+        evidence=rows,
+        supports={},
+        regions=[],
+        units="px",
+        media=["flow"],
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -54,7 +72,13 @@ def test_answers_round_trip(facts: ClipFacts):
 def test_a_rewording_that_changes_a_fact_is_rejected(facts: ClipFacts):
     text = description(facts)
     assert keeps_facts(text, text)
-    for old, new in (("left", "right"), ("up", "down"), ("AU1", "AU3"), ("both", "left"), ("outward", "inward")):
+    for old, new in (
+        ("left", "right"),
+        ("up", "down"),
+        ("AU1", "AU3"),
+        ("both", "left"),
+        ("outward", "inward"),
+    ):
         if old in text:
             assert not keeps_facts(text, text.replace(old, new))
     assert not keeps_facts(text, text + " The person feels happy.")

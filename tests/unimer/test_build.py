@@ -76,12 +76,16 @@ def test_our_own_build_has_no_leak(built: Path):
 
 def test_same_result_for_any_number_of_workers_and_resumed(store: Store, built: Path, tmp_path: Path):
     build(store.root, tmp_path / "two", workers=2)
-    assert (tmp_path / "two" / "instructions.jsonl").read_bytes() == (built / "instructions.jsonl").read_bytes()
+    assert (tmp_path / "two" / "instructions.jsonl").read_bytes() == (
+        built / "instructions.jsonl"
+    ).read_bytes()
     part = sorted((tmp_path / "two" / "facts").glob("*.jsonl"))[-1]
     part.unlink()
     (tmp_path / "two" / "instructions.jsonl").unlink()
     build(store.root, tmp_path / "two")
-    assert (tmp_path / "two" / "instructions.jsonl").read_bytes() == (built / "instructions.jsonl").read_bytes()
+    assert (tmp_path / "two" / "instructions.jsonl").read_bytes() == (
+        built / "instructions.jsonl"
+    ).read_bytes()
 
 
 def test_another_seed_needs_another_folder(store: Store, built: Path):
@@ -123,12 +127,18 @@ def test_relative_maps_are_described_without_figures(tmp_path: Path):
     ("arguments", "said"),
     [
         (("inner brow", "both", "up", 0.83, 0.92), "both inner brows move up by about 0.8 px (0.9 % of the"),
-        (("mouth corner", "left", "up-lateral", 0.5, 0.6), "the left mouth corner moves up and outward by about half"),
+        (
+            ("mouth corner", "left", "up-lateral", 0.5, 0.6),
+            "the left mouth corner moves up and outward by about half",
+        ),
         (("upper lip", "both", "converging", None, None), "the lips draw together"),
         (("chin", "both", "up-lateral", None, None), "the chin moves up and sideways"),
-        (("lower lip", "right", "down", 0.04, 0.04), "the right half of the lower lip moves down by less than a tenth"),
+        (
+            ("lower lip", "right", "down", 0.04, 0.04),
+            "the right half of the lower lip moves down by less than a tenth",
+        ),
     ],
-)  # fmt: skip
+)
 def test_movement_in_words(arguments, said: str):
     assert movement(*arguments).startswith(said)
 
@@ -137,4 +147,6 @@ def test_movement_in_words(arguments, said: str):
 def test_ray_gives_the_same_rows(store: Store, built: Path, tmp_path: Path):
     pytest.importorskip("ray")
     build(store.root, tmp_path / "ray", workers=2, engine="ray")
-    assert (tmp_path / "ray" / "instructions.jsonl").read_bytes() == (built / "instructions.jsonl").read_bytes()
+    assert (tmp_path / "ray" / "instructions.jsonl").read_bytes() == (
+        built / "instructions.jsonl"
+    ).read_bytes()

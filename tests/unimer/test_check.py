@@ -11,26 +11,40 @@ from deft_llm.unimer.build import read_instructions
 from deft_llm.unimer.check import check
 
 
-def row(number: int, task: str, question: str, answer: str, *, clip: int | None = None, **extra) -> Instruction:
+def row(
+    number: int, task: str, question: str, answer: str, *, clip: int | None = None, **extra
+) -> Instruction:
     clip = number if clip is None else clip
     about = extra.pop("about", "12")
     return Instruction(
-        id=f"toy/s{clip % 10}/c{clip}#{number}", clip_id=f"toy/s{clip % 10}/c{clip}", corpus="toy",
-        subject=f"toy/s{clip % 10}", task=task,
+        id=f"toy/s{clip % 10}/c{clip}#{number}",
+        clip_id=f"toy/s{clip % 10}/c{clip}",
+        corpus="toy",
+        subject=f"toy/s{clip % 10}",
+        task=task,
         messages=[
             {"role": "user", "content": [{"type": "text", "text": question}]},
             {"role": "assistant", "content": [{"type": "text", "text": answer}]},
         ],
-        target=extra.pop("target", Target()), source={"about": about, "choice": extra.pop("choice", "")}, **extra,
-    )  # fmt: skip
+        target=extra.pop("target", Target()),
+        source={"about": about, "choice": extra.pop("choice", "")},
+        **extra,
+    )
 
 
 def order_leak():
     for clip in range(30):
         for place, answer in enumerate(("yes", "no")):
             au = (12, 4)[place]
-            yield row(2 * clip + place, "au", f"Is AU{au} shown?", f"{answer.capitalize()}. So it is.", clip=clip,
-                      about=str(au), choice=answer)  # fmt: skip
+            yield row(
+                2 * clip + place,
+                "au",
+                f"Is AU{au} shown?",
+                f"{answer.capitalize()}. So it is.",
+                clip=clip,
+                about=str(au),
+                choice=answer,
+            )
 
 
 def grammar_leak():
@@ -39,17 +53,36 @@ def grammar_leak():
         aus = [ActionUnit(number=4), ActionUnit(number=7)][: 1 + several]
         question = "What are the action units?" if several else "What is the action unit?"
         answer = " and ".join(f"AU{unit.number}" for unit in aus) + "."
-        yield row(number, "aus", question, answer, choice="+".join(str(u.number) for u in aus), target=Target(aus=aus))
+        yield row(
+            number,
+            "aus",
+            question,
+            answer,
+            choice="+".join(str(u.number) for u in aus),
+            target=Target(aus=aus),
+        )
 
 
 def label_leak():
-    yield row(0, "aus", "Which units make this look of disgust?", "AU4.", choice="4",
-              target=Target(aus=[ActionUnit(number=4)]))  # fmt: skip
+    yield row(
+        0,
+        "aus",
+        "Which units make this look of disgust?",
+        "AU4.",
+        choice="4",
+        target=Target(aus=[ActionUnit(number=4)]),
+    )
 
 
 def au_leak():
-    yield row(0, "coarse", "Seeing AU12, which coarse class?", "It is positive.", choice="positive",
-              target=Target(coarse="positive"))  # fmt: skip
+    yield row(
+        0,
+        "coarse",
+        "Seeing AU12, which coarse class?",
+        "It is positive.",
+        choice="positive",
+        target=Target(coarse="positive"),
+    )
 
 
 def imbalance():
@@ -68,42 +101,67 @@ def unparsable():
 
 
 def contradicting_target():
-    yield row(0, "coarse", "Which class?", "It is positive.", choice="negative", target=Target(coarse="negative"))
+    yield row(
+        0, "coarse", "Which class?", "It is positive.", choice="negative", target=Target(coarse="negative")
+    )
 
 
 def contradicting_evidence():
-    evidence = Evidence(au=12, side="left", region="mouth corner", direction="up", dx=0.0, dy=1.0, support=0.9,
-                        status="supported")  # fmt: skip
+    evidence = Evidence(
+        au=12,
+        side="left",
+        region="mouth corner",
+        direction="up",
+        dx=0.0,
+        dy=1.0,
+        support=0.9,
+        status="supported",
+    )
     yield row(0, "description", "What moves?", "The left mouth corner moves up.", evidence=[evidence])
 
 
 def presupposing_side():
-    yield row(0, "side", "On which side is AU12 located, left or right?", "On the left. There.", choice="left")
+    yield row(
+        0, "side", "On which side is AU12 located, left or right?", "On the left. There.", choice="left"
+    )
 
 
 def lost_media():
-    yield row(0, "description", "What moves?", "Nothing.", media=[Media(type="flow", role="flow", path="a/flow.png")])
+    yield row(
+        0,
+        "description",
+        "What moves?",
+        "Nothing.",
+        media=[Media(type="flow", role="flow", path="a/flow.png")],
+    )
 
 
 def telling_question():
     words = {"yes": "clearly", "no": "perhaps"}
     for number in range(60):
         answer = "yes" if number % 2 else "no"
-        yield row(number, "au", f"Is AU12 {words[answer]} seen?", f"{answer.capitalize()}. So.", choice=answer)
+        yield row(
+            number, "au", f"Is AU12 {words[answer]} seen?", f"{answer.capitalize()}. So.", choice=answer
+        )
 
 
 @pytest.mark.parametrize(
     ("planted", "kind"),
     [
-        (order_leak, "order tells the answer"), (grammar_leak, "grammar tells the number"),
-        (label_leak, "label word in the question"), (au_leak, "Action Unit in the question"),
-        (imbalance, "yes/no imbalance"), (duplicates, "near-duplicate"),
-        (unparsable, "answer does not parse back"), (contradicting_target, "answer does not parse back"),
+        (order_leak, "order tells the answer"),
+        (grammar_leak, "grammar tells the number"),
+        (label_leak, "label word in the question"),
+        (au_leak, "Action Unit in the question"),
+        (imbalance, "yes/no imbalance"),
+        (duplicates, "near-duplicate"),
+        (unparsable, "answer does not parse back"),
+        (contradicting_target, "answer does not parse back"),
         (contradicting_evidence, "evidence contradicts its text"),
-        (presupposing_side, "side question presupposes the unit"), (lost_media, "media and their places differ"),
+        (presupposing_side, "side question presupposes the unit"),
+        (lost_media, "media and their places differ"),
         (telling_question, "question tells the answer"),
     ],
-)  # fmt: skip
+)
 def test_planted_leaks_are_found(planted, kind: str):
     assert kind in {finding.kind for finding in check(planted).findings}
 

@@ -90,7 +90,10 @@ def test_motion_that_does_not_rise_to_the_apex_is_refused():
     shown = motion((12, "both"))
     shown.indices, shown.fps = (0, 40, None), 200.0
     times = np.linspace(0, 0.2, 16).astype(np.float32)
-    for values, status in ((np.linspace(0, 1, 16), "supported"), (np.exp(-((times - 0.05) / 0.02) ** 2), "unsupported")):
+    for values, status in (
+        (np.linspace(0, 1, 16), "supported"),
+        (np.exp(-(((times - 0.05) / 0.02) ** 2)), "unsupported"),
+    ):
         shown.regions.profile_times = times
         shown.regions.profile = np.tile(values.astype(np.float32), (26, 1))
         evidence = judge(shown, [ActionUnit(number=12)])[0]

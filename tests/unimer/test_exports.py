@@ -57,12 +57,16 @@ def test_llamafactory_rules_find_broken_rows(built: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("module", "file", "broken"),
     [
-        (llava, "llava.json", '[{"id": "a", "image": "x.png", "conversations": [{"from": "human", "value": "q"}]}]'),
+        (
+            llava,
+            "llava.json",
+            '[{"id": "a", "image": "x.png", "conversations": [{"from": "human", "value": "q"}]}]',
+        ),
         (messages, "messages.jsonl", '{"messages": [{"role": "human", "content": "q"}]}'),
         (trl, "trl.jsonl", '{"images": ["x.png"], "messages": [{"role": "gpt", "content": "<image>q"}]}'),
         (megc, "me_vqa.jsonl", '{"id": "a", "question": "?", "answer": "b"}'),
     ],
-)  # fmt: skip
+)
 def test_validators_find_faults(module, file: str, broken: str, tmp_path: Path):
     (tmp_path / file).write_text(broken)
     assert module.validate(tmp_path)
@@ -80,7 +84,13 @@ def test_megc_goes_out_and_comes_back_onto_clips(store: Store, built: Path, tmp_
 
 def test_megc_rows_without_clip_are_named_and_bad_rows_refused(store: Store, tmp_path: Path):
     path = tmp_path / "q.jsonl"
-    line = {"id": "casme2_sub99_EP1_1", "dataset": "casme2", "subject": "sub99", "filename": "EP1", "question": "What?"}
+    line = {
+        "id": "casme2_sub99_EP1_1",
+        "dataset": "casme2",
+        "subject": "sub99",
+        "filename": "EP1",
+        "question": "What?",
+    }
     path.write_text(json.dumps(line))
     assert import_megc(path, store.clips).unmatched == ["casme2_sub99_EP1_1"]
     path.write_text('{"id": "a"}')

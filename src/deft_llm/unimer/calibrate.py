@@ -200,7 +200,7 @@ def make_regions(scenes: int, seed: int, command: str) -> Calibration:
     worlds = [synthetic_worlds(part, (LANDMARK_JITTER, CROP_JITTER), seed=seed) for part in parts]
     sharp, loose = (worlds[0][0], worlds[1][0]), (worlds[0][1], worlds[1][1])
     made_from: dict[str, Any] = {
-        "subjects": f"synthetic, calibration range: {FILTER_SUBJECTS} for filters, {THRESHOLD_SUBJECTS} others "
+        "subjects": f"synthetic, calibration range: {FILTER_SUBJECTS} for filters, {THRESHOLD_SUBJECTS} more "
         "for thresholds",
         "scenes": scenes,
         "seed": seed,

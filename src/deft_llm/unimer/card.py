@@ -42,7 +42,8 @@ configs:
 # Uni-MER instructions
 
 Instructions about facial movement in short clips, built by deft-llm {__version__} from measured optical flow
-and the coders' Action Unit labels. A sentence about an Action Unit is written only where the flow supports the label.
+and the coders' Action Unit labels. A sentence about an Action Unit is written only where the flow supports
+the label.
 
 ## Structure
 

@@ -1,4 +1,4 @@
-"""The wording of Uni-MER: several phrasings a task, numbers as a person says them, the subject's own sides."""
+"""The wording of Uni-MER: several phrasings a task, numbers as people say them, the subject's own sides."""
 
 from __future__ import annotations
 

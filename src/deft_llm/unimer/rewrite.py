@@ -17,8 +17,8 @@ from deft_llm.unimer.readback import outcome, texts
 
 REWORDED = ("description", "region", "au", "side", "contrast")
 PROMPT = (
-    "Reword the sentence in other words. Keep every number, every AU code, every body part, every direction and "
-    "every side. Add nothing.\nSentence: {text}\nReworded:"
+    "Reword the sentence in other words. Keep every number, every AU code, every body part, every direction "
+    "and every side. Add nothing.\nSentence: {text}\nReworded:"
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORDS = {

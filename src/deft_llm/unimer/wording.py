@@ -213,8 +213,9 @@ def full_text(facts: ClipFacts) -> str:
 def contrast_answer(facts: ClipFacts, seen: int, other: int) -> str:
     """Why one of two look-alikes fits the motion, with the movement that each would make."""
     row = next(row for row in facts.supported if row.au == seen)
+    moved = movement(row.region, row.side, row.direction, row.px, row.iod_percent)
     return (
-        f"{au_name(seen)}. {sentence(movement(row.region, row.side, row.direction, row.px, row.iod_percent))} "
+        f"{au_name(seen)}. {sentence(moved)} "
         f"{sentence(f'{au_name(seen)} {_does(seen)}, whereas {au_name(other)} {_does(other)}')}"
     )
 

@@ -23,12 +23,12 @@ AUS_QUESTION = "What are the action units?"
 YES_NO = "Is the action unit {name} shown on the face?"
 SIDE = "Is the action unit {name} located on the left or right face?"
 COMBINED = (
-    "What are the action units present, and based on them, what is the fine-grained expression and the coarse "
-    "expression class?"
+    "What are the action units present, and based on them, what is the fine-grained expression and the "
+    "coarse expression class?"
 )
 COMBINED_ANSWER = (
-    "The action units present are: {aus}. Therefore, the fine-grained expression class is {fine}, and the coarse "
-    "expression class is {coarse}."
+    "The action units present are: {aus}. Therefore, the fine-grained expression class is {fine}, and the "
+    "coarse expression class is {coarse}."
 )
 _NAMES = "|".join(re.escape(entry.name) for entry in ENTRIES.values())
 QUESTIONS = [re.escape(text) for text in (COARSE_QUESTION, FINE_QUESTION, AUS_QUESTION, COMBINED)]

@@ -29,7 +29,7 @@ def _row(row: Instruction) -> dict[str, Any]:
 
 
 def validate(out: Path) -> list[str]:
-    """Roles system, user, assistant; system only first; users and assistants alternate and end with an answer."""
+    """Known roles; system only first; users and assistants alternate and end with an answer."""
     faults = []
     for number, row in enumerate(read_jsonl(out / FILE)):
         messages = row.get("messages", [])
