@@ -37,8 +37,8 @@ rendered. No picture of any person went in. Frames, annotation and truth are fre
 
 | what | here | real corpora |
 |---|---|---|"""
-LIMITS = """Limits: skin, hair and light are painted, not measured; labels follow the prior named above: they say
-what coders of that convention would write, nothing about what anybody feels. No glasses, hands or occlusion."""
+LIMITS = """Limits: skin, hair and light are painted, not measured; labels follow the prior named above: what
+coders of that convention would write, nothing about what anybody feels. No glasses, hands or occlusion."""
 
 
 def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = None) -> dict[str, Any]:

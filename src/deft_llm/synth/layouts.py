@@ -34,13 +34,15 @@ CASME3_LABELS = {
 class Layout:
     """``folder`` and ``frame`` name a clip's frames (relative to the corpus root); ``first`` is the number
     of frame 0;
-    ``table`` writes the annotation after all clips are there; ``grey`` forces one channel."""
+    ``table`` writes the annotation after all clips are there; ``grey`` forces one channel; ``shared``:
+    several clips lie in one folder."""
 
     folder: Callable[[ClipSpec, Clip], str]
     frame: Callable[[ClipSpec, int], str]
     table: Callable[[Path, list[tuple[ClipSpec, Clip]]], None]
     first: Callable[[ClipSpec], int]
     grey: bool | None = None
+    shared: bool = False
 
 
 def objective_class(clip: Clip) -> str:
@@ -197,6 +199,6 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "casme3": Layout(
         lambda spec, clip: f"part_A_split/part_A/spNO.{spec.subject + 1}/{_casme3_letter(spec)}/color",
-        lambda spec, index: f"{_casme3_first(spec) + index}.jpg", _casme3_table, _casme3_first,
+        lambda spec, index: f"{_casme3_first(spec) + index}.jpg", _casme3_table, _casme3_first, shared=True,
     ),
 }  # fmt: skip

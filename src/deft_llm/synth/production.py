@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def make_clip(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path
             clip.source = Source(kind="video", path=source)
         else:
             files = [layout.frame(spec, index) for index in range(len(plan.times))]
-            _write_frames(out / source, files, frames)
+            _write_frames(out / source, files, frames, layout.shared)
             clip.source = Source(kind="frames", path=source, frames=files)
         _write_truth(out / truth_path(spec), studio, performer, plan, camera)
         record = clip.model_dump(mode="json", by_alias=True)
@@ -120,12 +121,11 @@ def _frames(
         yield camera.develop(picture, noise)
 
 
-def _write_frames(folder: Path, names: list[str], frames) -> None:
+def _write_frames(folder: Path, names: list[str], frames: Iterable[np.ndarray], shared: bool) -> None:
     """Write frames into ``folder`` through a neighbour folder that takes its place when complete.
 
-    Folders that several clips share (casme3) get their files one by one.
+    A folder that several clips share (casme3) gets its files one by one.
     """
-    shared = folder.exists() and any(name.name not in set(names) for name in folder.iterdir())
     working = folder if shared else folder.with_name(f".{folder.name}.part")
     if not shared and working.exists():
         shutil.rmtree(working)
@@ -144,7 +144,7 @@ def _write_frames(folder: Path, names: list[str], frames) -> None:
         os.replace(working, folder)
 
 
-def _write_video(path: Path, frames, fps: float, crf: int) -> None:
+def _write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int) -> None:
     """Write H.264 (yuv420p, one thread, so that bytes repeat)."""
     import av
 
