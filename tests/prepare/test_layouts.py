@@ -15,7 +15,7 @@ from deft_llm.prepare import prepare
 def synth(out: Path, layout: str) -> None:
     words = f"synth {out} --layout {layout} --clips 1 --subjects 1 --seed 7 --size 160"
     with pytest.raises(SystemExit) as end:
-        main([*words.split(), *"--negatives 0 --lures 0 --long-videos 0 --json".split()])
+        main([*words.split(), *["--negatives", "0", "--lures", "0", "--long-videos", "0", "--json"]])
     assert not end.value.code
 
 
