@@ -32,7 +32,7 @@ EVERY = 1.6  # s from one warp to the next
 COURSE = (0.0, 0.18, 0.42)  # s: onset, apex, offset
 
 
-def plan(count: int, fps: float, px: float, seed: int) -> list[Injected]:
+def plan(count: int, fps: float, px: float, seed: int, linear: bool = False) -> list[Injected]:
     """Warps of all AUs on both sides in turn, at uneven distances."""
     random = np.random.default_rng(seed)
     kinds = cycle([(au, side) for au in AUS for side in ("left", "right")])
@@ -40,7 +40,7 @@ def plan(count: int, fps: float, px: float, seed: int) -> list[Injected]:
     while (start + COURSE[2] + 0.6) * fps < count:
         au, side = next(kinds)
         marks = [int(round((start + at) * fps)) for at in COURSE]
-        found.append(Injected(au, side, *marks, px))
+        found.append(Injected(au, side, *marks, px, linear=linear))
         start += EVERY + random.uniform(-0.2, 0.2)
     return found
 
@@ -96,10 +96,12 @@ def side_of(movement: Movement) -> str:
     return max(weight, key=lambda side: weight[side])
 
 
-def run(video: str, seconds: float, px: float | None, seed: int, folder: Path) -> tuple[list[dict], Spotting]:
+def run(
+    video: str, seconds: float, px: float | None, seed: int, folder: Path, linear: bool = False
+) -> tuple[list[dict], Spotting]:
     """One video at one size (None: no warps) -> rows and everything spotted."""
     fps = 30.0 if video == "carphone" else 50.0
-    truth = plan(int(seconds * fps), fps, px, seed) if px else []
+    truth = plan(int(seconds * fps), fps, px, seed, linear) if px else []
     path = folder / f"{video}-{px}.mp4"
     if video == "carphone":
         images = looped_carphone(seconds, truth, seed)
@@ -136,6 +138,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="per video")
     parser.add_argument("--sizes", type=float, nargs="*", default=[0.3, 0.5, 1.0, 2.0], help="source px")
     parser.add_argument("--videos", nargs="*", default=["portrait", "carphone"])
+    parser.add_argument("--linear", action="store_true", help="straight courses instead of raised cosines")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     result: dict = {"seconds": options.seconds, "seed": options.seed}
@@ -145,7 +148,7 @@ def main() -> None:
             false = [m for m in still.movements if m.kind == "micro-expression" and m.judged]
             result[video] = {"false_micro_a_minute": round(60 * len(false) / options.seconds, 2)}
             for px in options.sizes:
-                rows, _ = run(video, options.seconds, px, options.seed, Path(name))
+                rows, _ = run(video, options.seconds, px, options.seed, Path(name), options.linear)
                 result[video][f"{px:g} px"] = table(rows)
             print(json.dumps({video: result[video]}), flush=True)
     print(json.dumps(result, indent=2))

@@ -28,7 +28,8 @@ SPREAD = 0.15  # of the inter-ocular distance: how far a unit's motion reaches a
 class Injected:
     """One warp: an AU on a side, peaking at ``px`` source pixels; frames as in a corpus' annotation.
 
-    The skin rises from ``onset`` to ``apex``, stays until ``release`` and is back at ``offset``.
+    The skin rises from ``onset`` to ``apex``, stays until ``release`` and is back at ``offset``, along raised
+    cosines or, ``linear``, along straight lines.
     """
 
     au: int
@@ -38,6 +39,7 @@ class Injected:
     offset: int
     px: float
     release: int | None = None
+    linear: bool = False
 
     def amount(self, frame: float) -> float:
         """Share of the peak, 0..1, at a frame: raised cosines up and down."""
@@ -45,8 +47,10 @@ class Injected:
             return 0.0
         release = self.apex if self.release is None else self.release
         if frame < self.apex:
-            return _ease((frame - self.onset) / (self.apex - self.onset))
-        return 1.0 if frame <= release else _ease((self.offset - frame) / (self.offset - release))
+            share = (frame - self.onset) / (self.apex - self.onset)
+        else:
+            share = 1.0 if frame <= release else (self.offset - frame) / (self.offset - release)
+        return share if self.linear else _ease(share)
 
 
 def _ease(share: float) -> float:
