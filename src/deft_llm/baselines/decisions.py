@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -72,17 +73,17 @@ def _clean(row: np.ndarray) -> list[float]:
     return [round(float(min(max(value, 0.0), 1.0)), 6) for value in row]
 
 
-def _row(sample: Sample, method: str, task: Task, **values: dict[str, float]) -> Prediction:
+def _row(sample: Sample, method: str, task: Task, **values: Any) -> Prediction:
     return Prediction(
         method=method,
-        task=task.name,
+        task=task.name,  # type: ignore[arg-type]
         clip_id=sample.clip_id,
         corpus=sample.corpus,
         subject=sample.subject,
         label_space=task.label_space,
         **values,
         question_id=sample.question.question_id if sample.question else None,
-    )  # type: ignore[arg-type]
+    )
 
 
 def targets(samples: Sequence[Sample], task: Task) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from deft_llm.benchmark.questions import ClipQuestions, units_answered
 from deft_llm.corpora.labels import fine_word, label, sort_out
@@ -125,7 +126,7 @@ def _truth(clip: Clip, setting: str) -> PredictionTruth:
     """What a prediction is scored on: the annotation, or how a synthetic clip really is."""
     real = clip.truth
     if real is not None:
-        known = {"aus": real.aus}
+        known: dict[str, Any] = {"aus": real.aus}
         if real.emotion is not None:
             known |= {"emotion": real.emotion, "coarse": real.coarse}
         clip = clip.model_copy(update=known)
@@ -147,12 +148,12 @@ def keep_what_method_needs(found: SampleSet, needs: frozenset[str], method: str)
         missing = needs - group[0].has
         if missing:
             lacking[", ".join(sorted(missing))].append(clip)
-    for missing, clips in lacking.items():
+    for words, clips in lacking.items():
         for clip in clips:
             questions = [s.question.question_id if s.question else None for s in found.samples.pop(clip)]
             for question in questions:
                 found.truths.pop((clip, question))
-            found.left_out[clip] = f"{method} needs {missing}, which the clip lacks"
+            found.left_out[clip] = f"{method} needs {words}, which the clip lacks"
     if not found.samples:
         raise DeftError(
             f"--method {method} needs {next(iter(lacking))}, which these clips lack (flow maps "

@@ -59,7 +59,7 @@ def validate_corpus(
         settings = BenchmarkSettings(
             corpora=[name],
             method=method,
-            task=task,
+            task=task,  # type: ignore[arg-type]
             labels=labels,
             zero_shot=zero_shot,
             seed=seed,  # type: ignore[arg-type]

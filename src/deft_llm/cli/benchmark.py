@@ -56,8 +56,8 @@ def benchmark(
     settings = BenchmarkSettings(
         corpora=[name for name, _ in pairs],
         method=method,
-        task=task,
-        protocol=protocol or "zero-shot",  # type: ignore[arg-type]
+        task=task,  # type: ignore[arg-type]
+        protocol=protocol or "zero-shot",
         labels=labels,
         zero_shot=zero_shot,
         leak=leak,

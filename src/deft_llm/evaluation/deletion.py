@@ -19,7 +19,7 @@ def region_curves(
     ``probability`` takes the set of regions that are left visible. Areas are in [0, 1]; a faithful ranking
     has a deletion area below, and an insertion area above, those of random orders (given beside).
     """
-    areas_random = {"deletion": [], "insertion": []}
+    areas_random: dict[str, list[float]] = {"deletion": [], "insertion": []}
     rng = np.random.default_rng(seed)
     for _ in range(random_orders):
         order = [ranking[i] for i in rng.permutation(len(ranking))]

@@ -167,7 +167,7 @@ def au_scores(rows: Sequence[Prediction], aus: Sequence[int]) -> dict[str, Any]:
     """AU figures with an interval on the headline, calibration over all decisions, and side accuracy."""
     truth, probability = unit_arrays(rows, aus)
     figures = units.unit_scores(truth, probability, aus)
-    present = truth.any(0)
+    present = np.asarray(truth.any(0))
     if present.any():
         _, counts = subject_unit_counts(rows, aus)
         low, high = bootstrap.interval(counts, units.mean_f1_statistic(present))

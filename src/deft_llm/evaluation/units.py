@@ -53,7 +53,7 @@ def unit_scores(truth: np.ndarray, probability: np.ndarray, aus: Sequence[int]) 
     """
     counts = unit_counts(truth, probability >= 0.5)
     f1, macro = binary_f1(counts), macro_f1(counts)
-    present = truth.any(0)
+    present = np.asarray(truth.any(0))
     rocs = [auroc(truth[:, i], probability[:, i]) for i in range(len(aus))]
     known = [value for value in rocs if value is not None]
     pooled = counts.sum(0)
