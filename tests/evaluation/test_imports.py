@@ -8,7 +8,8 @@ import sys
 
 def test_evaluation_never_imports_torch() -> None:
     code = (
-        "import sys; import deft_llm.evaluation.score, deft_llm.evaluation.compare, deft_llm.evaluation.report, "
+        "import sys; import deft_llm.evaluation.score, deft_llm.evaluation.compare, "
+        "deft_llm.evaluation.report, "
         "deft_llm.evaluation.probes, deft_llm.evaluation.deletion, deft_llm.evaluation.agree; "
         "sys.exit(any(name.split('.')[0] in ('torch', 'transformers') for name in sys.modules))"
     )

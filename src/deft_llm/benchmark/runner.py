@@ -202,7 +202,7 @@ def _single_thread() -> Iterator[None]:
 
 
 def _limit_threads() -> int | None:
-    """Limit torch to one thread where it is loaded (loaded later, it reads the variables); its count before."""
+    """Limit torch to one thread where it is loaded (else it reads the variables); its count before."""
     torch = sys.modules.get("torch")
     if torch is None:
         return None
