@@ -96,7 +96,7 @@ def check(
     media_root: Annotated[Path | None, typer.Option(help="Look for the media files here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for leaks, imbalance, duplicates, missing media and contradictions; exit code 1 where it finds any.
+    """Look for leaks, imbalance, duplicates, missing media, contradictions; exit code 1 where it finds any.
 
     Example: deft unimer check unimer/casme2
     """
@@ -112,7 +112,8 @@ def check(
         for line in report.question_only:
             accuracy = "not judged" if line["accuracy"] is None else f"{line['accuracy']:.3f}"
             typer.echo(
-                f"{line['task']:<12} {line['rows']:>6} rows  majority {line['majority']:.3f}  question-only {accuracy}"
+                f"{line['task']:<12} {line['rows']:>6} rows  majority {line['majority']:.3f}  "
+                f"question-only {accuracy}"
             )
         for finding in report.findings:
             typer.echo(f"{finding.kind}: {finding.count}")
@@ -184,7 +185,8 @@ def import_questions(
         typer.echo(json.dumps({"instructions": len(found.instructions), "unmatched": found.unmatched}))
     else:
         typer.echo(
-            f"{len(found.instructions)} questions on prepared clips, {len(found.unmatched)} without a clip: {out}"
+            f"{len(found.instructions)} questions on prepared clips, "
+            f"{len(found.unmatched)} without a clip: {out}"
         )
 
 

@@ -78,6 +78,7 @@ class Gates(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     minimum_z: float = 1.5
+    unlabelled_z: float = 4.0
     minimum_cosine: float = 0.0
     apex_tolerance_frames: int = 3
     minimum_rise: float = 0.5

@@ -47,9 +47,9 @@ the label.
 
 ## Structure
 
-`instructions.jsonl`: one dialogue a row (`id, clip_id, corpus, subject, task, media, messages, target, evidence,
-source`).
-`rejections.jsonl`: labels that the flow does not support and motion that no label explains, each with reason and
+`instructions.jsonl`: one dialogue a row (`id, clip_id, corpus, subject, task, media, messages, target,
+evidence, source`).
+`rejections.jsonl`: labels that the flow does not support and motion that no label explains, with reason and
 figures. There are no pixels here: media paths are keyed by clip id, relative to a media root that you keep.
 
 {_table("task", "rows", statistics["tasks"])}
@@ -58,7 +58,8 @@ figures. There are no pixels here: media paths are keyed by clip id, relative to
 
 Sources: {sources}. Subjects: {statistics["subjects"]}. Clips with AU labels:
 {statistics.get("clips with AU labels", 0)}, without:
-{statistics.get("clips without AU labels", 0)}; clips that could not be prepared: {statistics.get("failed clips", 0)}. Flow estimator: {_flow(settings)}.
+{statistics.get("clips without AU labels", 0)}; clips that could not be prepared: {statistics.get("failed clips", 0)}.
+Flow estimator: {_flow(settings)}.
 Labels are those of the coders of each corpus; `coarse` derives from `fine` where fine is known.
 
 ## Constraint

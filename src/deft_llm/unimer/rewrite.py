@@ -34,7 +34,7 @@ _NAMES = tuple(sorted({entry.name for entry in ENTRIES.values() if entry.kind ==
 
 
 def facts_in(text: str) -> Counter[str]:
-    """Every checkable fact of a text: numbers, AU codes and names, sides, directions, regions, labels, denials."""
+    """Every checkable fact of a text: numbers, AUs, sides, directions, regions, labels, denials, phases."""
     low = text.lower()
     found: Counter[str] = Counter(f"number {number}" for number in _NUMBER.findall(low))
     for kind, words in _WORDS.items():

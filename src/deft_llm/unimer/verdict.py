@@ -39,12 +39,23 @@ def verdicts(
         if support.au in named or support.au in explained or support.au in BLINKS:
             continue
         limit = calibration.unlabelled_threshold(units, support.au)
-        if support.judged and limit is not None and support.support >= limit and not support.limits:
+        if (
+            support.judged
+            and limit is not None
+            and support.support >= limit
+            and _stands_out(support, calibration)
+        ):
             found.append(
                 _evidence(support, None, "unexplained", f"fits AU{support.au}, which is not labelled")
             )
             explained |= {support.au, *entry(support.au).look_alikes}
     return found
+
+
+def _stands_out(support: AUSupport, calibration: Calibration) -> bool:
+    """Motion that nobody labelled must be plain: no limit failed and, in px, well above the noise floor."""
+    clear = support.px is None and support.iod_percent is None or support.z >= calibration.gates.unlabelled_z
+    return clear and not support.limits
 
 
 def _passes(support: AUSupport, models: Thresholds) -> bool:

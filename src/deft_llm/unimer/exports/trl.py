@@ -1,7 +1,7 @@
 """TRL: structured messages with an ``images`` column, as JSON lines for its SFT trainer.
 
 Contents stay lists of parts: a string with "<image>" would get an image block and keep the literal tag.
-TRL's trainer knows images only (no video column), and needs ``max_length=None`` so that no image token is cut.
+TRL's trainer knows images only (no video column); ``max_length=None`` keeps it from cutting image tokens.
 """
 
 from __future__ import annotations
