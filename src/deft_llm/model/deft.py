@@ -66,6 +66,8 @@ class DeftOutput:
 class DeftModel(nn.Module):
     """Experts -> delimited soft tokens -> structured prompt -> LM with LoRA -> (C, E, R); heads beside it.
 
+    The first motion expert speaks to the language model (its tokens); all of them vote on AUs and classes.
+
     Parts are injected: ``llm`` and ``tokenizer`` (see ``backbone.load_backbone``); with ``llm=None`` the
     model
     is discriminative only.
@@ -85,7 +87,7 @@ class DeftModel(nn.Module):
             table = llm.get_input_embeddings().weight
             size, spread = table.shape[1], float(table.detach().float().std())
             self.projectors = nn.ModuleDict({
-                "motion": MotionProjector(width * len(self.motion), size, self._au_words(table), spread),
+                "motion": MotionProjector(width, size, self._au_words(table), spread),
                 "structure": Projector(face.width, size, spread),
                 "texture": Projector(face.width, size, spread),
             })  # fmt: skip
@@ -141,7 +143,7 @@ class DeftModel(nn.Module):
         if name in drop:
             return None
         if name == "motion":
-            return self.projectors["motion"](out.motion.tokens, out.au)
+            return self.projectors["motion"](out.motion.tokens[..., : self.motion[0].config.width], out.au)
         tokens = out.structure if name == "structure" else out.texture
         return None if tokens is None else self.projectors[name](tokens)
 

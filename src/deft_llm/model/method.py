@@ -50,6 +50,7 @@ class DeftMethod:
         self._cache: dict[str, int] = {}
         self._reading: Any = None
         self._fitted: Any = None
+        self._speaker: Any = None
         if isinstance(self.views, str):
             self.views = tuple(part for part in self.views.split(",") if part)
 
@@ -168,6 +169,7 @@ class DeftMethod:
         """Class probabilities and AU probabilities of each sample; AUs carry sides."""
         if not samples:
             return []
+        self._refuse_known_subjects(samples)
         if any(sample.clip_id not in self._cache for sample in samples):
             # Clips that prepare() did not see: read them; what was fitted stays.
             ids = _unique(samples)
@@ -176,10 +178,40 @@ class DeftMethod:
         rows = self._rows(samples)
         classes, aus = self._class_probabilities(rows), self._au_probabilities(rows)
         sides = self._sides(rows)
-        return [
+        found = [
             self._prediction(sample, classes[i] if classes is not None else None, aus[i], sides[i])
             for i, sample in enumerate(samples)
         ]
+        if self.answers:
+            self._speak(samples, found)
+        return found
+
+    def _speak(self, samples: Sequence[Sample], rows: list[Prediction]) -> None:
+        """Add the language model's own answer to each row; its class is kept beside the head's."""
+        from deft_llm.facs.emotions import FINE
+        from deft_llm.model.speaker import Speaker
+
+        if self._speaker is None:
+            self._speaker = Speaker.from_checkpoint(self.folder)
+        fines = [name for name in self.task.classes if name in FINE] or None
+        spoken = self._speaker.say([sample.motion for sample in samples], fines=fines)
+        for row, said in zip(rows, spoken, strict=True):
+            row.answer, row.parsed = said.text, said.answer is not None
+            if said.answer is None:
+                continue
+            row.evidence = said.evidence
+            words = (said.answer.fine, said.answer.coarse)
+            row.text_label = next((word for word in words if word in self.task.classes), None)
+
+    def _refuse_known_subjects(self, samples: Sequence[Sample]) -> None:
+        """A checkpoint never scores a subject that it was trained on."""
+        trained = set((self.reader.config.get("trained_on") or {}).get("subjects", ()))
+        known = sorted({sample.subject for sample in samples} & trained)
+        if known and not self.selection_only:
+            raise DeftError(
+                f"{self.folder}: was trained on {known[0]} ({len(known)} of these subjects); "
+                "score it on subjects that it has not seen."
+            )
 
     def _extend(self, fresh: dict[str, Sample]) -> None:
         from dataclasses import fields

@@ -19,8 +19,8 @@ import numpy as np
 class RefitSettings:
     """ridge: of the kernel machines; stack_ridge: pull of the stacker to equal weights."""
 
-    ridge: float = 0.3
-    stack_ridge: float = 1.0
+    ridge: float = 0.5
+    stack_ridge: float = 0.1
     prior_exponents: tuple[float, ...] = (0.0, 0.25, 0.5)
 
 
@@ -196,7 +196,7 @@ def f1_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     expected = np.cumsum(ranked)
     plug = 2 * expected / (size + probability.sum())
     calibrated = 0.5 * float(plug.max())
-    share = truth.sum() / (truth.sum() + 10.0)
+    share = truth.sum() / (truth.sum() + 15.0)
     return float(np.clip(share * empirical + (1 - share) * calibrated, 0.01, 0.95))
 
 

@@ -47,8 +47,8 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
         if direction not in valid_directions(number, main.region):
             direction = valid_directions(number, main.region)[0]
         if is_valid(number, where, main.region, direction):
-            rows.append(Evidence(au=number, side=where, region=main.region, direction=direction, dx=0.0, dy=0.0,
-                                 support=1.0, status="supported"))  # fmt: skip
+            rows.append(Evidence(au=number, side=where, region=main.region, direction=direction, dx=0.0,
+                                 dy=0.0, support=1.0, status="supported"))  # fmt: skip
     return rows[:6]
 
 
@@ -70,8 +70,10 @@ def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
     return render(Answer.of(label, klass, rows, rationale), figures=False)
 
 
-def triples(side: np.ndarray, fine: np.ndarray, coarse: np.ndarray, rows: np.ndarray, rng: np.random.Generator,
-            full: float = 0.7) -> list[Triple]:  # fmt: skip
+def triples(
+    side: np.ndarray, fine: np.ndarray, coarse: np.ndarray, rows: np.ndarray, rng: np.random.Generator,
+    full: float = 0.7,
+) -> list[Triple]:  # fmt: skip
     """One question and answer for each of ``rows``: the full answer in a share ``full``, else a short
     question."""
     from deft_llm.unimer.phrases import QUESTIONS, pick

@@ -18,7 +18,8 @@ from deft_llm.training.state import load_state, save_state, writer
 def fit(
     stage: Any, out: Path, *, steps: int, save_every: int = 500, log_every: int = 50, validate_every: int = 0,
     validate: Callable[[], dict[str, float]] | None = None, patience: int = 0, watch: str = "",
-    before_step: Callable[[int], None] | None = None, accelerator: Any = None, settings: dict[str, Any] | None = None,
+    before_step: Callable[[int], None] | None = None, accelerator: Any = None,
+    settings: dict[str, Any] | None = None,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> Any:  # fmt: skip
     """Train ``stage`` until ``steps``; checkpoints, TensorBoard and ``log.jsonl`` in ``out``; resumes by

@@ -215,8 +215,9 @@ def flow_source(shards: FlowShards, config: Stage2Config) -> Callable[[int, int,
         maps, _, side = augment(relative(maps), clean, side, settings, generator)
         asked = triples(side.numpy(), taken.fine, taken.coarse, rows, rng, config.full_answers)
         clips = DeftBatch(maps, torch.ones(len(maps), count, dtype=torch.bool), region_table(maps))
-        return Stage2Batch(clips=clips, questions=[t.question for t in asked], answers=[t.answer for t in asked],
-                           side=side, known=known, coarse=coarse, fine=fine)  # fmt: skip
+        return Stage2Batch(clips=clips, questions=[t.question for t in asked],
+                           answers=[t.answer for t in asked], side=side, known=known, coarse=coarse,
+                           fine=fine)  # fmt: skip
 
     return source
 

@@ -1,0 +1,102 @@
+"""The language part of a checkpoint at work: answers (C, E, R) for clips, figures filled in from
+measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deft_llm.answer import Answer, AnswerError, fill_figures, parse, render
+from deft_llm.errors import DeftError
+from deft_llm.model.prompt import ANSWER_QUESTION
+from deft_llm.records import Evidence
+from deft_llm.store import Motion
+
+
+@dataclass
+class Spoken:
+    """One answer: the text as the model wrote it, with figures, parsed (None where it cannot be),
+    evidence."""
+
+    raw: str
+    text: str
+    answer: Answer | None
+    evidence: list[Evidence] = field(default_factory=list)
+
+
+class Speaker:
+    """Answers for clips with a checkpoint that has a language part.
+
+    Raises: DeftError for a checkpoint without one.
+    """
+
+    def __init__(self, model: Any) -> None:
+        if model.llm is None:
+            raise DeftError("this checkpoint has no language part; train stage 2 or leave out the answers.")
+        self.model = model
+
+    @classmethod
+    def from_checkpoint(cls, folder: Path, dtype: str = "float32") -> Speaker:
+        """The model of a checkpoint folder with its language model."""
+        from deft_llm.model.deft import DeftModel
+
+        return cls(DeftModel.from_pretrained(folder, dtype=dtype))
+
+    def say(self, motions: Sequence[Motion], question: str = ANSWER_QUESTION, batch: int = 16,
+            fines: Sequence[str] | None = None, max_new_tokens: int = 160) -> list[Spoken]:  # fmt: skip
+        """One answer a clip; ``fines`` narrows the fine classes to a task's labels."""
+        from deft_llm.model.deft import answer_grammar, batch_of
+        from deft_llm.model.face_inputs import face_input
+        from deft_llm.model.inputs import motion_input
+
+        grammar = answer_grammar(**({"fines": fines} if fines else {}), max_rationale=240)
+        spoken: list[Spoken] = []
+        for start in range(0, len(motions), batch):
+            part = motions[start : start + batch]
+            clips = batch_of([motion_input(m) for m in part], [face_input(m) for m in part])
+            texts = self.model.answer(clips, [question] * len(part), grammar, max_new_tokens)
+            spoken += [measured(text, motion) for text, motion in zip(texts, part, strict=True)]
+        return spoken
+
+
+def measured(text: str, motion: Motion) -> Spoken:
+    """Parse an answer and add what was measured for each AU that it names; nothing else is changed."""
+    try:
+        answer = parse(text)
+    except AnswerError:
+        return Spoken(text, text, None)
+    rows = evidence_for(answer, motion)
+    return Spoken(text, render(fill_figures(answer, rows)), answer, rows)
+
+
+def evidence_for(answer: Answer, motion: Motion) -> list[Evidence]:
+    """One row of evidence for each statement: its own words, the measured figures and the AU's support."""
+    from deft_llm.unimer.constraint import measure_support
+
+    if not answer.evidence:
+        return []
+    found = {support.au: support for support in measure_support(motion)}
+    rows = []
+    for item in answer.evidence:
+        support = found.get(item.au)
+        share = float(support.support) if support is not None else 0.0
+        rows.append(
+            Evidence(
+                au=item.au,
+                side=item.side,
+                part=item.part,
+                region=item.region,
+                direction=item.direction,
+                dx=float(support.dx) if support else 0.0,
+                dy=float(support.dy) if support else 0.0,
+                px=support.px if support else None,
+                iod_percent=support.iod_percent if support else None,
+                z=support.z if support else None,
+                support=min(max(share, 0.0), 1.0),
+                status="supported" if share >= 0.5 else "unsupported",
+                reason=support.reason if support else "this AU is not measured",
+            )  # fmt: skip
+        )
+    return rows

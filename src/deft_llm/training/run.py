@@ -1,0 +1,206 @@
+"""``deft train``: one model from stores (and flow-level synthesis), stage by stage, into a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from deft_llm.errors import UsageError
+from deft_llm.training.stage1 import Stage1Config
+from deft_llm.training.stage2 import Stage2, Stage2Batch, Stage2Config
+
+MODEL = "model"
+
+
+class TrainConfig(BaseModel):
+    """Settings of a whole training. ``start``: checkpoint to begin from ("shipped", a folder, or null)."""
+
+    model_config = ConfigDict(extra="forbid")
+    seed: int = 0
+    stages: list[int] = Field(default_factory=lambda: [1])
+    start: str | None = "shipped"
+    backbone: str = "embedded"
+    dtype: str = "float32"
+    four_bit: bool = False
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    experts: list[str] = Field(default_factory=lambda: ["structure", "texture", "motion"])
+    validation_share: float = 0.15
+    flow_shards: str | None = None
+    flow_validation: str | None = None
+    patience: int = 6
+    stage1: Stage1Config = Field(default_factory=Stage1Config)
+    stage2: Stage2Config = Field(default_factory=Stage2Config)
+    stage3: Stage2Config = Field(
+        default_factory=lambda: Stage2Config(train_experts=True, steps=500, learning_rate=2e-4)
+    )
+
+
+def train(
+    config: TrainConfig, stores: Sequence[Path], out: Path, unimer: Path | None = None,
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> Path:  # fmt: skip
+    """Run the stages that ``config`` names; returns the folder of the finished checkpoint (``out``/model).
+
+    Raises: UsageError for stages without their data.
+    """
+    from deft_llm.config import save_resolved
+    from deft_llm.training.store_data import split_subjects, subjects_of
+
+    if not stores and not config.flow_shards:
+        raise UsageError("deft train: give a STORE, or flow_shards=FOLDER for flow-level training.")
+    out = Path(out)
+    save_resolved(config, out, seed=config.seed)
+    known = subjects_of(stores) if stores else []
+    train_subjects, held = split_subjects(known, config.validation_share, config.seed)
+    start = Path(config.start) if config.start not in (None, "shipped") else config.start
+    for stage in config.stages:
+        if stage == 1:
+            start = _stage1(config, stores, train_subjects, held, start, out, progress)
+        elif stage in (2, 3):
+            start = _stage2(config, stage, stores, train_subjects, start, out, unimer, progress)
+        else:
+            raise UsageError(f"stages={config.stages}: choose from 1 (experts), 2 (adapter), 3 (joint).")
+    return Path(start) if start else out / MODEL
+
+
+def _folder(start: Any) -> Path | None:
+    from deft_llm.model.checkpoint import SHIPPED
+
+    if start is None:
+        return None
+    return SHIPPED if start == "shipped" else Path(start)
+
+
+def _stage1(
+    config: TrainConfig, stores: Sequence[Path], subjects: set[str], held: set[str], start: Any, out: Path,
+    progress: Any,
+) -> Path:  # fmt: skip
+    """Experts and heads; early stopping on validation subjects."""
+    from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
+    from deft_llm.training.export import export
+    from deft_llm.training.flow_shards import FlowShards
+    from deft_llm.training.loop import fit
+    from deft_llm.training.stage1 import Stage1, validate
+    from deft_llm.training.store_data import StoreData
+
+    if config.flow_shards:
+        data: Any = FlowShards(Path(config.flow_shards))
+        check: Any = FlowShards(Path(config.flow_validation)) if config.flow_validation else None
+    else:
+        data = StoreData(stores, subjects)
+        check = StoreData(stores, held) if held else None
+    settings = config.stage1.model_copy(update={"seed": config.seed})
+    folder = _folder(start)
+    if folder is not None:
+        saved, tensors = read_checkpoint(folder)
+        settings = settings.model_copy(
+            update={"expert": {k: v for k, v in saved["motion"][0].items() if k != "fine_classes"}}
+        )
+    stage = Stage1(settings, data)
+    if folder is not None:
+        load_strict(stage.expert, part(tensors, "motion.0"), str(folder))
+        stage.average = {name: value.clone() for name, value in stage.expert.state_dict().items()}
+    fit(
+        stage, out / "stage1", steps=settings.steps, save_every=settings.save_every,
+        validate_every=settings.validate_every if check is not None else 0,
+        validate=(lambda: validate(stage.averaged(), check)) if check is not None else None,
+        watch="uf1", patience=config.patience, settings=settings.model_dump(), progress=progress,
+    )  # fmt: skip
+    best = out / "stage1" / "best"
+    export(
+        [best if (best / "state.json").is_file() else out / "stage1"], out / MODEL, check,
+        command=f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}", prior="see the data",
+        trained_on={"subjects": sorted(subjects)},
+    )  # fmt: skip
+    return out / MODEL
+
+
+def _stage2(
+    config: TrainConfig, number: int, stores: Sequence[Path], subjects: set[str], start: Any, out: Path,
+    unimer: Path | None, progress: Any,
+) -> Path:  # fmt: skip
+    """Projectors and adapter (2), with the experts (3)."""
+    from deft_llm.model.checkpoint import read_checkpoint
+    from deft_llm.training.flow_shards import FlowShards
+    from deft_llm.training.stage2 import flow_source, run
+    from deft_llm.training.store_data import StoreData
+
+    settings = (config.stage2 if number == 2 else config.stage3).model_copy(update={"seed": config.seed})
+    model = start_model(config, _folder(start))
+    count = 0
+    if config.flow_shards:
+        source = flow_source(FlowShards(Path(config.flow_shards)), settings)
+    elif unimer is not None:
+        data = StoreData(stores, subjects)
+        source, count = unimer_source(data, unimer, settings), len(data.subject_names)
+    else:
+        raise UsageError(f"stage {number} needs text: give --unimer DIR (see `deft unimer build`).")
+    stage = Stage2(model, settings, source, count)
+    run(stage, out / f"stage{number}", progress=progress)
+    saved = read_checkpoint(_folder(start))[0] if _folder(start) else {}
+    keep = {
+        name: saved[name]
+        for name in ("calibration", "rules_weight", "prior", "stage1", "parameters")
+        if name in saved
+    }
+    model.save_pretrained(out / MODEL, {
+        **keep, "trained_on": {"subjects": sorted(subjects)},
+        "language_note": f"stage {number}, {stage.step} steps",
+        "command": f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}",
+    })  # fmt: skip
+    return out / MODEL
+
+
+def start_model(config: TrainConfig, folder: Path | None):
+    """A DeftModel with a language model, its experts (and all else that fits) taken from ``folder``."""
+    from deft_llm.model.backbone import load_backbone
+    from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
+    from deft_llm.model.deft import DeftConfig, DeftModel
+
+    torch.manual_seed(config.seed)
+    llm, tokenizer = load_backbone(config.backbone, dtype=config.dtype, four_bit=config.four_bit)
+    for parameter in llm.parameters():
+        parameter.requires_grad_(False)
+    saved: dict[str, Any] = {}
+    if folder is not None:
+        saved, tensors = read_checkpoint(folder)
+    sizes = saved.get("motion") or [{}]
+    model = DeftModel(
+        DeftConfig(backbone=config.backbone, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha,
+                   motion=sizes, experts=config.experts, faces=saved.get("faces", {})), llm, tokenizer,
+    )  # fmt: skip
+    if folder is not None:
+        for index in range(len(sizes)):
+            load_strict(model.motion[index], part(tensors, f"motion.{index}"), f"{folder}: motion.{index}")
+        fits = {n: t for n, t in tensors.items() if n in model.state_dict() and not n.startswith("motion.")}
+        model.load_state_dict(fits, strict=False)
+    return model
+
+
+def unimer_source(data: Any, folder: Path, config: Stage2Config) -> Callable[[int, int, int], Stage2Batch]:
+    """Batches of Uni-MER turns on the clips of a store."""
+    from deft_llm.model.deft import batch_of
+    from deft_llm.training.store_data import dialogue_rows
+
+    turns = dialogue_rows(folder, data.rows)
+
+    def source(step: int, rank: int, world: int) -> Stage2Batch:
+        rng = np.random.default_rng([config.seed, step, 3])
+        chosen = [turns[i] for i in rng.integers(0, len(turns), config.batch)][rank::world]
+        rows = np.array([turn[0] for turn in chosen])
+        clips = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
+        as_float = lambda a: torch.from_numpy(a[rows].astype(np.float32))  # noqa: E731
+        as_long = lambda a: torch.from_numpy(a[rows].astype(np.int64))  # noqa: E731
+        return Stage2Batch(
+            clips=clips, questions=[turn[1] for turn in chosen], answers=[turn[2] for turn in chosen],
+            side=as_float(data.side), known=as_float(data.known), coarse=as_long(data.coarse),
+            fine=as_long(data.fine), subject=as_long(data.subject),
+        )  # fmt: skip
+
+    return source

@@ -1,0 +1,130 @@
+"""Prepared stores as training data: inputs and labels of all clips in memory, so that no epoch decodes
+video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deft_llm.errors import DeftError
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.units import entry
+from deft_llm.model.face_inputs import FaceInput, face_input
+from deft_llm.model.inputs import MotionInput, motion_input
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.records import ActionUnit, Clip
+from deft_llm.training.flow_shards import FlowBatch
+
+COARSE = ("negative", "positive", "surprise")
+
+
+class StoreData:
+    """Clips of one or more stores, restricted to ``subjects`` (all where None); offers what ``FlowShards``
+    does.
+
+    Labels are the annotation's, never the truth of synthetic clips. Raises: DeftError where nothing is left.
+    """
+
+    def __init__(self, stores: Sequence[Path], subjects: set[str] | None = None) -> None:
+        from deft_llm.store import Store
+
+        self.clips: list[Clip] = []
+        self.inputs: list[MotionInput] = []
+        self.faces: list[FaceInput | None] = []
+        for root in stores:
+            store = Store(Path(root))
+            for clip, motion in store.stream():
+                if subjects is not None and clip.subject not in subjects:
+                    continue
+                self.clips.append(clip)
+                self.inputs.append(motion_input(motion))
+                self.faces.append(face_input(motion))
+        if not self.clips:
+            raise DeftError(f"{', '.join(map(str, stores))}: no clips to train on; prepare a corpus first.")
+        self.rows = {clip.clip_id: row for row, clip in enumerate(self.clips)}
+        targets = [targets_of_clip(clip) for clip in self.clips]
+        self.side, self.known = (np.stack([target[i] for target in targets]) for i in (0, 1))
+        self.coarse, self.fine = (np.array([target[i] for target in targets]) for i in (2, 3))
+        names = sorted({clip.subject for clip in self.clips})
+        self.subject_names = names
+        self.subject = np.array([names.index(clip.subject) for clip in self.clips])
+        self.two_phases = all(bool(item.phases[1]) for item in self.inputs)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def refresh(self) -> None:
+        """A store does not grow while it is read."""
+
+    def take(self, rows: np.ndarray) -> FlowBatch:
+        """The clips ``rows`` as stage 1 reads them; the expression-only flow is not known here."""
+        maps = np.stack([self.inputs[row].maps for row in rows])
+        clean = np.full((len(rows), 2, 14, 14), np.nan, np.float16)
+        return FlowBatch(maps, clean, self.side[rows], self.known[rows], self.coarse[rows], self.fine[rows])
+
+
+def targets_of_clip(clip: Clip) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """(side (A, 2), known (A,), coarse, fine) of an annotation; nothing is known of AUs that nobody coded."""
+    side = np.zeros((len(EXPERT_AUS), 2), np.uint8)
+    known = np.full(len(EXPERT_AUS), int(clip.has_aus), np.uint8)
+    for unit in clip.aus or []:
+        _mark(unit, side, known)
+    fine = FINE.index(clip.emotion) if clip.emotion in FINE else -1
+    coarse = clip.coarse or coarse_of(clip.emotion)
+    return side, known, COARSE.index(coarse) if coarse else -1, fine
+
+
+def _mark(unit: ActionUnit, side: np.ndarray, known: np.ndarray) -> None:
+    row = AU_INDEX.get(unit.number)
+    if row is None:
+        return
+    if unit.alternatives or not unit.certain:
+        known[row] = 0
+        for other in unit.alternatives:
+            if other.number in AU_INDEX:
+                known[AU_INDEX[other.number]] = 0
+        return
+    both = unit.side in ("both", "asymmetric") or entry(unit.number).scoring != "sides"
+    side[row] = (both or unit.side == "left", both or unit.side == "right")
+
+
+def subjects_of(stores: Sequence[Path]) -> list[str]:
+    """All subjects of the stores, sorted."""
+    from deft_llm.store import Store
+
+    return sorted({row.clip.subject for root in stores for row in Store(Path(root)).rows.values()})
+
+
+def split_subjects(subjects: Sequence[str], share: float, seed: int) -> tuple[set[str], set[str]]:
+    """Training and validation subjects, disjoint; at least one of each where there are two."""
+    order = np.random.default_rng([seed, 17]).permutation(len(subjects))
+    count = min(max(1, round(share * len(subjects))), len(subjects) - 1) if len(subjects) > 1 else 0
+    held = {subjects[i] for i in order[:count]}
+    return set(subjects) - held, held
+
+
+def dialogue_rows(folder: Path, rows: dict[str, int]) -> list[tuple[int, str, str]]:
+    """(clip row, question, answer) of every turn in a Uni-MER folder whose clip is in ``rows``."""
+    from deft_llm.files import read_jsonl
+
+    found = []
+    for line in read_jsonl(Path(folder) / "instructions.jsonl"):
+        row = rows.get(line["clip_id"])
+        if row is None:
+            continue
+        turns = [message for message in line["messages"] if message["role"] in ("user", "assistant")]
+        for ask, reply in zip(turns[::2], turns[1::2]):
+            found.append((row, text_of(ask["content"]), text_of(reply["content"])))
+    if not found:
+        raise DeftError(f"{folder}: no instruction belongs to a clip of these stores; build it from them.")
+    return found
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, a string or a list of parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content if part.get("type") == "text").strip()

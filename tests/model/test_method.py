@@ -1,0 +1,134 @@
+"""DEFT as a method: zero-shot, refit on a fold, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.method import Sample, Task, build_method
+from deft_llm.records import Prediction
+
+CLASSES = ("negative", "positive", "surprise")
+
+
+def patterned(label: int, seed: int) -> np.ndarray:
+    """A flow (1, 2, 28, 28) whose moving place depends on the class, with noise."""
+    rng = np.random.default_rng(seed)
+    flow = 0.3 * rng.normal(size=(1, 2, 28, 28))
+    rows, columns = ((4, 9), (18, 6), (4, 20))[label]
+    flow[0, :, rows : rows + 6, columns : columns + 6] += np.array([1.5, -1.5])[:, None, None]
+    return flow.astype(np.float32)
+
+
+def samples(count: int = 30, start: int = 0) -> list[Sample]:
+    from deft_llm.motion.measure import motion_from_flow
+
+    found = []
+    for number in range(start, start + count):
+        label = number % 3
+        name = f"made/s{number // 5}/c{number}"
+        flow = patterned(label, number)
+        found.append(
+            Sample(
+                name,
+                "made",
+                f"made/s{number // 5}",
+                lambda f=flow, n=name: motion_from_flow(n, f, units="relative"),
+                label=CLASSES[label],
+                aus=frozenset({(4, 12, 1)[label]}),
+            )  # fmt: skip
+        )
+    return found
+
+
+def blind(sample: Sample) -> Sample:
+    return Sample(sample.clip_id, sample.corpus, sample.subject, sample.load)
+
+
+def test_zero_shot_predicts_without_fit_and_refuses_it(small_checkpoint, tmp_path) -> None:
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint), zero_shot=True)
+    items = samples(4)
+    rows = method.predict([blind(item) for item in items])
+    assert all(isinstance(row, Prediction) for row in rows)
+    assert [row.clip_id for row in rows] == [item.clip_id for item in items]
+    assert all(abs(sum(row.probabilities.values()) - 1) < 1e-4 for row in rows)
+    assert set(rows[0].aus) == {"1", "2", "4", "5", "6", "7", "9", "10", "12", "14", "15", "17"}
+    with pytest.raises(UsageError, match="zero-shot"):
+        method.fit(items, [], seed=0, workdir=tmp_path)
+
+
+def test_refit_learns_classes_of_new_subjects(small_checkpoint, tmp_path) -> None:
+    items, new = samples(45), samples(15, 45)
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint))
+    method.prepare([blind(item) for item in items + new], tmp_path)
+    method.fit(items[:35], items[35:], seed=0, workdir=tmp_path)
+    rows = method.predict([blind(item) for item in new])
+    assert sum(row.label == item.label for row, item in zip(rows, new)) >= 13
+
+
+def test_refit_of_aus_decides_at_one_half(small_checkpoint, tmp_path) -> None:
+    items, new = samples(45), samples(15, 45)
+    method = build_method("deft", Task(name="au", aus=(1, 4, 12)), checkpoint=str(small_checkpoint))
+    method.prepare([blind(item) for item in items + new], tmp_path)
+    method.fit(items, [], seed=0, workdir=tmp_path)
+    rows = method.predict([blind(item) for item in new])
+    right = sum(
+        (row.aus[str(a)] >= 0.5) == (a in item.aus) for row, item in zip(rows, new) for a in (1, 4, 12)
+    )
+    assert right >= 40
+    assert not rows[0].probabilities
+
+
+def test_selection_only_never_trains_on_validation(small_checkpoint, tmp_path) -> None:
+    items = samples(30)
+    wrong = [
+        Sample(
+            i.clip_id, i.corpus, i.subject, i.load, label=CLASSES[(CLASSES.index(i.label) + 1) % 3], aus=i.aus
+        )
+        for i in samples(30, 30)
+    ]
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint))
+    method.selection_only = True
+    method.prepare([blind(item) for item in items + wrong], tmp_path)
+    method.fit(items, wrong, seed=0, workdir=tmp_path)
+    rows = len(method._fitted.machines[0].rows)
+    assert rows == 2 * len(items)
+
+
+def test_reading_is_kept_in_the_work_folder(small_checkpoint, tmp_path) -> None:
+    items = samples(3)
+    build_method("deft", Task(), checkpoint=str(small_checkpoint)).prepare(items, tmp_path)
+    (file,) = tmp_path.glob("reading-*.npz")
+    stamp = file.stat().st_mtime_ns
+    again = build_method("deft", Task(), checkpoint=str(small_checkpoint))
+    again.prepare(items, tmp_path)
+    assert file.stat().st_mtime_ns == stamp
+
+
+def test_a_subject_it_was_trained_on_is_refused(small_checkpoint) -> None:
+    item = samples(1)[0]
+    seen = Sample("synthetic/seen/1", "synthetic", "synthetic/seen", item.load)
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint), zero_shot=True)
+    with pytest.raises(DeftError, match="trained on synthetic/seen"):
+        method.predict([seen])
+
+
+def test_unknown_refit_option_and_class_are_named(small_checkpoint, tmp_path) -> None:
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint), refit={"rigde": 1})
+    with pytest.raises(UsageError, match="rigde"):
+        method.fit(samples(9), [], seed=0, workdir=tmp_path)
+    odd = build_method(
+        "deft", Task(classes=("joy", "gloom")), checkpoint=str(small_checkpoint), zero_shot=True
+    )
+    with pytest.raises(UsageError, match="joy"):
+        odd.predict(samples(1))
+
+
+def test_shipped_checkpoint_loads_and_is_small() -> None:
+    from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
+    from deft_llm.model.reader import MotionReader
+
+    reader = MotionReader.from_checkpoint(SHIPPED)
+    assert reader.config["prior"] == "facs"
+    assert (SHIPPED / WEIGHTS).stat().st_size <= 20 * 2**20
