@@ -1,0 +1,70 @@
+"""Generation cost: DEFT's constrained answers beside the bare backbone's own ``generate`` on the same
+prompts.
+
+    python benchmarks/generate.py [--batch 8] [--tokens 64] [--backbone embedded]
+
+Both write exactly ``--tokens`` tokens after prompts of the same length; DEFT's time includes the experts, the
+projectors and the grammar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+
+import numpy as np
+import torch
+
+
+def main() -> None:
+    """Print one JSON line."""
+    from deft_llm.model.deft import batch_of
+    from deft_llm.model.inputs import maps_input
+    from deft_llm.training.run import TrainConfig, start_model
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--backbone", default="embedded")
+    given = parser.parse_args()
+    rng = np.random.default_rng(0)
+    model = start_model(TrainConfig(backbone=given.backbone), None).eval()
+    clips = batch_of([maps_input(rng.normal(size=(1, 3, 28, 28))) for _ in range(given.batch)])
+    asked = ["Give class, evidence and rationale."] * given.batch
+    free = "start: /[ -~\\n]{400,800}/\n"
+
+    def deft() -> None:
+        model.answer(clips, asked, free, max_new_tokens=given.tokens)
+
+    @torch.inference_mode()
+    def bare() -> None:
+        model.llm.generate(
+            inputs_embeds=embeds, attention_mask=mask, max_new_tokens=given.tokens,
+            min_new_tokens=given.tokens, do_sample=False,
+        )  # fmt: skip
+
+    with torch.inference_mode():
+        embeds, mask = model.prompt(model.soft_tokens(model.read(clips), None), asked)
+    seconds = {}
+    for name, call in (("deft", deft), ("bare", bare)):
+        call()
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+        seconds[name] = float(np.median(times))
+    total = given.batch * given.tokens
+    print(json.dumps({
+        "deft_tokens_per_s": round(total / seconds["deft"], 1),
+        "bare_tokens_per_s": round(total / seconds["bare"], 1),
+        "ratio": round(seconds["deft"] / seconds["bare"], 3), "batch": given.batch,
+        "peak_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "threads": torch.get_num_threads(),
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
