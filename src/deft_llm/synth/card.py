@@ -76,12 +76,14 @@ def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = No
 
 
 def flow_statistics(root: Path, clips: list[Clip]) -> dict[str, Any]:
-    """Mean and 99th percentile of |flow| onset->apex on visible pixels at a 280-px face, and its rigid
+    """Mean and 99th percentile of |flow| onset->apex on the face (hull of the landmarks) at a 280-px face,
+    and its rigid
     share."""
     means, tops, shares = [], [], []
     for clip in clips:
         with np.load(Path(root) / clip.truth.attributes["truth_file"]) as data:
             flow, seen = data["flow"][0].astype(np.float32), data["visible"][0]
+            seen = seen & face_hull(data["landmarks"][int(data["frames"][0])], seen.shape)
         scale = 280 / 1.66 / clip.truth.attributes["camera"]["scale_px_per_dm"]
         here = flow[:, seen] * scale
         if not here.size:
@@ -94,6 +96,15 @@ def flow_statistics(root: Path, clips: list[Clip]) -> dict[str, Any]:
         "mean_flow_px": round(float(np.mean(means)), 3), "p99_flow_px": round(float(np.mean(tops)), 3),
         "rigid_share": round(float(np.mean(shares)), 3),
     }  # fmt: skip
+
+
+def face_hull(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Mask (H, W) of the convex hull of landmarks (K, 2): about what a face crop shows."""
+    import cv2
+
+    mask = np.zeros(shape, np.uint8)
+    hull = cv2.convexHull(np.round(landmarks).astype(np.int32))
+    return cv2.fillConvexPoly(mask, hull, 1) > 0
 
 
 def _spread(values: list[float]) -> dict[str, float]:
