@@ -39,7 +39,8 @@ def draw_maps(split: str, count: int, seed: int, *, identities: int = 96, skip: 
     seeds = SEED_RANGES[split]  # type: ignore[index]
     half = len(seeds) // 2
     part = seeds[:half] if skip == 0 else seeds[half:]
-    source = FlowSynth(part, FlowConfig(phases=1, identities=identities, neutral_chance=0.05, size=MAP_SIZE))
+    settings = {"phases": 1, "identities": identities, "neutral_chance": 0.05, "size": MAP_SIZE}
+    source = FlowSynth(part, FlowConfig.model_validate(settings))
     maps, truth, strengths, calm = [], [], [], []
     for start in range(0, count, 400):
         batch = source.batch(min(400, count - start), seed, start=start)

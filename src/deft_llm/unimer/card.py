@@ -58,7 +58,8 @@ figures. There are no pixels here: media paths are keyed by clip id, relative to
 
 Sources: {sources}. Subjects: {statistics["subjects"]}. Clips with AU labels:
 {statistics.get("clips with AU labels", 0)}, without:
-{statistics.get("clips without AU labels", 0)}; clips that could not be prepared: {statistics.get("failed clips", 0)}.
+{statistics.get("clips without AU labels", 0)}; clips that could not be
+prepared: {statistics.get("failed clips", 0)}.
 Flow estimator: {_flow(settings)}.
 Labels are those of the coders of each corpus; `coarse` derives from `fine` where fine is known.
 
