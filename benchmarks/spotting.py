@@ -69,9 +69,10 @@ def score(spotting: Spotting, truth: list[Injected], fps: float) -> list[dict]:
     rows = []
     for warp in truth:
         in_speech = any(s.overlaps(warp.onset, warp.offset) for s in spotting.speech) and warp.au in LOWER
+        in_turn = any(s.overlaps(warp.onset, warp.apex) for s in spotting.restless)
         best = max(spotting.movements, key=lambda m: iou(m, warp), default=None)
         hit = best is not None and best.judged and iou(best, warp) >= 0.5
-        row = {"au": warp.au, "side": warp.side, "judgeable": not in_speech, "found": hit}
+        row = {"au": warp.au, "side": warp.side, "judgeable": not (in_speech or in_turn), "found": hit}
         if hit:
             row |= {"micro": best.kind == "micro-expression", "side_right": side_of(best) == warp.side} | {
                 name: abs(getattr(best, name) - getattr(warp, name)) / fps * 1000

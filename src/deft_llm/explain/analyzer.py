@@ -239,6 +239,11 @@ class Analyzer:
             notes.append(f"No face was seen in {missing:.0%} of the frames; nothing is said about them.")
         if spotting.speech:
             notes.append("The mouth moves in speech at times: mouth movements there cannot be judged.")
+        restless = sum(span.stop - span.start + 1 for span in spotting.restless) / len(signal)
+        if restless > 0.02:
+            notes.append(
+                f"The head moves too much in {restless:.0%} of the frames: faces are not judged there."
+            )
         iod = float(signal.iod_px[signal.segment >= 0].mean())
         if iod < 30:
             notes.append(f"The face is small ({iod:.0f} px between the eyes): fine movements may be missed.")

@@ -47,7 +47,7 @@ class SpottingSettings(BaseModel):
     longest_seconds: float = 4.5
     least_fit: float = 0.55
     head_leak: float = 0.12
-    head_limit: float = 4.0
+    head_limit: float = 3.0
     most: int = 400
 
 
@@ -100,11 +100,15 @@ class Movement:
 
 @dataclass
 class Spotting:
-    """All that was spotted: movements ranked (expressions first, strongest first), other events in time."""
+    """All that was spotted: movements ranked (expressions, then the strongest, first), other events.
+
+    ``speech`` and ``restless`` (the head moves too much): what the mouth, or the face, does there is not judged.
+    """
 
     movements: list[Movement] = field(default_factory=list)
     events: list[Movement] = field(default_factory=list)
     speech: list[Span] = field(default_factory=list)
+    restless: list[Span] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -132,6 +136,7 @@ def _spot_stretch(signal: Signal, part: slice, settings: SpottingSettings, found
     speech = find_speech(signal, part)
     turns = find_head_turns(signal, part)
     found.speech += speech
+    found.restless += find_head_turns(signal, part, settings.head_limit)
     found.events += [_event(signal, span) for span in (*blinks, *turns)]
     context = _Context(signal, part, settings, blinks, speech)
     taken: list[tuple[int, int, Array]] = []

@@ -74,11 +74,11 @@ def find_speech(signal: Signal, part: slice) -> list[Span]:
     return spans
 
 
-def find_head_turns(signal: Signal, part: slice) -> list[Span]:
+def find_head_turns(signal: Signal, part: slice, least: float = 1.0) -> list[Span]:
     """Stretches in which the head turns, nods, tilts or shifts by more than a still head does."""
     speed = head_speed(signal, part)
     spans = []
-    for start, stop in runs(speed > 1.0):
+    for start, stop in runs(speed > least):
         peak = start + int(np.argmax(speed[start:stop]))
         first = part.start
         spans.append(Span("head movement", first + start, first + stop - 1, first + peak, float(speed[peak])))
