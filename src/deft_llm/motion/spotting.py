@@ -102,7 +102,7 @@ class Movement:
 class Spotting:
     """All that was spotted: movements ranked (expressions, then the strongest, first), other events.
 
-    ``speech`` and ``restless`` (the head moves too much): what the mouth, or the face, does there is not judged.
+    ``speech`` and ``restless`` (the head moves too much): the mouth, or face, is not judged there.
     """
 
     movements: list[Movement] = field(default_factory=list)
