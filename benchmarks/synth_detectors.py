@@ -83,7 +83,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({"gains": gains, "found": share}))
         return
-    for au, values in gains.items():
+    for au, values in gains.items() if options.subjects else ():
         print(
             f"AU{au:<3d} {SHAPES[au]:20s} {np.nanmean(values):+.2f}  " + " ".join(f"{v:+.2f}" for v in values)
         )

@@ -53,7 +53,7 @@ void main(){
  ao*=1.0-0.30*hollow*vec3(0.75,1.0,1.0);
  vec3 wrap=vec3(0.34,0.12,0.06)*flesh; vec3 inverse=1.0/(1.0+wrap); vec3 colour=vec3(0.0); float shine=0.0; vec3 glint=vec3(0.0);
  vec3 S=normalize(mix(N,D,0.45)); vec3 M=normalize(mix(N,D,0.85));
- for(int i=0;i<3;i++){ vec3 L=light_direction[i]; float shadow=vlight[1+i];
+ for(int i=0;i<3;i++){ vec3 L=light_direction[i]; float shadow=vmask.y>1.5?max(vlight[1+i],0.5):vlight[1+i];
   vec3 NL=vec3(dot(S,L),dot(M,L),dot(D,L));
   vec3 diffuse=clamp((NL+wrap)*inverse,0.0,1.0);
   vec3 s=mix(vec3(shadow),vec3(sqrt(shadow)),vec3(0.8,0.12,0.0)*flesh);
