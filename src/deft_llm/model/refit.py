@@ -19,8 +19,8 @@ import numpy as np
 class RefitSettings:
     """ridge: of the kernel machines; stack_ridge: pull of the stacker to equal weights."""
 
-    ridge: float = 0.5
-    stack_ridge: float = 0.1
+    ridge: float = 0.6
+    stack_ridge: float = 0.3
     prior_exponents: tuple[float, ...] = (0.0, 0.25, 0.5)
 
 

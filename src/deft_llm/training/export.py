@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.errors import DeftError
 from deft_llm.training.flow_shards import FlowShards
 
 
@@ -85,6 +86,42 @@ def export(
     return config
 
 
+def add_adapter(
+    base: Path, adapter: Path, out: Path, *, members: Sequence[Path] = (), extra: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Join a checkpoint of experts and the state of a stage-2 run into one checkpoint with a language part.
+
+    ``base`` must be the checkpoint that the adapter was trained on: its first expert is the one that speaks.
+    ``members``: stage-1 runs whose experts vote beside it. Experts that nobody trained are left out.
+    """
+    from deft_llm.model.checkpoint import read_checkpoint
+    from deft_llm.training.run import TrainConfig, start_model
+    from deft_llm.training.state import read_meta, read_structure
+
+    saved, _ = read_checkpoint(base)
+    model = start_model(TrainConfig(experts=["motion"]), base)
+    state = read_structure(adapter)["model"]
+    first = {name: value for name, value in model.state_dict().items() if name.startswith("motion.0.")}
+    off = [
+        n for n, v in first.items() if n not in state or not v.float().allclose(state[n].float(), atol=1e-2)
+    ]
+    if off:
+        raise DeftError(
+            f"{adapter}: was trained on other experts than {base} ({off[0]} differs); name its base."
+        )
+    names = set(model.own_tensors())
+    model.load_state_dict({n: v for n, v in state.items() if n in names}, strict=False)
+    model.motion.extend([expert_of(run)[0] for run in members])
+    model.config.motion = [member.config._asdict() for member in model.motion]
+    steps = read_meta(adapter)["step"]
+    keep = {name: value for name, value in saved.items() if name not in ("schema", "motion", "language")}
+    config = {**keep, "experts": ["motion"],
+              "language_note": f"LoRA adapter, {steps} steps on flow-level text",
+              **(extra or {})}  # fmt: skip
+    model.save_pretrained(out, {n: v for n, v in config.items() if n not in ("backbone", "lora_rank")})
+    return config
+
+
 def main() -> None:
     """Command line: runs -> checkpoint folder."""
     import argparse
@@ -93,11 +130,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Export stage-1 runs as a checkpoint.")
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--validation", type=Path, required=True)
+    parser.add_argument("--validation", type=Path)
     parser.add_argument("--rules-weight", type=float, default=0.0)
     parser.add_argument("--command", default="", help="what made the runs, for the card")
     parser.add_argument("--note", default="", help="what the runs were trained on, for the card")
+    parser.add_argument(
+        "--adapter", type=Path, help="stage-2 folder: RUNS is then the checkpoint it began from"
+    )
+    parser.add_argument("--members", nargs="*", type=Path, default=[], help="stage-1 runs that vote as well")
     given = parser.parse_args()
+    if given.adapter:
+        add_adapter(given.runs[0], given.adapter, given.out, members=given.members)
+        return
     command = given.command or "python -m deft_llm.training.export " + " ".join(
         Path(word).name if "/" in word else word for word in sys.argv[1:]
     )

@@ -227,5 +227,5 @@ def run(stage: Stage2, out: Path, **options: Any) -> Stage2:
     from deft_llm.training.loop import fit
 
     config = stage.config
-    return fit(stage, out, steps=config.steps, save_every=config.save_every, log_every=10,
+    return fit(stage, out, steps=config.steps, save_every=config.save_every, log_every=5,
                settings=config.model_dump(), **options)  # fmt: skip
