@@ -50,6 +50,7 @@ class DeftMethod:
         self._cache: dict[str, int] = {}
         self._reading: Any = None
         self._fitted: Any = None
+        self._aus: Any = None
         self._speaker: Any = None
         if isinstance(self.views, str):
             self.views = tuple(part for part in self.views.split(",") if part)
@@ -120,9 +121,13 @@ class DeftMethod:
         known = self._labelled(train if self.selection_only else [*train, *val])
         select = self._labelled(val) if self.selection_only else []
         if self.task.name == "au":
-            self._fitted = self._fit_aus(known, select)
-        else:
-            self._fitted = self._fit_emotion(known, select)
+            self._aus = self._fit_aus(known, select)
+            return
+        self._fitted = self._fit_emotion(known, select)
+        coded = [sample for sample in known if sample.aus is not None]
+        if len({sample.subject for sample in coded}) >= 5:
+            # Where coders marked AUs as well, the AUs of an emotion run are refitted too.
+            self._aus = self._fit_aus(coded, [sample for sample in select if sample.aus is not None])
 
     def _labelled(self, samples: Sequence[Sample]) -> list[Sample]:
         if self.task.name == "au":
@@ -266,8 +271,8 @@ class DeftMethod:
         from deft_llm.model.zero_shot import sigmoid
 
         opinion = au_opinion(self._reading, self.task.aus, self.calibration)
-        if isinstance(self._fitted, AURefit):
-            return self._fitted.probabilities(views_of(self._reading, self.views or AU_VIEWS), opinion, rows)
+        if isinstance(self._aus, AURefit):
+            return self._aus.probabilities(views_of(self._reading, self.views or AU_VIEWS), opinion, rows)
         return sigmoid(opinion[rows])
 
     def _sides(self, rows: np.ndarray) -> list[dict[str, AUSide]]:
