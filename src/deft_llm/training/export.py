@@ -27,10 +27,11 @@ def expert_of(run: Path):
     return expert.eval(), meta
 
 
-def calibrate(members: Sequence[Any], validation: FlowShards, limit: int = 3000) -> dict[str, Any]:
+def calibrate(members: Sequence[Any], validation: Any, limit: int = 3000) -> dict[str, Any] | None:
     """AU scale and bias so that 0.5 is the F1-optimal threshold on validation subjects.
 
-    Scale: logistic fit of the ensemble's logit (more certain of the two sides); bias: minus the threshold.
+    ``validation``: FlowShards or StoreData; None gives no calibration. Scale: logistic fit of the
+    ensemble's logit (more certain of the two sides); bias: minus the threshold.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -40,6 +41,8 @@ def calibrate(members: Sequence[Any], validation: FlowShards, limit: int = 3000)
     from deft_llm.model.units import EXPERT_AUS
     from deft_llm.model.zero_shot import sigmoid
 
+    if validation is None:
+        return None
     batch = validation.take(np.arange(min(limit, len(validation))))
     reading = MotionReader(members).read([maps_input(maps[:1]) for maps in batch.maps], 128)
     logits, truth = reading.au_logits().max(-1), batch.side.max(-1)
@@ -58,31 +61,30 @@ def calibrate(members: Sequence[Any], validation: FlowShards, limit: int = 3000)
 
 
 def export(
-    runs: Sequence[Path], out: Path, validation: Path, *, command: str, prior: str = "facs",
+    runs: Sequence[Path], out: Path, validation: Any, *, command: str, prior: str = "facs",
     trained_on: dict[str, Any] | None = None, rules_weight: float = 0.0, extra: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write a checkpoint of the motion experts of ``runs`` to ``out``; returns its config."""
-    from deft_llm.model.card import write_card
-    from deft_llm.model.checkpoint import save_checkpoint
+    from deft_llm.model.deft import DeftConfig, DeftModel
     from deft_llm.model.units import EXPERT_AUS
 
-    members, tensors, sizes, steps = [], {}, [], []
-    for index, run in enumerate(runs):
+    members, steps = [], []
+    for run in runs:
         expert, meta = expert_of(run)
         members.append(expert)
-        sizes.append(expert.config._asdict())
         steps.append(
             {"steps": meta["step"], "batch": meta["config"]["batch"], "seed": meta["config"]["seed"]}
         )
-        tensors |= {f"motion.{index}.{name}": value for name, value in expert.state_dict().items()}
+    model = DeftModel(DeftConfig(motion=[member.config._asdict() for member in members], experts=["motion"]))
+    for place, member in zip(model.motion, members, strict=True):
+        place.load_state_dict(member.state_dict())
     config = {
-        "motion": sizes, "aus": list(EXPERT_AUS), "prior": prior, "rules_weight": rules_weight,
-        "calibration": calibrate(members, FlowShards(validation)), "stage1": steps, "command": command,
-        "trained_on": trained_on or {}, "language": False,
-        "parameters": sum(p.numel() for p in members[0].parameters()), **(extra or {}),
+        "aus": list(EXPERT_AUS), "prior": prior, "rules_weight": rules_weight,
+        "calibration": calibrate(members, validation), "stage1": steps, "command": command,
+        "trained_on": trained_on or {}, "parameters": sum(p.numel() for p in members[0].parameters()),
+        **(extra or {}),
     }  # fmt: skip
-    save_checkpoint(out, tensors, config)
-    write_card(out, config)
+    model.save_pretrained(out, config)
     return config
 
 
@@ -146,7 +148,7 @@ def main() -> None:
         Path(word).name if "/" in word else word for word in sys.argv[1:]
     )
     export(
-        given.runs, given.out, given.validation, command=command, rules_weight=given.rules_weight,
+        given.runs, given.out, FlowShards(given.validation), command=command, rules_weight=given.rules_weight,
         trained_on={"corpus": "synthetic flow level", "identities": "train range", "note": given.note},
     )  # fmt: skip
 

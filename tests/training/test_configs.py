@@ -1,0 +1,30 @@
+"""Every config in the repository is one that `deft train` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deft_llm.config import load_config
+from deft_llm.errors import UsageError
+from deft_llm.training.run import TrainConfig
+
+FILES = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_config_is_read(file: Path) -> None:
+    assert load_config(TrainConfig, file, []).stages
+
+
+def test_unknown_key_is_named() -> None:
+    with pytest.raises(UsageError, match="learning_rate"):
+        load_config(TrainConfig, None, ["stage1.learning_rat=1"])
+
+
+def test_training_without_data_is_refused(tmp_path: Path) -> None:
+    from deft_llm.training.run import train
+
+    with pytest.raises(UsageError, match="STORE"):
+        train(TrainConfig(), [], tmp_path / "run")
