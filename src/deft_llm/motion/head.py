@@ -13,6 +13,8 @@ import numpy as np
 
 from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 
+LEAST_POINTS, MOST_POINTS = 12, 4000  # pixels that a fit uses
+
 
 @dataclass(frozen=True)
 class HeadMotion:
@@ -27,43 +29,69 @@ class HeadMotion:
     field: np.ndarray = field(repr=False)
 
 
+class HeadFit:
+    """Fits head motion to many flows of one face: what depends on the face alone is made once.
+
+    ``weight`` (H, W): where and how much the flow counts; ``depth`` (H, W) in px adds parallax. Fewer than
+    12 weighted pixels give no motion. Lengths are in the flow's own pixels.
+    """
+
+    def __init__(self, weight: np.ndarray, depth: np.ndarray | None = None, *, iterations: int = 8) -> None:
+        height, width = weight.shape
+        rows, columns = np.nonzero(weight > 0)
+        step = max(1, len(rows) // MOST_POINTS)
+        self.rows, self.columns, self.iterations = rows[::step], columns[::step], iterations
+        self.base = weight[self.rows, self.columns].astype(float)
+        x = (np.arange(width, dtype=np.float32) - (width - 1) / 2)[None]
+        y = (np.arange(height, dtype=np.float32) - (height - 1) / 2)[:, None]
+        nearer = None if depth is None else (-depth / (ALIGNED_IOD * width / ALIGNED_SIZE)).astype(np.float32)
+        self._grid = (x, y, nearer)
+        at_x, at_y = x[0, self.columns].astype(float), y[self.rows, 0].astype(float)
+        one, nil = np.ones_like(at_x), np.zeros_like(at_x)
+        across, down = [at_x, -at_y, one, nil], [at_y, at_x, nil, one]
+        if nearer is not None:
+            near = nearer[self.rows, self.columns].astype(float)
+            across, down = [*across, near, nil], [*down, nil, near]
+        self._design = np.concatenate([np.stack(across, 1), np.stack(down, 1)])
+
+    def fit(self, flow: np.ndarray) -> HeadMotion:
+        """The head's motion in flow (2, H, W)."""
+        count = len(self.rows)
+        if count < LEAST_POINTS:
+            return HeadMotion(np.zeros(4), 0.0, 0.0, 0.0, np.zeros_like(flow, dtype=np.float32))
+        values = np.asarray(flow)[:, self.rows, self.columns].astype(float).ravel()
+        importance, spread = self.base.copy(), 0.0
+        solution = np.zeros(self._design.shape[1])
+        for _ in range(self.iterations):
+            weighted = self._design * np.concatenate([importance, importance])[:, None]
+            normal = weighted.T @ self._design
+            steady = normal + np.diag(1e-9 * np.diag(normal) + 1e-12)
+            solution = np.linalg.solve(steady, weighted.T @ values)
+            left = values - self._design @ solution
+            miss = np.hypot(left[:count], left[count:])
+            spread = _weighted_median(miss, self.base)
+            importance = self.base / (1 + (miss / (1.5 * spread + 1e-4)) ** 2) ** 2
+        a, b, tx, ty = solution[:4]
+        params = np.array([np.log(np.hypot(1 + a, b)), np.arctan2(b, 1 + a), tx, ty])
+        turn, nod = solution[4:6] if len(solution) > 4 else (0.0, 0.0)
+        return HeadMotion(params, float(turn), float(nod), float(spread), self._shown(solution))
+
+    def _shown(self, solution: np.ndarray) -> np.ndarray:
+        """Flow (2, H, W) that these motions show."""
+        x, y, nearer = self._grid
+        a, b, tx, ty = solution[:4].astype(np.float32)
+        field = np.stack([a * x - b * y + tx, a * y + b * x + ty])
+        if nearer is not None:
+            field[0] += np.float32(solution[4]) * nearer
+            field[1] += np.float32(solution[5]) * nearer
+        return field
+
+
 def fit_head_motion(
     flow: np.ndarray, weight: np.ndarray, depth: np.ndarray | None = None, *, iterations: int = 8
 ) -> HeadMotion:
-    """Fit head motion to flow (2, H, W) where ``weight`` (H, W) > 0; ``depth`` (H, W) in px adds parallax.
-
-    Fewer than 12 weighted pixels give no motion. Lengths are in the flow's own pixels.
-    """
-    height, width = flow.shape[1:]
-    rows, columns = np.nonzero(weight > 0)
-    zero = HeadMotion(np.zeros(4), 0.0, 0.0, 0.0, np.zeros_like(flow, dtype=np.float32))
-    if len(rows) < 12:
-        return zero
-    step = max(1, len(rows) // 4000)
-    rows, columns = rows[::step], columns[::step]
-    base = weight[rows, columns].astype(float)
-    u, v = flow[0, rows, columns].astype(float), flow[1, rows, columns].astype(float)
-    design = _design(columns, rows, width, height, None if depth is None else depth[rows, columns])
-    values = np.concatenate([u, v])
-    importance = base.copy()
-    solution = np.zeros(design.shape[1])
-    spread = 0.0
-    for _ in range(iterations):
-        weighted = design * np.concatenate([importance, importance])[:, None]
-        normal = weighted.T @ design
-        solution = np.linalg.solve(normal + np.diag(1e-9 * np.diag(normal) + 1e-12), weighted.T @ values)
-        left = values - design @ solution
-        miss = np.hypot(left[: len(rows)], left[len(rows) :])
-        spread = _weighted_median(miss, base)
-        importance = base / (1 + (miss / (1.5 * spread + 1e-4)) ** 2) ** 2
-    all_rows, all_columns = np.mgrid[0:height, 0:width]
-    whole = _design(all_columns.ravel(), all_rows.ravel(), width, height,
-                    None if depth is None else depth.ravel())  # fmt: skip
-    shown = (whole @ solution).reshape(2, height, width).astype(np.float32)
-    a, b, tx, ty = solution[:4]
-    params = np.array([np.log(np.hypot(1 + a, b)), np.arctan2(b, 1 + a), tx, ty])
-    turn, nod = solution[4:6] if depth is not None else (0.0, 0.0)
-    return HeadMotion(params, float(turn), float(nod), float(spread), shown)
+    """Fit head motion to one flow (2, H, W); see ``HeadFit``, which serves many flows of one face."""
+    return HeadFit(weight, depth, iterations=iterations).fit(flow)
 
 
 def remove_head_motion(
@@ -100,21 +128,6 @@ def depth_map(landmarks: np.ndarray | None, size: tuple[int, int]) -> np.ndarray
         depth[beyond] = NearestNDInterpolator(points, values)(x[beyond], y[beyond])
     wide = cv2.resize(depth.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
     return wide * (size[1] / ALIGNED_SIZE)
-
-
-def _design(
-    columns: np.ndarray, rows: np.ndarray, width: int, height: int, depth: np.ndarray | None
-) -> np.ndarray:
-    """(2N, 4 or 6): u rows then v rows of (scale, rotation, tx, ty[, turn, nod])."""
-    x, y = columns - (width - 1) / 2, rows - (height - 1) / 2
-    one, nil = np.ones_like(x, float), np.zeros_like(x, float)
-    u = [x, -y, one, nil]
-    v = [y, x, nil, one]
-    if depth is not None:
-        nearer = -depth / (ALIGNED_IOD * width / ALIGNED_SIZE)
-        u += [nearer, nil]
-        v += [nil, nearer]
-    return np.concatenate([np.stack(u, 1), np.stack(v, 1)]).astype(float)
 
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:

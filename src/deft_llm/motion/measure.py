@@ -13,7 +13,7 @@ from deft_llm.errors import UsageError
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.motion.dynamic import dynamic_image
 from deft_llm.motion.flow import estimate
-from deft_llm.motion.head import HeadMotion, depth_map, fit_head_motion
+from deft_llm.motion.head import HeadFit, HeadMotion, depth_map
 from deft_llm.motion.noise import disagreement, jitter, noise_floor
 from deft_llm.motion.normalise import relative
 from deft_llm.motion.regions import face_mask, region_weights, rigid_weight
@@ -43,7 +43,7 @@ class _View:
     weights: np.ndarray
     rigid: np.ndarray
     mask: np.ndarray
-    depth: np.ndarray | None
+    head: HeadFit
 
 
 @lru_cache(maxsize=1)
@@ -173,11 +173,12 @@ def _view(shots: Shots, settings: MeasureSettings) -> _View:
     landmarks = shots.landmarks[shots.plan.keys[0]]
     size = (ALIGNED_SIZE, ALIGNED_SIZE)
     inside = shots.inside
+    rigid = rigid_weight(landmarks) * inside
     return _View(
         weights=region_weights(landmarks),
-        rigid=rigid_weight(landmarks) * inside,
+        rigid=rigid,
         mask=face_mask(landmarks, eyes=True) & inside,
-        depth=depth_map(landmarks, size) if settings.parallax else None,
+        head=HeadFit(rigid, depth_map(landmarks, size) if settings.parallax else None),
     )
 
 
@@ -185,7 +186,7 @@ def _relative_flow(
     first: np.ndarray, second: np.ndarray, view: _View, settings: MeasureSettings
 ) -> tuple[np.ndarray, HeadMotion]:
     flow = estimate(first, second, settings.flow)
-    head = fit_head_motion(flow, view.rigid, view.depth)
+    head = view.head.fit(flow)
     return flow - head.field, head
 
 
