@@ -15,8 +15,9 @@ app = typer.Typer(name="deft", no_args_is_help=True, add_completion=False, rich_
                   pretty_exceptions_enable=False, help="Micro-expressions, read from motion.")  # fmt: skip
 
 # Each module of this folder registers its commands on ``app`` through ``register(app)``; the order is help's.
+# (``deft app`` is in web.py: a module named app would hide the Typer app above.)
 COMMANDS = ("setup", "demo", "analyze", "synth", "corpus", "prepare", "unimer", "train", "predict",
-            "benchmark", "evaluate", "report", "validate", "agree", "store", "app")  # fmt: skip
+            "benchmark", "evaluate", "report", "validate", "agree", "store", "web")  # fmt: skip
 
 
 def _version(show: bool) -> None:

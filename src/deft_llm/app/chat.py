@@ -1,0 +1,211 @@
+"""Questions in one's own words about a clip: answered by the language part where a checkpoint has one, else
+from what was measured; refused where no face can answer them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from deft_llm.baselines.measured import describe
+from deft_llm.claims import find_claims
+from deft_llm.explain.words import duration_of, regions_of, when_of
+from deft_llm.facs.units import ENTRIES, name
+
+if TYPE_CHECKING:
+    from deft_llm.app.worker import Result
+    from deft_llm.explain.analysis import Reading
+
+WORDLESS = "No language part is loaded: this is put together from the measurement."
+_REFUSALS = (
+    (r"\b(ly(ing|e)|lie[sdr]?|liar|decei\w*|decept\w*|honest\w*|dishonest\w*|truth\w*|trust\w*|guilt\w*|cheat\w*)\b",
+     "That cannot be answered from a face: no facial movement shows whether somebody lies."),
+    (r"\b(diagnos\w*|depress\w*|autis\w*|parkinson\w*|disorder|ill(ness)?|sick|disease|adhd|ptsd|schizo\w*|mental)\b",
+     "That cannot be answered: this is not a medical device and gives no diagnosis."),
+    (r"\b(hire|hiring|recruit\w*|employ\w*|fire[ds]?|arrest\w*|criminal|suspect\w*|police|border|exam\w*|student)\b",
+     "That is not what this is for: no decision about a person may rest on it."),
+    (r"\b(intend\w*|intention\w*|plan(s|ning)?|personality|character|(?:he|she|they|person|man|woman|face) think\w*|thoughts?|thinking)\b",
+     "That cannot be answered from a face: it does not show what a person thinks or intends."),
+    (r"\b(feel(s|ing|ings)?|felt|emotional state|really (happy|sad|angry|afraid)|hid(e|es|ing|den))\b",
+     "That cannot be answered from a face: it does not show what a person feels. What can be said is how the "
+     "skin moved and which label coders would give to it."),
+)  # fmt: skip
+AREAS = {
+    "brow": ("brow", "glabella", "forehead"), "forehead": ("forehead",), "eye": ("lid", "eye corner"),
+    "lid": ("lid",), "nose": ("nose", "nostril"), "cheek": ("cheek",), "mouth": ("mouth", "lip"),
+    "lip": ("lip", "mouth corner"), "chin": ("chin",), "smile": ("mouth corner", "cheek"),
+}  # fmt: skip
+
+
+def reply(
+    result: Result | None, rank: int, question: str, earlier: Sequence[str] = (),
+    speak: Callable[[str], str] | None = None,
+) -> str:  # fmt: skip
+    """One answer. ``earlier``: what was asked before; ``speak`` asks the language part, where there is one."""
+    text = " ".join(question.split())[:500]
+    if not text:
+        return (
+            "Ask something about the movement, for example: what moved, when, on which side, how sure is it?"
+        )
+    for pattern, refusal in _REFUSALS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return refusal
+    if result is None or not result.analysis.readings:
+        return "No movement was found in this video, so there is nothing to ask about."
+    rank = min(rank, len(result.analysis.readings) - 1)
+    reading = result.analysis.readings[rank]
+    if speak is not None and reading.motion is not None:
+        said = speak(text)
+        if said and not find_claims(said):
+            return f"{said}\n\n{cited(reading)}"
+    found = measured_reply(result, rank, text, earlier)
+    return f"{found}\n\n*{WORDLESS}*"
+
+
+def cited(reading: Reading) -> str:
+    """The measured evidence under an answer."""
+    rows = "; ".join(f"AU{row.au}: {describe(row)}, z {row.z or 0:.0f}" for row in reading.evidence[:4])
+    return f"Measured: {rows or 'no Action Unit above the noise'}."
+
+
+def measured_reply(result: Result, rank: int, question: str, earlier: Sequence[str] = ()) -> str:
+    """An answer from the figures of the result; a follow-up without a subject takes the last one's."""
+    low = question.lower()
+    subject = _subject(low)
+    follow = bool(re.match(r"(and|what about|how about|also|on the|the (left|right))\b", low))
+    if subject is None and follow:
+        subject = next((found for text in reversed(earlier) if (found := _subject(text.lower()))), None)
+    analysis, reading = result.analysis, result.analysis.readings[rank]
+    fps = analysis.video["fps"]
+    movement = reading.movement
+    if re.search(r"\bhow many\b|\bother movement|\ball movement|\blist\b|\belse\b", low):
+        return _listed(result)
+    if not movement.judged:
+        return f"Movement {rank + 1} cannot be judged. {movement.reason}"
+    if re.search(
+        r"\bwhen\b|\bhow long\b|\bduration\b|\bonset\b|\bapex\b|\boffset\b|\bhow fast\b|\btime\b", low
+    ):
+        return (f"Movement {rank + 1} ({movement.kind}): onset {when_of(movement)}; it lasts "
+                f"{duration_of(movement, fps)}. Frames: onset {movement.onset}, apex {movement.apex}, offset "
+                f"{movement.offset if movement.offset is not None else 'not seen'}.")  # fmt: skip
+    if subject is not None:
+        return _about(reading, *subject, low)
+    if re.search(
+        r"\bhow sure\b|\bcertain\b|\bconfiden\w+|\bprobab\w+|\breliab\w+|\blimit\w*|\bquality\b|\bnoise\b",
+        low,
+    ):
+        return _certainty(result, reading)
+    if re.search(r"\bwhy\b|\bbecause\b|\breason\b|\bexplain\b|\brest(s)? on\b|\bclass\b|\blabel\b|\bemotion\b|"
+                 r"\bexpression\b|\bcall(ed)?\b", low):  # fmt: skip
+        return _why(result, rank, reading)
+    if re.search(r"\bleft\b|\bright\b|\bside\b|\bsymmetr\w+|\basymmetr\w+", low):
+        return _sides(reading)
+    return _what(rank, reading)
+
+
+def _subject(text: str) -> tuple[str, str] | None:
+    if match := re.search(r"\b(?:au|action unit)\s*-?(\d{1,2})\b", text):
+        return "au", match.group(1)
+    for word in AREAS:
+        if re.search(rf"\b{word}(s|brows?|lids?|balls?|head)?\b|\beye{word}s?\b", text):
+            return "area", word
+    return None
+
+
+def _what(rank: int, reading: Reading) -> str:
+    movement = reading.movement
+    if not reading.evidence:
+        where = regions_of(movement) or "no single region"
+        return f"Movement {rank + 1} is a {movement.kind}. It fits no Action Unit above the noise; seen: {where}."
+    rows = "; ".join(
+        f"{describe(row)} (AU{row.au}, {name(row.au or 0)}, z {row.z or 0:.0f})"
+        for row in reading.evidence[:4]
+    )
+    return f"In movement {rank + 1}, {rows}."
+
+
+def _why(result: Result, rank: int, reading: Reading) -> str:
+    from deft_llm.answer import AnswerError, parse
+
+    seen = reading.prediction
+    if seen is None:
+        return f"Movement {rank + 1} was not read. {_what(rank, reading)}"
+    try:
+        text = parse(seen.answer or "").rationale
+    except AnswerError:
+        text = seen.answer or ""
+    ranked = sorted(seen.probabilities.items(), key=lambda pair: -pair[1])
+    shares = ", ".join(f"{label} {p:.0%}" for label, p in ranked)
+    said = f"{text} Class probabilities of {result.analysis.method}: {shares}. {cited(reading)}"
+    found = result.attributions.get(rank)
+    if found is not None:
+        from deft_llm.explain.attribution import ranked as by_size
+
+        top = [f"{key} {v:+.0%}" for key, v in by_size(found.sources[0].regions) if key != "elsewhere"][:3]
+        said += f" By integrated gradients, {found.sources[0].name} rests most on: {', '.join(top)}."
+    return said + " It is the label that coders would give, no more."
+
+
+def _certainty(result: Result, reading: Reading) -> str:
+    seen = reading.prediction
+    parts = []
+    if seen is not None and seen.probabilities:
+        label, p = max(seen.probabilities.items(), key=lambda pair: pair[1])
+        rest = sorted(seen.probabilities.values())[-2] if len(seen.probabilities) > 1 else 0.0
+        close = "That is close: treat the class as open." if p - rest < 0.15 else ""
+        parts.append(f"{label} {p:.0%}, the next class {rest:.0%}. {close}".strip())
+    parts += [f"AU{row.au}: z {row.z or 0:.0f} over the clip's noise, support {row.support:.2f}."
+              for row in reading.evidence[:3]]  # fmt: skip
+    parts += list(result.analysis.notes)
+    parts += [text for text in (reading.movement.reason, reading.warning) if text]
+    return " ".join(parts) or "Nothing limits this reading beyond what stands under Limits."
+
+
+def _sides(reading: Reading) -> str:
+    if not reading.evidence:
+        return "No Action Unit stands above the noise on either side."
+    rows = [f"AU{row.au}: {'both sides' if row.side == 'both' else row.side}" for row in reading.evidence[:5]]
+    return f"Sides are the person's own. {'; '.join(rows)}."
+
+
+def _about(reading: Reading, kind: str, word: str, question: str) -> str:
+    if kind == "au":
+        return _about_au(reading, int(word))
+    motion = reading.motion
+    if motion is None:
+        return f"This movement was not measured. Seen: {regions_of(reading.movement) or 'no single region'}."
+    from deft_llm.facs.regions import REGION_KEYS
+
+    side = next((s for s in ("left", "right") if re.search(rf"\b{s}\b", question)), "")
+    rows = []
+    table = motion.regions
+    for index, key in enumerate(REGION_KEYS):
+        if any(part in key for part in AREAS[word]) and (not side or side in key or key in AREAS[word]):
+            z = float(table.z[0, index])
+            size = "" if motion.units == "relative" else f"{table.px[0, index]:.2f} px, "
+            rows.append((z, f"{key} {size}z {z:.1f}"))
+    rows.sort(reverse=True)
+    above = "is above" if rows and rows[0][0] >= 3 else "is not clearly above"
+    listed = "; ".join(text for _, text in rows[:6])
+    return f"Motion there {above} the clip's noise (z of 3 and more counts as clear): {listed}."
+
+
+def _about_au(reading: Reading, number: int) -> str:
+    if number not in ENTRIES:
+        return f"AU{number} is no Action Unit of FACS that is read here."
+    row = next((row for row in reading.evidence if row.au == number), None)
+    share = reading.prediction.aus.get(str(number)) if reading.prediction else None
+    said = f" The method gives it {share:.0%}." if share is not None else ""
+    if row is not None:
+        return f"AU{number} ({name(number)}): {describe(row)}, z {row.z or 0:.0f}, support {row.support:.2f}.{said}"
+    return f"AU{number} ({name(number)}) has no support in the measured motion of this movement.{said}"
+
+
+def _listed(result: Result) -> str:
+    analysis = result.analysis
+    rows = [
+        f"{rank}. {one.movement.kind}, onset {when_of(one.movement)}"
+        + ("" if one.movement.judged else " (cannot be judged)")
+        for rank, one in enumerate(analysis.readings[:8], 1)
+    ]
+    return f"{len(analysis.readings)} movement(s): " + "; ".join(rows) + "."

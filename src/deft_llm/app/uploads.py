@@ -1,0 +1,37 @@
+"""Uploaded files: each is deleted as soon as the last job that reads it has ended."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from pathlib import Path
+
+
+class Uploads:
+    """Counts the jobs that read a file (two people may upload the same one); the last one deletes it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: Counter[Path] = Counter()
+
+    def hold(self, path: Path) -> None:
+        """A job begins to read ``path``."""
+        with self._lock:
+            self._held[path] += 1
+
+    def release(self, path: Path) -> None:
+        """A job has ended; the file goes where no other needs it. Files outside the upload folder stay."""
+        with self._lock:
+            self._held[path] -= 1
+            if self._held[path] > 0:
+                return
+            del self._held[path]
+        if is_upload(path):
+            path.unlink(missing_ok=True)
+
+
+def is_upload(path: Path) -> bool:
+    """Whether a file lies in the folder of uploads."""
+    from gradio.utils import get_upload_folder
+
+    return Path(get_upload_folder()).resolve() in path.resolve().parents

@@ -1,0 +1,163 @@
+"""The process that analyses: reads tasks from a pipe, so that a crash of a decoder or model stays in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from deft_llm.app.limits import Limits, check_header, clean_message
+from deft_llm.errors import DeftError
+
+if TYPE_CHECKING:
+    from deft_llm.explain.analysis import Analysis
+    from deft_llm.explain.attribution import Attribution
+
+SLOW = 8  # times slower than life
+MOST_SHOWN = 120  # frames of a movement's slow motion
+
+
+@dataclass
+class Result:
+    """What a job gives the page: the analysis, and per read movement (by rank from 0) a slow-motion MP4 and
+    attributions. Nothing in it leads back to the uploaded file."""
+
+    analysis: Analysis
+    slow: dict[int, bytes] = field(default_factory=dict)
+    attributions: dict[int, Attribution] = field(default_factory=dict)
+    speaks: bool = False
+
+
+def serve(pipe: Any, threads: int) -> None:
+    """Answer tasks ``(name, arguments)`` until the pipe closes; replies are progress, done or error."""
+    import os
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    import torch
+
+    torch.set_num_threads(threads)
+    while True:
+        try:
+            name, arguments = pipe.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        try:
+            reply = (
+                "done",
+                TASKS[name](*arguments, lambda share, text: pipe.send(("progress", (share, text)))),
+            )
+        except DeftError as error:
+            reply = ("error", clean_message(str(error), _path_in(arguments)))
+        except MemoryError:
+            reply = ("error", "This video needs more memory than there is; give a smaller or shorter one.")
+        except Exception as error:
+            reply = ("error", f"This could not be analysed ({type(error).__name__}); try another video.")
+        pipe.send(reply)
+
+
+def _path_in(arguments: tuple[Any, ...]) -> Path | None:
+    return next((value for value in arguments if isinstance(value, Path)), None)
+
+
+def analyse(
+    path: Path, method: str | None, mirrored: bool, limits: Limits, tell: Callable[[float, str], None]
+) -> Result:
+    """Check, analyse and picture one video. Raises: DeftError."""
+    from deft_llm.explain.analyzer import Analyzer
+    from deft_llm.motion.measure import default_landmarker
+
+    check_header(path, limits)
+    tell(0.02, "loading the method")
+    analyzer = Analyzer.from_pretrained(method)
+    default_landmarker()
+
+    def watch(done: int, total: int | None) -> None:
+        if done > limits.frames:
+            raise DeftError(f"{path.name}: more than {limits.frames} frames; cut it.")
+        if done % 5 == 0:
+            share = min(done / total, 1.0) if total else min(done / 1500, 0.9)
+            tell(0.05 + 0.75 * share, f"reading frame {done}" + (f" of {total}" if total else ""))
+
+    analysis = analyzer.analyze(path, mirrored=mirrored, on_frame=watch)
+    result = Result(analysis, speaks=bool(getattr(analyzer.method, "answers", False)))
+    read = [(rank, one) for rank, one in enumerate(analysis.readings) if one.motion is not None]
+    for step, (rank, reading) in enumerate(read):
+        tell(0.82 + 0.16 * step / len(read), f"picturing movement {rank + 1}")
+        result.slow[rank] = slow_motion(path, reading, mirrored)
+        if analyzer.method.name == "deft":
+            from deft_llm.explain.attribution import attribute
+
+            result.attributions[rank] = attribute(reading.motion, _folder(analyzer.method))
+    return result
+
+
+def _folder(method: Any) -> Path:
+    return Path(method.folder)
+
+
+def slow_motion(path: Path, reading: Any, mirrored: bool) -> bytes:
+    """An MP4 of the aligned face from onset to offset, ``SLOW`` times slower than life."""
+    from deft_llm.explain.magnify import write_loop
+    from deft_llm.faces.align import align, transform_of
+    from deft_llm.faces.video import frames
+    from deft_llm.motion.measure import default_landmarker
+
+    start, stop = reading.movement.onset, min(reading.movement.end, reading.movement.onset + MOST_SHOWN) + 1
+    matrix, shown = None, []
+    for frame in frames(path, start, stop):
+        image = frame.image[:, ::-1].copy() if mirrored else frame.image
+        if matrix is None:
+            faces = default_landmarker().detect(image)
+            if not faces:
+                return b""
+            matrix = transform_of(faces[0].landmarks)
+        shown.append(align(image, matrix))
+    fps = max(2.0, (reading.motion.fps or 25.0) / SLOW)
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "slow.mp4"
+        write_loop(shown, str(target), fps=fps, repeats=1)
+        return target.read_bytes()
+
+
+def ask(motion: Any, question: str, tell: Callable[[float, str], None]) -> str:
+    """The language part's answer about one movement. Raises: DeftError where the checkpoint has none."""
+    del tell
+    from deft_llm.model.checkpoint import SHIPPED
+    from deft_llm.model.speaker import Speaker
+
+    return _speaker(Speaker, SHIPPED).say([motion], question)[0].text
+
+
+_LOADED: dict[str, Any] = {}
+
+
+def _speaker(kind: Any, folder: Path) -> Any:
+    if "speaker" not in _LOADED:
+        _LOADED["speaker"] = kind.from_checkpoint(folder)
+    return _LOADED["speaker"]
+
+
+def compare(motion: Any, methods: tuple[str, ...], tell: Callable[[float, str], None]) -> dict[str, Any]:
+    """What each method says about one measured movement."""
+    from deft_llm.explain.analyzer import Analyzer
+    from deft_llm.method import Sample
+
+    found = {}
+    for name in methods:
+        tell(0.5, f"asking {name}")
+        sample = Sample("compared/one/clip", "video", "video/one", lambda: motion, motion.has)
+        options: dict[str, Any] = {"answers": False} if name == "deft" else {}
+        found[name] = Analyzer.from_pretrained(name, **options).method.predict([sample])[0]
+    return found
+
+
+def crash(tell: Callable[[float, str], None]) -> None:
+    """End the process at once, as a broken decoder would; tests use it."""
+    import os
+
+    os._exit(13)
+
+
+TASKS: dict[str, Callable[..., Any]] = {"analyse": analyse, "ask": ask, "compare": compare, "crash": crash}

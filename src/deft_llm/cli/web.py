@@ -1,0 +1,48 @@
+"""``deft app``: the web page on the same Analyzer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def page(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 7860,
+    jobs: Annotated[int, typer.Option(min=1, max=16, help="Videos that are read at the same time.")] = 1,
+    megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 100,
+    seconds: Annotated[float, typer.Option(min=1, help="Longest video.")] = 60.0,
+) -> None:
+    """Open the web page: upload a face video, see what moved, ask about it.
+
+    Example: deft app --port 7860
+    """
+    import shutil
+
+    from deft_llm.errors import DeftError
+
+    try:
+        import gradio  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise DeftError("the page needs Gradio; run: pip install 'deft-llm[app]'.") from error
+    from deft_llm.app.build import launch, private_folder
+    from deft_llm.app.limits import Limits
+
+    folder = private_folder()
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        typer.echo("Note: other machines can reach this page; it has no login.", err=True)
+    typer.echo(f"deft-llm is at http://{host}:{port} (Ctrl-C ends it)")
+    try:
+        launch(host, port, jobs=jobs, limits=Limits(megabytes=megabytes, seconds=seconds))
+    except OSError as error:
+        raise DeftError(f"port {port} cannot be used; choose another one with --port.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("app")(page)
