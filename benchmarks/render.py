@@ -24,6 +24,7 @@ from deft_llm.synth.assets import subject_of
 from deft_llm.synth.film import Performer
 from deft_llm.synth.identity import sample_identity
 from deft_llm.synth.prior import load_prior
+from deft_llm.synth.production import PNG_OPTIONS
 from deft_llm.synth.render import Renderer
 
 
@@ -53,7 +54,7 @@ def measure(size: int, frames: int, identity: int) -> dict[str, float]:
         t2 = clock()
         image = camera.develop(picture, rng)
         t3 = clock()
-        cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        cv2.imencode(".png", image, PNG_OPTIONS)
         t4 = clock()
         if number:  # the first frame compiles shaders
             for name, spent in zip(stages, (t1 - t0, t2 - t1, t3 - t2, t4 - t3), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,10 +55,10 @@ class Camera:
     def develop(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Add the camera's faults to a drawn picture (H, W, 3) uint8; returns uint8 (H, W, 3) or (H, W) if
         grey."""
-        image = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if self.grey else picture
+        image: np.ndarray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if self.grey else picture
         if self.gamma != 1.0:
             image = cv2.LUT(np.ascontiguousarray(image), _curve(self.gamma))
-        exact = image.astype(np.float32)
+        exact: np.ndarray = image.astype(np.float32)
         if self.blur > 0.15:
             exact = cv2.GaussianBlur(exact, (0, 0), self.blur)
         spread = np.sqrt(self.read_noise**2 + self.shot_noise**2 * exact / 255)
@@ -80,12 +81,12 @@ def sample_camera(rng: np.random.Generator, size: int, *, grey: bool | None = No
             distance=float(rng.uniform(7.0, 20.0)),
             shift=(float(zoom * rng.normal(0, 7)), float(zoom * rng.normal(-2, 6))),
             lights=_lamps(rng),
-            sky=tuple(float(c) for c in rng.uniform(0.34, 0.62) * np.array([0.98, 1.0, 1.05])),
-            ground=tuple(float(c) for c in rng.uniform(0.14, 0.32) * np.array([1.05, 1.0, 0.92])),
+            sky=triple(rng.uniform(0.34, 0.62) * np.array([0.98, 1.0, 1.05])),
+            ground=triple(rng.uniform(0.14, 0.32) * np.array([1.05, 1.0, 0.92])),
             exposure=float(rng.uniform(0.78, 0.98)),
             backdrop=_backdrop(rng),
         ),
-        pose=tuple(float(a) for a in np.radians(rng.normal(0, [5.0, 3.5, 1.8]))),
+        pose=triple(np.radians(rng.normal(0, [5.0, 3.5, 1.8]))),
         blur=float(zoom * rng.uniform(0.1, 0.75)),
         read_noise=float(rng.uniform(0.25, 1.0)),
         shot_noise=float(rng.uniform(0.5, 2.2)),
@@ -94,6 +95,12 @@ def sample_camera(rng: np.random.Generator, size: int, *, grey: bool | None = No
         mains=float(rng.choice([50.0, 60.0])),
         grey=bool(rng.random() < 0.25) if grey is None else grey,
     )
+
+
+def triple(values: Iterable[float]) -> tuple[float, float, float]:
+    """Three floats."""
+    first, second, third = map(float, values)
+    return first, second, third
 
 
 def _lamps(rng: np.random.Generator) -> tuple[Light, Light, Light]:
@@ -105,18 +112,18 @@ def _lamps(rng: np.random.Generator) -> tuple[Light, Light, Light]:
     colour = np.array([1 + warm, 1.0, 1 - warm])
     fill = rng.uniform(0.15, 0.55)
     return (
-        Light(_towards(side * turn, rng.uniform(0.25, 0.8)), tuple(float(c) for c in key * colour),
+        Light(_towards(side * turn, rng.uniform(0.25, 0.8)), triple(key * colour),
               float(rng.uniform(0.25, 0.6))),
         Light(_towards(-side * rng.uniform(0.5, 1.1), rng.uniform(-0.1, 0.4)),
-              tuple(float(c) for c in fill * np.array([0.95, 1.0, 1.06])), 0.55),
-        Light(_towards(-side * 2.4, 0.7), tuple(float(c) for c in rng.uniform(0.1, 0.4) * np.ones(3)), 0.4),
+              triple(fill * np.array([0.95, 1.0, 1.06])), 0.55),
+        Light(_towards(-side * 2.4, 0.7), triple(rng.uniform(0.1, 0.4) * np.ones(3)), 0.4),
     )  # fmt: skip
 
 
 def _towards(turn: float, rise: float) -> tuple[float, float, float]:
     """Unit direction to a lamp: ``turn`` radians to the image's right of the camera, ``rise`` up."""
     vector = np.array([np.sin(turn) * np.cos(rise), np.sin(rise), np.cos(turn) * np.cos(rise)])
-    return tuple(float(c) for c in vector)
+    return triple(vector)
 
 
 def _backdrop(rng: np.random.Generator) -> np.ndarray:

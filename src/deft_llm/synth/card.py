@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.records import Clip
+from deft_llm.records import Clip, Truth
 from deft_llm.synth.coder import agreement
 from deft_llm.synth.prior import load_prior
 from deft_llm.synth.settings import VideoSettings
@@ -43,7 +43,7 @@ coders of that convention would write, nothing about what anybody feels. No glas
 
 def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = None) -> dict[str, Any]:
     """Counts and statistics of the corpus; flow statistics read every truth file below ``root``."""
-    micro = [clip for clip in clips if clip.truth and clip.truth.kind == "micro-expression"]
+    micro = [(clip, truth_of(clip)) for clip in clips if clip.truth and clip.truth.kind == "micro-expression"]
     prior = load_prior(settings.prior).describe()
     people = {clip.subject: clip.truth.attributes for clip in clips if clip.truth}
     summary: dict[str, Any] = {
@@ -51,10 +51,10 @@ def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = No
         "kinds": dict(Counter(clip.truth.kind for clip in clips if clip.truth)),
         "lures": dict(Counter(
             c.truth.attributes["lure"] for c in clips if c.truth and c.truth.attributes["lure"])),
-        "labels": dict(Counter(clip.truth.emotion for clip in micro if clip.truth)),
-        "coarse": dict(Counter(str(clip.truth.coarse) for clip in micro if clip.truth)),
+        "labels": dict(Counter(truth.emotion for _, truth in micro)),
+        "coarse": dict(Counter(str(truth.coarse) for _, truth in micro)),
         "aus": {str(k): v for k,
-        v in sorted(Counter(au.number for c in micro for au in c.truth.aus).items())},
+        v in sorted(Counter(au.number for _, truth in micro for au in truth.aus).items())},
         "sex": dict(Counter(a["sex"] for a in people.values())),
         "skin_tone_thirds": dict(Counter(["light", "medium", "dark"][min(int(a["skin_tone"] * 3), 2)]
                                          for a in people.values())),
@@ -63,16 +63,29 @@ def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = No
     }  # fmt: skip
     if micro:
         summary |= {
-            "aus_per_clip": round(float(np.mean([len(c.truth.aus) for c in micro])), 3),
-            "coder_agreement": round(float(np.mean([agreement(c.aus or [], c.truth.aus) for c in micro])), 3),
-            "coder_label_kept": round(float(np.mean([c.emotion == c.truth.emotion for c in micro])), 3),
-            "onset_to_apex_ms": _spread([1000 * (c.truth.apex - c.truth.onset) / c.fps for c in micro]),
-            "length_ms": _spread([1000 * (c.truth.offset - c.truth.onset + 1) / c.fps for c in micro]),
-            "peak_px": _spread([c.truth.attributes["peak_px"] for c in micro]),
+            "aus_per_clip": round(float(np.mean([len(truth.aus) for _, truth in micro])), 3),
+            "coder_agreement": round(
+                float(np.mean([agreement(c.aus or [], truth.aus) for c, truth in micro])), 3
+            ),
+            "coder_label_kept": round(float(np.mean([c.emotion == truth.emotion for c, truth in micro])), 3),
+            "onset_to_apex_ms": _spread([_ms(c, t.apex, t.onset) for c, t in micro]),
+            "length_ms": _spread([_ms(c, t.offset, t.onset, 1) for c, t in micro]),
+            "peak_px": _spread([truth.attributes["peak_px"] for _, truth in micro]),
         }
         if root is not None:
-            summary |= flow_statistics(root, micro)
+            summary |= flow_statistics(root, [clip for clip, _ in micro])
     return summary
+
+
+def truth_of(clip: Clip) -> Truth:
+    """The truth that every synthetic clip carries."""
+    assert clip.truth is not None, clip.clip_id
+    return clip.truth
+
+
+def _ms(clip: Clip, last: int | None, first: int | None, more: int = 0) -> float:
+    assert last is not None and first is not None and clip.fps, clip.clip_id
+    return 1000 * (last - first + more) / clip.fps
 
 
 def flow_statistics(root: Path, clips: list[Clip]) -> dict[str, Any]:
@@ -81,10 +94,11 @@ def flow_statistics(root: Path, clips: list[Clip]) -> dict[str, Any]:
     share."""
     means, tops, shares = [], [], []
     for clip in clips:
-        with np.load(Path(root) / clip.truth.attributes["truth_file"]) as data:
+        attributes = truth_of(clip).attributes
+        with np.load(Path(root) / attributes["truth_file"]) as data:
             flow, seen = data["flow"][0].astype(np.float32), data["visible"][0]
             seen = seen & face_hull(data["landmarks"][int(data["frames"][0])], seen.shape)
-        scale = 280 / 1.66 / clip.truth.attributes["camera"]["scale_px_per_dm"]
+        scale = 280 / 1.66 / attributes["camera"]["scale_px_per_dm"]
         here = flow[:, seen] * scale
         if not here.size:
             continue

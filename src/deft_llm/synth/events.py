@@ -152,12 +152,12 @@ def plan_long(rng: np.random.Generator, prior: Prior, *, fps: float, seconds: fl
 def _disturb(rng: np.random.Generator, plan: Plan) -> None:
     """What always goes on: head drift and tremor, tiny eye movements, breathing, uncoded faint motion."""
     times = plan.times
-    drift = float(np.exp(rng.uniform(np.log(0.0003), np.log(0.004))))
+    drift = float(np.exp(rng.uniform(np.log(0.0003), np.log(0.003))))
     turned = float(np.exp(rng.uniform(np.log(0.0004), np.log(0.006))))
     plan.move, plan.turn = dynamics.head_motion(rng, times, drift, turned, float(rng.uniform(0, 2e-5)))
     # people hold their gaze while the head turns: most of the face's displacement is taken back
     lever = np.stack([plan.turn[:, 0] + 0.65 * plan.turn[:, 2], plan.turn[:, 1], np.zeros(len(times))], -1)
-    plan.move = (plan.move - 0.75 * lever).astype(np.float32)
+    plan.move = (plan.move - 0.9 * lever).astype(np.float32)
     saccade = np.cumsum(
         (rng.random(len(times)) < 1.2 / plan.fps)[:, None] * rng.normal(0, 0.01, (len(times), 2)), 0
     )
@@ -177,7 +177,7 @@ def express(
     while classed and expression.coarse is None:
         expression = prior.sample(rng)
     micro = kind == "micro-expression"
-    pixels = float(np.exp(rng.uniform(np.log(0.9), np.log(3.0))))
+    pixels = float(np.exp(rng.uniform(np.log(1.4), np.log(3.0))))
     if rng.random() < 0.2:
         pixels *= float(rng.uniform(0.3, 0.8))
     total = np.zeros(len(plan.times))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deft_llm.synth.assets import Subject
+from deft_llm.synth.camera import triple
 from deft_llm.synth.events import Plan
 from deft_llm.synth.furrows import furrow_strength
 from deft_llm.synth.head import vertex_normals
@@ -89,8 +90,8 @@ class Performer:
             furrow += np.einsum("fs,fsn->n", plan.creases, subject.furrow_weights)
         return FaceState(
             vertices, normals, np.minimum(furrow, 1.4), (lashes[0], lashes[1]),
-            tuple(map(float, plan.gaze[frame])), tuple(map(float, plan.turn[frame])),
-            tuple(map(float, plan.move[frame])), brightness,
+            (float(plan.gaze[frame][0]), float(plan.gaze[frame][1])), triple(plan.turn[frame]),
+            triple(plan.move[frame]), brightness,
         )  # fmt: skip
 
 

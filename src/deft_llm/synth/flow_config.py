@@ -25,7 +25,7 @@ class FlowConfig(BaseModel):
         True, description="min-max stretch each channel to 0..255; else px, no strain stretch"
     )
 
-    takes: int = Field(4, description="neighbouring samples that share head, crop and estimator: for speed")
+    takes: int = Field(8, description="neighbouring samples that share head, crop and estimator: for speed")
 
     # pool of cached heads
     identities: int = Field(96, description="subjects in the pool (drawn from seed_range)")

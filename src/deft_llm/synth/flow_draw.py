@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from deft_llm.synth.flow_config import FlowConfig, LogRange, Range
 from deft_llm.synth.flow_face import SPAN, FlowFace, rigid_motion, rows_of
 from deft_llm.synth.prior import ActiveAU, Expression
 
+ALL = slice(None)
 CROP_PX = 280.0  # the scale of every pixel figure: a face crop 280 px wide
 
 
@@ -38,12 +40,12 @@ class Drawn:
 
 def uniform(rng: np.random.Generator, span: Range) -> float:
     """A uniform draw."""
-    return float(rng.uniform(*span))
+    return span[0] + (span[1] - span[0]) * rng.random()
 
 
 def loguniform(rng: np.random.Generator, span: LogRange) -> float:
     """A log-uniform draw."""
-    return math.exp(rng.uniform(math.log(span[0]), math.log(span[1])))
+    return span[0] * (span[1] / span[0]) ** rng.random()
 
 
 def happens(rng: np.random.Generator, chance: float) -> bool:
@@ -114,7 +116,10 @@ def _put(weights: dict[int, float], rows: dict, active: ActiveAU, left: float, r
     """Add one AU's sides (or lip parts, or its whole) to the row weights."""
     scoring = entry(active.number).scoring
     if scoring == "sides":
-        keys = [(active.number, "left", None, left), (active.number, "right", None, right)]
+        keys: list[tuple[int, str | None, str | None, float]] = [
+            (active.number, "left", None, left),
+            (active.number, "right", None, right),
+        ]
     elif scoring == "parts":
         keys = [(active.number, None, "upper", left), (active.number, None, "lower", right)]
     else:
@@ -158,8 +163,8 @@ class Projector:
     def __init__(self, face: FlowFace, crop: Crop, index: np.ndarray) -> None:
         self.face, self.crop = face, crop
         self.rigid = rigid_motion(face, index)
-        self.corners = [plane[index] for plane in face.vertex]
-        self.shares = [plane[index].astype(np.float32) for plane in face.weight]
+        self.corners = face.vertex.take(index, 1).astype(np.intp)
+        self.shares = face.weight.take(index, 1).astype(np.float32)
 
     def flow(
         self, rng: np.random.Generator, config: FlowConfig, phases: list[dict[int, float]], bend: np.ndarray
@@ -172,18 +177,19 @@ class Projector:
         total = self.skin(phases) * bend + heads @ self.rigid
         return np.ascontiguousarray(total.real), np.ascontiguousarray(total.imag)
 
-    def skin(self, phases: list[dict[int, float]]) -> np.ndarray:
-        """Skin motion alone, complex (F, N), px of 280."""
-        total = np.zeros((len(phases), len(self.corners[0])), np.complex64)
+    def skin(self, phases: list[dict[int, float]], pixels: slice | np.ndarray = ALL) -> np.ndarray:
+        """Skin motion alone at ``pixels`` of the crop, complex (F, N), px of 280."""
+        corners, shares = self.corners[:, pixels], self.shares[:, pixels]
         used = sorted({row for weights in phases for row in weights})
         if not used:
-            return total
-        table = np.array([[weights.get(row, 0.0) for row in used] for weights in phases], np.complex64)
-        moved = table @ self.face.basis[used]
-        for out, vertices in zip(total, moved, strict=True):
-            for corner, share in zip(self.corners, self.shares, strict=True):
-                out += vertices[corner] * share
-        return total
+            return np.zeros((len(phases), corners.shape[1]), np.complex64)
+        table = np.array([[weights.get(row, 0.0) for row in used] for weights in phases], np.float32)
+        basis = self.face.basis[used].view(np.float32)  # real and imaginary parts side by side
+        moved = np.ascontiguousarray((table @ basis).view(np.complex64).T)
+        total = moved.take(corners[0], 0) * shares[0, :, None]
+        for corner, share in zip(corners[1:], shares[1:], strict=True):
+            total += moved.take(corner, 0) * share[:, None]
+        return np.ascontiguousarray(total.T)
 
 
 def draw_bend(rng: np.random.Generator, config: FlowConfig, takes: int, work: int) -> np.ndarray:
@@ -231,6 +237,14 @@ def noise(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def smooth_field(rng: np.random.Generator, work: int, cells: int, channels: int) -> np.ndarray:
     """A smooth random field (channels, W, W) of unit variance with about ``cells`` bumps a side."""
-    small = rng.standard_normal((cells + 3, cells + 3, channels), dtype=np.float32)
-    big = cv2.resize(small, (work, work), interpolation=cv2.INTER_CUBIC).reshape(work, work, channels)
-    return big.transpose(2, 0, 1) * np.float32(1.15)  # cubic interpolation takes some variance
+    small = rng.standard_normal((channels, cells + 3, cells + 3), dtype=np.float32)
+    across = _cubic(work, cells + 3)
+    return across @ small @ across.T
+
+
+@lru_cache(maxsize=64)
+def _cubic(work: int, knots: int) -> np.ndarray:
+    """Cubic interpolation from ``knots`` to ``work`` values as a matrix (W, knots), scaled for smooth_field."""
+    row = np.eye(knots, dtype=np.float32)[:, :, None]
+    matrix = np.stack([cv2.resize(one, (1, work), interpolation=cv2.INTER_CUBIC)[:, 0] for one in row], 1)
+    return matrix * np.float32(1.15**0.5)  # cubic interpolation takes some variance

@@ -53,7 +53,7 @@ class Scene:
         self.exact = happens(rng, config.exact_chance)
         self.noise = loguniform(rng, config.sensor_noise)
         self.false_motion = loguniform(rng, config.coloured_noise)
-        self.border = self._border(rng)
+        self.border: np.ndarray | None = self._border(rng)
 
     def _read_image(self, rng: np.random.Generator, face: FlowFace, crop: Crop) -> None:
         """Gradients of the face's image on the crop, and the texture that is finer than the grid."""
@@ -107,9 +107,9 @@ class Scene:
             if happens(rng, config.spikes_chance):
                 self._add_spikes(rng, u[row], v[row])
             if self.border is not None and rng.random() < 0.8:
-                level = np.float32(loguniform(rng, config.border)) * self.border
-                u[row] += level * noise(rng, len(level))
-                v[row] += level * noise(rng, len(level))
+                rim = np.float32(loguniform(rng, config.border)) * self.border
+                u[row] += rim * noise(rng, len(rim))
+                v[row] += rim * noise(rng, len(rim))
         return u, v
 
     def _add_spikes(self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> None:
@@ -136,7 +136,7 @@ class Scene:
         seen_u, seen_v = _apply(self.tensor, u, v)
         for row in range(len(u)):
             level = np.float32(self.noise * rng.uniform(0.7, 1.4))
-            along = level * noise(rng, u.shape[1])
+            along: np.ndarray = level * noise(rng, u.shape[1])
             if happens(rng, config.illumination_chance):
                 shade = smooth_field(rng, self.work, int(rng.integers(1, 4)), 1).ravel()
                 along = along + np.float32(loguniform(rng, config.illumination)) * shade

@@ -162,7 +162,7 @@ def _basis(mesh: FaceMesh, identity: Identity, unit_set: UnitSet, turn: np.ndarr
         style = motor_style(identity, part)
         fields.append(component_field(mesh, part, unit_set, ancestry, style) * np.float32(style.gain))
     for name in nuisances:
-        field = sum(mesh.offset(f"arkit/{unit.name}") for unit in NUISANCE_UNITS[name])
+        field = np.sum([mesh.offset(f"arkit/{unit.name}") for unit in NUISANCE_UNITS[name]], axis=0)
         if name.startswith("gaze"):
             field = field + _eyeball_turn(mesh, name)
         length = np.sort(np.hypot(field[:, 0], field[:, 1]))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import digest, read_json, write_bytes, write_json, write_text
-from deft_llm.records import ActionUnit, Clip, Source, Truth
+from deft_llm.records import ActionUnit, Clip, Source, Truth, Units
 from deft_llm.synth.coder import annotate
 from deft_llm.synth.flow_config import FlowConfig
 from deft_llm.synth.flow_synth import FlowSynth, Sample
@@ -28,7 +28,7 @@ from deft_llm.synth.prior import load_prior
 from deft_llm.synth.unit_map import UnitSet
 
 SHARD = 256
-GENERATOR = 1  # raised when the same settings give other bytes
+GENERATOR = 2  # raised when the same settings give other bytes
 MANIFEST = ("clip_id", "corpus", "subject", "path", "path_offset", "emotion", "coarse", "aus")
 
 
@@ -204,7 +204,7 @@ def _stored(sample: Sample, clip: Clip) -> tuple[Clip, Any]:
     from deft_llm.motion.measure import motion_from_flow
 
     maps = sample.maps.astype(np.float32)
-    units = "relative" if sample.maps.dtype == np.uint8 else "px"
+    units: Units = "relative" if sample.maps.dtype == np.uint8 else "px"
     motion = motion_from_flow(clip.clip_id, maps[:, :2], units=units, strain=maps[:, 2])
     return clip, motion
 
@@ -215,7 +215,7 @@ def _write_maps(out: Path, number: int, made: list[tuple[Sample, Clip]]) -> None
     for sample, clip in made:
         if sample.maps.dtype != np.uint8:
             raise UsageError("--layout flowmaps: holds stretched maps; leave stretch on or write a store.")
-        paths = [clip.source.path, clip.source.path_offset][: len(sample.maps)]
+        paths = [path for path in (clip.source.path, clip.source.path_offset) if path][: len(sample.maps)]
         for path, image in zip(paths, sample.maps, strict=True):
             done, data = cv2.imencode(".png", np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1]))
             if not done:

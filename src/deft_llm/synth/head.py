@@ -162,9 +162,11 @@ def build_head(
         np.searchsorted(vertex, f).astype(np.int32) for vertex, f in zip(lashes, lash_faces, strict=True)
     )
     triangles = lookup[np.concatenate([body, tongue, teeth])].astype(np.int32)
+    left, right = lashes
+    left_triangles, right_triangles = lash_triangles
     return Head(
         index, triangles, rest, _reflected(flat_coordinates(rest)), material, scalp_mask(rest, ear),
-        lip_mask[index].astype(np.float32), wet, ear, eyes, lashes, lash_triangles,
+        lip_mask[index].astype(np.float32), wet, ear, eyes, (left, right), (left_triangles, right_triangles),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deft_llm.facs.notation import format_aus
 from deft_llm.files import atomic_path, write_text
@@ -57,6 +58,12 @@ def casme2_name(spec: ClipSpec) -> str:
     return f"EP{spec.place // 20 + 1:02d}_{spec.place % 20 + 1:02d}" + ("f" if spec.place % 5 == 1 else "")
 
 
+def _marks(clip: Clip) -> tuple[int, int, int]:
+    """Onset, apex and offset, which every synthetic clip has."""
+    assert clip.onset is not None and clip.apex is not None and clip.offset is not None, clip.clip_id
+    return clip.onset, clip.apex, clip.offset
+
+
 def _casme2_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
     header = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units",
               "Estimated Emotion", "Objective Classes"]  # fmt: skip
@@ -64,9 +71,8 @@ def _casme2_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
     body = []
     for spec, clip in rows:
         label = CASME2_LABELS.get(clip.emotion or "others", clip.emotion or "others")
-        body.append([spec.subject + 1, casme2_name(spec), None, clip.onset + 1, clip.apex + 1,
-        clip.offset + 1, None,
-                     _cell(clip), label, roman.index(objective_class(clip)) + 1])  # fmt: skip
+        body.append([spec.subject + 1, casme2_name(spec), None, *(at + 1 for at in _marks(clip)),
+                     None,_cell(clip), label, roman.index(objective_class(clip)) + 1])  # fmt: skip
     _workbook(root / CASME2_TABLE, "Sheet1", [header, *body])
 
 
@@ -89,12 +95,16 @@ def _samm_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
     "Duration",
               "Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]  # fmt: skip
     roman = ["I", "II", "III", "IV", "V", "VI", "VII"]
-    notes = [["SAMM micro-movements, same columns"], ["Synthetic clips in this layout"], *[[None]] * 11]
+    notes: list[list[Any]] = [
+        ["SAMM micro-movements, same columns"],
+        ["Synthetic clips in this layout"],
+        *[[None]] * 11,
+    ]
     body = []
     for spec, clip in rows:
         first = _samm_first(spec)
         label = SAMM_LABELS.get(clip.emotion or "other", clip.emotion or "other").capitalize()
-        frames = [first + clip.onset, first + clip.apex, first + clip.offset]
+        frames = [first + at for at in _marks(clip)]
         body.append([spec.subject + 6, _samm_name(spec), spec.place // 9 + 1, *frames,
         frames[2] - frames[0] + 1,
                      "Micro - 1/2", _cell(clip), label, roman.index(objective_class(clip)) + 1,
@@ -126,8 +136,8 @@ def _casme3_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
     for spec, clip in rows:
         label = CASME3_LABELS.get(clip.emotion or "others", clip.emotion or "others")
         first = _casme3_first(spec)
-        body.append([f"spNO.{spec.subject + 1}", _casme3_letter(spec), first + clip.onset, first + clip.apex,
-                     first + clip.offset, _cell(clip), objective_class(clip), label])  # fmt: skip
+        body.append([f"spNO.{spec.subject + 1}", _casme3_letter(spec), *(first + at for at in _marks(clip)),
+                     _cell(clip), objective_class(clip), label])  # fmt: skip
     _workbook(root / CASME3_TABLE, "label", [header, *body])
 
 

@@ -11,6 +11,7 @@ import gzip
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,7 @@ def load_face() -> FaceMesh:
     name = digest([MESH_VERSION, str(root.resolve()), (root / "mpfb2/3dobjs/base.obj").stat().st_size])
     cached = cache / "mesh" / f"{name}.npz"
     if not cached.exists():
-        arrays = parse_face(root)
+        arrays: dict[str, Any] = parse_face(root)
         with atomic_path(cached) as temporary, temporary.open("wb") as handle:
             np.savez(handle, **arrays)
     with np.load(cached) as data:

@@ -145,7 +145,7 @@ class Prior:
 @lru_cache(maxsize=8)
 def load_prior(name: str, mixture: tuple[float, float, float, float] | None = None) -> Prior:
     """The prior "facs" or "corpora". Raises: UsageError for another name."""
-    known = {
+    known: dict[str, tuple[tuple[str, ...], Any, Any]] = {
         "facs": (("FACS Investigator's Guide / EMFACS",), tables.FACS, tables.FACS_SHARES),
         "corpora": (
             ("CASME II statistics", "SAMM statistics", "CAS(ME)^3 statistics"),
@@ -190,7 +190,7 @@ def _one_side(rng: np.random.Generator, au: int, strength: float, fine: str, *, 
         if rng.random() < chance:
             weak = strength * float(rng.uniform(0, 0.18))
         else:
-            weak = strength * float(np.clip(rng.beta(6, 1.6), 0.25, 1))
+            weak = strength * min(max(rng.beta(6, 1.6), 0.25), 1.0)
         left, right = (strength, weak) if rng.random() < 0.5 else (weak, strength)
     elif scoring == "parts" and rng.random() < 0.3:
         left, right = (strength, 0.15 * strength) if rng.random() < 0.5 else (0.15 * strength, strength)
@@ -198,11 +198,12 @@ def _one_side(rng: np.random.Generator, au: int, strength: float, fine: str, *, 
 
 
 def _draw(rng: np.random.Generator, weights: dict[Any, float]) -> Any:
-    keys = list(weights)
-    p = np.fromiter(weights.values(), float)
-    return keys[
-        int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right").clip(0, len(keys) - 1))
-    ]
+    rest = rng.random() * sum(weights.values())
+    for key, weight in weights.items():
+        rest -= weight
+        if rest < 0:
+            return key
+    return key  # rounding
 
 
 def _uf1(rows: np.ndarray, chosen: np.ndarray) -> float:

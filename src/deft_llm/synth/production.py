@@ -27,9 +27,12 @@ from deft_llm.synth.layouts import LAYOUTS
 from deft_llm.synth.prior import load_prior
 from deft_llm.synth.render import Renderer
 from deft_llm.synth.settings import GENERATOR, ClipSpec, VideoSettings
+from deft_llm.synth.unit_map import UnitSet
 
 CODING = "simulated coder (AU agreement about .8)"
 LONG_SECONDS = 10.0
+# sensor noise leaves nothing to find for run lengths: Huffman coding alone is faster here, and smaller
+PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
 
 
 class Studio:
@@ -39,7 +42,7 @@ class Studio:
         self.renderer = Renderer()
         self._performer: Performer | None = None
 
-    def performer(self, spec: ClipSpec, units: str) -> Performer:
+    def performer(self, spec: ClipSpec, units: UnitSet) -> Performer:
         """The subject of ``spec``, painted and loaded."""
         subject = subject_of(spec.identity)
         if (
@@ -130,7 +133,7 @@ def _write_frames(folder: Path, names: list[str], frames: Iterable[np.ndarray], 
     if not shared and working.exists():
         shutil.rmtree(working)
     working.mkdir(parents=True, exist_ok=True)
-    options = {".png": [cv2.IMWRITE_PNG_COMPRESSION, 1], ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 96]}
+    options = {".png": PNG_OPTIONS, ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 96]}
     for name, image in zip(names, frames, strict=True):
         pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         suffix = Path(name).suffix
@@ -149,7 +152,7 @@ def _write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int)
     import av
 
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = None
+        stream: Any = None
         for image in frames:
             colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
             if stream is None:

@@ -179,6 +179,7 @@ class Renderer:
         self._load_eyes()
         self._load_lashes(subject)
         rows, ribbons = subject.strands.ribbons()
+        ribbons = self._seen_ribbons(rows, ribbons, subject)
         hair = self._own(gl.buffer(rows.astype("f4").tobytes()))
         ribbon_index = self._own(gl.buffer(ribbons.tobytes()))
         self.hair_array = self._own(
@@ -215,6 +216,11 @@ class Renderer:
         self.lash_array = self._own(
             self.gl.vertex_array(self.lash, [(self.lash_dynamic, "3f", "p"), (fixed, "2f", "st")], buffer)
         )
+
+    def _seen_ribbons(self, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) -> np.ndarray:
+        from deft_llm.synth.culling import seen_ribbons
+
+        return seen_ribbons(self.gl, rows, ribbons, subject)
 
     def _bake_visibility(self, subject: Subject):
         from deft_llm.synth.occlusion import bake

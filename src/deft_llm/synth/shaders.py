@@ -169,3 +169,17 @@ in vec3 p; uniform mat4 m; void main(){ gl_Position=m*vec4(p,1.0); }
 DEPTH_FRAGMENT = """#version 330
 void main(){ }
 """
+
+NUMBER_VERTEX = (
+    COMMON
+    + """
+in vec3 p; in vec3 along; in vec2 strand;
+void main(){ vec4 q=view*vec4(p,1.0);
+ if(strand.y>0.0){ vec3 T=normalize(turn*along); q.xyz+=normalize(cross(T,normalize(-q.xyz)))*strand.x*strand.y; }
+ gl_Position=projection*q; }
+"""
+)
+NUMBER_FRAGMENT = """#version 330
+uniform int base; out vec4 c;
+void main(){ int n=base*(gl_PrimitiveID+1); c=vec4(float(n&255),float((n>>8)&255),float((n>>16)&255),255.0)/255.0; }
+"""

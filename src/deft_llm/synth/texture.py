@@ -281,7 +281,7 @@ def _lips(
     albedo: np.ndarray, rng: np.random.Generator, where: Layout, tone: np.ndarray, colour: float, sex: str
 ) -> None:
     """Red lips with fine vertical lines and a soft border (in place)."""
-    soft = np.clip((where.lips - 0.3) / 0.4, 0, 1)
+    soft: np.ndarray = np.clip((where.lips - 0.3) / 0.4, 0, 1)
     soft = cv2.GaussianBlur(soft, (0, 0), 2.5)[..., None]
     strength = 0.75 + 0.3 * colour + (0.1 if sex == "female" else -0.32)
     red = tone * (1 - strength * np.array([0.14, 0.42, 0.36]))

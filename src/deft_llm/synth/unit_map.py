@@ -50,7 +50,10 @@ class AUMap(NamedTuple):
     pulls: tuple[Pull, ...]
 
 
-_UPPER, _LOWER, _ABOVE, _BELOW = "upper lip", "lower lip", "above eye", "below eye"
+_UPPER: Band = "upper lip"
+_LOWER: Band = "lower lip"
+_ABOVE: Band = "above eye"
+_BELOW: Band = "below eye"
 
 AU_MAP: dict[int, AUMap] = {
     1: AUMap(0.12, (Unit("browInnerUp"),), (Unit("eyebrows-{side}-inner-up"),), (

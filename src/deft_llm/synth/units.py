@@ -136,7 +136,9 @@ def nuisance_displacement(mesh: FaceMesh, identity: Identity, name: str) -> np.n
         raise UsageError(f"{name}: no such nuisance motion; choose from {', '.join(NUISANCE_UNITS)}.")
     left, right = mesh.eye_centres(identity.vertices)
     scale = np.linalg.norm(left - right) / np.linalg.norm(mesh.eyes[0] - mesh.eyes[1])
-    return np.float32(scale) * sum(mesh.offset(f"arkit/{unit.name}") for unit in NUISANCE_UNITS[name])
+    return np.float32(scale) * np.sum(
+        [mesh.offset(f"arkit/{unit.name}") for unit in NUISANCE_UNITS[name]], axis=0
+    )
 
 
 def _normalised(mesh: FaceMesh, field: np.ndarray) -> np.ndarray:
