@@ -61,6 +61,62 @@ def test_a_stopped_run_goes_on(made: Path, tmp_path: Path) -> None:
     assert (out / "records" / "c0000.json").stat().st_mtime_ns == kept
 
 
+def test_h264_and_long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--format video and --long-videos: one file a clip that reads back, larger at a better quality."""
+    from deft_llm import corpora
+    from deft_llm.faces.video import frames, probe
+    from deft_llm.synth import production
+    from deft_llm.synth.corpus import make_corpus
+
+    monkeypatch.setattr(production, "LONG_SECONDS", 3.5)
+    out = tmp_path / "video"
+    options = SMALL | {"clips": 1, "subjects": 1, "long_videos": 1, "format": "video", "crf": 23}
+    make_corpus(out, VideoSettings(**options))
+    corpus = corpora.load("synthetic", out)
+    assert len(corpus.clips) == 2 and not corpus.faults
+    short, long = corpus.clips
+    assert long.truth.kind == "long video" and long.truth.events and long.aus is None
+    for clip in corpus.clips:
+        assert clip.source.kind == "video"
+        info = probe(out / clip.source.path)
+        with np.load(out / clip.truth.attributes["truth_file"]) as truth:
+            count = len(truth["landmarks"])
+        assert (info.fps, info.frames, info.width, info.height) == (clip.fps, count, 96, 96)
+        pictures = [frame.image for frame in frames(out / clip.source.path)]
+        assert len(pictures) == count and 20 < np.mean(pictures[0]) < 235
+    assert len(pictures) == 210
+    again = []
+    for crf in (40, 18):
+        production._write_video(tmp_path / f"{crf}.mp4", iter(pictures[:20]), 60.0, crf)
+        again.append((tmp_path / f"{crf}.mp4").stat().st_size)
+    assert again[1] > 1.5 * again[0]
+
+
+def test_unseen_hair_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving out hair that is never seen changes next to no pixel, within the turns that occur."""
+    from deft_llm.synth import culling
+    from deft_llm.synth.assets import subject_of
+    from deft_llm.synth.camera import sample_camera
+    from deft_llm.synth.film import Performer, still_plan
+    from deft_llm.synth.identity import sample_identity
+    from deft_llm.synth.render import Renderer
+
+    subject = subject_of(sample_identity(900_001))
+    performer, scene = Performer(subject, "arkit"), sample_camera(np.random.default_rng(4), 192).scene
+    drawn, triangles = [], []
+    for seen in (culling.seen_ribbons, lambda gl, rows, ribbons, subject: ribbons):
+        monkeypatch.setattr(culling, "seen_ribbons", seen)
+        renderer = Renderer()
+        renderer.load(subject)
+        renderer.light_scene(scene)
+        states = [performer.state(still_plan({}, turn=turn), 0) for turn in ((0, 0, 0), (0.25, 0.15, 0.05))]
+        drawn.append(np.stack([renderer.draw(state) for state in states]).astype(int))
+        triangles.append(renderer.hair_array.vertices)
+    assert triangles[0] < 0.85 * triangles[1]
+    changed = np.abs(drawn[0] - drawn[1]).max(-1) > 8
+    assert changed.mean() < 0.002
+
+
 def test_truth_warps_onset_onto_apex() -> None:
     """The apex, fetched along the exact flow, is the onset up to sensor noise and aliasing; unmoved it is
     not."""

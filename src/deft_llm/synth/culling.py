@@ -1,8 +1,8 @@
 """Which hair is ever seen from the front: the rest costs time and never reaches a pixel.
 
-About half of a head of hair lies behind the skull or under other hair. Nobody turns further than about 15
-degrees (``synth/camera.py``), so the subject is drawn once from a grid of turns beyond that, and only the pieces
-of ribbon that win a pixel in one of them, and their neighbours along the ribbon, are kept.
+A third or more of a head of hair lies behind the skull or under other hair. Nobody turns further than about
+15 degrees (``synth/camera.py``), so the subject is drawn once from a grid of turns beyond that, and only the
+pieces of ribbon that win a pixel in one of them, and their neighbours along the ribbon, are kept.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def seen_ribbons(gl, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) ->
     gl.enable(gl.DEPTH_TEST)
     seen = np.zeros(len(ribbons), bool)
     for number, (yaw, pitch) in enumerate(TURNS):
-        scene = Scene(size=(SIDE, SIDE), scale=155.0 * SIDE / 400, distance=DISTANCES[number % len(DISTANCES)])
+        distance = DISTANCES[number % len(DISTANCES)]
+        scene = Scene(size=(SIDE, SIDE), scale=155.0 * SIDE / 400, distance=distance)
         state = FaceState(skin, skin, skin, (skin, skin), turn=(yaw, pitch, 0.0))
         program["view"].write(np.ascontiguousarray(view_matrix(scene, state).T).tobytes())
         program["projection"].write(np.ascontiguousarray(projection_matrix(scene).T).tobytes())
@@ -53,8 +54,9 @@ def seen_ribbons(gl, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) ->
         for array, base in ((face, 0), (hair, 1)):
             program["base"].value = base
             array.render()
-        pixels = np.frombuffer(target.read(components=4, alignment=1), np.uint8).reshape(-1, 4).astype(np.int32)
-        found = np.unique(pixels[:, 0] + 256 * pixels[:, 1] + 65536 * pixels[:, 2])
+        pixels = np.frombuffer(target.read(components=4, alignment=1), np.uint8).reshape(-1, 4)
+        red, green, blue = pixels[:, :3].astype(np.int32).T
+        found = np.unique(red + 256 * green + 65536 * blue)
         seen[found[found > 0] - 1] = True
     for item in (face, hair, target, program, *made):
         item.release()

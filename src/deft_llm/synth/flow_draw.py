@@ -244,7 +244,7 @@ def smooth_field(rng: np.random.Generator, work: int, cells: int, channels: int)
 
 @lru_cache(maxsize=64)
 def _cubic(work: int, knots: int) -> np.ndarray:
-    """Cubic interpolation from ``knots`` to ``work`` values as a matrix (W, knots), scaled for smooth_field."""
+    """Cubic interpolation from ``knots`` to ``work`` values: a matrix (W, knots), scaled for smooth_field."""
     row = np.eye(knots, dtype=np.float32)[:, :, None]
     matrix = np.stack([cv2.resize(one, (1, work), interpolation=cv2.INTER_CUBIC)[:, 0] for one in row], 1)
     return matrix * np.float32(1.15**0.5)  # cubic interpolation takes some variance

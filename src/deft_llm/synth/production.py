@@ -32,7 +32,8 @@ from deft_llm.synth.unit_map import UnitSet
 CODING = "simulated coder (AU agreement about .8)"
 LONG_SECONDS = 10.0
 # sensor noise leaves nothing to find for run lengths: Huffman coding alone is faster here, and smaller
-PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
+HUFFMAN = cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY
+PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, HUFFMAN]
 
 
 class Studio:
