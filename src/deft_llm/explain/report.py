@@ -10,7 +10,7 @@ from deft_llm.answer import AnswerError, parse
 from deft_llm.baselines.measured import describe
 from deft_llm.claims import LIMITS
 from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
-from deft_llm.explain.timeline import lane_height, svg_timeline
+from deft_llm.explain.timeline import NARROW, lane_height, svg_timeline
 from deft_llm.explain.words import clock, duration_of, regions_of, when_of
 from deft_llm.facs.units import name
 from deft_llm.version import __version__
@@ -41,6 +41,7 @@ def render_report(analysis: Analysis) -> str:
     return _template().render(
         analysis=analysis, video=analysis.video, read=read, others=others[:LISTED],
         more=max(0, len(others) - LISTED), events=_events(analysis), timeline=svg_timeline(analysis),
+        narrow_timeline=svg_timeline(analysis, NARROW),
         scale=lane_height(analysis) / 0.9,
         limits=LIMITS, version=__version__,
     )  # fmt: skip

@@ -21,19 +21,20 @@ MARKS = {
     "movement": "#805ad5",
     "given": "#b7791f",
 }
-WIDTH, LANE, LEFT, TOP, FOOT = 860, 62, 58, 26, 34
+SPEECH = "#f7a8c4"  # told apart from the ochre of a micro-expression
+WIDTH, NARROW, LANE, LEFT, TOP, FOOT = 860, 350, 62, 58, 26, 34
 LABELLED = 6  # movements that carry a number
 
 
-def svg_timeline(analysis: Analysis) -> str:
-    """An SVG with one lane an area; it scales to the page's width and prints in grey too."""
+def svg_timeline(analysis: Analysis, width: int = WIDTH) -> str:
+    """An SVG with one lane an area, ``width`` units wide; it scales to its place and prints in grey too."""
     line = analysis.timeline()
     times = np.array(line["times"])
     end = max(float(analysis.signal.times[-1]), 1e-3)
     height = TOP + LANE * len(AREAS) + FOOT
-    x = lambda t: LEFT + (WIDTH - LEFT - 8) * t / end  # noqa: E731
+    x = lambda t: LEFT + (width - LEFT - 12) * t / end  # noqa: E731
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Motion of brows, eyes, mouth over time" '
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Motion of brows, eyes, mouth over time" '
         'xmlns="http://www.w3.org/2000/svg" font-family="system-ui,sans-serif" font-size="12">'
     ]
     parts += _bands(analysis, x, height)
@@ -42,13 +43,13 @@ def svg_timeline(analysis: Analysis) -> str:
         base = TOP + LANE * (lane + 1) - 4
         course = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 10)
         points = " ".join(f"{x(t):.1f},{base - value:.1f}" for t, value in zip(times, course))
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{base}" y2="{base}" stroke="#cbd5e0"/>')
+        parts.append(f'<line x1="{LEFT}" x2="{width - 12}" y1="{base}" y2="{base}" stroke="#cbd5e0"/>')
         parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[area]}" stroke-width="1.4"/>')
         parts.append(
             f'<text x="{LEFT - 8}" y="{base - 4}" text-anchor="end" fill="{COLOURS[area]}">{area}</text>'
         )
     parts += _marks(analysis, x)
-    parts += _axis(x, end, height)
+    parts += _axis(x, end, height, width)
     parts.append("</svg>")
     return "".join(parts)
 
@@ -62,7 +63,7 @@ def lane_height(analysis: Analysis) -> float:
 def _bands(analysis: Analysis, x, height: int) -> list[str]:
     """Shades behind the lanes: speech, and turns of the head and blinks."""
     shades = {"blink": "#e2e8f0", "eye closure": "#e2e8f0", "head movement": "#edf2f7"}
-    spans = [(s.start, s.stop, "#fbd38d", "speech") for s in analysis.spotting.speech]
+    spans = [(s.start, s.stop, SPEECH, "speech") for s in analysis.spotting.speech]
     spans += [(e.onset, e.end, shades.get(e.kind, "#edf2f7"), e.kind) for e in analysis.spotting.events]
     times = analysis.signal.times
     bands = []
@@ -97,9 +98,11 @@ def _marks(analysis: Analysis, x) -> list[str]:
     return marks
 
 
-def _axis(x, end: float, height: int) -> list[str]:
+def _axis(x, end: float, height: int, width: int) -> list[str]:
     step = next(
-        s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 1e9) if end / s <= 10
+        s
+        for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 1e9)
+        if end / s <= max(3, width / 80)
     )
     parts = []
     for i in range(int(end / step) + 1):
@@ -107,7 +110,7 @@ def _axis(x, end: float, height: int) -> list[str]:
         parts.append(f'<path d="M{x(at):.1f} {height - FOOT}v5" stroke="#4a5568"/>')
         place = f'x="{x(at):.1f}" y="{height - FOOT + 18}" text-anchor="middle"'
         parts.append(f'<text {place} fill="#4a5568">{at:g}</text>')
-    parts.append(f'<text x="{WIDTH - 8}" y="{height - 3}" text-anchor="end" fill="#4a5568">seconds</text>')
+    parts.append(f'<text x="{width - 12}" y="{height - 3}" text-anchor="end" fill="#4a5568">seconds</text>')
     return parts
 
 
@@ -122,7 +125,7 @@ def plot_timeline(analysis: Analysis) -> Figure:
         axis.plot(times, courses[area], color=COLOURS[area], linewidth=1)
         axis.set_ylabel(area)
         for span in analysis.spotting.speech:
-            axis.axvspan(times[span.start], times[span.stop], color="#fbd38d", alpha=0.5, linewidth=0)
+            axis.axvspan(times[span.start], times[span.stop], color=SPEECH, alpha=0.5, linewidth=0)
         for movement in [m for m in analysis.movements if m.kind in MARKS][:LABELLED]:
             colour = MARKS[movement.kind]
             axis.axvspan(movement.onset_time, times[movement.end], color=colour, alpha=0.18, linewidth=0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def _dis() -> Estimator:
     """Dense inverse search (Kroeger et al. 2016), medium preset, finest scale 0."""
     import cv2
 
-    engine = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    engine: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     engine.setFinestScale(0)
     return lambda first, second: engine.calc(first, second, None)
 
@@ -61,7 +62,7 @@ def _tvl1() -> Estimator:
     """Dual TV-L1 (Zach et al. 2007), the field's usual: least false motion, slow, shrinks small motion."""
     import cv2
 
-    engine = cv2.optflow.DualTVL1OpticalFlow_create()
+    engine: Any = cv2.optflow.DualTVL1OpticalFlow.create()
     return lambda first, second: engine.calc(first, second, None)
 
 

@@ -264,7 +264,7 @@ def _held(grey: np.ndarray, head: HeadMotion | None, mask: np.ndarray) -> np.nda
     """A grey frame with the head where it was at onset, standardised over the face."""
     import cv2
 
-    picture = grey.astype(np.float32)
+    picture: np.ndarray = grey.astype(np.float32)
     if head is not None:
         rows, columns = np.mgrid[0 : grey.shape[0], 0 : grey.shape[1]].astype(np.float32)
         picture = cv2.remap(picture, columns + head.field[0], rows + head.field[1], cv2.INTER_LINEAR,

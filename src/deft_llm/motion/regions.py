@@ -65,7 +65,7 @@ def region_weights(
     """
     if landmarks is None:
         return _canonical_weights(tuple(size))
-    return _weights(np.asarray(landmarks, float), tuple(size))
+    return _weights(np.asarray(landmarks, float), size)
 
 
 @lru_cache(maxsize=8)
@@ -130,7 +130,7 @@ def rigid_weight(
         if region.name not in STEADY_REGIONS:
             total *= 1 - np.minimum(1.5 * weights / weights.max(), 1.0)
     # The face's rim moves with the background: keep off it.
-    inside = np.pad(face_mask(landmarks, size).astype(np.uint8), 1)
+    inside: np.ndarray = np.pad(face_mask(landmarks, size).astype(np.uint8), 1)
     rim = max(1, round(0.05 * ALIGNED_IOD * size[0] / ALIGNED_SIZE))
     inside = cv2.erode(inside, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8), borderValue=0)[1:-1, 1:-1]
     return (total * inside).astype(np.float32)

@@ -87,7 +87,7 @@ class Shots:
         pictures = [self.grey[i] for i in self.plan.window(key) if i in self.grey]
         if len(pictures) == 1:
             return pictures[0]
-        return np.round(np.mean(pictures, axis=0)).astype(np.uint8)
+        return np.asarray(np.round(np.mean(pictures, axis=0)), np.uint8)
 
 
 def collect(
@@ -127,7 +127,7 @@ def collect(
 def _stream(frames: Frames) -> Iterator[Frame]:
     source = frames() if callable(frames) else frames
     for index, frame in enumerate(source):
-        yield frame if isinstance(frame, Frame) else Frame(index, float(index), frame)
+        yield frame if isinstance(frame, Frame) else Frame(index, float(index), np.asarray(frame))
 
 
 def _begin(frame: Frame, plan: Plan, landmarker: Landmarker, name: str) -> Shots:

@@ -20,7 +20,7 @@ from deft_llm.motion.spotting_fit import Course, fit_course
 
 Kind = Literal[
     "micro-expression", "macro-expression", "movement", "blink", "eye closure", "head movement",
-    "mouth movement in speech", "given",
+    "mouth movement in speech", "speech", "given",
 ]  # fmt: skip
 
 _MOUTH = {"upper lip", "lower lip", "mouth corner", "chin", "nasolabial fold", "cheek", "nostril wing"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,13 +15,14 @@ SPEECH_WINDOW, SPEECH_TURNS = 1.3, 4  # s, reversals of the mouth's opening with
 SPEECH_SWING = 2.2  # aligned px (2.4 % of the inter-ocular distance): a reversal smaller than this is none
 TURN_ANGLE, TURN_SHIFT = 0.07, 5.0  # rad, aligned px within TURN_WINDOW
 TURN_WINDOW = 0.4  # s
+SpanKind = Literal["blink", "eye closure", "speech", "head movement"]
 
 
 @dataclass(frozen=True)
 class Span:
     """A stretch of frames, both ends included, and what it is."""
 
-    kind: str
+    kind: SpanKind
     start: int
     stop: int
     peak: int
@@ -47,7 +49,7 @@ def find_blinks(signal: Signal, part: slice) -> list[Span]:
         length = (stop - start) / signal.fps
         if both[peak] < depth or length > CLOSED_MAX or min(closure[peak]) < 0.4 * depth:
             continue
-        kind = "blink" if length <= BLINK_MAX else "eye closure"
+        kind: SpanKind = "blink" if length <= BLINK_MAX else "eye closure"
         first = part.start
         spans.append(Span(kind, first + start, first + stop - 1, first + peak, float(both[peak])))
     return spans

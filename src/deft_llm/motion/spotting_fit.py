@@ -37,8 +37,8 @@ def fit_course(times: Array, course: Array, peak: int, *, effort: int = 110) -> 
     from scipy.optimize import minimize
 
     if len(times) > 2 * ENOUGH:  # a long window at a high frame rate: every n-th frame says the same
-        step = len(times) // ENOUGH
-        times, course, peak = times[peak % step :: step], course[peak % step :: step], peak // step
+        every = len(times) // ENOUGH
+        times, course, peak = times[peak % every :: every], course[peak % every :: every], peak // every
     start = _first_guess(times, course, peak)
     step = float(np.median(np.diff(times)))
     span = float(times[-1] - times[0])

@@ -74,17 +74,21 @@ class SignalBuilder:
 
             landmarker = Landmarker()
         if flow is None:
-            from deft_llm.motion.flow import estimate as flow
+            from deft_llm.motion.flow import estimate
+
+            flow = estimate
         self.fps = fps
         self.faces_seen = 0
-        self._landmarker, self._flow = landmarker, flow
+        self._landmarker: Any = landmarker
+        self._flow: Callable[[Array, Array], Array] = flow
         self._face: Any = None
         self._reference: _Reference | None = None
         self._next: _Reference | None = None
         self._joining: list[tuple[Array, Array]] = []
-        self._segment, self._lost_since = -1, None
+        self._segment = -1
+        self._lost_since: float | None = None
         self._thumbnail: Array | None = None
-        self._matrix: Array | None = None
+        self._matrix: Array = np.zeros((2, 3))
         self._rows: list[tuple[float, int, Array, Array, Array, float, float, float]] = []
 
     def add(self, time: float, image: Array) -> None:
@@ -153,7 +157,7 @@ class SignalBuilder:
     def _follow(self, landmarks: Array) -> None:
         """Hold the aligning transform while the head stays within a small range, else move it on."""
         wanted = transform_of(landmarks)
-        if self._matrix is not None and self._reference is not None:
+        if self._reference is not None:
             held, wish = self._matrix, wanted
             turn = abs(_angle(held) - _angle(wish))
             size = abs(np.log(_scale(held) / _scale(wish)))

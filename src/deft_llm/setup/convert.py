@@ -44,7 +44,8 @@ def convert_gguf(file: Path, out: Path) -> None:
             raise DeftError(f"{file}: conversion lacks {lacking[:3]} and leaves {surplus[:3]}; "
                             "install the versions of constraints.txt.")  # fmt: skip
         plain.tie_weights()
-        plain.to(torch.bfloat16).save_pretrained(out)
+        torch.nn.Module.to(plain, torch.bfloat16)
+        plain.save_pretrained(out)
         tokenizer.save_pretrained(out)
     finally:
         logging.set_verbosity(level)
