@@ -1,10 +1,10 @@
 """Held-out figures of the dual constraint.
 
-    python benchmarks/constraint.py [--scenes N] [--store STORE] [--json]
+    python benchmarks/constraint.py [--scenes N] [--store STORE --corpus CORPUS] [--json]
 
 Without --store, region-level scenes and flow maps of synthetic *test* subjects (the calibration saw others);
-with it, the clips of a prepared synthetic store, judged against their truth. 30 % of the labels are made
-false.
+with it, the clips of a prepared synthetic store, judged against their truth (--corpus: the rendered corpus,
+whose truth files say how far each AU moved). 30 % of the labels are made false.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+CALM = ("neutral", "blink")
 BINS = ((0.3, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (0.5, 3.0), (1.0, np.inf))
 
 
@@ -67,12 +68,16 @@ def map_figures(maps: int, seed: int) -> dict[str, object]:
 def report(name: str, result) -> dict[str, object]:
     from deft_llm.unimer.held_out import figures
 
-    calm = [quiet for _, quiet in result.calm]
+    calm = [quiet for kind, quiet in result.calm if kind in CALM]
+    others = sorted({kind for kind, _ in result.calm} - set(CALM))
+    counts = {kind: [quiet for name, quiet in result.calm if name == kind] for kind in others}
+    moving = {kind: f"{sum(quiet)} of {len(quiet)}" for kind, quiet in counts.items()}
     rows = {f"{low:g}-{high:g} px": figures(result, low, high) for low, high in BINS}
     blink = [quiet for kind, quiet in result.calm if kind == "blink"]
     return {"name": name, "by motion size": rows, "calm clips": len(calm),
             "calm without evidence": float(np.mean(calm)) if calm else None,
-            "blinks without evidence": float(np.mean(blink)) if blink else None}  # fmt: skip
+            "blinks without evidence": float(np.mean(blink)) if blink else None,
+            "other clips without AUs, quiet": moving}  # fmt: skip
 
 
 def main() -> None:
@@ -82,6 +87,7 @@ def main() -> None:
     parser.add_argument("--maps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--corpus", type=Path, help="the rendered corpus of --store: true size of each AU")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = []
@@ -90,9 +96,8 @@ def main() -> None:
         from deft_llm.unimer.store_cases import AVAILABLE, store_cases
 
         rng = np.random.default_rng(options.seed)
-        found.append(
-            report(str(options.store.name), run_held_out(store_cases(options.store), AVAILABLE, rng))
-        )
+        cases = store_cases(options.store, options.corpus)
+        found.append(report(str(options.store.name), run_held_out(cases, AVAILABLE, rng)))
     else:
         for name, units, noise in (
             ("px, low noise", "px", (0.02, 0.05)),
@@ -110,7 +115,8 @@ def main() -> None:
             print("\n" + "  ".join(f"{key} {value}" for key, value in part.items()))
             continue
         print(f"\n{part['name']}: calm clips {part['calm clips']}, without evidence "
-              f"{part['calm without evidence']}, blinks {part['blinks without evidence']}")  # fmt: skip
+              f"{part['calm without evidence']}, blinks {part['blinks without evidence']}, others "
+              f"{part['other clips without AUs, quiet']}")  # fmt: skip
         for size, row in part["by motion size"].items():  # type: ignore[attr-defined]
             print(f"  {size:12}", "  ".join(f"{key} {value}" for key, value in row.items()))
 

@@ -31,7 +31,7 @@ from deft_llm.unimer.calibration import (
 )
 from deft_llm.unimer.region_vectors import RELATIVE_FLOOR, RegionVector, channel_normalised
 from deft_llm.unimer.simulate import PX, RELATIVE, Scenes, World, present, simulate
-from deft_llm.unimer.support_features import explain, features, strong_side
+from deft_llm.unimer.support_features import PAIR, explain, features, strong_side
 from deft_llm.unimer.world import CROP_JITTER, LANDMARK_JITTER, synthetic_worlds
 
 Mode = Literal["px", "relative"]
@@ -126,7 +126,7 @@ def set_threshold(support: np.ndarray, weights: np.ndarray, truth: np.ndarray) -
 
 def label_weights(au: int, scenes: Scenes, world: World, there: np.ndarray) -> np.ndarray:
     """Weights of scenes as if AU labels were drawn on them: 70 % true, 15 % random, 15 % look-alike's."""
-    size = np.max([scenes.amplitudes[:, k] for k in np.flatnonzero(world.aus == au)], axis=0)
+    size = largest(scenes, world, au)
     near = np.zeros(len(there), bool)
     for other in NEIGHBOURS.get(au, entry(au).look_alikes):
         if (world.aus == other).any():
@@ -154,21 +154,20 @@ def fit_mode(
     table, left = feature_table(first, calibration, mode, numbers)
     second = simulate(worlds[1], scenes // 2, np.random.default_rng([seed, 2]), difficulty)
     held, held_left = feature_table(second, calibration, mode, numbers)
-    models = {}
+    models, decided = {}, []
     for au in numbers:
         sides = present(first, worlds[0], au)
-        there = sides.any(1)
-        presence = fit_filter(table[au], there)
+        there = np.asarray(sides.any(1))
+        presence = fit_filter(table[au][:, :-PAIR], there)
         other = None
         held_sides = present(second, worlds[1], au)
-        held_there = held_sides.any(1)
-        side_threshold = 0.5
+        held_there = np.asarray(held_sides.any(1))
         if entry(au).scoring == "sides" and au != 43:  # the scenes close both eyes
             weak = np.where(left[au], sides[:, 1], sides[:, 0])
             other = fit_filter(table[au][there], weak[there])
-            seen = other.probability(held[au][held_there])
-            weak_held = np.where(held_left[au], held_sides[:, 1], held_sides[:, 0])[held_there]
-            side_threshold = best_cut(seen, weak_held)
+            plain = largest(second, worlds[1], au) >= LEAST_MOTION
+            weak_held = np.where(held_left[au], held_sides[:, 1], held_sides[:, 0])
+            decided.append((other.probability(held[au][plain]), weak_held[plain]))
         support = presence.probability(held[au])
         threshold = set_threshold(support, label_weights(au, second, worlds[1], held_there), held_there)
         calm = support[second.kinds != "expression"].max()
@@ -176,19 +175,27 @@ def fit_mode(
             presence=presence,
             second_side=other,
             threshold=round(threshold, 4),
-            side_threshold=round(side_threshold, 4),
             unlabelled_threshold=round(float(max(threshold, calm)), 4),
         )
-    return models
+    cut = round(best_cut(*(np.concatenate(part) for part in zip(*decided, strict=True))), 4)
+    return {au: model.model_copy(update={"side_threshold": cut}) for au, model in models.items()}
+
+
+def largest(scenes: Scenes, world: World, au: int) -> np.ndarray:
+    """(n,) px of the AU's stronger side."""
+    return np.max([scenes.amplitudes[:, k] for k in np.flatnonzero(world.aus == au)], axis=0)
 
 
 def best_cut(score: np.ndarray, truth: np.ndarray) -> float:
-    """The cut that decides most cases right, both outcomes weighing the same."""
+    """The cut that decides most cases right, one- and two-sided ones as frequent as they are.
+
+    One cut for all AUs: a few hundred cases of a single AU would choose theirs by chance. Of equally good
+    cuts the middle one.
+    """
     cuts = np.linspace(0.05, 0.95, 91)
-    if truth.all() or not truth.any():
-        return 0.5
-    right = [np.mean(score[truth] >= cut) + np.mean(score[~truth] < cut) for cut in cuts]
-    return float(cuts[int(np.argmax(right))])
+    right = np.array([np.mean((score >= cut) == truth) for cut in cuts])
+    best = np.flatnonzero(right >= right.max() - 1e-12)
+    return float(cuts[best[len(best) // 2]])
 
 
 def make_regions(scenes: int, seed: int, command: str) -> Calibration:
@@ -238,7 +245,7 @@ def make_maps(maps: int, seed: int, command: str) -> MapModel:
             if other in held.numbers
         ]
         there = truth[:, column]
-        weights = shares_of(there, there, truth[:, near].any(1))
+        weights = shares_of(there, there, np.asarray(truth[:, near].any(1)))
         thresholds[au] = round(set_threshold(support[:, column], weights, there), 4)
         calm = support[held.calm, column]
         top = float(np.quantile(calm, 0.998)) if calm.size else 0.95
@@ -256,7 +263,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=CALIBRATION_FILE)
     options = parser.parse_args()
     command = f"python -m deft_llm.unimer.calibrate --scenes {options.scenes} --maps {options.maps}"
-    command += f" --seed {options.seed}"
+    command += f" --seed {options.seed}" + (f" --only {options.only}" if options.only else "")
     old = load_calibration(options.out) if options.only else None
     maps = old.maps if old and options.only == "regions" else make_maps(options.maps, options.seed, command)
     regions = old if old and options.only == "maps" else make_regions(options.scenes, options.seed, command)

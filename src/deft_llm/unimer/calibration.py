@@ -136,9 +136,15 @@ class Calibration(BaseModel):
 
 
 def complete_atoms(half: list[Atom]) -> list[Atom]:
-    """Left templates get their right mirror images; midline templates stay as they are."""
+    """Left templates get their right mirror images; templates of the whole face are made symmetric."""
     atoms: list[Atom] = []
     for atom in half:
+        if atom.side == "both":
+            whole = np.array(atom.vector).reshape(REGION_COUNT, 2)
+            whole = whole + mirrored(whole)
+            whole = whole / max(np.linalg.norm(whole, axis=-1).max(), 1e-9)
+            atoms.append(atom.model_copy(update={"vector": [round(float(v), 4) for v in whole.ravel()]}))
+            continue
         atoms.append(atom)
         if atom.side == "left":
             vector = mirrored(np.array(atom.vector).reshape(REGION_COUNT, 2)).ravel()

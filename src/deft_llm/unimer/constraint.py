@@ -121,7 +121,7 @@ def _measure(
     au: int, motion: Motion, explained: Explained, calibration: Calibration, read: Reading | None = None
 ) -> AUSupport:
     known = ALIASES.get(au, au)
-    model = calibration.models[explained.motion.units].get(known)
+    model = calibration.models[motion.units].get(known)
     if known not in calibration.atom_index or model is None:
         return _not_judged(au, "the calibration holds no motion template of this AU")
     if read is None:

@@ -50,7 +50,7 @@ def region_vector(motion: Motion, phase: int = 0) -> RegionVector:
     table = motion.regions
     vector = np.stack([table.dx[phase], table.dy[phase]], axis=-1).astype(np.float64)
     floor = np.asarray(table.floor[phase], np.float64)
-    usable = np.isfinite(vector).all(axis=-1)
+    usable = np.asarray(np.isfinite(vector).all(axis=-1))
     vector = np.where(usable[:, None], vector, 0.0)
     if motion.units == "relative":
         vector = channel_normalised(vector, usable)

@@ -87,6 +87,8 @@ class Rewriter:
 
 def _speaker(name: str) -> Callable[[str], str]:
     """Greedy decoding with a causal LM; the same text every time."""
+    from typing import Any
+
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -103,13 +105,13 @@ def _speaker(name: str) -> Callable[[str], str]:
 
     def say(prompt: str) -> str:
         turns = [{"role": "user", "content": prompt}]
-        inputs = tokenizer.apply_chat_template(
+        inputs: Any = tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         with torch.inference_mode():
             output = model.generate(
                 **inputs, max_new_tokens=160, do_sample=False, pad_token_id=tokenizer.eos_token_id
             )
-        return tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        return str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 
     return say

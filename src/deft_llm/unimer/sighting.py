@@ -48,7 +48,10 @@ def motion_of(region: str, side: str, vector: RegionVector) -> tuple[float, floa
     rows = [REGION_INDEX[f"{name} {region}"] for name in names]
     if not vector.usable[rows].all():
         return None
-    turned = [face_vector(*vector.vector[row], name) for row, name in zip(rows, names, strict=True)]  # type: ignore[arg-type]
+    turned = [
+        face_vector(float(vector.vector[row, 0]), float(vector.vector[row, 1]), name)  # type: ignore[arg-type]
+        for row, name in zip(rows, names, strict=True)
+    ]
     medial, up = np.mean(turned, axis=0)
     dx, dy = image_vector(float(medial), float(up), names[0] if len(names) == 1 else "right")  # type: ignore[arg-type]
     floor = float(np.sqrt(np.mean(vector.floor[rows] ** 2)) / np.sqrt(len(rows)))

@@ -213,7 +213,8 @@ def _measured(
     """Add estimator gain, noise (white and smooth over the face) and head motion; (n, R, 2), (n, R)."""
     count = len(clean)
     gain = rng.uniform(*difficulty.gain, size=(count, 1, 1))
-    noise = np.exp(rng.uniform(*np.log(difficulty.noise), size=count))
+    low, high = np.log(difficulty.noise)
+    noise = np.exp(rng.uniform(low, high, size=count))
     smooth = smooth_noise(count, centres, rng, rng.uniform(15.0, 60.0))
     white = rng.standard_normal(clean.shape)
     size = np.sqrt(np.mean(clean**2, axis=(1, 2)))

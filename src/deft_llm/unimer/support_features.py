@@ -83,4 +83,29 @@ def features(explained: Explained, calibration: Calibration, au: int) -> np.ndar
         np.log(scale / typical),
     ]
     squashed = np.tanh(vector / (3.0 * typical)) if motion.units == "px" else np.tanh(vector / 2.0)
-    return np.concatenate([head, amplitudes / scale, (vector / scale).ravel(), squashed.ravel()])
+    pair = np.zeros(PAIR) if side == "both" else _pair(vector / scale, amplitudes / scale, own, calibration)
+    pair[PAIR_SCALED] = np.arcsinh(pair[PAIR_SCALED] * scale / typical)
+    return np.concatenate([head, amplitudes / scale, (vector / scale).ravel(), squashed.ravel(), pair])
+
+
+PAIR = 8  # the last features: how the weaker side compares with the stronger one
+PAIR_SCALED = [2, 3, 6, 7]
+
+
+def _pair(vector: np.ndarray, amplitudes: np.ndarray, own: list[int], calibration: Calibration) -> np.ndarray:
+    """Both sides' shares of a region vector, plain and with the other templates' motion taken out, (PAIR,).
+
+    Per vector: weak over strong share, the same squashed where an asymmetric second side begins, both shares.
+    """
+    atoms = calibration.atom_array
+    others = np.ones(len(atoms), bool)
+    others[own] = False
+    rest = vector - np.einsum("k,krc->rc", amplitudes[others], atoms[others])
+    mine = atoms[own].reshape(2, -1)
+    gram = mine @ mine.T + 1e-3 * np.eye(2)
+    found: list[float] = []
+    for seen in (vector, rest):
+        strong, weak = np.linalg.solve(gram, mine @ seen.ravel())
+        ratio = float(np.clip(weak / max(abs(strong), 1e-3), -1.0, 1.5))
+        found += [ratio, float(np.tanh((ratio - 0.25) / 0.1)), float(weak), float(strong)]
+    return np.array(found)

@@ -48,7 +48,8 @@ def auc_table(rows: list[dict[str, Any]], *, least: int = 3) -> list[dict[str, A
 
     AUs with fewer than ``least`` clips on either side have no AUC. Clips that nobody coded are left out.
     """
-    labelled, unlabelled = defaultdict(list), defaultdict(list)
+    labelled: dict[int, list[float]] = defaultdict(list)
+    unlabelled: dict[int, list[float]] = defaultdict(list)
     for row in rows:
         if row["aus"] is None:
             continue

@@ -1,0 +1,70 @@
+"""How the calibration decides: templates, the cut between one- and two-sided AUs, true sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deft_llm.records import Clip, Source, Truth
+from deft_llm.unimer.calibrate import best_cut, shares_of
+from deft_llm.unimer.calibration import Atom, complete_atoms, load_calibration
+from deft_llm.unimer.region_vectors import REGION_COUNT, mirrored
+from deft_llm.unimer.store_cases import true_sizes
+
+
+def test_whole_face_templates_are_made_symmetric():
+    vector = np.random.default_rng(0).standard_normal((REGION_COUNT, 2))
+    left, whole = (
+        Atom(au=au, side=side, vector=vector.ravel().tolist()) for au, side in ((12, "left"), (25, "both"))
+    )
+    atoms = complete_atoms([left, whole])
+    found = {(atom.au, atom.side): np.array(atom.vector).reshape(REGION_COUNT, 2) for atom in atoms}
+    assert set(found) == {(12, "left"), (12, "right"), (25, "both")}
+    np.testing.assert_allclose(found[12, "right"], mirrored(vector))
+    np.testing.assert_allclose(found[25, "both"], mirrored(found[25, "both"]), atol=1e-4)
+    assert abs(np.linalg.norm(found[25, "both"], axis=-1).max() - 1.0) < 1e-3
+
+
+def test_templates_of_the_shipped_file_are_mirror_images():
+    calibration = load_calibration()
+    np.testing.assert_allclose(
+        mirrored(calibration.atom_array), calibration.atom_array[calibration.mirror_order], atol=2e-4
+    )
+
+
+def test_the_side_cut_follows_how_often_sides_occur():
+    rng = np.random.default_rng(0)
+    truth = rng.random(4000) < 0.8
+    score = 1 / (1 + np.exp(-(2.0 * truth - 1.0 + rng.standard_normal(4000))))
+    often, seldom = best_cut(score, truth), best_cut(1 - score, ~truth)
+    assert often < 0.45  # mostly two-sided: a doubtful side counts as moving
+    assert abs(often + seldom - 1.0) < 0.05
+
+
+def test_label_shares_are_those_of_the_design():
+    there = np.array([True] * 4 + [False] * 6)
+    near = np.array([False] * 8 + [True] * 2)
+    weights = shares_of(there, there, near)
+    np.testing.assert_allclose([weights[there].sum(), weights[~there & ~near].sum()], [0.7, 0.1])
+
+
+def clip(**attributes) -> Clip:
+    truth = Truth(attributes=attributes)
+    return Clip(clip_id="a/b", corpus="a", subject="a", source=Source(kind="flow", path="x"), truth=truth)
+
+
+def test_true_sizes_come_from_flow_truth_and_from_truth_files(tmp_path):
+    from deft_llm.synth.unit_map import AU_MAP
+
+    assert abs(true_sizes(clip(strength_px={"12": [1.04, 0.0]}), None)[12] - 0.9) < 1e-9
+    strength = np.zeros((3, 5), np.float32)
+    strength[0, 3], strength[1, 3], strength[2] = 0.1, 0.2, 1.0
+    np.savez(
+        tmp_path / "c.npz",
+        frames=np.array([0, 3, 4]),
+        strength=strength,
+        strength_names=np.array(["AU12/left", "AU12/right", "jaw left"]),
+    )
+    found = true_sizes(clip(truth_file="c.npz"), tmp_path)
+    assert set(found) == {12}
+    assert abs(found[12] - 0.2 * AU_MAP[12].full * 90) < 1e-5
+    assert true_sizes(clip(truth_file="c.npz"), None) == {}
