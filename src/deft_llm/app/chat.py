@@ -24,7 +24,8 @@ _REFUSALS = (
      "That cannot be answered: this is not a medical device and gives no diagnosis."),
     (r"\b(hire|hiring|recruit\w*|employ\w*|fire[ds]?|arrest\w*|criminal|suspect\w*|police|border|exam\w*|student)\b",
      "That is not what this is for: no decision about a person may rest on it."),
-    (r"\b(intend\w*|intention\w*|plan(s|ning)?|personality|character|(?:he|she|they|person|man|woman|face) think\w*|thoughts?|thinking)\b",
+    (r"\b(intend\w*|intention\w*|plan(s|ning)?|personality|character|"
+     r"(?:he|she|they|person|man|woman|face) think\w*|thoughts?|thinking)\b",
      "That cannot be answered from a face: it does not show what a person thinks or intends."),
     (r"\b(feel(s|ing|ings)?|felt|emotional state|really (happy|sad|angry|afraid)|hid(e|es|ing|den))\b",
      "That cannot be answered from a face: it does not show what a person feels. What can be said is how the "
@@ -41,7 +42,7 @@ def reply(
     result: Result | None, rank: int, question: str, earlier: Sequence[str] = (),
     speak: Callable[[str], str] | None = None,
 ) -> str:  # fmt: skip
-    """One answer. ``earlier``: what was asked before; ``speak`` asks the language part, where there is one."""
+    """One answer. ``earlier``: what was asked before; ``speak`` asks the language part, if there is one."""
     text = " ".join(question.split())[:500]
     if not text:
         return (
@@ -95,8 +96,8 @@ def measured_reply(result: Result, rank: int, question: str, earlier: Sequence[s
         low,
     ):
         return _certainty(result, reading)
-    if re.search(r"\bwhy\b|\bbecause\b|\breason\b|\bexplain\b|\brest(s)? on\b|\bclass\b|\blabel\b|\bemotion\b|"
-                 r"\bexpression\b|\bcall(ed)?\b", low):  # fmt: skip
+    if re.search(r"\bwhy\b|\bbecause\b|\breason\b|\bexplain\b|\brest(s)? on\b|\bclass\b|\blabel\b|"
+                 r"\bemotion\b|\bexpression\b|\bcall(ed)?\b", low):  # fmt: skip
         return _why(result, rank, reading)
     if re.search(r"\bleft\b|\bright\b|\bside\b|\bsymmetr\w+|\basymmetr\w+", low):
         return _sides(reading)
@@ -116,7 +117,8 @@ def _what(rank: int, reading: Reading) -> str:
     movement = reading.movement
     if not reading.evidence:
         where = regions_of(movement) or "no single region"
-        return f"Movement {rank + 1} is a {movement.kind}. It fits no Action Unit above the noise; seen: {where}."
+        kind = f"Movement {rank + 1} is a {movement.kind}"
+        return f"{kind}. It fits no Action Unit above the noise; seen: {where}."
     rows = "; ".join(
         f"{describe(row)} (AU{row.au}, {name(row.au or 0)}, z {row.z or 0:.0f})"
         for row in reading.evidence[:4]
@@ -197,7 +199,8 @@ def _about_au(reading: Reading, number: int) -> str:
     share = reading.prediction.aus.get(str(number)) if reading.prediction else None
     said = f" The method gives it {share:.0%}." if share is not None else ""
     if row is not None:
-        return f"AU{number} ({name(number)}): {describe(row)}, z {row.z or 0:.0f}, support {row.support:.2f}.{said}"
+        figures = f"z {row.z or 0:.0f}, support {row.support:.2f}"
+        return f"AU{number} ({name(number)}): {describe(row)}, {figures}.{said}"
     return f"AU{number} ({name(number)}) has no support in the measured motion of this movement.{said}"
 
 

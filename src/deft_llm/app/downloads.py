@@ -31,8 +31,8 @@ def downloads_html(result: Result, rank: int) -> str:
     motion = result.analysis.readings[rank].motion if result.analysis.readings else None
     if motion is not None and motion.faces is not None:
         links.append(
-            _link(f"Overlay video of movement {rank + 1} (MP4)", f"{stem}-overlay-{rank + 1}.mp4", "video/mp4",
-                  overlay_video(motion))
+            _link(f"Overlay video of movement {rank + 1} (MP4)", f"{stem}-overlay-{rank + 1}.mp4",
+                  "video/mp4", overlay_video(motion))
         )  # fmt: skip
     return f'<div class="links">{"".join(links)}</div>'
 
@@ -41,9 +41,9 @@ def _link(text: str, name: str, kind: str, data: bytes) -> str:
     from html import escape
 
     size = f"{len(data) / 1e6:.1f} MB" if len(data) > 1e5 else f"{len(data) / 1e3:.0f} kB"
+    address = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     return (
-        f'<a class="link" download="{escape(name)}" href="data:{kind};base64,{base64.b64encode(data).decode()}">'
-        f"{escape(text)} <span>{size}</span></a>"
+        f'<a class="link" download="{escape(name)}" href="{address}">{escape(text)} <span>{size}</span></a>'
     )
 
 

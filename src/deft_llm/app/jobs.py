@@ -102,9 +102,7 @@ class Slots:
 
     def result(self, task: str, *arguments: Any) -> Any:
         """The result alone, progress left out."""
-        last = None
-        for last in self.run(task, *arguments):
-            pass
+        *_, last = self.run(task, *arguments)
         return last
 
     def close(self) -> None:

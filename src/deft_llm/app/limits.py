@@ -45,7 +45,7 @@ def check_file(path: Path, limits: Limits) -> None:
 
 
 def check_header(path: Path, limits: Limits) -> None:
-    """Refuse by the container's header: no picture track, too large a picture, too long. Raises: DeftError."""
+    """Refuse by the container's header: no picture, too large, too long. Raises: DeftError."""
     import av
 
     try:
@@ -62,8 +62,8 @@ def check_header(path: Path, limits: Limits) -> None:
         raise DeftError(f"{path.name}: {width} x {height} px is too large; at most {limits.side} px a side.")
     if seconds > limits.seconds:
         raise DeftError(
-            f"{path.name}: lasts {seconds:.0f} s; at most {limits.seconds:.0f} s are read here. Cut it, or use "
-            "'deft analyze' on your own machine."
+            f"{path.name}: lasts {seconds:.0f} s; at most {limits.seconds:.0f} s are read here. Cut it, or "
+            "use 'deft analyze' on your own machine."
         )
     if frames > limits.frames:
         raise DeftError(f"{path.name}: {frames} frames are more than the {limits.frames} allowed; cut it.")

@@ -86,7 +86,7 @@ class Page:
             path = Path(video).absolute() if video else self.example(str(example))
             check_file(path, self.limits)
             self.uploads.hold(path)
-            method = method if method in dict((value, name) for name, value in METHODS) else "rules"
+            method = method if method in [value for _, value in METHODS] else "rules"
             yield status("Waiting for a free place", 0.0), None
             for item in self.slots.run("analyse", path, method, bool(mirrored), self.limits):
                 if isinstance(item, Progress):

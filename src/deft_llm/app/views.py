@@ -159,9 +159,9 @@ def evidence_table(reading: Reading) -> str:
     columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
     return (
         f'<table class="evidence"><thead><tr>{columns}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        '<p class="soft">px: mean over the region in the video\'s own pixels. IOD: distance between the eyes. '
-        "z: motion over this clip's noise. Support: how well the motion fits the Action Unit, 0 to 1. Sides "
-        "are the person's own.</p>"
+        '<p class="soft">px: mean over the region in the video\'s own pixels. IOD: distance between the '
+        "eyes. z: motion over this clip's noise. Support: how well the motion fits the Action Unit, 0 to 1. "
+        "Sides are the person's own.</p>"
     )
 
 

@@ -49,7 +49,9 @@ def serve(pipe: Any, threads: int) -> None:
                 TASKS[name](*arguments, lambda share, text: pipe.send(("progress", (share, text)))),
             )
         except DeftError as error:
-            reply = ("error", clean_message(str(error), _path_in(arguments)))
+            path = _path_in(arguments)
+            text = clean_message(str(error), path)
+            reply = ("error", text if path is None or path.name in text else f"{path.name}: {text}")
         except MemoryError:
             reply = ("error", "This video needs more memory than there is; give a smaller or shorter one.")
         except Exception as error:

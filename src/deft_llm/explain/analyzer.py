@@ -63,6 +63,7 @@ class Analyzer:
         self.method = method
         self.settings = settings or SpottingSettings()
         self._landmarker: Any = None
+        self._count = 0  # videos read: two of one name are two clips for a method that remembers clips
 
     @classmethod
     def from_pretrained(
@@ -103,6 +104,7 @@ class Analyzer:
         info = probe(path)
         rate = fps or info.fps or ASSUMED_FPS
         self._check(path, info, onset, apex, offset)
+        self._count += 1
         seconds: dict[str, float] = {}
         started = perf_counter()
 
@@ -206,7 +208,7 @@ class Analyzer:
 
         pad = max(2, int(round(PAD_SECONDS * signal.fps)))
         start, stop = max(0, movement.onset - pad), movement.end + pad + 1
-        clip_id = f"video/{path.stem}/{rank}"
+        clip_id = f"video/{path.stem}/{self._count}.{rank + 1}"
         try:
             motion = measure_clip(
                 lambda: read(start, stop), onset=movement.onset, apex=movement.apex, offset=movement.offset,

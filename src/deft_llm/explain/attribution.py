@@ -17,7 +17,7 @@ from deft_llm.facs.regions import REGION_KEYS
 if TYPE_CHECKING:
     from deft_llm.store import Motion
 
-STEPS = 24
+STEPS = 64
 COARSE = ("negative", "positive", "surprise")
 MOST_AUS = 3
 
@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Attribution:
-    """Sources of the class and of the strongest AUs; the class' probability with parts of the input removed."""
+    """Sources of the class and of the strongest AUs; the class' probability with parts removed."""
 
     sources: list[Source]
     label: str

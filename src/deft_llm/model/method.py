@@ -91,10 +91,11 @@ class DeftMethod:
                 reading = Reading.load(path)
         self._reading, self._cache = reading, {clip: row for row, clip in enumerate(ids)}
 
-    def _read(self, samples: Sequence[Sample]):
+    def _read(self, samples: Sequence[Sample], both_phases: bool | None = None):
         from deft_llm.model.inputs import motion_input
 
-        return self.reader.read([motion_input(sample.motion) for sample in samples])
+        inputs = [motion_input(sample.motion) for sample in samples]
+        return self.reader.read(inputs, both_phases=both_phases)
 
     def _rows(self, samples: Sequence[Sample]) -> np.ndarray:
         if any(sample.clip_id not in self._cache for sample in samples):
@@ -221,9 +222,13 @@ class DeftMethod:
     def _extend(self, fresh: dict[str, Sample]) -> None:
         from dataclasses import fields
 
+        from deft_llm.model.motion_expert import GRID
         from deft_llm.model.reader import Reading
 
-        added = self._read(list(fresh.values()))
+        both = None
+        if self._reading is not None:  # clips with and without a second phase must lie in one table
+            both = self._reading.pixels.shape[-1] == 2 * 3 * GRID * GRID
+        added = self._read(list(fresh.values()), both)
         start = len(self._cache)
         if self._reading is None:
             self._reading = added

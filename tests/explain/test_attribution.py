@@ -1,0 +1,71 @@
+"""Attributions sum to what they explain and find the motion."""
+
+import numpy as np
+import pytest
+
+from deft_llm.explain.attribution import _View, attribute, attribution_overlay
+from deft_llm.explain.region_overlay import region_overlay, regions_of
+from deft_llm.model.inputs import region_pool
+from deft_llm.motion.measure import measure_clip
+from deft_llm.records import Evidence
+
+
+@pytest.fixture(scope="module")
+def motion(make_frames):
+    from deft_llm.explain.samples import Injected
+
+    frames = make_frames([Injected(12, "right", 2, 11, 24, 1.5)], 28)
+    from deft_llm.faces.video import Frame
+
+    stream = [Frame(i, i / 50, image) for i, image in enumerate(frames)]
+    return measure_clip(stream, onset=2, apex=11, offset=24, fps=50.0, clip_id="test/a/b")
+
+
+@pytest.fixture(scope="module")
+def found(motion):
+    return attribute(motion)
+
+
+def test_attributions_are_complete(found):
+    assert found.sources[0].name == f"class {found.label}"
+    for source in found.sources:
+        assert source.error < 0.05
+        assert sum(source.regions.values()) == pytest.approx(source.grid.sum() / source.gain, rel=1e-3)
+
+
+def test_au_rests_on_the_side_that_moved():
+    """A pure flow on the subject's right (image left), nothing elsewhere: all that counts lies there."""
+    from deft_llm.explain.samples import warp_field
+    from deft_llm.motion.measure import motion_from_flow
+    from deft_llm.motion.regions import CANONICAL_LANDMARKS
+
+    field = warp_field(CANONICAL_LANDMARKS, 12, "right", (224, 224))
+    pure = motion_from_flow("test/pure/flow", np.moveaxis(field, -1, 0)[None], units="px")
+    for source in attribute(pure).sources:
+        size = np.abs(source.grid)
+        assert size[:, :14].sum() > 4 * size[:, 14:].sum()
+
+
+def test_removal_is_measured(found):
+    assert set(found.without) == {"all motion", "flow direction", "strain", "region table", "return phase"}
+    assert found.without["all motion"] != pytest.approx(found.probability, abs=1e-3)
+
+
+def test_pool_is_the_models(motion):
+    import torch
+
+    from deft_llm.model.inputs import motion_input
+
+    given = motion_input(motion)
+    maps = torch.from_numpy(given.maps[None])
+    view = _View([], torch.from_numpy(given.phases[None]))
+    np.testing.assert_allclose(view.pool(maps)[0].numpy(), region_pool(given.maps), atol=1e-4)
+
+
+def test_pictures(motion, found):
+    row = Evidence(au=12, side="right", part=None, region="mouth corner", direction="up-lateral", dx=-1, dy=-1,
+                   px=1.0, iod_percent=2.0, z=8, phase="onset-apex", support=0.9, status="supported",
+                   reason="")  # fmt: skip
+    assert regions_of(row) == ["right mouth corner"]
+    for picture in (attribution_overlay(motion, found.sources[0]), region_overlay(motion, row)):
+        assert picture.shape == (448, 448, 3) and picture.dtype == np.uint8 and picture.std() > 10
