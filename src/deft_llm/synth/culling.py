@@ -60,8 +60,8 @@ def seen_ribbons(gl, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) ->
         seen[found[found > 0] - 1] = True
     for item in (face, hair, target, program, *made):
         item.release()
-    pieces = seen.reshape(-1, POINTS - 1, 2).any(2)
-    kept = pieces.copy()
+    pieces: np.ndarray = np.any(seen.reshape(-1, POINTS - 1, 2), axis=2)
+    kept: np.ndarray = pieces.copy()
     kept[:, 1:] |= pieces[:, :-1]
     kept[:, :-1] |= pieces[:, 1:]
     return np.ascontiguousarray(ribbons.reshape(-1, 2, 3)[kept.ravel()].reshape(-1, 3))
