@@ -60,8 +60,9 @@ def test_language_part_is_asked_and_cited(result):
 def test_page_pieces_make_no_claims(result):
     import re
 
-    pieces = [views.pictures_html(result, 0), views.reading_html(result, 0), views.attribution_html(result, 0),
-              views.notes_html(result), timeline_html(result.analysis)]  # fmt: skip
+    pieces = [function(result, 0) for function in
+              (views.pictures_html, views.reading_html, views.attribution_html)]  # fmt: skip
+    pieces += [views.notes_html(result), timeline_html(result.analysis)]
     for piece in pieces:
         assert find_claims(re.sub(r"<[^>]+>|data:[^\"]+", " ", piece)) == []
 

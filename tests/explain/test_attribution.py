@@ -63,8 +63,8 @@ def test_pool_is_the_models(motion):
 
 
 def test_pictures(motion, found):
-    row = Evidence(au=12, side="right", part=None, region="mouth corner", direction="up-lateral", dx=-1, dy=-1,
-                   px=1.0, iod_percent=2.0, z=8, phase="onset-apex", support=0.9, status="supported",
+    row = Evidence(au=12, side="right", part=None, region="mouth corner", direction="up-lateral", dx=-1,
+                   dy=-1, px=1.0, iod_percent=2.0, z=8, phase="onset-apex", support=0.9, status="supported",
                    reason="")  # fmt: skip
     assert regions_of(row) == ["right mouth corner"]
     for picture in (attribution_overlay(motion, found.sources[0]), region_overlay(motion, row)):

@@ -252,14 +252,14 @@ def launch(
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     limits = limits or Limits()
-    # In the head as it is: Gradio prefixes the selectors of css=, inside of @media and @container too.
+    # Twice: Gradio gives css= the weight to win over its own rules, but breaks @media and @container in it.
     style = f"<style>{(HERE / 'style.css').read_text()}</style>"
     slots = Slots(jobs, limits.job_seconds)
     blocks = build(slots, limits)
     blocks.launch(
         server_name=host, server_port=port, share=False, show_error=False, quiet=True, inbrowser=False,
         prevent_thread_lock=True, max_file_size=limits.megabytes * 1_000_000, footer_links=[], ssr_mode=False,
-        theme=theme(), head=style, js=(HERE / "page.js").read_text(),
+        theme=theme(), head=style, css=(HERE / "style.css").read_text(), js=(HERE / "page.js").read_text(),
         enable_monitoring=False, run_history=False, state_session_capacity=200,
     )  # fmt: skip
     if wait:
