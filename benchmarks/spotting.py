@@ -148,10 +148,11 @@ def main() -> None:
             _, still = run(video, options.seconds, None, options.seed, Path(name))
             false = [m for m in still.movements if m.kind == "micro-expression" and m.judged]
             result[video] = {"false_micro_a_minute": round(60 * len(false) / options.seconds, 2)}
+            print(json.dumps({video: result[video]}), flush=True)
             for px in options.sizes:
                 rows, _ = run(video, options.seconds, px, options.seed, Path(name), options.linear)
                 result[video][f"{px:g} px"] = table(rows)
-            print(json.dumps({video: result[video]}), flush=True)
+                print(json.dumps({video: {f"{px:g} px": table(rows)}}), flush=True)
     print(json.dumps(result, indent=2))
 
 

@@ -166,7 +166,8 @@ def build_head(
     left_triangles, right_triangles = lash_triangles
     return Head(
         index, triangles, rest, _reflected(flat_coordinates(rest)), material, scalp_mask(rest, ear),
-        lip_mask[index].astype(np.float32), wet, ear, eyes, (left, right), (left_triangles, right_triangles),
+        lip_mask[index].astype(np.float32), wet, ear, (eyes[0], eyes[1]), (left, right),
+        (left_triangles, right_triangles),
     )  # fmt: skip
 
 
