@@ -52,6 +52,7 @@ def overlay_video(motion: Motion) -> bytes:
     from deft_llm.explain.magnify import MAX_FACTOR, magnify_sequence, write_loop
     from deft_llm.explain.overlays import face_picture, flow_overlay, strain_overlay
 
+    assert motion.faces is not None
     size = np.hypot(*np.nan_to_num(motion.flow[0].astype(float)))
     factor = float(np.clip(6.0 / max(float(np.percentile(size, 99.5)), 0.2), 1.0, MAX_FACTOR))
     weight = None if motion.mask is None else motion.mask.astype(np.float32)

@@ -64,7 +64,9 @@ def region_figures(reading: Reading, most: int = 4) -> list[str]:
     """One figure an evidence row: where the AU was read and which way the skin moved."""
     from deft_llm.explain.region_overlay import region_overlay
 
-    figures = []
+    figures: list[str] = []
+    if reading.motion is None:
+        return figures
     for row in reading.evidence[:most]:
         side = f"{row.side}, " if row.side in ("left", "right") else ""
         text = f"{side}{row.region}, {row.direction}"

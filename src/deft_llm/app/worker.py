@@ -88,7 +88,7 @@ def analyse(
     for step, (rank, reading) in enumerate(read):
         tell(0.82 + 0.16 * step / len(read), f"picturing movement {rank + 1}")
         result.slow[rank] = slow_motion(path, reading, mirrored)
-        if analyzer.method.name == "deft":
+        if analyzer.method.name == "deft" and reading.motion is not None:
             from deft_llm.explain.attribution import attribute
 
             result.attributions[rank] = attribute(reading.motion, _folder(analyzer.method))

@@ -202,11 +202,10 @@ def attribution_overlay(motion: Motion, source: Source) -> np.ndarray:
         face = face_picture(motion, 0)
     else:
         face = np.full((448, 448, 3), 60, np.uint8)
-    share = source.grid / max(float(np.abs(source.grid).max()), 1e-9)
-    share = cv2.resize(
-        share.astype(np.float32), (face.shape[1], face.shape[0]), interpolation=cv2.INTER_CUBIC
-    )
-    share = np.clip(share, -1, 1)[..., None]
+    grid = source.grid / max(float(np.abs(source.grid).max()), 1e-9)
+    size = (face.shape[1], face.shape[0])
+    wide = cv2.resize(grid.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+    share = np.clip(wide, -1, 1)[..., None]
     colour = np.where(share > 0, np.array([255, 140, 0.0]), np.array([40, 120, 255.0]))
     strength = 0.8 * np.abs(share)
     return np.clip(face * (1 - strength) * 0.85 + colour * strength, 0, 255).astype(np.uint8)

@@ -42,9 +42,9 @@ def region_overlay(motion: Motion, row: Evidence) -> np.ndarray:
     for centre, move in arrows:
         if longest > 0 and np.isfinite(move).all():
             tip = centre + ARROW * move / longest
-            points = [tuple(int(round(v)) for v in point) for point in (centre, tip)]
-            cv2.arrowedLine(picture, *points, (20, 20, 20), 6, cv2.LINE_AA, tipLength=0.4)
-            cv2.arrowedLine(picture, *points, (255, 255, 255), 3, cv2.LINE_AA, tipLength=0.4)
+            start, stop = ([round(float(v)) for v in point] for point in (centre, tip))
+            cv2.arrowedLine(picture, start, stop, (20, 20, 20), 6, cv2.LINE_AA, tipLength=0.4)
+            cv2.arrowedLine(picture, start, stop, (255, 255, 255), 3, cv2.LINE_AA, tipLength=0.4)
     return picture
 
 
