@@ -92,9 +92,7 @@ def main() -> None:
     maps, labels = batch["maps"][known, 0].astype(np.float32), batch["coarse"][known]
     ours, theirs = relative(maps), relative(target)
     a, b = statistics(ours), statistics(theirs)
-    print(
-        f"{'statistic':22s} ours p10    p50    p90 | target p10  p50    p90 | target inside our p5-p95"
-    )
+    print(f"{'statistic':22s} ours p10    p50    p90 | target p10  p50    p90 | target inside our p5-p95")
     for name in a:
         p, q = np.percentile(a[name], (10, 50, 90)), np.percentile(b[name], (10, 50, 90))
         low, high = np.percentile(a[name], (5, 95))
