@@ -8,21 +8,19 @@ from deft_llm.claims import LIMITS
 from deft_llm.unimer.calibration import Calibration
 from deft_llm.version import __version__
 
+SIZES = (
+    (1e3, "n<1K"),
+    (1e4, "1K<n<10K"),
+    (1e5, "10K<n<100K"),
+    (1e6, "100K<n<1M"),
+    (float("inf"), "n>1M"),
+)
+
 
 def dataset_card(statistics: dict[str, Any], settings: dict[str, Any], calibration: Calibration) -> str:
     """README.md with the front matter of dataset hubs."""
     count = statistics["instructions"]
-    size = next(
-        name
-        for limit, name in (
-            (1e3, "n<1K"),
-            (1e4, "1K<n<10K"),
-            (1e5, "10K<n<100K"),
-            (1e6, "100K<n<1M"),
-            (float("inf"), "n>1M"),
-        )
-        if count < limit
-    )
+    size = next(name for limit, name in SIZES if count < limit)
     sources = ", ".join(f"{name} ({clips} clips)" for name, clips in statistics["corpora"].items())
     synthetic = set(statistics["corpora"]) <= {"synthetic"}
     licence = "apache-2.0" if synthetic else "other"
