@@ -1,14 +1,16 @@
-"""deft prepare: clips a second by workers and engine, memory a process, and where the time goes.
+"""deft prepare: clips a second by workers and engine, memory a worker, and where the time goes.
 
 Clips of 8 frames (a public-domain portrait, warped by sub-pixel motion) are made in a temporary folder.
 
-    python benchmarks/prepare.py --clips 200 --engines 1 2 ray --memory 200 2000
+    python benchmarks/prepare.py --clips 64 --engines 1 2 ray     clips/s, same store?, shares of time
+    python benchmarks/prepare.py --engines --memory 200 2000 --profile 0    peak memory a worker, of two
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -56,16 +58,29 @@ def run(root: Path, store: Path, how: str) -> dict[str, Any]:
 
     workers, engine = (2, "ray") if how == "ray" else (int(how), "local")
     started = time.perf_counter()
+    spent = cpu_seconds()
     made = prepare("folder", root, store, workers=workers, engine=engine)
     seconds = time.perf_counter() - started
-    return {
+    row = {
         "how": how,
         "clips": len(made),
         "failed": len(made.failures),
         "seconds": round(seconds, 2),
         "clips_per_s": round(len(made) / seconds, 2),
+        "load": round(os.getloadavg()[0], 1),
         "hash": made.hash()[:16],
     }
+    if engine == "local":  # Ray's workers are nobody's children
+        row["clips_per_cpu_s"] = round(len(made) / (cpu_seconds() - spent), 2)
+    return row
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of its ended children."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
 
 
 class Shares:
@@ -112,46 +127,63 @@ class Shares:
         }
 
 
-def peak_mib(root: Path, store: Path) -> float:
-    """Peak memory of a fresh process that prepares the corpus alone."""
-    command = [sys.executable, __file__, "--alone", str(root), str(store)]
+def peak_mib(root: Path, store: Path, profile: int) -> dict[str, Any]:
+    """Peak memory of a fresh process that prepares the corpus with two workers, and of its larger worker."""
+    command = [sys.executable, __file__, "--alone", str(root), str(store), str(profile)]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(out.strip().splitlines()[-1])
+    return json.loads(out.strip().splitlines()[-1])
 
 
-def alone(root: str, store: str) -> None:
-    """Prepare, and print this process' peak memory in MiB."""
+def alone(root: str, store: str, profile: str) -> None:
+    """Prepare with two workers, and print the peak memory of a worker and of the parent in MiB."""
+    from deft_llm.motion.measure import MeasureSettings
     from deft_llm.prepare import prepare
 
-    prepare("folder", root, store)
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
+    made = prepare("folder", root, store, workers=2, settings=MeasureSettings(profile=int(profile)))
+    kinds = {"worker": resource.RUSAGE_CHILDREN, "parent": resource.RUSAGE_SELF}
+    peaks = {
+        f"peak_mib_{who}": round(resource.getrusage(kind).ru_maxrss / 1024, 1) for who, kind in kinds.items()
+    }
+    print(json.dumps({"prepared": len(made), "profile": int(profile), **peaks}))
 
 
 def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All measurements, one row each."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        make_corpus(folder / "corpus", options.clips)
-        rows = [run(folder / "corpus", folder / f"store-{how}", how) for how in options.engines]
-        yield from rows
-        yield {"same_store": len({row["hash"] for row in rows}) == 1}
-        started = time.perf_counter()
-        run(folder / "corpus", folder / f"store-{options.engines[0]}", options.engines[0])
-        yield {"nothing_to_do_seconds": round(time.perf_counter() - started, 2)}
-        yield {"share_of_time": Shares().measure(folder / "corpus", folder / "store-shares")}
+        if options.engines:
+            yield from engines(folder, options)
         for number in options.memory:
             make_corpus(folder / f"corpus{number}", number)
-            peak = peak_mib(folder / f"corpus{number}", folder / f"memory{number}")
-            yield {"clips": number, "peak_mib_of_one_process": peak}
+            started = time.perf_counter()
+            row = peak_mib(folder / f"corpus{number}", folder / f"memory{number}", options.profile)
+            yield {"clips": number, **row, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def engines(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Speed by engine, whether all stores are one, and the shares of time."""
+    make_corpus(folder / "corpus", options.clips)
+    rows = []
+    for how in options.engines:
+        rows.append(run(folder / "corpus", folder / f"store-{how}", how))
+        yield rows[-1]
+    yield {"same_store": len({row["hash"] for row in rows}) == 1}
+    started = time.perf_counter()
+    run(folder / "corpus", folder / f"store-{options.engines[0]}", options.engines[0])
+    yield {"nothing_to_do_seconds": round(time.perf_counter() - started, 2)}
+    yield {"share_of_time": Shares().measure(folder / "corpus", folder / "store-shares")}
 
 
 def main() -> None:
     """Print one JSON line a measurement."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=200)
-    parser.add_argument("--engines", nargs="+", default=["1", "2", "ray"], help="numbers of workers, or ray")
-    parser.add_argument("--memory", nargs="*", type=int, default=[200, 2000], help="numbers of clips")
-    parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--engines", nargs="*", default=["1", "2", "ray"], help="numbers of workers, or ray")
+    parser.add_argument("--memory", nargs="*", type=int, default=[], help="numbers of clips")
+    parser.add_argument(
+        "--profile", type=int, default=16, help="frames of the temporal profile, for --memory"
+    )
+    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
         alone(*options.alone)
