@@ -12,6 +12,7 @@ from torch.nn import functional as F
 APPEARANCE = 64
 CHANGE = 56
 CHANGE_CHANNELS = 4
+POINT = 32
 STRUCTURE_TOKENS = ("brows and eyes", "nose and cheeks", "mouth and chin", "onset appearance")
 TEXTURE_TOKENS = (
     "forehead", "glabella", "right brow", "left brow", "right eye", "left eye", "nose",
@@ -51,16 +52,16 @@ class StructureExpert(nn.Module):
         super().__init__()
         self.config = config = config or FaceExpertConfig()
         self.register_buffer("part", _landmark_parts(config.landmarks), persistent=False)
-        self.point = nn.Linear(2, config.width)
-        self.where = nn.Parameter(torch.randn(config.landmarks, config.width) * 0.02)
-        self.mix = nn.Sequential(nn.GELU(), nn.Linear(config.width, config.width))
+        self.point = nn.Linear(2, POINT)
+        self.where = nn.Parameter(torch.randn(config.landmarks, POINT) * 0.02)
+        self.mix = nn.Linear(POINT, config.width)
         self.linear = nn.Linear(config.landmarks * 2, 3 * config.width)
         self.trunk = _small_trunk(1, config.channels, config.width)
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, landmarks: Tensor, appearance: Tensor) -> ExpertOutput:
-        points = self.mix(self.point(landmarks) + self.where)
-        geometry = torch.einsum("kl,blw->bkw", self.part, points)
+        points = F.gelu(self.point(landmarks) + self.where)
+        geometry = self.mix(torch.einsum("kl,blw->bkw", self.part, points))
         geometry = geometry + self.linear(landmarks.flatten(1)).unflatten(1, (3, -1))
         look = self.trunk(appearance).mean((2, 3))
         tokens = self.norm(torch.cat([geometry, look[:, None]], 1))

@@ -32,9 +32,14 @@ def face_input(motion: Motion) -> FaceInput | None:
     import cv2
 
     grey = np.stack([cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY) for face in motion.faces])
-    landmarks = (np.asarray(motion.landmarks[0], np.float32) - EYE_CENTRE) / ALIGNED_IOD
+    landmarks = normalised_landmarks(motion.landmarks[0])
     look = cv2.resize(grey[0], (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return FaceInput(landmarks.astype(np.float32), _spread(look)[None], change_images(motion, grey))
+    return FaceInput(landmarks, spread(look)[None], change_images(motion, grey))
+
+
+def normalised_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """Aligned landmarks (478, 2) px to inter-ocular distances from the eyes' midpoint."""
+    return ((np.asarray(landmarks, np.float32) - EYE_CENTRE) / ALIGNED_IOD).astype(np.float32)
 
 
 def change_images(motion: Motion, grey: np.ndarray) -> np.ndarray:
@@ -70,9 +75,10 @@ def _shrunk(image: np.ndarray | None) -> np.ndarray:
     import cv2
 
     small = cv2.resize(np.asarray(image, np.float32), (CHANGE, CHANGE), interpolation=cv2.INTER_AREA)
-    return _spread(small)
+    return spread(small)
 
 
-def _spread(image: np.ndarray) -> np.ndarray:
+def spread(image: np.ndarray) -> np.ndarray:
+    """Minus the median, over the standard deviation, clipped at 6."""
     centred = image - np.median(image)
     return np.clip(centred / max(float(centred.std()), 1e-3), -6, 6).astype(np.float32)

@@ -42,7 +42,8 @@ class Fusion(nn.Module):
             given = motion.au.new_zeros(count, tokens, self.face_width) if output is None else output.tokens
             blocks.append(self.squeeze(given).flatten(1))
         own = torch.cat([motion.au.flatten(1), motion.coarse, motion.fine], 1)
-        change = self.out(self.mix(torch.cat([*blocks, own], 1)))
+        judged = [motion.au.flatten(1), motion.coarse.log_softmax(-1), motion.fine.log_softmax(-1)]
+        change = self.out(self.mix(torch.cat([*blocks, *judged], 1)))
         if has_faces is not None:
             change = change * has_faces[:, None].to(change.dtype)
         au, coarse, fine = (own + change).split(self.sizes, 1)

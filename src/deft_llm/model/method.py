@@ -92,10 +92,15 @@ class DeftMethod:
         self._reading, self._cache = reading, {clip: row for row, clip in enumerate(ids)}
 
     def _read(self, samples: Sequence[Sample], both_phases: bool | None = None):
+        from deft_llm.model.face_inputs import face_input
         from deft_llm.model.inputs import motion_input
 
-        inputs = [motion_input(sample.motion) for sample in samples]
-        return self.reader.read(inputs, both_phases=both_phases)
+        inputs, faces = [], []
+        for sample in samples:
+            motion = sample.motion
+            inputs.append(motion_input(motion))
+            faces.append(face_input(motion) if self.reader.faces is not None else None)
+        return self.reader.read(inputs, both_phases=both_phases, faces=faces)
 
     def _rows(self, samples: Sequence[Sample]) -> np.ndarray:
         if any(sample.clip_id not in self._cache for sample in samples):

@@ -72,16 +72,23 @@ def mirrored(item: MotionInput) -> MotionInput:
 
 
 class MotionReader:
-    """Reads clips with all members of a checkpoint's motion ensemble, no gradients."""
+    """Reads clips with all members of a checkpoint's motion ensemble, no gradients.
 
-    def __init__(self, members: Sequence[Any], config: dict[str, Any] | None = None) -> None:
+    ``faces``: the checkpoint's ``face_reader.FaceReader``, which corrects the logits of clips with faces.
+    """
+
+    def __init__(
+        self, members: Sequence[Any], config: dict[str, Any] | None = None, faces: Any = None
+    ) -> None:
         self.members = [member.eval() for member in members]
         self.config = config or {}
+        self.faces = faces
 
     @classmethod
     def from_checkpoint(cls, folder: Path) -> MotionReader:
         """The motion experts of a checkpoint folder, loaded strictly."""
         from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
+        from deft_llm.model.face_reader import FaceReader
         from deft_llm.model.motion_expert import MotionExpert, MotionExpertConfig
 
         config, tensors = read_checkpoint(folder)
@@ -90,20 +97,24 @@ class MotionReader:
             expert = MotionExpert(MotionExpertConfig(**sizes))
             load_strict(expert, part(tensors, f"motion.{index}"), f"{folder}: motion.{index}")
             members.append(expert)
-        return cls(members, config)
+        return cls(members, config, FaceReader.of(config, tensors, str(folder)))
 
     def read(
-        self, inputs: Sequence[MotionInput], batch: int = 64, both_phases: bool | None = None
-    ) -> Reading:
-        """Read clips; ``both_phases`` says whether ``pixels`` holds the second phase (default: all have
-        it)."""
+        self, inputs: Sequence[MotionInput], batch: int = 64, both_phases: bool | None = None,
+        faces: Sequence[Any] | None = None,
+    ) -> Reading:  # fmt: skip
+        """Read clips; ``both_phases`` says whether ``pixels`` holds the second phase (default: all have it);
+        ``faces``: a FaceInput or None for each clip."""
         if both_phases is None:
             both_phases = all(bool(item.phases[1]) for item in inputs)
         sides = [self._read(list(items), batch) for items in (inputs, [mirrored(item) for item in inputs])]
         found = {name: np.stack([side[name] for side in sides], 1) for name in sides[0]}
         count = 2 if both_phases else 1
         pixels = [np.stack([i.maps[:count].ravel(), mirrored(i).maps[:count].ravel()]) for i in inputs]
-        return Reading(**found, pixels=np.stack(pixels))
+        reading = Reading(**found, pixels=np.stack(pixels))
+        if self.faces is not None and faces is not None and any(face is not None for face in faces):
+            self.faces.correct(reading, faces, batch)
+        return reading
 
     def _read(self, inputs: list[MotionInput], batch: int) -> dict[str, np.ndarray]:
         import torch

@@ -1,0 +1,293 @@
+"""Short films of rendered faces, measured as clips are and kept small: what the face experts learn from.
+
+Only the frames that measuring needs are drawn (onset, apex, offset and two between), so a film costs a
+tenth of a clip of ``deft synth``. Onset, apex and noise are as imperfect as there. One file a subject; a
+stopped run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import atomic_path, write_json
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+
+LURES = ("", "held smile", "asymmetric face", "deep wrinkles", "head pitch")
+"""Lure k of a film; the first three looks stay the same all film long, the nod is seen as motion."""
+
+PROFILE = 5
+REFERENCE_IOD = 104.0  # px between the eyes of a face 280 px wide: the scale of all motion sizes here
+
+
+class FilmSettings(BaseModel):
+    """What a folder of films is made of. ``lit``: near cameras with frontal light, far ones with light from
+    the side, or any; ``twins``: every lured film is made without its lure as well."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    subjects: int = 80
+    films: int = 10
+    seed: int = 0
+    split: Literal["calibration", "train", "validation", "test"] = "train"
+    units: Literal["arkit", "makehuman"] = "arkit"
+    prior: Literal["facs", "corpora"] = "facs"
+    lit: Literal["any", "near-frontal", "far-side"] = "any"
+    lures: float = 0.3
+    twins: bool = False
+    size: int = 256
+    flow: Literal["dis", "farneback", "tvl1"] = "dis"
+
+
+@dataclass
+class Films:
+    """N films: maps (N, 2, 3, 28, 28) relative; landmarks (N, 3, 478, 2) in inter-ocular distances from the
+    eyes' midpoint and looks (N, 3, 64, 64) grey of onset, apex, offset; change (N, 4, 56, 56); side
+    (N, A, 2), known (N, A), coarse, fine (N,) as ``flow_shards.FlowBatch``; moved (N, A, 2) px at the apex;
+    held (N, A, 2) px that the onset shows already; geometry (N, K, 2) exact onset landmarks; pose (N, 2) yaw,
+    pitch in degrees; lure, plan, subject (N,) numbers."""
+
+    maps: np.ndarray
+    landmarks: np.ndarray
+    looks: np.ndarray
+    change: np.ndarray
+    side: np.ndarray
+    known: np.ndarray
+    coarse: np.ndarray
+    fine: np.ndarray
+    moved: np.ndarray
+    held: np.ndarray
+    geometry: np.ndarray
+    pose: np.ndarray
+    lure: np.ndarray
+    plan: np.ndarray
+    subject: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.coarse)
+
+    def take(self, rows: np.ndarray) -> Films:
+        """Some of the films."""
+        return Films(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @property
+    def largest(self) -> np.ndarray:
+        """(N,) px of the coded AU that moves most at the apex."""
+        return np.where(self.side.max(-1) > 0, self.moved.max(-1), 0).max(-1)
+
+
+def load_films(folder: Path) -> Films:
+    """All films of a folder. Raises: DeftError where there are none."""
+    parts = []
+    for path in sorted(Path(folder).glob("[0-9]*.npz")):
+        with np.load(path, allow_pickle=False) as data:
+            parts.append({f.name: data[f.name] for f in fields(Films)})
+    if not parts:
+        raise DeftError(f"{folder}: no films; make them with `python -m deft_llm.training.face_films`.")
+    return Films(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def make_films(folder: Path, settings: FilmSettings) -> int:
+    """Make the films of all subjects that are not there yet; returns how many films there are."""
+    from deft_llm.synth.identity import split_seeds
+    from deft_llm.synth.production import Studio
+    from deft_llm.synth.settings import GENERATOR
+
+    folder = Path(folder)
+    write_json(folder / "films.json", {"settings": settings.model_dump(), "generator": GENERATOR})
+    studio, total = Studio(), 0
+    seeds = split_seeds(settings.split, settings.subjects, settings.seed * settings.subjects)
+    for subject, identity in enumerate(seeds):
+        path = folder / f"{subject:05d}.npz"
+        if not path.exists():
+            rows = [row for number in range(settings.films)
+                    for row in _films_of(studio, settings, subject, identity, number)]  # fmt: skip
+            if not rows:
+                continue
+            with atomic_path(path) as temporary, temporary.open("wb") as handle:
+                np.savez(handle, **{name: np.stack([row[name] for row in rows]) for name in rows[0]})
+        with np.load(path, allow_pickle=False) as data:
+            total += len(data["coarse"])
+    return total
+
+
+def _films_of(
+    studio: Any, settings: FilmSettings, subject: int, identity: int, number: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """One film, or two that differ in the lure alone; none where the face is not found."""
+    place = subject * settings.films + number
+    rng = np.random.default_rng([settings.seed, place, 21])
+    fps = float(rng.choice([60, 100, 200]))
+    lure = int(rng.integers(1, len(LURES))) if rng.random() < settings.lures else 0
+    for chosen in sorted({0, lure}) if settings.twins else (lure,):
+        try:
+            yield film(studio, settings, identity, place, fps, chosen) | {"subject": np.int64(subject)}
+        except DeftError:
+            continue
+
+
+def film(
+    studio: Any, settings: FilmSettings, identity: int, place: int, fps: float, lure: int
+) -> dict[str, np.ndarray]:
+    """Draw and measure one film. Raises: DeftError where the face is not found."""
+    from deft_llm.motion.measure import MeasureSettings, measure_clip
+    from deft_llm.synth.events import plan_clip
+    from deft_llm.synth.prior import load_prior
+    from deft_llm.synth.settings import ClipSpec
+
+    plan = plan_clip(np.random.default_rng([settings.seed, place, 22]), load_prior(settings.prior),
+                     kind="micro-expression", fps=fps, lure=LURES[lure] or None)  # fmt: skip
+    camera = camera_of(np.random.default_rng([settings.seed, place, 23]), settings)
+    plan.turn = plan.turn + np.array(camera.pose, np.float32)
+    spec = ClipSpec(place, 0, identity, 0, "micro-expression", LURES[lure] or None, fps)
+    performer = studio.performer(spec, settings.units)
+    studio.renderer.light_scene(camera.scene, camera.pose)
+    noise = np.random.default_rng([settings.seed, place, 24])
+    onset, apex, offset = _coded(plan, noise)
+    measured = measure_clip(
+        lambda: _frames(studio, performer, plan, camera, noise, (onset, apex, offset), fps),
+        onset=onset, apex=apex, offset=offset, fps=fps,
+        settings=MeasureSettings(profile=PROFILE, flow=settings.flow),
+    )  # fmt: skip
+    return _seen(measured) | _true(plan, performer, camera.scene, onset, apex) | {
+        "lure": np.int64(lure), "plan": np.int64(place)}  # fmt: skip
+
+
+def camera_of(rng: np.random.Generator, settings: FilmSettings) -> Any:
+    """A camera of ``settings.lit``: the two kinds share neither distances nor directions of the key lamp."""
+    from deft_llm.synth.camera import sample_camera
+
+    while True:
+        camera = sample_camera(rng, settings.size)
+        key = camera.scene.lights[0].direction
+        side, far = abs(float(np.arctan2(key[0], key[2]))) >= 0.35, camera.scene.distance >= 13.5
+        if settings.lit == "any" or (side and far, side or far) == (
+            (True, True) if settings.lit == "far-side" else (False, False)
+        ):
+            return camera
+
+
+def _coded(plan: Any, rng: np.random.Generator) -> tuple[int, int, int]:
+    """Onset, apex and offset as a coder marks them: the apex is off by a tenth of the event."""
+    event, last = plan.main, len(plan.times) - 1
+    apex = event.apex + rng.normal(0, 0.1) * (event.offset - event.onset)
+    apex = int(np.clip(apex, event.onset + 1, last - 1))
+    return event.onset, apex, int(np.clip(event.offset, apex + 1, last))
+
+
+def _frames(
+    studio: Any, performer: Any, plan: Any, camera: Any, noise: np.random.Generator,
+    keys: tuple[int, int, int], fps: float,
+) -> Iterator[Any]:  # fmt: skip
+    """The frames that measuring looks at; a key frame is the mean of as many noisy pictures as measuring
+    would average around it."""
+    from deft_llm.faces.video import Frame
+    from deft_llm.motion.shots import make_plan
+
+    wanted = make_plan(*keys, fps, 10.0, PROFILE)
+    bright = camera.brightness(noise, plan.times)
+    for index in wanted.course:
+        picture = studio.renderer.draw(performer.state(plan, index, float(bright[index])))
+        count = 2 * wanted.reach + 1 if index in wanted.keys else 1
+        taken = np.mean([camera.develop(picture, noise).astype(np.float32) for _ in range(count)], 0)
+        image = np.round(taken).astype(np.uint8)
+        yield Frame(index, index / fps, image if image.ndim == 3 else np.repeat(image[..., None], 3, 2))
+
+
+def _seen(motion: Any) -> dict[str, np.ndarray]:
+    """What the experts read of a measured film."""
+    import cv2
+
+    from deft_llm.model.face_experts import APPEARANCE
+    from deft_llm.model.face_inputs import change_images, normalised_landmarks
+    from deft_llm.model.inputs import motion_input
+
+    grey = np.stack([cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY) for face in motion.faces])
+    looks = [cv2.resize(g, (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA) for g in grey]
+    return {
+        "maps": motion_input(motion).maps.astype(np.float16), "looks": np.stack(looks),
+        "landmarks": np.stack([normalised_landmarks(marks) for marks in motion.landmarks]).astype(np.float16),
+        "change": change_images(motion, grey).astype(np.float16),
+    }  # fmt: skip
+
+
+def _true(plan: Any, performer: Any, scene: Any, onset: int, apex: int) -> dict[str, np.ndarray]:
+    """Labels and truth of a film, from its plan."""
+    from deft_llm.facs.emotions import FINE
+    from deft_llm.synth import truth
+    from deft_llm.synth.prior import COARSE
+
+    moved, held = (np.zeros((len(EXPERT_AUS), 2), np.float32) for _ in range(2))
+    for key, curve in plan.tracks.items():
+        if isinstance(key, str) or key.au not in AU_INDEX:
+            continue
+        px = _pixels(key.au)
+        for side in (0, 1):
+            if key.side is None or key.side == ("left", "right")[side]:
+                row = (AU_INDEX[key.au], side)
+                moved[row] = max(moved[row], px * abs(float(curve[apex] - curve[onset])))
+                held[row] = max(held[row], px * float(curve[onset]))
+    coded = {unit.number: unit.side for unit in plan.main.aus}
+    side = np.zeros((len(EXPERT_AUS), 2), np.uint8)
+    for number, which in coded.items():
+        side[AU_INDEX[number]] = (which != "right", which != "left")
+    stray = (moved.max(-1) > 0.1) & (side.max(-1) == 0)
+    event = plan.main
+    return {
+        "side": side, "known": (~stray).astype(np.uint8), "moved": moved, "held": held,
+        "coarse": np.int64(COARSE.index(event.coarse) if event.coarse else -1),
+        "fine": np.int64(FINE.index(event.fine)),
+        "geometry": level(truth.landmarks(performer.state(plan, onset), scene)),
+        "pose": np.degrees(plan.turn[onset, :2]).astype(np.float32),
+    }  # fmt: skip
+
+
+def _pixels(au: int) -> float:
+    """Px at full strength on a face 280 px wide."""
+    from deft_llm.synth.unit_map import AU_MAP
+
+    return REFERENCE_IOD * AU_MAP[au].full
+
+
+def level(points: np.ndarray) -> np.ndarray:
+    """Exact landmarks (K, 2) px to inter-ocular distances from the eyes' midpoint, the eyes level."""
+    from deft_llm.synth.truth import LANDMARKS
+
+    names = list(LANDMARKS)
+    eye = lambda side: points[[names.index(f"{side} {which} eye corner") for which in ("inner", "outer")]]  # noqa: E731
+    left, right = eye("left").mean(0), eye("right").mean(0)
+    across = left - right
+    length = float(np.linalg.norm(across))
+    cosine, sine = across / length
+    turn = np.array([[cosine, sine], [-sine, cosine]])
+    return ((points - (left + right) / 2) @ turn.T / length).astype(np.float32)
+
+
+def main() -> None:
+    """Command line of the film maker."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Make short rendered films for the face experts.")
+    parser.add_argument("folder", type=Path)
+    for name, info in FilmSettings.model_fields.items():
+        kind = type(info.default)
+        if kind is bool:
+            parser.add_argument(f"--{name}", action="store_true")
+        else:
+            parser.add_argument(f"--{name}", type=kind, default=info.default)
+    given = vars(parser.parse_args())
+    folder = given.pop("folder")
+    try:
+        settings = FilmSettings(**given)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    print(f"{folder}: {make_films(folder, settings)} films")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Films as tensors: what the frozen motion expert says of each, mirrored too, and augmented batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deft_llm.model.motion_expert import MotionOutput
+from deft_llm.training.face_films import Films
+
+
+class FilmTensors:
+    """Films with the motion expert's logits; axis 1 of these is (as it is, in a mirror)."""
+
+    def __init__(self, films: Films, base: Path, frame: int = 0) -> None:
+        """``frame``: the key frame that the structure expert sees; 0 (onset) is what it is made for."""
+        from deft_llm.model.inputs import MotionInput, region_pool
+        from deft_llm.model.reader import MotionReader
+
+        reader = MotionReader.from_checkpoint(base)
+        maps = films.maps.astype(np.float32)
+        clips = [MotionInput(item, np.ones(2, bool), region_pool(item)) for item in maps]
+        reading = reader.read(clips)
+        self.au, self.coarse, self.fine, self.pooled = (
+            torch.from_numpy(np.ascontiguousarray(array))
+            for array in (reading.au, reading.coarse, reading.fine, reading.pooled)
+        )
+        self.tokens = reading.tokens
+        self.motion_width = reader.members[0].config.width
+        self.landmarks = torch.from_numpy(films.landmarks[:, frame].astype(np.float32))
+        self.look = torch.from_numpy(films.looks[:, frame, None].astype(np.float32))
+        self.change = torch.from_numpy(films.change.astype(np.float32))
+        self.side, self.known = (torch.from_numpy(a.astype(np.float32)) for a in (films.side, films.known))
+        self.coarse_class, self.fine_class = (torch.from_numpy(a.astype(np.int64))
+                                              for a in (films.coarse, films.fine))  # fmt: skip
+        numbers, rows = np.unique(films.subject, return_inverse=True)
+        self.subject, self.subjects = torch.from_numpy(rows.astype(np.int64)), len(numbers)
+        self.truth, self.mirrored_truth = (torch.from_numpy(a) for a in truth_of(films))
+        self.films = films
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Tensors of some films; with ``rng`` each is mirrored by chance, moved, relit and made noisy."""
+        index = torch.from_numpy(np.asarray(rows))
+        flip = torch.zeros(len(rows), dtype=torch.bool)
+        if rng is not None:
+            flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        view = flip.long()
+        pick = lambda value: value[index, view]  # noqa: E731
+        landmarks, look, change, side = (value[index] for value in (self.landmarks, self.look, self.change,
+                                                                    self.side))  # fmt: skip
+        landmarks = torch.where(flip[:, None, None], mirrored_landmarks(landmarks), landmarks)
+        look, change = (torch.where(flip[:, None, None, None], v.flip(-1), v) for v in (look, change))
+        if rng is not None:
+            landmarks, look, change = augmented(landmarks, look, change, rng)
+        motion = MotionOutput(
+            torch.empty(0), pick(self.au), pick(self.coarse), pick(self.fine), torch.empty(0),
+            pick(self.pooled)
+        )  # fmt: skip
+        return {
+            "motion": motion, "landmarks": landmarks, "look": spread_out(look), "change": change,
+            "side": torch.where(flip[:, None, None], side.flip(-1), side), "known": self.known[index],
+            "coarse": self.coarse_class[index], "fine": self.fine_class[index],
+            "subject": self.subject[index],
+            "truth": torch.where(flip[:, None], self.mirrored_truth[index], self.truth[index]),
+        }  # fmt: skip
+
+
+def truth_of(films: Films) -> tuple[np.ndarray, np.ndarray]:
+    """What structure must tell, (N, D) about unit spread, of films and of their mirror images: exact
+    landmarks about these films' mean, pose, and how strongly each AU is held at onset."""
+    from deft_llm.synth.truth import LANDMARKS
+
+    names = list(LANDMARKS)
+    other = {"left": "right", "right": "left"}
+    twin = [names.index(" ".join(other.get(word, word) for word in name.split())) for name in names]
+    mirrored = films.geometry[:, twin] * np.array([-1, 1], np.float32)
+    both = np.concatenate([films.geometry, mirrored])
+    centre, scale = both.mean(0), np.maximum(both.std(0), 0.005)
+    sides = []
+    for points, yaw, held in ((films.geometry, 1.0, films.held), (mirrored, -1.0, films.held[..., ::-1])):
+        shape = ((points - centre) / scale).reshape(len(points), -1)
+        pose = films.pose * np.array([yaw, 1.0]) / 5.0
+        sides.append(np.concatenate([shape, pose, np.log1p(held).reshape(len(held), -1) / 2], 1))
+    return sides[0].astype(np.float32), sides[1].astype(np.float32)
+
+
+def mirrored_landmarks(landmarks: Tensor) -> Tensor:
+    """Normalised landmarks (B, 478, 2) of the mirror image."""
+    from deft_llm.motion.regions import TWIN
+
+    return landmarks[:, torch.from_numpy(np.asarray(TWIN, np.int64))] * landmarks.new_tensor([-1.0, 1.0])
+
+
+def spread_out(look: Tensor) -> Tensor:
+    """``face_inputs.spread`` of grey faces (B, 1, H, W)."""
+    flat = look.flatten(1)
+    centred = flat - flat.median(1, keepdim=True).values
+    return (centred / centred.std(1, unbiased=False, keepdim=True).clamp_min(1e-3)).clamp(-6, 6).view_as(look)
+
+
+def augmented(
+    landmarks: Tensor, look: Tensor, change: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Another lamp and a little noise on the looks, jitter on landmarks, shift and noise on the changes."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    count, size = len(look), look.shape[-1]
+    line = torch.linspace(-1, 1, size)
+    slope = 0.35 * torch.randn(count, 2, 1, 1, generator=generator)
+    lamp = (1 + slope[:, :1] * line[None, None, None] + slope[:, 1:] * line[None, None, :, None]).clamp_min(
+        0.2
+    )
+    look = look * lamp + 2.0 * torch.randn(look.shape, generator=generator)
+    landmarks = landmarks + 0.004 * torch.randn(landmarks.shape, generator=generator)
+    shift = torch.randint(-2, 3, (2,), generator=generator)
+    change = change.roll((int(shift[0]), int(shift[1])), (-2, -1))
+    loud = 0.4 * torch.rand(count, 4, 1, 1, generator=generator)
+    change = change + loud * torch.randn(change.shape, generator=generator)
+    there = (torch.rand(count, 4, 1, 1, generator=generator) > 0.1).float()
+    return landmarks, look, change * there

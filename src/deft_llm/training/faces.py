@@ -1,0 +1,281 @@
+"""The face experts: structure and dynamic texture learn beside a frozen motion expert, from short films.
+
+Each loss has a weight, 0 switches it off. The motion expert's logits of every film are computed once, so a
+step costs two small networks and the heads that fuse them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from deft_llm.model import losses
+from deft_llm.model.face_experts import STRUCTURE_TOKENS, TEXTURE_TOKENS
+from deft_llm.model.motion_expert import MotionOutput
+from deft_llm.training.face_films import Films
+from deft_llm.training.face_tensors import FilmTensors
+
+
+class FaceWeights(BaseModel):
+    """Weights of the parts of the loss; 0 switches a part off (each has an ablation).
+
+    ``au``, ``coarse``, ``fine``: the fused heads; ``texture``: AUs from the texture tokens alone;
+    ``geometry``: exact landmarks, pose and held strengths from the structure tokens; ``independence``:
+    structure against motion and texture; ``adversary``: subjects from the texture tokens given the AUs.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    au: float = 20.0
+    coarse: float = 1.0
+    fine: float = 0.5
+    texture: float = 20.0
+    geometry: float = 1.0
+    independence: float = 1.0
+    adversary: float = 0.1
+
+
+class FaceConfig(BaseModel):
+    """Settings of the face experts. ``swap``: share of steps in which the fused heads read another clip's
+    structure; ``expert_dropout``: chance that an expert is left out of a step."""
+
+    model_config = ConfigDict(extra="forbid")
+    seed: int = 0
+    steps: int = 700
+    batch: int = 48
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 30
+    cooldown_steps: int = 250
+    experts: list[str] = Field(default_factory=lambda: ["structure", "texture"])
+    faces: dict[str, Any] = Field(default_factory=dict)
+    swap: float = 0.5
+    expert_dropout: float = 0.15
+    augment_on: bool = True
+    independence: str = "cross_covariance"
+    gamma_negative: float = 2.0
+    losses: FaceWeights = Field(default_factory=FaceWeights)
+    validate_every: int = 100
+    save_every: int = 200
+
+
+class FaceModule(nn.Module):
+    """Experts, fusion and what only training needs; ``forward(batch)`` gives (total loss, its parts)."""
+
+    def __init__(self, config: FaceConfig, width: int, fine_classes: int, subjects: int, truth: int) -> None:
+        super().__init__()
+        from deft_llm.model.face_experts import FaceExpertConfig, StructureExpert, TextureExpert
+        from deft_llm.model.fusion import Fusion
+        from deft_llm.model.units import EXPERT_AUS
+
+        self.config, aus = config, len(EXPERT_AUS)
+        face = FaceExpertConfig(**config.faces)
+        self.structure = StructureExpert(face) if "structure" in config.experts else None
+        self.texture = TextureExpert(face) if "texture" in config.experts else None
+        self.fusion = Fusion(width, face.width, fine_classes)
+        self.geometry = nn.Linear(len(STRUCTURE_TOKENS) * face.width, truth)
+        self.texture_au = nn.Linear(len(TEXTURE_TOKENS) * face.width, aus * 2)
+        self.adversary = losses.SubjectAdversary(face.width, aus, subjects)
+
+    def see(self, batch: dict[str, Tensor], drop: list[str] | None = None) -> tuple[Any, Any]:
+        """Outputs of the structure and the texture expert, None where left out."""
+        left_out = drop or []
+        structure = texture = None
+        if self.structure is not None and "structure" not in left_out:
+            structure = self.structure(batch["landmarks"], batch["look"])
+        if self.texture is not None and "texture" not in left_out:
+            texture = self.texture(batch["change"])
+        return structure, texture
+
+    def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """batch as ``FilmTensors.batch`` makes it, with ``drop`` and ``swap``."""
+        weights, side = self.config.losses, batch["side"]
+        structure, texture = self.see(batch, batch["drop"])
+        other = structure
+        if structure is not None and batch["swap"]:
+            other = type(structure)(structure.tokens.roll(1, 0), structure.pooled.roll(1, 0))
+        au, coarse, fine = self.fusion(batch["motion"], other, texture, None)
+        known = batch["known"][..., None].expand_as(side)
+        parts = {
+            "au": losses.asymmetric_loss(au, side, self.config.gamma_negative, known=known),
+            "coarse": losses.masked_cross_entropy(coarse, batch["coarse"]),
+            "fine": losses.masked_cross_entropy(fine, batch["fine"]),
+        }
+        if texture is not None:
+            alone = self.texture_au(texture.tokens.flatten(1)).view_as(side)
+            parts["texture"] = losses.asymmetric_loss(alone, side, self.config.gamma_negative, known=known)
+            parts["adversary"] = self.adversary(texture.pooled, side.amax(-1), batch["subject"])
+        if structure is not None:
+            parts["geometry"] = nn.functional.smooth_l1_loss(
+                self.geometry(structure.tokens.flatten(1)), batch["truth"]
+            )
+            parts["independence"] = self._dependence(structure, texture, batch["motion"])
+        parts = {name: value for name, value in parts.items() if getattr(weights, name)}
+        total = sum(getattr(weights, name) * value for name, value in parts.items())
+        return total, {name: value.detach() for name, value in parts.items()}
+
+    def _dependence(self, structure: Any, texture: Any, motion: MotionOutput) -> Tensor:
+        """Structure against motion and texture (these two see the same movement, and may agree)."""
+        measure = losses.hsic if self.config.independence == "hsic" else losses.cross_covariance
+        own = structure.tokens.flatten(1)
+        found = measure(own, motion.pooled)
+        return found if texture is None else 0.5 * (found + measure(own, texture.pooled))
+
+
+class FaceStage:
+    """Face experts, optimiser and batches for ``training.loop.fit``; steps depend on (seed, step) alone."""
+
+    def __init__(self, config: FaceConfig, films: FilmTensors) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.films, self.seed, self.step = config, films, config.seed, 0
+        self.model = FaceModule(config, films.motion_width, films.fine.shape[-1], films.subjects,
+                                films.truth.shape[1])  # fmt: skip
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def rate(self) -> float:
+        """Warm-up, constant, linear cool-down."""
+        config = self.config
+        warm = min((self.step + 1) / max(config.warmup_steps, 1), 1.0)
+        left = min((config.steps - self.step) / max(config.cooldown_steps, 1), 1.0)
+        return config.learning_rate * warm * max(left, 0.02)
+
+    def batch_of(self, step: int, rank: int = 0, world: int = 1) -> dict[str, Any]:
+        """The films of a step, augmented; which experts are left out and whether structure is swapped."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, step, 31])
+        rows = rng.integers(0, len(self.films), config.batch)[rank::world]
+        drop = [name for name in config.experts if rng.random() < config.expert_dropout]
+        batch = self.films.batch(rows, rng if config.augment_on else None)
+        kept = [] if len(drop) == len(config.experts) else drop
+        return batch | {"drop": kept, "swap": bool(rng.random() < config.swap)}
+
+    def prepare_modes(self) -> None:
+        """Nothing here is frozen."""
+
+    def after_step(self) -> None:
+        """Nothing is averaged."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resume needs."""
+        return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+        self.step = int(state["step"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+@torch.inference_mode()
+def judge(module: FaceModule, films: FilmTensors, drop: list[str] | None = None,
+          faces_of: np.ndarray | None = None) -> dict[str, np.ndarray]:  # fmt: skip
+    """Fused logits of all films; ``faces_of``: rows whose structure is put in instead of the film's own."""
+    module.eval()
+    found: dict[str, list[np.ndarray]] = {"au": [], "coarse": [], "fine": []}
+    for start in range(0, len(films), 128):
+        rows = np.arange(start, min(start + 128, len(films)))
+        batch = films.batch(rows)
+        structure, texture = module.see(batch, drop)
+        if faces_of is not None:
+            structure, _ = module.see(films.batch(faces_of[rows]), ["texture", *(drop or [])])
+        for name, value in zip(found, module.fusion(batch["motion"], structure, texture, None), strict=True):
+            found[name].append(value.numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def scores(au: np.ndarray, coarse: np.ndarray, films: FilmTensors) -> dict[str, float]:
+    """UF1 on the three classes and mean AUROC over AUs with at least five clips each way."""
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    keep = films.coarse_class.numpy() >= 0
+    truth, present = films.coarse_class.numpy()[keep], films.side.amax(-1).numpy()
+    known, score, areas = films.known.numpy() > 0, au.max(-1), []
+    for k in range(present.shape[1]):
+        y, x = present[known[:, k], k], score[known[:, k], k]
+        if 5 <= y.sum() <= len(y) - 5:
+            areas.append(roc_auc_score(y, x))
+    return {"uf1": float(f1_score(truth, coarse.argmax(-1)[keep], average="macro")),
+            "au_auroc": float(np.mean(areas)) if areas else float("nan")}  # fmt: skip
+
+
+def train(
+    config: FaceConfig, base: Path, films: Films, out: Path, share: float = 0.15, **options: Any
+) -> FaceStage:
+    """Train face experts beside the motion experts of ``base`` into ``out``; validates on ``share`` of the
+    subjects; resumes by itself."""
+    from deft_llm.training.loop import fit
+
+    last = max(int(round(share * (films.subject.max() + 1))), 1)
+    held = films.subject > films.subject.max() - last
+    learn = FilmTensors(films.take(np.flatnonzero(~held)), base)
+    check = FilmTensors(films.take(np.flatnonzero(held)), base)
+    stage = FaceStage(config, learn)
+
+    def validate() -> dict[str, float]:
+        seen = judge(stage.model, check)
+        return scores(seen["au"], seen["coarse"], check)
+
+    return fit(stage, out, steps=config.steps, save_every=config.save_every, validate=validate,
+               validate_every=config.validate_every,
+               settings=config.model_dump() | {"base": Path(base).name}, **options)  # fmt: skip
+
+
+def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
+    """Write ``base`` with the face experts of ``run`` to ``out``; all else of it stays as it is.
+
+    The language part was not trained to hear the new experts, so it does not: ``speakers`` names those that
+    it hears.
+    """
+    from deft_llm.model.card import write_card
+    from deft_llm.model.checkpoint import read_checkpoint, save_checkpoint
+    from deft_llm.training.state import read_meta, read_structure
+
+    saved, tensors = read_checkpoint(base)
+    meta, state = read_meta(run), read_structure(run)["model"]
+    parts = ("structure", "texture", "fusion")
+    tensors = {n: t for n, t in tensors.items() if n.split(".")[0] not in parts}
+    tensors |= {n: t for n, t in state.items() if n.split(".")[0] in parts}
+    experts = [name for name in ("structure", "texture") if name in meta["config"]["experts"]]
+    config = {name: value for name, value in saved.items() if name != "schema"}
+    config |= {
+        "experts": [*experts, "motion"], "faces": meta["config"]["faces"],
+        "speakers": saved.get("speakers", saved["experts"]),
+        "face_experts": {"steps": meta["step"], "seed": meta["config"]["seed"], "note": note},
+    }  # fmt: skip
+    save_checkpoint(out, tensors, config)
+    write_card(Path(out), config)
+
+
+def main() -> None:
+    """Command line: films and a base checkpoint -> a checkpoint with face experts."""
+    import argparse
+
+    from deft_llm.config import load_config
+    from deft_llm.model.checkpoint import SHIPPED
+    from deft_llm.training.face_films import load_films
+
+    parser = argparse.ArgumentParser(
+        description="Train the face experts beside a checkpoint's motion expert."
+    )
+    parser.add_argument("films", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--base", type=Path, default=SHIPPED)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--out", type=Path, help="write the whole checkpoint here when done")
+    parser.add_argument("--note", default="")
+    parser.add_argument("words", nargs="*", help="a.b=c")
+    given = parser.parse_args()
+    config = load_config(FaceConfig, given.config, given.words)
+    train(config, given.base, load_films(given.films), given.run)
+    if given.out:
+        add_faces(given.base, given.run, given.out, given.note)
+
+
+if __name__ == "__main__":
+    main()
