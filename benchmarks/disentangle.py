@@ -1,11 +1,14 @@
-"""Which expert knows what, on unseen subjects: linear probes with permutation baselines, and swaps.
+"""Which expert knows what, on unseen subjects under light and cameras that no probe was fitted on.
 
-    python benchmarks/disentangle.py CHECKPOINT STORE [--clips 400]
+    python -m deft_llm.training.face_films films --lit near-frontal
+    python -m deft_llm.training.face_films test --split test --subjects 30 --films 6 --lit far-side \\
+        --lures .5 --twins
+    python benchmarks/disentangle.py CHECKPOINT films test [--json FILE]
 
-For each expert's pooled features: AUROC of AUs (mean over AUs with enough clips), accuracy of telling
-subjects
-apart within clips (same-subject verification AUC), R2 of landmark geometry. Swaps: the share of clips whose
-predicted class changes when another clip's structure input, or another clip's motion input, is put in.
+Linear and MLP probes are fitted on ``films`` (training subjects) and scored on ``test``; permuted: the same
+on shuffled targets. Swaps put another subject's structure, or another clip's motion, into a clip. Lures: the
+same movement with a misleading face. Onset-only and apex-only models see one picture and were trained on
+``films``.
 """
 
 from __future__ import annotations
@@ -13,121 +16,278 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+
+AU_PX = 0.5
+MIN_CLIPS = 8
+CLEAR = 0.8
 
 
-def features(model, data, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Pooled features (N, D) of every expert that the checkpoint and the clips have."""
-    from deft_llm.model.deft import batch_of
+def inputs_of(films: Any) -> tuple[list[Any], list[Any]]:
+    """What motion and face experts read of each film."""
+    from deft_llm.model.face_inputs import FaceInput, spread
+    from deft_llm.model.inputs import MotionInput, region_pool
 
-    found: dict[str, list[np.ndarray]] = {}
+    maps = films.maps.astype(np.float32)
+    motion = [MotionInput(item, np.ones(2, bool), region_pool(item)) for item in maps]
+    faces = [
+        FaceInput(
+            marks[0].astype(np.float32), spread(look[0].astype(np.float32))[None], change.astype(np.float32)
+        )
+        for marks, look, change in zip(films.landmarks, films.looks, films.change, strict=True)
+    ]
+    return motion, faces
+
+
+def tokens_of(reader: Any, films: Any) -> dict[str, np.ndarray]:
+    """Tokens (N, T * D) of every expert that the checkpoint has."""
+    import torch
+
+    motion, faces = inputs_of(films)
+    found = {"motion": reader.read(motion).tokens[:, 0]}
+    stack = lambda name: torch.from_numpy(np.stack([getattr(face, name) for face in faces]))  # noqa: E731
     with torch.inference_mode():
-        for start in range(0, len(rows), 32):
-            part = rows[start : start + 32]
-            out = model.read(batch_of([data.inputs[r] for r in part], [data.faces[r] for r in part]))
-            found.setdefault("motion", []).append(out.motion.pooled.numpy())
-            for name, tokens in (("structure", out.structure), ("texture", out.texture)):
-                if tokens is not None:
-                    found.setdefault(name, []).append(tokens.mean(1).numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+        if reader.faces is not None and reader.faces.structure is not None:
+            seen = reader.faces.structure(stack("landmarks"), stack("appearance"))
+            found["structure"] = seen.tokens.flatten(1).numpy()
+        if reader.faces is not None and reader.faces.texture is not None:
+            found["texture"] = reader.faces.texture(stack("change")).tokens.flatten(1).numpy()
+    return found
 
 
-def au_auroc(x: np.ndarray, labels: np.ndarray, subjects: np.ndarray, seed: int, shuffle: bool) -> float:
-    """Mean AUROC of a linear probe over AUs, subjects held out five-fold; ``shuffle``: permuted labels."""
-    from sklearn.linear_model import LogisticRegression
+def au_targets(films: Any) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """(AU, rows, present) of AUs with enough clips: coded at AU_PX and more, or not moving at all."""
+    from deft_llm.model.units import EXPERT_AUS
+
+    found = []
+    coded, moved = films.side.max(-1) > 0, films.moved.max(-1)
+    for k, number in enumerate(EXPERT_AUS):
+        yes, no = coded[:, k] & (moved[:, k] >= AU_PX), ~coded[:, k] & (moved[:, k] < 0.05)
+        if min(yes.sum(), no.sum()) >= MIN_CLIPS:
+            found.append((number, np.flatnonzero(yes | no), yes[yes | no].astype(int)))
+    return found
+
+
+def au_probe(first: np.ndarray, second: np.ndarray, fit: Any, test: Any, model: str) -> dict[str, float]:
+    """Mean AUROC over AUs of a probe from fit's to test's subjects, and of the same on permuted labels."""
+    from deft_llm.evaluation.probes import transfer_probe
+
+    fitted = {number: (rows, y) for number, rows, y in au_targets(fit)}
+    scores, chance = [], []
+    for number, rows, y in au_targets(test):
+        if number in fitted:
+            own = fitted[number]
+            got = transfer_probe((first[own[0]], second[rows]), (own[1], y), "binary", model=model)
+            scores.append(got["score"])
+            chance.append(got["baseline"])
+    return {"score": float(np.mean(scores)), "permuted": float(np.mean(chance)), "AUs": len(scores)}
+
+
+def truth_probe(
+    first: np.ndarray, second: np.ndarray, fit: np.ndarray, test: np.ndarray, model: str
+) -> dict[str, float]:
+    """R2 of a probe for exact truth."""
+    from deft_llm.evaluation.probes import transfer_probe
+
+    got = transfer_probe((first, second), (fit, test), "regression", model=model)
+    return {"score": got["score"], "permuted": got["baseline"]}
+
+
+def head_auroc(reading: Any, films: Any) -> float:
+    """Mean AUROC of the experts' own AU logits, nothing fitted."""
     from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    rng, areas = np.random.default_rng(seed), []
-    for column in range(labels.shape[1]):
-        y = rng.permutation(labels[:, column]) if shuffle else labels[:, column]
-        if min(y.sum(), len(y) - y.sum()) < 15:
-            continue
-        scores = np.zeros(len(y))
-        for train, test in GroupKFold(5).split(x, y, subjects):
-            if 0 < y[train].sum() < len(train):
-                probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
-                scores[test] = probe.fit(x[train], y[train]).decision_function(x[test])
-        areas.append(roc_auc_score(y, scores))
-    return float(np.mean(areas)) if areas else float("nan")
+    from deft_llm.model.units import AU_INDEX
+
+    logits = reading.au_logits().max(-1)
+    return float(
+        np.mean([roc_auc_score(y, logits[rows, AU_INDEX[number]]) for number, rows, y in au_targets(films)])
+    )
 
 
-def verification_auc(x: np.ndarray, subjects: np.ndarray) -> float:
-    """AUC of cosine similarity for telling same-subject pairs from others."""
-    from sklearn.metrics import roc_auc_score
+def sets_of(reading: Any, calibration: Any) -> np.ndarray:
+    """(N, A) AUs that are said to be there."""
+    from deft_llm.model.zero_shot import au_probabilities
 
-    unit = (x - x.mean(0)) / (x.std(0) + 1e-6)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    first, second = np.triu_indices(len(x), 1)
-    return float(roc_auc_score(subjects[first] == subjects[second], (unit @ unit.T)[first, second]))
+    return au_probabilities(reading, calibration).max(-1) >= 0.5
 
 
-def geometry_r2(x: np.ndarray, landmarks: np.ndarray, subjects: np.ndarray) -> float:
-    """R2 of a ridge probe for the first ten components of the landmarks, subjects held out."""
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import Ridge
-    from sklearn.metrics import r2_score
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-
-    target = PCA(10).fit_transform(landmarks.reshape(len(landmarks), -1))
-    guess = cross_val_predict(Ridge(10.0), x, target, groups=subjects, cv=GroupKFold(5))
-    return float(r2_score(target, guess, multioutput="variance_weighted"))
+def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Jaccard overlap of AU sets, 1 where both are empty."""
+    union = (first | second).sum(1)
+    return np.where(union == 0, 1.0, (first & second).sum(1) / np.maximum(union, 1))
 
 
-def swaps(model, data, rows: np.ndarray, seed: int) -> dict[str, float]:
-    """Share of clips whose coarse class follows the donor after a swap of motion or of faces."""
-    from deft_llm.model.deft import batch_of
+def donors(films: Any, seed: int) -> np.ndarray:
+    """For every film one of another subject."""
+    rng = np.random.default_rng(seed)
+    return np.array([rng.choice(np.flatnonzero(films.subject != subject)) for subject in films.subject])
 
-    donor = np.random.default_rng(seed).permutation(rows)
 
-    def classes(motion: np.ndarray, face: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            out = model.read(batch_of([data.inputs[r] for r in motion], [data.faces[r] for r in face]))
-        return out.coarse.argmax(-1).numpy()
+def swaps(reader: Any, films: Any, seed: int) -> dict[str, float]:
+    """What changes when one expert's input comes from a clip of another subject."""
+    from deft_llm.model.face_inputs import FaceInput
 
-    own, other = classes(rows, rows), classes(donor, donor)
-    differ = own != other
-    return {
-        "faces swapped, class changed": float((classes(rows, donor) != own).mean()),
-        "motion swapped, class follows motion": float((classes(donor, rows) == other)[differ].mean())
-        if differ.any() else float("nan"),
+    motion, faces = inputs_of(films)
+    donor = donors(films, seed)
+    calibration = reader.config.get("calibration")
+    whole = reader.read(motion, faces=faces)
+    own, aus = whole.coarse_logits().argmax(1), sets_of(whole, calibration)
+    given = [FaceInput(faces[d].landmarks, faces[d].appearance, face.change) for d, face in zip(donor, faces)]
+    other = reader.read(motion, faces=given)
+    found = {
+        "structure swapped: class changes": (other.coarse_logits().argmax(1) != own).mean(),
+        "structure swapped: AU set changes": (sets_of(other, calibration) != aus).any(1).mean(),
+    }
+    differ = own != own[donor]
+    moved = {
+        "motion swapped": faces,
+        "motion and texture swapped": [FaceInput(f.landmarks, f.appearance, faces[d].change)
+                                       for d, f in zip(donor, faces)],
     }  # fmt: skip
+    for name, seen in moved.items():
+        got = reader.read([motion[d] for d in donor], faces=seen)
+        follows = got.coarse_logits().argmax(1) == own[donor]
+        said = sets_of(got, calibration)
+        near = (overlap(said, aus[donor]) >= 0.5) & (overlap(said, aus[donor]) > overlap(said, aus))
+        found |= {
+            f"{name}: class follows": follows[differ].mean(),
+            f"{name}: evidence follows": near[differ].mean(),
+            f"{name}: both follow": (follows & near)[differ].mean(),
+        }
+    return {name: float(value) for name, value in found.items()} | {"pairs of other class": int(differ.sum())}
+
+
+def bayes_class(films: Any, prior: str) -> tuple[np.ndarray, np.ndarray]:
+    """Most probable coarse class given the true coded AUs, and its posterior (0 where the prior never makes
+    them)."""
+    from deft_llm.facs.emotions import coarse_of
+    from deft_llm.model.units import EXPERT_AUS
+    from deft_llm.synth.prior import COARSE, load_prior
+
+    table = load_prior(prior)
+    best, sure = np.zeros(len(films), int), np.zeros(len(films))
+    for row, present in enumerate(films.side.max(-1) > 0):
+        mass = np.zeros(3)
+        for fine, p in table.posterior(tuple(n for n, yes in zip(EXPERT_AUS, present) if yes)).items():
+            if coarse_of(fine):
+                mass[COARSE.index(coarse_of(fine))] += p  # type: ignore[arg-type]
+        best[row], sure[row] = mass.argmax(), mass.max()
+    return best, sure
+
+
+def lures(called: dict[str, np.ndarray], films: Any, prior: str) -> dict[str, dict[str, float]]:
+    """Of lured films of at least AU_PX: how often the class is that of the same movement without the lure,
+    and that of the moving AUs where these determine one; then the latter without lure."""
+    from deft_llm.training.face_films import LURES
+
+    plain = {plan: row for row, plan in enumerate(films.plan) if films.lure[row] == 0}
+    best, sure = bayes_class(films, prior)
+    table: dict[str, dict[str, float]] = {}
+    for name, classes in called.items():
+        for lure, text in enumerate(LURES):
+            these = (films.lure == lure) if lure else (films.lure > 0) & (films.lure < 4)
+            large = films.largest >= AU_PX
+            rows = [r for r in np.flatnonzero(these & large) if films.plan[r] in plain]
+            twins = [plain[films.plan[r]] for r in rows]
+            clear = sure[rows] >= CLEAR
+            table[f"{name}, {text or 'static lures together'}"] = {
+                "films": len(rows), "as without lure": float((classes[rows] == classes[twins]).mean()),
+                "as the moving AUs": float((classes[rows] == best[rows])[clear].mean()),
+                "as the moving AUs, no lure": float((classes[twins] == best[rows])[clear].mean()),
+            }  # fmt: skip
+    return table
+
+
+def one_picture(checkpoint: Path, fit: Any, test: Any, frame: int, steps: int) -> dict[str, np.ndarray]:
+    """Logits on ``test`` of a model that sees one key frame and no motion, trained on ``fit``."""
+    import torch
+
+    from deft_llm.training.face_tensors import FilmTensors
+    from deft_llm.training.faces import FaceConfig, FaceStage, FaceWeights, judge
+
+    config = FaceConfig(steps=steps, experts=["structure"], swap=0.0, expert_dropout=0.0,
+                        losses=FaceWeights(independence=0.0))  # fmt: skip
+    stage = FaceStage(config, FilmTensors(fit, checkpoint, frame, blind=True))
+    for step in range(steps):
+        for group in stage.optimizer.param_groups:
+            group["lr"] = stage.rate()
+        torch.manual_seed(step)
+        stage.model.train()
+        total, _ = stage.model(stage.batch_of(step))
+        stage.optimizer.zero_grad()
+        total.backward()
+        stage.optimizer.step()
+        stage.step += 1
+    return judge(stage.model, FilmTensors(test, checkpoint, frame, blind=True))
+
+
+def class_scores(coarse: np.ndarray, au: np.ndarray, films: Any) -> dict[str, float]:
+    """UF1 on the three classes, mean AUROC of AUs of at least AU_PX."""
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    from deft_llm.model.units import AU_INDEX
+
+    keep = films.coarse >= 0
+    areas = [roc_auc_score(y, au.max(-1)[rows, AU_INDEX[n]]) for n, rows, y in au_targets(films)]
+    return {"UF1": float(f1_score(films.coarse[keep], coarse.argmax(1)[keep], average="macro")),
+            "AU AUROC": float(np.mean(areas))}  # fmt: skip
 
 
 def main() -> None:
     """Print one JSON object."""
-    from deft_llm.model.deft import DeftModel
-    from deft_llm.training.store_data import StoreData
+    from deft_llm.evaluation.probes import verification_auc
+    from deft_llm.model.reader import MotionReader
+    from deft_llm.training.face_films import load_films
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("store", type=Path)
-    parser.add_argument("--clips", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    model = DeftModel.from_pretrained(given.checkpoint, language=False)
-    data = StoreData([given.store])
-    rows = np.arange(min(given.clips, len(data)))
-    labels, subjects = data.side[rows].max(-1), data.subject[rows]
-    result: dict[str, dict[str, float]] = {}
-    for name, x in features(model, data, rows).items():
-        result[name] = {
-            "AU AUROC": au_auroc(x, labels, subjects, given.seed, False),
-            "AU AUROC, permuted": au_auroc(x, labels, subjects, given.seed, True),
-            "same-subject AUC": verification_auc(x, subjects),
-        }
-        if all(data.faces[row] is not None for row in rows):
-            landmarks = np.stack([data.faces[row].landmarks for row in rows])
-            result[name]["landmark R2"] = geometry_r2(x, landmarks, subjects)
-    print(
-        json.dumps(
-            {"clips": len(rows), "experts": result, "swaps": swaps(model, data, rows, given.seed)}, indent=1
-        )
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("films", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("--steps", type=int, default=300, help="of the one-picture models")
+    parser.add_argument("--prior", default="facs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    reader = MotionReader.from_checkpoint(given.checkpoint)
+    fit, test = load_films(given.films), load_films(given.test)
+    plain = test.take(np.flatnonzero(test.lure == 0))
+    held, known = tokens_of(reader, plain), tokens_of(reader, fit)
+    flat = lambda films: films.geometry.reshape(len(films), -1)  # noqa: E731
+    rng, experts = np.random.default_rng(given.seed), {}
+    for name, x in held.items():
+        row: dict[str, Any] = {
+            "same-subject AUC": verification_auc(x, [str(s) for s in plain.subject]),
+            "same-subject AUC, permuted": verification_auc(x, list(map(str, rng.permutation(plain.subject)))),
+        }
+        for model in ("linear", "mlp"):
+            row[f"AU AUROC, {model}"] = au_probe(known[name], x, fit, plain, model)
+            row[f"geometry R2, {model}"] = truth_probe(known[name], x, flat(fit), flat(plain), model)
+            row[f"pose R2, {model}"] = truth_probe(known[name], x, fit.pose, plain.pose, model)
+        experts[name] = row
+    motion, faces = inputs_of(test)
+    alone, fused = reader.read(motion), reader.read(motion, faces=faces)
+    logits = {"motion alone": (alone.coarse_logits(), alone.au_logits()),
+              "all experts": (fused.coarse_logits(), fused.au_logits())}  # fmt: skip
+    for frame, name in ((0, "onset only"), (1, "apex only")):
+        seen = one_picture(given.checkpoint, fit, test, frame, given.steps)
+        logits[name] = (seen["coarse"], seen["au"])
+    called = {name: coarse.argmax(1) for name, (coarse, _) in logits.items()}
+    result = {
+        "test films": len(test), "without lure": len(plain), "subjects": len(np.unique(test.subject)),
+        "experts": experts,
+        "AU AUROC of the motion expert's own logits": head_auroc(reader.read(inputs_of(plain)[0]), plain),
+        "scores": {name: class_scores(*pair, test) for name, pair in logits.items()},
+        "swaps": swaps(reader, plain, given.seed), "lures": lures(called, test, given.prior),
+    }  # fmt: skip
+    text = json.dumps(result, indent=1, default=float)
+    print(text)
+    if given.json:
+        given.json.write_text(text)
 
 
 if __name__ == "__main__":

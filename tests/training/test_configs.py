@@ -8,6 +8,7 @@ import pytest
 
 from deft_llm.config import load_config
 from deft_llm.errors import UsageError
+from deft_llm.training.faces import FaceConfig
 from deft_llm.training.run import TrainConfig
 
 FILES = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
@@ -15,7 +16,10 @@ FILES = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_config_is_read(file: Path) -> None:
-    assert load_config(TrainConfig, file, []).stages
+    if file.parent.name == "faces":
+        assert load_config(FaceConfig, file, []).experts
+    else:
+        assert load_config(TrainConfig, file, []).stages
 
 
 def test_unknown_key_is_named() -> None:

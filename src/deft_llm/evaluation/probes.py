@@ -74,7 +74,52 @@ def probe(
     }
 
 
-def _estimator(kind: Kind, model: str, seed: int) -> Any:
+def transfer_probe(
+    features: tuple[np.ndarray, np.ndarray],
+    target: tuple[np.ndarray, np.ndarray],
+    kind: Kind,
+    *,
+    model: Literal["linear", "mlp"] = "linear",
+    components: int = 64,
+    permutations: int = 3,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """A probe fitted on one set of subjects and scored on another: (fit, test) features (N, D) and targets.
+
+    Scores as ``probe``'s, R2 weighted by the variance of each target column; the baseline is fitted on
+    permuted targets. MLPs read the first ``components`` principal components. Raises: DeftError for a
+    constant target.
+    """
+    if kind != "regression" and min(len(np.unique(part)) for part in target) < 2:
+        raise DeftError("a probe's target has only one value; take more clips.")
+    rng = np.random.default_rng(seed)
+
+    def score(truth: np.ndarray) -> float:
+        head = _estimator(kind, model, seed, components if model == "mlp" else None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "lbfgs failed to converge")
+            fitted = head.fit(features[0], truth)
+        found = fitted.predict_proba(features[1])[:, 1] if kind == "binary" else fitted.predict(features[1])
+        return _scored(kind, target[1], found)
+
+    chance = [score(target[0][rng.permutation(len(target[0]))]) for _ in range(permutations)]
+    own = score(target[0])
+    return {"score": own, "baseline": float(np.mean(chance)) if chance else None,
+            "p": (1 + sum(value >= own for value in chance)) / (1 + permutations)}  # fmt: skip
+
+
+def _scored(kind: Kind, truth: np.ndarray, found: np.ndarray) -> float:
+    from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
+
+    if kind == "binary":
+        return float(roc_auc_score(truth, found))
+    if kind == "classes":
+        return float(balanced_accuracy_score(truth, found))
+    return float(r2_score(truth, found, multioutput="variance_weighted"))
+
+
+def _estimator(kind: Kind, model: str, seed: int, components: int | None = None) -> Any:
+    from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.neural_network import MLPClassifier, MLPRegressor
     from sklearn.pipeline import make_pipeline
@@ -89,6 +134,8 @@ def _estimator(kind: Kind, model: str, seed: int) -> Any:
     else:
         network = MLPRegressor if kind == "regression" else MLPClassifier
         head = network(hidden_layer_sizes=(64,), alpha=1.0, max_iter=300, solver="lbfgs", random_state=seed)
+    if components:
+        return make_pipeline(StandardScaler(), PCA(components, random_state=seed), head)
     return make_pipeline(StandardScaler(), head)
 
 

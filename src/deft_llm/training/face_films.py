@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import atomic_path, write_json
@@ -42,6 +42,9 @@ class FilmSettings(BaseModel):
     twins: bool = False
     size: int = 256
     flow: Literal["dis", "farneback", "tvl1"] = "dis"
+    crf: int = Field(0, ge=0, le=51, description="H.264 quality of the drawn frames, 0: not coded")
+    smallest: float = Field(0.0, ge=0, description="with largest: px of the main AU, log-uniform")
+    largest: float = Field(0.0, ge=0, description="0: as the prior of deft synth")
 
 
 @dataclass
@@ -149,8 +152,12 @@ def film(
     studio.renderer.light_scene(camera.scene, camera.pose)
     noise = np.random.default_rng([settings.seed, place, 24])
     onset, apex, offset = _coded(plan, noise)
+    if settings.largest:
+        drawn = np.random.default_rng([settings.seed, place, 25]).uniform()
+        _resize(plan, settings.smallest * (settings.largest / settings.smallest) ** drawn, onset, apex)
     measured = measure_clip(
-        lambda: _frames(studio, performer, plan, camera, noise, (onset, apex, offset), fps),
+        lambda: _frames(studio, performer, plan, camera, noise, (onset, apex, offset), fps,
+                        settings.crf),
         onset=onset, apex=apex, offset=offset, fps=fps,
         settings=MeasureSettings(profile=PROFILE, flow=settings.flow),
     )  # fmt: skip
@@ -180,23 +187,58 @@ def _coded(plan: Any, rng: np.random.Generator) -> tuple[int, int, int]:
     return event.onset, apex, int(np.clip(event.offset, apex + 1, last))
 
 
+def _resize(plan: Any, px: float, onset: int, apex: int) -> None:
+    """Scale the movement (not what is held) so that the coded AU that moves most reaches ``px`` at the
+    apex."""
+    coded = {unit.number for unit in plan.main.aus}
+    keys = [key for key in plan.tracks if not isinstance(key, str) and key.au in coded]
+    reached = [abs(float(plan.tracks[k][apex] - plan.tracks[k][onset])) * _pixels(k.au) for k in keys]
+    scale = px / max(*reached, 1e-3, 1e-3)
+    for key in keys:
+        curve = plan.tracks[key]
+        plan.tracks[key] = curve[onset] + scale * (curve - curve[onset])
+
+
 def _frames(
     studio: Any, performer: Any, plan: Any, camera: Any, noise: np.random.Generator,
-    keys: tuple[int, int, int], fps: float,
+    keys: tuple[int, int, int], fps: float, crf: int,
 ) -> Iterator[Any]:  # fmt: skip
     """The frames that measuring looks at; a key frame is the mean of as many noisy pictures as measuring
-    would average around it."""
+    would average around it. ``crf``: all are coded as H.264, and nothing is averaged."""
     from deft_llm.faces.video import Frame
     from deft_llm.motion.shots import make_plan
 
     wanted = make_plan(*keys, fps, 10.0, PROFILE)
     bright = camera.brightness(noise, plan.times)
+    pictures = []
     for index in wanted.course:
         picture = studio.renderer.draw(performer.state(plan, index, float(bright[index])))
-        count = 2 * wanted.reach + 1 if index in wanted.keys else 1
+        count = 2 * wanted.reach + 1 if index in wanted.keys and not crf else 1
         taken = np.mean([camera.develop(picture, noise).astype(np.float32) for _ in range(count)], 0)
         image = np.round(taken).astype(np.uint8)
-        yield Frame(index, index / fps, image if image.ndim == 3 else np.repeat(image[..., None], 3, 2))
+        pictures.append(image if image.ndim == 3 else np.repeat(image[..., None], 3, 2))
+    for index, image in zip(wanted.course, coded(pictures, crf) if crf else pictures, strict=True):
+        yield Frame(index, index / fps, image)
+
+
+def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
+    """RGB pictures after H.264 (yuv420p) and back."""
+    import io
+
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=25)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    file.seek(0)
+    with av.open(file) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def _seen(motion: Any) -> dict[str, np.ndarray]:

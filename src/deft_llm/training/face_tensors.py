@@ -16,8 +16,10 @@ from deft_llm.training.face_films import Films
 class FilmTensors:
     """Films with the motion expert's logits; axis 1 of these is (as it is, in a mirror)."""
 
-    def __init__(self, films: Films, base: Path, frame: int = 0) -> None:
-        """``frame``: the key frame that the structure expert sees; 0 (onset) is what it is made for."""
+    def __init__(self, films: Films, base: Path, frame: int = 0, blind: bool = False) -> None:
+        """``frame``: the key frame that the structure expert sees; 0 (onset) is what it is made for.
+        ``blind``: the motion expert says nothing (models that see one picture alone).
+        """
         from deft_llm.model.inputs import MotionInput, region_pool
         from deft_llm.model.reader import MotionReader
 
@@ -29,7 +31,9 @@ class FilmTensors:
             torch.from_numpy(np.ascontiguousarray(array))
             for array in (reading.au, reading.coarse, reading.fine, reading.pooled)
         )
-        self.tokens = reading.tokens
+        if blind:
+            for value in (self.au, self.coarse, self.fine, self.pooled):
+                value.zero_()
         self.motion_width = reader.members[0].config.width
         self.landmarks = torch.from_numpy(films.landmarks[:, frame].astype(np.float32))
         self.look = torch.from_numpy(films.looks[:, frame, None].astype(np.float32))

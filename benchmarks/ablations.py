@@ -1,0 +1,257 @@
+"""Expert and loss ablations of the discriminative path: equal budget, three seeds, unseen subjects.
+
+    python -m deft_llm.training.flow_shards shards --shards 20 --seed 9000 --identities 128
+    python benchmarks/ablations.py motion shards --out runs/ablations
+    python -m deft_llm.training.face_films films --lit near-frontal
+    python -m deft_llm.training.face_films test --split test --subjects 30 --films 6 --lit far-side \\
+        --lures .5 --twins
+    python benchmarks/ablations.py faces films --test test --out runs/ablations
+    python benchmarks/ablations.py table --out runs/ablations
+
+``motion``: configs/ablations/stage1_*.yaml with a small expert, tested on flow-level samples of test
+identities. ``faces``: configs/ablations/faces/*.yaml beside the shipped motion expert, tested on rendered
+films. A finished run is kept, so a stopped command goes on. The table: mean over seeds, 95 % interval over
+subjects of the value and of its difference from "full" on the same clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "ablations"
+SMALL = {"stem": 16, "middle": 32, "width": 64, "blocks": 1}
+RESAMPLES = 300
+FLOW_TEST = 2000
+
+
+def flow_test(path: Path) -> dict[str, np.ndarray]:
+    """Flow-level samples of test identities, with subjects."""
+    from deft_llm.synth.flow_config import FlowConfig
+    from deft_llm.synth.flow_synth import FlowSynth
+    from deft_llm.training.flow_shards import FIELDS, targets_of
+
+    if not path.exists():
+        batch = FlowSynth("test", FlowConfig(identities=40)).batch(FLOW_TEST, 77)
+        targets = targets_of(batch)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, subject=batch["subjects"], **{name: getattr(targets, name) for name in FIELDS})
+    with np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
+
+
+def stage1_predictions(expert: Any, test: dict[str, np.ndarray], by_fine: bool) -> dict[str, np.ndarray]:
+    """AU logits (N, A) and class probabilities (N, 3) on flow-level samples; ``by_fine``: the fine head's
+    sums."""
+    import torch
+
+    from deft_llm.facs.emotions import FINE, coarse_of
+    from deft_llm.training.augment import relative
+    from deft_llm.training.stage1 import region_table
+    from deft_llm.training.store_data import COARSE
+
+    home = torch.tensor([[float(coarse_of(fine) == name) for name in COARSE] for fine in FINE])
+    aus, classes = [], []
+    with torch.inference_mode():
+        for start in range(0, len(test["maps"]), 250):
+            maps = relative(torch.from_numpy(test["maps"][start : start + 250].astype(np.float32)))
+            out = expert(maps, None, region_table(maps))
+            aus.append(out.au.amax(-1))
+            classes.append(out.fine.softmax(-1) @ home if by_fine else out.coarse.softmax(-1))
+    return {"au": torch.cat(aus).numpy(), "classes": torch.cat(classes).numpy()}
+
+
+def step_through(stage: Any, steps: int) -> None:
+    """The training loop without its files."""
+    import torch
+
+    while stage.step < steps:
+        for group in stage.optimizer.param_groups:
+            group["lr"] = stage.rate()
+        torch.manual_seed(stage.seed * 1_000_003 + stage.step)
+        stage.model.train()
+        total, _ = stage.model(stage.batch_of(stage.step))
+        stage.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(stage.model.parameters(), 1.0)
+        stage.optimizer.step()
+        stage.step += 1
+        stage.after_step()
+
+
+def run_motion(given: argparse.Namespace) -> None:
+    """Train and test every stage-1 config."""
+    from deft_llm.config import load_config
+    from deft_llm.training.flow_shards import FlowShards
+    from deft_llm.training.run import TrainConfig
+    from deft_llm.training.stage1 import Stage1
+
+    test, shards = flow_test(given.out / "flow_test.npz"), FlowShards(given.data, given.shards)
+    for seed in range(given.seeds):
+        for file in sorted(CONFIGS.glob("stage1_*.yaml")):
+            path = given.out / "motion" / f"{file.stem.removeprefix('stage1_')}-{seed}.npz"
+            if path.exists():
+                continue
+            started = time.process_time()
+            config = load_config(TrainConfig, file, []).stage1.model_copy(update={
+                "seed": seed, "steps": given.steps, "batch": given.batch, "expert": SMALL, "ema": 0.99,
+                "cooldown_steps": given.steps // 3, "warmup_steps": 30})  # fmt: skip
+            stage = Stage1(config, shards)
+            step_through(stage, given.steps)
+            found = stage1_predictions(stage.averaged(), test, config.losses.coarse == 0)
+            _keep(path, found, started)
+
+
+def run_faces(given: argparse.Namespace) -> None:
+    """Train and test every config of the face experts."""
+    from deft_llm.config import load_config
+    from deft_llm.model.checkpoint import SHIPPED
+    from deft_llm.training.face_films import load_films
+    from deft_llm.training.face_tensors import FilmTensors
+    from deft_llm.training.faces import FaceConfig, FaceStage, judge
+
+    base = given.checkpoint or SHIPPED
+    films = load_films(given.test)
+    learn, test = FilmTensors(load_films(given.data), base), FilmTensors(films, base)
+    donor = np.array([np.random.default_rng(row).choice(np.flatnonzero(films.subject != s))
+                      for row, s in enumerate(films.subject)])  # fmt: skip
+    own = {"au": test.au.numpy()[:, 0].max(-1), "classes": test.coarse.softmax(-1).numpy()[:, 0]}
+    _keep(given.out / "faces" / "motion_alone-0.npz", own | _truth(films), time.process_time())
+    for seed in range(given.seeds):
+        for file in sorted((CONFIGS / "faces").glob("*.yaml")):
+            path = given.out / "faces" / f"{file.stem}-{seed}.npz"
+            if path.exists():
+                continue
+            started = time.process_time()
+            config = load_config(FaceConfig, file, []).model_copy(
+                update={
+                    "seed": seed,
+                    "steps": given.steps,
+                    "batch": given.batch,
+                    "cooldown_steps": given.steps // 3,
+                }
+            )
+            stage = FaceStage(config, learn)
+            step_through(stage, given.steps)
+            seen = judge(stage.model, test)
+            found = {"au": seen["au"].max(-1), "classes": _softmax(seen["coarse"])}
+            if stage.model.structure is not None:
+                swapped = judge(stage.model, test, faces_of=donor)
+                found["swapped"] = _softmax(swapped["coarse"])
+            _keep(path, found, started)
+
+
+def _truth(films: Any) -> dict[str, np.ndarray]:
+    return {name: getattr(films, name) for name in ("side", "known", "coarse", "subject")}
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def _keep(path: Path, found: dict[str, np.ndarray], started: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **found)
+    print(f"{path.stem}: {time.process_time() - started:.0f} CPU s", flush=True)
+
+
+def figures(run: dict[str, np.ndarray], truth: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """(2, W) UF1 and mean AU AUROC of clips under weights (W, N), one row a resample of subjects."""
+    keep = truth["coarse"] >= 0
+    real, called = truth["coarse"][keep], run["classes"][keep].argmax(1)
+    f1 = []
+    for c in range(3):
+        hit, total = (real == c) & (called == c), (real == c).astype(float) + (called == c)
+        f1.append(2 * weights[:, keep] @ hit / np.maximum(weights[:, keep] @ total, 1e-9))
+    areas = []
+    present = truth["side"].max(-1) > 0
+    for k in range(present.shape[1]):
+        sure = truth["known"][:, k] > 0
+        if min((present[sure, k]).sum(), (~present[sure, k]).sum()) >= 15:
+            areas.append(weighted_auroc(run["au"][sure, k], present[sure, k], weights[:, sure]))
+    return np.stack([np.mean(f1, 0), np.nanmean(areas, 0)])
+
+
+def weighted_auroc(score: np.ndarray, present: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUROC under each row of weights (W, N); ties are broken by order."""
+    order = np.argsort(score, kind="stable")
+    w, y = weights[:, order], present[order]
+    below = np.cumsum(w * ~y, 1)
+    positive, negative = (w * y).sum(1), (w * ~y).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (w * y * below).sum(1) / (positive * negative)
+
+
+def table(given: argparse.Namespace) -> None:
+    """Print a Markdown table of each group of runs."""
+    for group in ("motion", "faces"):
+        files = sorted((given.out / group).glob("*-*.npz"))
+        if not files:
+            continue
+        runs: dict[str, list[dict[str, np.ndarray]]] = {}
+        for file in files:
+            with np.load(file, allow_pickle=False) as data:
+                runs.setdefault(file.stem.rpartition("-")[0], []).append({n: data[n] for n in data.files})
+        truth = flow_test(given.out / "flow_test.npz") if group == "motion" else runs["motion_alone"][0]
+        print(f"\n{group}: {len(truth['coarse'])} clips of {len(np.unique(truth['subject']))} subjects\n")
+        print("\n".join(rows_of(runs, truth)))
+
+
+def rows_of(runs: dict[str, list[dict[str, np.ndarray]]], truth: dict[str, np.ndarray]) -> list[str]:
+    """Table rows: "full" first, then by UF1."""
+    subjects, index = np.unique(truth["subject"], return_inverse=True)
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(len(subjects), np.full(len(subjects), 1 / len(subjects)), size=RESAMPLES)
+    weights = np.concatenate([np.ones((1, len(index))), drawn[:, index].astype(float)])
+    found = {name: np.mean([figures(run, truth, weights) for run in many], 0) for name, many in runs.items()}
+    spread = {
+        n: np.std([figures(run, truth, weights[:1])[:, 0] for run in many], 0) for n, many in runs.items()
+    }
+    lines = [
+        "| run | seeds | UF1 | difference | AU AUROC | difference | class changes, structure swapped |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in sorted(runs, key=lambda n: (n != "full", -found[n][0, 0])):
+        cells = []
+        for metric in (0, 1):
+            value, gap = found[name][metric], found[name][metric] - found["full"][metric]
+            cells.append(f"{value[0]:.3f} {_interval(value[1:])}, sd {spread[name][metric]:.3f}")
+            cells.append("" if name == "full" else f"{gap[0]:+.3f} {_interval(gap[1:], '+')}")
+        swapped = [
+            (r["swapped"].argmax(1) != r["classes"].argmax(1)).mean() for r in runs[name] if "swapped" in r
+        ]
+        cells.append(f"{100 * np.mean(swapped):.1f} %" if swapped else "")
+        lines.append(f"| {name.replace('_', ' ')} | {len(runs[name])} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _interval(values: np.ndarray, sign: str = "") -> str:
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def main() -> None:
+    """Run a group of ablations, or print the table of what has been run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("motion", "faces", "table"))
+    parser.add_argument("data", type=Path, nargs="?", help="flow shards, or films")
+    parser.add_argument("--test", type=Path, help="films of test subjects")
+    parser.add_argument("--checkpoint", type=Path, help="whose motion expert the face experts stand beside")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--shards", type=int, default=20, help="how many shards are read")
+    given = parser.parse_args()
+    {"motion": run_motion, "faces": run_faces, "table": table}[given.what](given)
+
+
+if __name__ == "__main__":
+    main()
