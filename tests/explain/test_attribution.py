@@ -51,6 +51,58 @@ def test_removal_is_measured(found):
     assert found.without["all motion"] != pytest.approx(found.probability, abs=1e-3)
 
 
+def test_face_experts_are_removed_one_by_one(motion):
+    """With untrained corrections of the face experts: each one's removal changes what it contributes to."""
+    import torch
+
+    from deft_llm.explain.attribution import _face_part, _removals
+    from deft_llm.model.checkpoint import SHIPPED
+    from deft_llm.model.deft import DeftConfig, DeftModel
+    from deft_llm.model.face_reader import FaceReader
+    from deft_llm.model.inputs import motion_input
+    from deft_llm.model.reader import MotionReader
+
+    torch.manual_seed(0)
+    reader = MotionReader.from_checkpoint(SHIPPED)
+    model = DeftModel(DeftConfig(motion=reader.config["motion"], experts=["motion", "structure", "texture"]))
+    torch.nn.init.normal_(model.fusion.out.weight, std=0.3)
+    reader.faces = FaceReader(model.structure.eval(), model.texture.eval(), model.fusion.eval())
+    given = motion_input(motion)
+    maps, phases = torch.from_numpy(given.maps[None]), torch.from_numpy(given.phases[None])
+    view = _View(reader.members, phases, *_face_part(reader, motion))
+    with torch.no_grad():
+        whole, units = view.outputs(maps)
+    from deft_llm.model.face_inputs import face_input
+
+    read = reader.read([given], faces=[face_input(motion)])
+    np.testing.assert_allclose(units[0].numpy(), read.au_logits()[0], atol=1e-3)
+    same = torch.from_numpy(read.coarse_logits()).log_softmax(-1)
+    np.testing.assert_allclose(whole.numpy(), same.numpy(), atol=1e-3)
+    found = _removals(view, maps, 0)
+    for name in ("structure expert", "texture expert"):
+        assert abs(found[name] - float(whole.exp()[0, 0])) > 1e-3
+
+
+def test_json_and_report_hold_them(smile_clip):
+    import re
+
+    from deft_llm.claims import find_claims
+    from deft_llm.explain import Analyzer
+    from deft_llm.explain.report import render_report
+
+    analysis = Analyzer.from_pretrained("deft").analyze(smile_clip)
+    assert analysis.to_dict()["movements"][0]["attribution"] is None, "on demand"
+    assert "What this answer rests on" not in render_report(analysis)
+    record = analysis.attribute().to_dict()
+    first = record["movements"][0]["attribution"]
+    assert first["sources"][0]["name"].startswith("class ") and first["without"]["all motion"] >= 0
+    assert all(source["integration_error"] < 0.1 for source in first["sources"])
+    assert record["seconds"]["attribution"] > 0 and record["movements"][-1].keys() >= {"attribution"}
+    page = re.sub(r"<style.*?</style>|<svg.*?</svg>|<[^>]+>", " ", render_report(analysis), flags=re.S)
+    assert "What this answer rests on" in page and "integrated gradients" in page
+    assert "Taken away" in page and find_claims(page) == []
+
+
 def test_pool_is_the_models(motion):
     import torch
 

@@ -139,12 +139,11 @@ def _why(result: Result, rank: int, reading: Reading) -> str:
     ranked = sorted(seen.probabilities.items(), key=lambda pair: -pair[1])
     shares = ", ".join(f"{label} {p:.0%}" for label, p in ranked)
     said = f"{text} Class probabilities of {result.analysis.method}: {shares}. {cited(reading)}"
-    found = result.attributions.get(rank)
-    if found is not None:
-        from deft_llm.explain.attribution import ranked as by_size
+    if reading.attribution is not None:
+        from deft_llm.explain.attribution import words_of
 
-        top = [f"{key} {v:+.0%}" for key, v in by_size(found.sources[0].regions) if key != "elsewhere"][:3]
-        said += f" By integrated gradients, {found.sources[0].name} rests most on: {', '.join(top)}."
+        first = reading.attribution.sources[0]
+        said += f" By integrated gradients, {first.name} rests most on: {words_of(first)}."
     return said + " It is the label that coders would give, no more."
 
 

@@ -21,8 +21,6 @@ def downloads_html(result: Result, rank: int) -> str:
 
     stem = PurePath(result.analysis.source).stem or "video"
     record = result.analysis.to_dict()
-    for index, found in result.attributions.items():
-        record["movements"][index]["attribution"] = found.to_dict()
     links = [
         _link("Report (HTML)", f"{stem}-report.html", "text/html", render_report(result.analysis).encode()),
         _link("Result (JSON)", f"{stem}-result.json", "application/json",

@@ -169,21 +169,22 @@ def evidence_table(reading: Reading) -> str:
 
 def attribution_html(result: Result, rank: int) -> str:
     """Where on the face the class and the AUs come from, and what removal costs."""
-    from deft_llm.explain.attribution import attribution_overlay, ranked
+    from deft_llm.explain.attribution import PARTS, attribution_overlay, words_of
 
-    found = result.attributions.get(rank)
-    motion = result.analysis.readings[rank].motion
+    reading = result.analysis.readings[rank]
+    found, motion = reading.attribution, reading.motion
     if found is None or motion is None:
         return (
             '<p class="deft-empty">Attributions are measured for movements that deft has read; '
             "rules states its chain in the answer.</p>"
         )
-    tiles = []
-    for source in found.sources:
-        top = [f"{key} {value:+.0%}" for key, value in ranked(source.regions) if key != "elsewhere"][:3]
-        tiles.append(_figure(attribution_overlay(motion, source), source.name, ", ".join(top)))
+    tiles = [
+        _figure(attribution_overlay(motion, source), source.name, words_of(source))
+        for source in found.sources
+    ]
     rows = "".join(
-        f'<tr><th scope="row">{escape(part)}</th><td data-l="probability without it">{100 * p:.0f} %</td>'
+        f'<tr><th scope="row">{escape(PARTS.get(part, part))}</th>'
+        f'<td data-l="probability without it">{100 * p:.0f} %</td>'
         f'<td data-l="change">{100 * (p - found.probability):+.0f} points</td></tr>'
         for part, p in found.without.items()
     )

@@ -13,7 +13,6 @@ from deft_llm.errors import DeftError
 
 if TYPE_CHECKING:
     from deft_llm.explain.analysis import Analysis
-    from deft_llm.explain.attribution import Attribution
 
 SLOW = 8  # times slower than life
 MOST_SHOWN = 120  # frames of a movement's slow motion
@@ -21,12 +20,11 @@ MOST_SHOWN = 120  # frames of a movement's slow motion
 
 @dataclass
 class Result:
-    """What a job gives the page: the analysis, and per read movement (by rank from 0) a slow-motion MP4 and
-    attributions. Nothing in it leads back to the uploaded file."""
+    """What a job gives the page: the analysis, and per read movement (by rank from 0) a slow-motion MP4.
+    Nothing in it leads back to the uploaded file."""
 
     analysis: Analysis
     slow: dict[int, bytes] = field(default_factory=dict)
-    attributions: dict[int, Attribution] = field(default_factory=dict)
     speaks: bool = False
 
 
@@ -88,15 +86,9 @@ def analyse(
     for step, (rank, reading) in enumerate(read):
         tell(0.82 + 0.16 * step / len(read), f"picturing movement {rank + 1}")
         result.slow[rank] = slow_motion(path, reading, mirrored)
-        if analyzer.method.name == "deft" and reading.motion is not None:
-            from deft_llm.explain.attribution import attribute
-
-            result.attributions[rank] = attribute(reading.motion, _folder(analyzer.method))
+    tell(0.98, "measuring what the answer rests on")
+    analysis.attribute()
     return result
-
-
-def _folder(method: Any) -> Path:
-    return Path(method.folder)
 
 
 def slow_motion(path: Path, reading: Any, mirrored: bool) -> bytes:

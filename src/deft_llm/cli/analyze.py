@@ -20,6 +20,9 @@ def analyze(
         bool, typer.Option("--mirrored", help="The video is a mirror image (selfie).")
     ] = False,
     fps: Annotated[float | None, typer.Option(min=1.0, help="Frame rate of a folder of images.")] = None,
+    attribution: Annotated[
+        bool, typer.Option(help="Measure what deft's class and AUs rest on (0.5 s a movement).")
+    ] = True,
     out: Annotated[Path | None, typer.Option(help="Folder for result.json and report.html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
 ) -> None:
@@ -39,6 +42,8 @@ def analyze(
             video, onset, apex, offset, question, mirrored, fps=fps,
             on_frame=lambda done, total: update(done, total or 0),
         )  # fmt: skip
+    if attribution:
+        analysis.attribute()
     if folder is not None:
         save(analysis, folder)
     if as_json:

@@ -28,7 +28,7 @@ def demo(
     for title, video in (("A portrait brought to life, truth known", clip),
                          ("A talking man in a car, 176 x 144 px", require("carphone"))):  # fmt: skip
         typer.echo(f"== {title}")
-        analysis = analyzer.analyze(video)
+        analysis = analyzer.analyze(video).attribute()
         place = writable_folder(folder / video.stem)
         assert place is not None
         save(analysis, place)

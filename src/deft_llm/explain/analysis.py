@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from deft_llm.explain.attribution import Attribution
     from deft_llm.store import Motion
 
-RESULT_SCHEMA = 1
+RESULT_SCHEMA = 2
 TIMELINE_POINTS = 1500
 AREAS = ("brows", "eyes", "mouth")
 
@@ -33,7 +36,8 @@ AREAS = ("brows", "eyes", "mouth")
 class Reading:
     """One movement read: where and when (``movement``), what moved (``evidence``), what it is called.
 
-    ``prediction`` and ``motion`` are None for movements that were spotted but not read.
+    ``prediction`` and ``motion`` are None for movements that were spotted but not read, ``attribution`` until
+    ``Analysis.attribute`` was called.
     """
 
     movement: Movement
@@ -41,6 +45,7 @@ class Reading:
     prediction: Prediction | None = None
     motion: Motion | None = field(default=None, repr=False)
     warning: str = ""
+    attribution: Attribution | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As one entry of ``movements`` in result.json."""
@@ -58,6 +63,7 @@ class Reading:
             }  # fmt: skip
             record["answer"] = seen.answer
             record["aus"] = {au: round(p, 4) for au, p in seen.aus.items()}
+        record["attribution"] = None if self.attribution is None else self.attribution.to_dict()
         record["warning"] = self.warning
         return record
 
@@ -76,6 +82,22 @@ class Analysis:
     question_answer: str | None = None
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    checkpoint: Path | None = field(default=None, repr=False)
+
+    def attribute(self) -> Analysis:
+        """Measure what class and AUs of each read movement rest on (method deft only); once, on demand.
+
+        Takes about half a second a movement; then JSON and report hold it. Returns this analysis.
+        """
+        from deft_llm.explain.attribution import attribute
+
+        started = perf_counter()
+        for reading in self.readings:
+            wanted = reading.attribution is None and reading.motion is not None
+            if self.method == "deft" and wanted and reading.prediction is not None:
+                reading.attribution = attribute(reading.motion, self.checkpoint)
+        self.seconds.setdefault("attribution", perf_counter() - started)
+        return self
 
     @property
     def movements(self) -> list[Movement]:

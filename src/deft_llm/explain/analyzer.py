@@ -129,6 +129,7 @@ class Analyzer:
             readings=readings, spotting=spotting, signal=signal, question=question,
             question_answer=answers[0] if question and answers else None,
             notes=self._notes(info, signal, spotting, mirrored, fps), seconds=seconds,
+            checkpoint=getattr(self.method, "folder", None),
         )  # fmt: skip
 
     def _faces(self) -> Any:

@@ -1,4 +1,4 @@
-"""What the motion expert's class and Action Units rest on: integrated gradients over its input, and removal.
+"""What the experts' class and Action Units rest on: integrated gradients over the motion, and removal.
 
 Integrated gradients: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017
 (Captum). The baseline is a face at rest (zero relative motion), so attributions sum to what the motion adds.
@@ -6,7 +6,9 @@ Integrated gradients: Sundararajan, Taly and Yan, "Axiomatic Attribution for Dee
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,9 @@ from deft_llm.facs.regions import REGION_KEYS
 if TYPE_CHECKING:
     from deft_llm.store import Motion
 
-STEPS = 64
+STEPS, MOST_STEPS = 32, 128
+"""Gauss-Legendre points of the path; doubled while more than ``MISSED`` of the rise is missed."""
+MISSED = 0.03
 COARSE = ("negative", "positive", "surprise")
 MOST_AUS = 3
 
@@ -66,24 +70,23 @@ def ranked(regions: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def attribute(motion: Motion, checkpoint: Path | None = None, steps: int = STEPS) -> Attribution:
-    """Attribute class and AUs of one clip; ``checkpoint`` (default: the shipped one), ``steps`` of the path.
+    """Attribute class and AUs of one clip; ``checkpoint``: a folder (default: the shipped one).
 
-    Runs on the CPU in about a second.
+    ``steps``: points of the path at first. Runs on the CPU in about half a second. Where the checkpoint has
+    face experts and the clip has faces, the outputs are those of all experts together.
+    Raises: DeftError for a checkpoint that cannot be read.
     """
     import torch
 
-    from deft_llm.model.checkpoint import SHIPPED
     from deft_llm.model.inputs import motion_input
-    from deft_llm.model.reader import MotionReader
     from deft_llm.model.units import EXPERT_AUS
 
-    reader = MotionReader.from_checkpoint(checkpoint or SHIPPED)
+    reader = _reader(checkpoint)
     calibration = reader.config.get("calibration") or {}
     given = motion_input(motion)
     count = 2 if given.phases[1] else 1
     maps = torch.from_numpy(given.maps[None, :count])
-    phases = torch.from_numpy(given.phases[None, :count])
-    view = _View(reader.members, phases)
+    view = _View(reader.members, torch.from_numpy(given.phases[None, :count]), *_face_part(reader, motion))
     with torch.no_grad():
         coarse, au = view.outputs(maps)
         index = int(coarse[0].argmax())
@@ -102,19 +105,60 @@ def attribute(motion: Motion, checkpoint: Path | None = None, steps: int = STEPS
     return Attribution(sources, COARSE[index], probability, _removals(view, maps, index))
 
 
-class _View:
-    """The expert as a function of the maps alone: the region table is measured from them, the mirror image
-    is read too, as ``MotionReader`` does."""
+def _reader(checkpoint: Path | None) -> Any:
+    from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
 
-    def __init__(self, members: Any, phases: Any) -> None:
+    folder = Path(checkpoint or SHIPPED)
+    weights = folder / WEIGHTS
+    return _read_once(folder, weights.stat().st_mtime_ns if weights.is_file() else 0)
+
+
+@lru_cache(maxsize=1)
+def _read_once(folder: Path, changed: int) -> Any:
+    """The experts of a checkpoint, kept for the next movement; ``changed`` notices a new one."""
+    del changed
+    from deft_llm.model.reader import MotionReader
+
+    return MotionReader.from_checkpoint(folder)
+
+
+def _face_part(reader: Any, motion: Motion) -> tuple[Any, Any]:
+    """The checkpoint's face experts and what they see of this clip; (None, None) where either is missing."""
+    if reader.faces is None:
+        return None, None
+    from deft_llm.model.face_inputs import face_input
+
+    seen = face_input(motion)
+    return (None, None) if seen is None else (reader.faces, seen)
+
+
+class _View:
+    """The experts as a function of the motion maps alone: the region table is measured from them, the mirror
+    image is read too, as ``MotionReader`` does; faces stay as they are."""
+
+    def __init__(self, members: Any, phases: Any, faces: Any = None, seen: Any = None) -> None:
         import torch
 
         from deft_llm.model.inputs import canonical_weights
         from deft_llm.model.reader import MIRROR_SIGN
 
-        self.members, self.phases = members, phases
+        self.members, self.phases, self.faces = members, phases, faces
         self.weights = torch.from_numpy(canonical_weights())
         self.sign = torch.from_numpy(MIRROR_SIGN)[:, None, None]
+        self.face_experts: dict[str, Any] = {}
+        if faces is not None:
+            self._look(seen)
+
+    def _look(self, seen: Any) -> None:
+        """Run the face experts once: motion does not change what they say."""
+        import torch
+
+        one = lambda name: torch.from_numpy(getattr(seen, name)[None].astype(np.float32))  # noqa: E731
+        with torch.no_grad():
+            if self.faces.structure is not None:
+                self.face_experts["structure"] = self.faces.structure(one("landmarks"), one("appearance"))
+            if self.faces.texture is not None:
+                self.face_experts["texture"] = self.faces.texture(one("change"))
 
     def pool(self, maps: Any) -> Any:
         """The region table (B, P, R, 3), differentiable; as ``model.inputs.region_pool``."""
@@ -125,13 +169,18 @@ class _View:
         stack = torch.stack([u, v, 2.0 * divergence], -1).flatten(-3, -2)
         return torch.einsum("rk,...kf->...rf", self.weights, stack)
 
-    def outputs(self, maps: Any, phases: Any = None, table: bool = True) -> tuple[Any, Any]:
-        """Coarse log probabilities (B, 3), means over members and mirror image, and AU logits (B, A, 2)."""
+    def outputs(
+        self, maps: Any, phases: Any = None, table: bool = True, without: Sequence[str] = ()
+    ) -> tuple[Any, Any]:
+        """Coarse log probabilities (B, 3), means over members and mirror image, and AU logits (B, A, 2).
+
+        ``without`` names face experts that are left out.
+        """
         import torch
 
         phases = self.phases if phases is None else phases
         phases = phases.expand(len(maps), -1)
-        coarse, au = [], []
+        coarse, au, fine = [], [], []
         for mirror in (False, True):
             seen = torch.flip(maps, (-1,)) * self.sign if mirror else maps
             rows = self.pool(seen) if table else None
@@ -139,7 +188,22 @@ class _View:
                 out = member(seen, phases, rows)
                 coarse.append(out.coarse.log_softmax(-1))
                 au.append(out.au.flip(-1) if mirror else out.au)
-        return torch.stack(coarse).mean(0), torch.stack(au).mean(0)
+                fine.append(out.fine)
+        means = [torch.stack(values).mean(0) for values in (coarse, au, fine)]
+        return self._fused(*means, without) if self.face_experts else (means[0], means[1])
+
+    def _fused(self, coarse: Any, au: Any, fine: Any, without: Sequence[str]) -> tuple[Any, Any]:
+        """The motion expert's logits corrected by the face experts."""
+        from types import SimpleNamespace
+
+        kept: dict[str, Any] = {}
+        for name, output in self.face_experts.items():
+            if name not in without:
+                tokens = output.tokens.expand(len(coarse), *output.tokens.shape[1:])
+                kept[name] = SimpleNamespace(tokens=tokens)
+        own = SimpleNamespace(au=au, coarse=coarse, fine=fine)
+        new_au, new_coarse, _ = self.faces.fusion(own, kept.get("structure"), kept.get("texture"), None)
+        return new_coarse.log_softmax(-1), new_au
 
 
 def _source(name: str, function: Any, maps: Any, steps: int) -> Source:
@@ -147,14 +211,17 @@ def _source(name: str, function: Any, maps: Any, steps: int) -> Source:
     from captum.attr import IntegratedGradients
 
     rest = torch.zeros_like(maps)
-    shares = IntegratedGradients(function).attribute(
-        maps, baselines=rest, n_steps=steps, internal_batch_size=8
-    )
     with torch.no_grad():
         gain = float(function(maps) - function(rest))
-    grid = shares[0].sum((0, 1)).detach().numpy().astype(float)
     unit = gain if abs(gain) > 1e-6 else 1.0
-    return Source(name, gain, float(abs(grid.sum() - gain) / abs(unit)), _by_region(grid / unit), grid)
+    method, error = IntegratedGradients(function), np.inf
+    while True:
+        shares = method.attribute(maps, baselines=rest, n_steps=steps, internal_batch_size=8)
+        grid = shares[0].sum((0, 1)).detach().numpy().astype(float)
+        error = float(abs(grid.sum() - gain) / abs(unit))
+        if error <= MISSED or steps >= MOST_STEPS:
+            return Source(name, gain, error, _by_region(grid / unit), grid)
+        steps *= 2
 
 
 def _by_region(grid: np.ndarray) -> dict[str, float]:
@@ -167,6 +234,23 @@ def _by_region(grid: np.ndarray) -> dict[str, float]:
     flat = grid.ravel()
     found = {key: float(row @ flat) for key, row in zip(REGION_KEYS, member)}
     return found | {"elsewhere": float((1 - member.sum(0)) @ flat)}
+
+
+PARTS = {
+    "all motion": "All motion (as if the face were at rest)",
+    "flow direction": "Which way the skin moved",
+    "strain": "How the skin stretched and folded",
+    "region table": "The motion summed up for each face region",
+    "return phase": "The way back from the apex to the offset",
+    "structure expert": "The shape of the face at the onset (structure expert)",
+    "texture expert": "Changes of skin texture, such as wrinkles (texture expert)",
+}
+
+
+def words_of(source: Source, most: int = 3) -> str:
+    """The regions that speak most for or against one output: "right mouth corner +62 %, chin -5 %"."""
+    named = [(key, share) for key, share in ranked(source.regions) if key != "elsewhere"]
+    return ", ".join(f"{key} {100 * share:+.0f} %" for key, share in named[:most])
 
 
 def _removals(view: _View, maps: Any, index: int) -> dict[str, float]:
@@ -186,6 +270,7 @@ def _removals(view: _View, maps: Any, index: int) -> dict[str, float]:
         "strain": probability(no_strain),
         "region table": probability(maps, table=False),
     }
+    found |= {f"{name} expert": probability(maps, without=(name,)) for name in view.face_experts}
     if maps.shape[1] == 2:
         only = torch.tensor([[True, False]])
         found["return phase"] = probability(maps, phases=only)

@@ -76,12 +76,34 @@ def _reading(rank: int, reading: Reading, fps: float) -> dict[str, Any]:
         "rank": rank, "kind": movement.kind, "when": when_of(movement), "lasts": duration_of(movement, fps),
         "reason": movement.reason, "warning": reading.warning, "pictures": pictures,
         "answer": answer, "raw_answer": seen.answer, "fine": seen.fine, "coarse": seen.coarse,
-        "probabilities": ranked,
+        "probabilities": ranked, "rests_on": _rests_on(reading),
         "evidence": [
             {"au": row.au, "name": name(row.au) if row.au else "", "side": row.part or row.side,
              "region": row.region, "direction": row.direction, "px": row.px, "iod": row.iod_percent,
              "z": row.z, "support": row.support, "words": describe(row)} for row in reading.evidence
         ],
+    }  # fmt: skip
+
+
+def _rests_on(reading: Reading) -> dict[str, Any] | None:
+    """Where on the face class and AUs come from, and what the class loses with a part of the input."""
+    found, motion = reading.attribution, reading.motion
+    if found is None or motion is None:
+        return None
+    from deft_llm.explain.attribution import PARTS, attribution_overlay, words_of
+
+    pictures = []
+    for source in found.sources:
+        au = int(source.name[2:]) if source.name.startswith("AU") else None
+        title = f"{source.name} {name(au)}" if au is not None else source.name.capitalize()
+        pictures.append((title, words_of(source), as_data(attribution_overlay(motion, source))))
+    removed = [
+        (PARTS.get(part, part), 100 * share, 100 * (share - found.probability))
+        for part, share in found.without.items()
+    ]
+    return {
+        "pictures": pictures, "label": found.label, "percent": 100 * found.probability, "removed": removed,
+        "error": 100 * max(source.error for source in found.sources),
     }  # fmt: skip
 
 
