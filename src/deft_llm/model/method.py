@@ -75,11 +75,14 @@ class DeftMethod:
         """Read all clips once (no labels are there to see) and keep the reading in ``workdir``."""
         from deft_llm.files import sha256_of
         from deft_llm.model.checkpoint import WEIGHTS
+        from deft_llm.model.crops import CROPS
         from deft_llm.model.reader import Reading
 
         ids = _unique(samples)
         key = (
-            digest([list(ids), sha256_of(self.folder / WEIGHTS)]) if (self.folder / WEIGHTS).is_file() else ""
+            digest([list(ids), sha256_of(self.folder / WEIGHTS), list(CROPS)])
+            if (self.folder / WEIGHTS).is_file()
+            else ""
         )
         path = Path(workdir) / f"reading-{key}.npz"
         if key and path.is_file():

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.model.crops import CROPS, Crop
 from deft_llm.model.inputs import MotionInput
 
 MIRROR_SIGN = np.array([-1.0, 1.0, 1.0], np.float32)
@@ -22,7 +23,7 @@ class Reading:
 
     tokens (N, 2, members * 16 * width) and pooled (N, 2, members * width) of all members side by side; au
     (N, 2, A, 2), coarse (N, 2, 3), fine (N, 2, F) logits and clean (N, 2, 2 * 14 * 14) averaged over members;
-    pixels (N, 2, P * 3 * 28 * 28) the relative maps themselves.
+    all of these averaged over ``crops.CROPS``. pixels (N, 2, P * 3 * 28 * 28): the relative maps themselves.
     """
 
     tokens: np.ndarray
@@ -72,17 +73,19 @@ def mirrored(item: MotionInput) -> MotionInput:
 
 
 class MotionReader:
-    """Reads clips with all members of a checkpoint's motion ensemble, no gradients.
+    """Reads clips with all members of a checkpoint's motion ensemble in several crops, no gradients.
 
     ``faces``: the checkpoint's ``face_reader.FaceReader``, which corrects the logits of clips with faces.
     """
 
     def __init__(
-        self, members: Sequence[Any], config: dict[str, Any] | None = None, faces: Any = None
-    ) -> None:
+        self, members: Sequence[Any], config: dict[str, Any] | None = None, faces: Any = None,
+        crops: Sequence[Crop] = CROPS,
+    ) -> None:  # fmt: skip
         self.members = [member.eval() for member in members]
         self.config = config or {}
         self.faces = faces
+        self.crops = tuple(crops)
 
     @classmethod
     def from_checkpoint(cls, folder: Path) -> MotionReader:
@@ -107,7 +110,7 @@ class MotionReader:
         ``faces``: a FaceInput or None for each clip."""
         if both_phases is None:
             both_phases = all(bool(item.phases[1]) for item in inputs)
-        sides = [self._read(list(items), batch) for items in (inputs, [mirrored(item) for item in inputs])]
+        sides = [self._read_crops(items, batch) for items in (inputs, [mirrored(item) for item in inputs])]
         found = {name: np.stack([side[name] for side in sides], 1) for name in sides[0]}
         count = 2 if both_phases else 1
         pixels = [np.stack([i.maps[:count].ravel(), mirrored(i).maps[:count].ravel()]) for i in inputs]
@@ -115,6 +118,12 @@ class MotionReader:
         if self.faces is not None and faces is not None and any(face is not None for face in faces):
             self.faces.correct(reading, faces, batch)
         return reading
+
+    def _read_crops(self, inputs: Sequence[MotionInput], batch: int) -> dict[str, np.ndarray]:
+        from deft_llm.model.crops import recropped
+
+        readings = [self._read(recropped(inputs, crop), batch) for crop in self.crops]
+        return {name: np.mean([found[name] for found in readings], axis=0) for name in readings[0]}
 
     def _read(self, inputs: list[MotionInput], batch: int) -> dict[str, np.ndarray]:
         import torch
