@@ -33,7 +33,7 @@ def run(jobs: int, slots: int, frames: int, method: str) -> dict:
         def one() -> None:
             try:
                 last = None
-                for item in place.run("analyse", clip, method, False, Limits()):
+                for item in place.run("analyse", clip, method, False, Limits(), None):
                     last = item
                 assert last is not None and not isinstance(last, Progress)
                 ended.append(time.perf_counter() - started)

@@ -147,7 +147,7 @@ def _over_portrait(rng, config, face, phases, eyes, shape) -> list[np.ndarray]:
     y = np.arange(shape[0]) - middle[1]
     y = np.clip(np.rint(y * scale + face.side / 2 - 0.35 * face.side / SPAN), 0, face.side - 1).astype(int)
     index = (y[:, None] * face.side + x[None]).ravel()
-    u, v = Projector(face, crop, index).flow(rng, config, phases, np.ones((1, 1), np.complex64))
+    u, v = Projector(face, crop, index).flow(rng, config, phases, np.array([[[1.0]], [[0.0]]], np.float32))
     factor = iod / crop.px  # px of 280 -> px of the portrait
     flows = np.stack([u, v], 1).reshape(len(phases), 2, *shape) * np.float32(factor * CROP_PX / CROP_PX)
     return [np.stack([cv2.GaussianBlur(plane, (0, 0), 2.0) for plane in flow]) for flow in flows]
