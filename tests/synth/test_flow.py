@@ -69,9 +69,9 @@ def quiet_motion(au: int, side: str | None) -> tuple[np.ndarray, np.ndarray, np.
     rng = np.random.default_rng(0)
     crop = draw_crop(rng, config, face, 56)
     index = reference_index(crop, face.side, 56)
-    skin = Projector(face, crop, index).skin([{rows_of()[(au, side, None)]: 2.0}])[0]
+    skin = Projector(face, crop, index).skin([{rows_of()[(au, side, None)]: 2.0}])[:, 0]
     grid = (np.arange(56) - 27.5) / 56 * 2.6
-    return skin.real.reshape(56, 56), skin.imag.reshape(56, 56), np.broadcast_to(grid, (56, 56))
+    return skin[0].reshape(56, 56), skin[1].reshape(56, 56), np.broadcast_to(grid, (56, 56))
 
 
 def test_projected_motion_has_facs_direction_and_peak():
@@ -91,12 +91,12 @@ def test_head_motion_shows_parallax_and_background_stays():
     crop = draw_crop(np.random.default_rng(1), config, face, 56)
     index = reference_index(crop, face.side, 56)
     projector = Projector(face, crop, index)
-    turn = projector.rigid[1]  # yaw
+    turn = projector.rigid[:, 1]  # yaw
     depth = face.place[index][:, 2]
     inside = face.kind.ravel()[index] == SKIN
-    assert np.corrcoef(turn.real[inside], depth[inside])[0, 1] > 0.95
-    step = projector.rigid[3]
-    assert np.allclose(step.imag, 0, atol=1e-6) and (step.real > 0).all()
+    assert np.corrcoef(turn[0][inside], depth[inside])[0, 1] > 0.95
+    step = projector.rigid[:, 3]
+    assert np.allclose(step[1], 0, atol=1e-6) and (step[0] > 0).all()
 
 
 def test_the_estimator_model_shrinks_flat_skin_and_keeps_textured_skin():

@@ -25,14 +25,14 @@ class FlowConfig(BaseModel):
         True, description="min-max stretch each channel to 0..255; else px, no strain stretch"
     )
 
-    takes: int = Field(8, description="neighbouring samples that share head, crop and estimator: for speed")
+    takes: int = Field(16, description="neighbouring samples that share head, crop and estimator: for speed")
 
     # pool of cached heads
     identities: int = Field(96, description="subjects in the pool (drawn from seed_range)")
     poses: int = Field(1, description="head poses cached for each subject and unit set")
 
     # what is performed
-    amplitude: LogRange = Field((0.35, 7.0), description="peak of the main AU at the apex, px")
+    amplitude: LogRange = Field((0.45, 8.0), description="peak of the main AU at the apex, px")
     amplitude_weak_chance: float = Field(0.12, description="an expression is scaled down by 0.2..0.6")
     apex_partial_chance: float = Field(0.3, description="the annotated apex is off: all AUs at 0.3..0.9")
     asynchrony: Range = Field((0.55, 1.0), description="share of each AU reached at the apex of the main one")
@@ -55,9 +55,9 @@ class FlowConfig(BaseModel):
 
     # head motion, not removed
     head_still_chance: float = Field(0.12, description="no head motion worth naming")
-    head_translation: LogRange = Field((0.01, 1.1), description="in the image plane, px")
+    head_translation: LogRange = Field((0.01, 0.8), description="in the image plane, px")
     head_rotation: LogRange = Field(
-        (0.02, 1.2), description="about each axis, degrees; yaw and pitch: parallax"
+        (0.02, 0.9), description="about each axis, degrees; yaw and pitch: parallax"
     )
     head_scale: LogRange = Field((0.0001, 0.006), description="toward the camera, relative")
     head_removed_chance: float = Field(

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from scipy.sparse import csr_array
 
 from deft_llm.facs.units import entry
 from deft_llm.synth.flow_config import FlowConfig, LogRange, Range
@@ -46,6 +47,11 @@ def uniform(rng: np.random.Generator, span: Range) -> float:
 def loguniform(rng: np.random.Generator, span: LogRange) -> float:
     """A log-uniform draw."""
     return span[0] * (span[1] / span[0]) ** rng.random()
+
+
+def loguniforms(rng: np.random.Generator, span: LogRange, shape: int | tuple[int, ...]) -> np.ndarray:
+    """Log-uniform draws of that shape."""
+    return span[0] * (span[1] / span[0]) ** rng.random(shape)
 
 
 def happens(rng: np.random.Generator, chance: float) -> bool:
@@ -158,72 +164,78 @@ def _disturb(rng: np.random.Generator, config: FlowConfig, weights: dict[int, fl
 
 
 class Projector:
-    """Projects row weights and head motion of any number of phases onto one crop of one head."""
+    """Projects row weights and head motion of any number of phases onto one crop of one head.
+
+    Planes are float32 (2, F, N): u (right) and v (down) of F fields at N pixels, px of 280.
+    """
 
     def __init__(self, face: FlowFace, crop: Crop, index: np.ndarray) -> None:
         self.face, self.crop = face, crop
         self.rigid = rigid_motion(face, index)
-        self.corners = face.vertex.take(index, 1).astype(np.intp)
-        self.shares = face.weight.take(index, 1).astype(np.float32)
+        self.corners = np.ascontiguousarray(face.vertex.take(index, 1).T, np.int32)
+        self.shares = np.ascontiguousarray(face.weight.take(index, 1).T, np.float32)
 
     def flow(
         self, rng: np.random.Generator, config: FlowConfig, phases: list[dict[int, float]], bend: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """True motion of each phase, planes (F, N) of u (right) and v (down), px of 280.
+        """True motion of each phase, planes (F, N) of u and of v.
 
-        ``bend`` complex (F, N) turns and scales the skin's motion locally.
+        ``bend`` (2, F, N) turns and scales the skin's motion locally.
         """
-        heads = np.stack([_head_parameters(rng, config, self.crop) for _ in phases]) * self.crop.px
-        total = self.skin(phases) * bend + heads @ self.rigid
-        return np.ascontiguousarray(total.real), np.ascontiguousarray(total.imag)
+        heads = _head_parameters(rng, config, self.crop, len(phases)) * np.float32(self.crop.px)
+        u, v = bent(self.skin(phases), bend)
+        u += heads @ self.rigid[0]
+        v += heads @ self.rigid[1]
+        return u, v
 
     def skin(self, phases: list[dict[int, float]], pixels: slice | np.ndarray = ALL) -> np.ndarray:
-        """Skin motion alone at ``pixels`` of the crop, complex (F, N), px of 280."""
-        corners, shares = self.corners[:, pixels], self.shares[:, pixels]
+        """Skin motion alone at ``pixels`` of the crop: planes (2, F, N)."""
+        corners, shares = self.corners[pixels], self.shares[pixels]
         used = sorted({row for weights in phases for row in weights})
         if not used:
-            return np.zeros((len(phases), corners.shape[1]), np.complex64)
-        table = np.array([[weights.get(row, 0.0) for row in used] for weights in phases], np.float32)
+            return np.zeros((2, len(phases), len(corners)), np.float32)
+        place = {row: number for number, row in enumerate(used)}
+        table = np.zeros((len(used), len(phases)), np.float32)
+        for column, weights in enumerate(phases):
+            table[[place[row] for row in weights], column] = list(weights.values())
         basis = self.face.basis[used].view(np.float32)  # real and imaginary parts side by side
-        moved = np.ascontiguousarray((table @ basis).view(np.complex64).T)
-        total = moved.take(corners[0], 0) * shares[0, :, None]
-        for corner, share in zip(corners[1:], shares[1:], strict=True):
-            total += moved.take(corner, 0) * share[:, None]
-        return np.ascontiguousarray(total.T)
+        moved = (basis.T @ table).reshape(self.face.basis.shape[1], -1)
+        rows = np.arange(0, corners.size + 1, 3, dtype=np.int32)
+        look_up = csr_array((shares.ravel(), corners.ravel(), rows), (len(corners), len(moved)))
+        return cv2.transpose(look_up @ moved).reshape(2, len(phases), -1)
+
+
+def bent(skin: np.ndarray, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Planes u, v of ``skin`` (2, F, N) with each pixel's motion scaled and turned by ``bend`` (2, F, N)."""
+    return skin[0] * bend[0] - skin[1] * bend[1], skin[0] * bend[1] + skin[1] * bend[0]
 
 
 def draw_bend(rng: np.random.Generator, config: FlowConfig, takes: int, work: int) -> np.ndarray:
-    """Smooth local bending of a performance, complex (takes, N) near 1: no two smiles run the same way."""
-    bends = []
-    for _ in range(takes):
-        amount = np.float32(uniform(rng, config.local_jitter))
-        field = smooth_field(rng, work, int(rng.integers(2, 6)), 2).reshape(2, -1)
-        bends.append(1 + amount * (field[0] + 1j * field[1]))
-    return np.stack(bends).astype(np.complex64)
+    """Smooth local bending of a performance, planes (2, takes, N) near (1, 0): no two smiles run the same
+    way."""
+    amount = rng.uniform(*config.local_jitter, (takes, 1)).astype(np.float32)
+    field = smooth_field(rng, work, int(rng.integers(2, 6)), 2 * takes).reshape(2, takes, -1)
+    field *= amount
+    field[0] += 1
+    return field
 
 
-def _head_parameters(rng: np.random.Generator, config: FlowConfig, crop: Crop) -> np.ndarray:
-    """Turns (radians) and steps (inter-ocular distances) of the head in one phase (6,), complex64.
+def _head_parameters(rng: np.random.Generator, config: FlowConfig, crop: Crop, count: int) -> np.ndarray:
+    """Turns (radians) and steps (inter-ocular distances) of the head in each phase (count, 6), float32.
 
     A turn about the neck carries the face along; a random part of that carry is compensated, as people do.
     """
-    found = np.zeros(6, np.complex64)
-    if happens(rng, config.head_still_chance):
-        return found
-    for axis in range(3):
-        found[axis] = math.radians(loguniform(rng, config.head_rotation)) * _sign(rng)
-    found[3] = loguniform(rng, config.head_translation) * _sign(rng) / crop.px
-    found[4] = loguniform(rng, config.head_translation) * _sign(rng) / crop.px
-    found[5] = loguniform(rng, config.head_scale) * _sign(rng) * 10
-    compensated = rng.uniform(0, 1)
+    found = np.empty((count, 6))
+    found[:, :3] = np.radians(loguniforms(rng, config.head_rotation, (count, 3)))
+    found[:, 3:5] = loguniforms(rng, config.head_translation, (count, 2)) / crop.px
+    found[:, 5] = loguniforms(rng, config.head_scale, count) * 10
+    found *= np.where(rng.random((count, 6)) < 0.5, 1.0, -1.0)
+    compensated = rng.random(count)
     face_x, face_y, face_z = 0.0, 0.8, 1.9  # the face's middle, seen from the neck
-    found[3] -= compensated * (found[1] * face_z - found[2] * face_y)
-    found[4] -= compensated * (found[2] * face_x - found[0] * face_z)
-    return found
-
-
-def _sign(rng: np.random.Generator) -> float:
-    return 1.0 if rng.random() < 0.5 else -1.0
+    found[:, 3] -= compensated * (found[:, 1] * face_z - found[:, 2] * face_y)
+    found[:, 4] -= compensated * (found[:, 2] * face_x - found[:, 0] * face_z)
+    found[rng.random(count) < config.head_still_chance] = 0
+    return found.astype(np.float32)
 
 
 _NOISE = np.random.default_rng(20251).standard_normal(1 << 20, dtype=np.float32)
@@ -231,8 +243,9 @@ _NOISE = np.random.default_rng(20251).standard_normal(1 << 20, dtype=np.float32)
 
 def noise(rng: np.random.Generator, count: int) -> np.ndarray:
     """``count`` normal deviates, cut at a random place out of a fixed bank of a million (read only)."""
-    start = int(rng.integers(len(_NOISE) - count))
-    return _NOISE[start : start + count]
+    start = int(rng.random() * max(len(_NOISE) - count, 1))
+    found = _NOISE[start : start + count]
+    return found if len(found) == count else rng.standard_normal(count, dtype=np.float32)
 
 
 def smooth_field(rng: np.random.Generator, work: int, cells: int, channels: int) -> np.ndarray:

@@ -18,12 +18,15 @@ from deft_llm.synth.flow_draw import (
     Crop,
     happens,
     loguniform,
+    loguniforms,
     noise,
     reference_index,
     smooth_field,
     uniform,
 )
 from deft_llm.synth.flow_face import BACKGROUND, HAIR, FlowFace
+
+MOST_CHANNELS = 96  # of one image: OpenCV 5 stops at 128
 
 
 class Scene:
@@ -76,16 +79,17 @@ class Scene:
         self.tensor = self.tensor.astype(np.float32)
 
     def _blurred(self, planes: np.ndarray, sigma: float) -> np.ndarray:
-        """Gaussian blur of planes (F, N); all planes go through the filter as channels of one image."""
-        image = np.ascontiguousarray(planes.reshape(-1, self.work, self.work).transpose(1, 2, 0))
-        found = blur(image, sigma)
-        return np.ascontiguousarray(found.reshape(self.work**2, -1).T)
+        """Gaussian blur of planes (F, N); many planes go through the filter as channels of one image."""
+        found = [
+            cv2.transpose(blur(image.reshape(self.work, self.work, -1), sigma).reshape(self.work**2, -1))
+            for image in map(cv2.transpose, split(planes))
+        ]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def estimate(
         self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The estimated flows (F, N), px, of the true planes ``u`` and ``v``."""
-        config = self.config
         if not self.exact:
             seen_u, seen_v = self._seen(rng, u, v)
             seen, flows = np.concatenate([seen_u, seen_v]), len(u)
@@ -95,30 +99,38 @@ class Scene:
             rest_u, rest_v = self.fine_inverse.solve(near[:flows] - known_u, near[flows:] - known_v)
             found = self._regularise(np.concatenate([coarse_u + rest_u, coarse_v + rest_v]))
             u, v = found[:flows], found[flows:]
-        for row in range(len(u)):
-            level = np.float32(self.false_motion * rng.uniform(0.6, 1.6))
-            false = smooth_field(rng, self.work, int(rng.integers(3, 14)), 2).reshape(2, -1)
-            u[row] += level * false[0]
-            v[row] += level * false[1]
-            if happens(rng, config.outlier_chance):
-                extra = _outliers(rng, config, self.background, self.work).reshape(2, -1)
-                u[row] += extra[0]
-                v[row] += extra[1]
-            if happens(rng, config.spikes_chance):
-                self._add_spikes(rng, u[row], v[row])
-            if self.border is not None and rng.random() < 0.8:
-                rim = np.float32(loguniform(rng, config.border)) * self.border
-                u[row] += rim * noise(rng, len(rim))
-                v[row] += rim * noise(rng, len(rim))
+        self._add_garbage(rng, u, v)
         return u, v
 
-    def _add_spikes(self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> None:
+    def _add_garbage(self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> None:
+        """Smooth false motion, blobs, spikes and spoilt borders, in place."""
+        config, flows = self.config, len(u)
+        level = (self.false_motion * rng.uniform(0.6, 1.6, (flows, 1))).astype(np.float32)
+        false = smooth_field(rng, self.work, int(rng.integers(3, 14)), 2 * flows).reshape(2, flows, -1)
+        u += level * false[0]
+        v += level * false[1]
+        hit = np.flatnonzero(rng.random(flows) < config.outlier_chance)
+        if len(hit):
+            extra = _outliers(rng, config, self.background, self.work, len(hit))
+            u[hit] += extra[0]
+            v[hit] += extra[1]
+        hit = np.flatnonzero(rng.random(flows) < config.spikes_chance)
+        if len(hit):
+            self._add_spikes(rng, u, v, hit)
+        if self.border is not None:
+            level = loguniforms(rng, config.border, flows) * (rng.random(flows) < 0.8)
+            rim = level[:, None].astype(np.float32) * self.border
+            u += rim * noise(rng, u.size).reshape(u.shape)
+            v += rim * noise(rng, u.size).reshape(u.shape)
+
+    def _add_spikes(self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray, rows: np.ndarray) -> None:
         """Single wild pixels, most of them where hair or background confuse the estimator (in place)."""
-        risk = np.where(self.hair | self.background, 0.25, 0.004) * rng.uniform(0.2, 1.0)
-        wild = rng.random(len(u), dtype=np.float32) < risk
-        level, count = np.float32(loguniform(rng, self.config.spikes)), int(wild.sum())
-        u[wild] += level * noise(rng, count)
-        v[wild] += level * noise(rng, count)
+        risk = np.where(self.hair | self.background, np.float32(0.25), np.float32(0.004))
+        share = rng.uniform(0.2, 1.0, (len(rows), 1)).astype(np.float32)
+        row, pixel = np.nonzero(rng.random((len(rows), u.shape[1]), dtype=np.float32) < share * risk)
+        level = loguniforms(rng, self.config.spikes, len(rows)).astype(np.float32)[row]
+        u[rows[row], pixel] += level * noise(rng, len(row))
+        v[rows[row], pixel] += level * noise(rng, len(row))
 
     def _border(self, rng: np.random.Generator) -> np.ndarray | None:
         """Where the crop's edge spoils flow (N,), 0..1: patchy and falling off inwards; None if nowhere."""
@@ -133,16 +145,18 @@ class Scene:
     def _seen(self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """J f0 plus noise: the right-hand side of the normal equations, (F, N) each."""
         config = self.config
+        flows = len(u)
         seen_u, seen_v = _apply(self.tensor, u, v)
-        for row in range(len(u)):
-            level = np.float32(self.noise * rng.uniform(0.7, 1.4))
-            along: np.ndarray = level * noise(rng, u.shape[1])
-            if happens(rng, config.illumination_chance):
-                shade = smooth_field(rng, self.work, int(rng.integers(1, 4)), 1).ravel()
-                along = along + np.float32(loguniform(rng, config.illumination)) * shade
-            grain = level * self.texture_root
-            seen_u[row] += self.gx * along + grain * noise(rng, u.shape[1])
-            seen_v[row] += self.gy * along + grain * noise(rng, u.shape[1])
+        level = (self.noise * rng.uniform(0.7, 1.4, (flows, 1))).astype(np.float32)
+        along = level * noise(rng, u.size).reshape(u.shape)
+        lit = np.flatnonzero(rng.random(flows) < config.illumination_chance)
+        if len(lit):
+            shade = smooth_field(rng, self.work, int(rng.integers(1, 4)), len(lit)).reshape(len(lit), -1)
+            strength = loguniforms(rng, config.illumination, (len(lit), 1)).astype(np.float32)
+            along[lit] += strength * shade
+        grain = level * self.texture_root
+        seen_u += self.gx * along + grain * noise(rng, u.size).reshape(u.shape)
+        seen_v += self.gy * along + grain * noise(rng, u.size).reshape(u.shape)
         return seen_u, seen_v
 
     def _regularise(self, planes: np.ndarray) -> np.ndarray:
@@ -172,6 +186,11 @@ class _Inverse:
         return self.xx * r - self.xy * s, self.yy * s - self.xy * r
 
 
+def split(planes: np.ndarray) -> list[np.ndarray]:
+    """Planes (F, ...) in parts that OpenCV takes as the channels of one image."""
+    return [planes[at : at + MOST_CHANNELS] for at in range(0, len(planes), MOST_CHANNELS)]
+
+
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of (W, W, C); wide windows at a lower resolution."""
     side = image.shape[0]
@@ -189,20 +208,22 @@ def _apply(tensor: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray
     return a * u + b * v, b * u + c * v
 
 
-def _outliers(rng: np.random.Generator, config: FlowConfig, background: np.ndarray, work: int) -> np.ndarray:
-    """Blobs of garbage motion (2, W, W), px: half of them where the background is."""
-    field = np.zeros((2, work, work), np.float32)
+def _outliers(
+    rng: np.random.Generator, config: FlowConfig, background: np.ndarray, work: int, flows: int
+) -> np.ndarray:
+    """One to three blobs of garbage motion in each flow (2, flows, W * W), px: most where background is."""
+    most = 3
     grid = np.arange(work, dtype=np.float32)
+    place = rng.uniform(0, work, (2, flows, most))
     places = np.flatnonzero(background)
-    for _ in range(int(rng.integers(1, 4))):
-        if len(places) and rng.random() < 0.6:
-            y, x = divmod(int(places[rng.integers(len(places))]), work)
-        else:
-            y, x = rng.uniform(0, work, 2)
-        wide, high = work * rng.uniform(0.015, 0.12, 2)
-        bell = np.exp(-(((grid - y) / high) ** 2))[:, None] * np.exp(-(((grid - x) / wide) ** 2))[None]
-        angle = rng.uniform(0, 2 * np.pi)
-        size = loguniform(rng, config.outlier)
-        field[0] += np.float32(size * np.cos(angle)) * bell
-        field[1] += np.float32(size * np.sin(angle)) * bell
-    return field
+    if len(places):
+        behind = places[rng.integers(len(places), size=(flows, most))]
+        place = np.where(rng.random((flows, most)) < 0.6, np.stack([behind // work, behind % work]), place)
+    reach = work * rng.uniform(0.015, 0.12, (2, flows, most))
+    angle = rng.uniform(0, 2 * np.pi, (flows, most))
+    size = loguniforms(rng, config.outlier, (flows, most))
+    size *= np.arange(most) < rng.integers(1, most + 1, (flows, 1))
+    bell = np.exp(-(((grid - place[..., None]) / reach[..., None]) ** 2)).astype(np.float32)
+    aimed = np.stack([size * np.cos(angle), size * np.sin(angle)]).astype(np.float32)
+    down = (aimed[..., None] * bell[0]).swapaxes(2, 3)
+    return (down @ bell[1]).reshape(2, flows, -1)

@@ -119,9 +119,9 @@ def _on_screen(motion: np.ndarray, about: np.ndarray, away: np.ndarray, gap: flo
 
 
 def rigid_motion(face: FlowFace, index: np.ndarray) -> np.ndarray:
-    """Screen motion (6, N) at reference pixels ``index``: turns (radians) about x, y, z, then unit steps."""
-    place = face.place[index]
-    x, y, z = place.T
+    """Screen motion (2, 6, N), u and v, at reference pixels ``index``: turns (radians) about x, y, z, then
+    unit steps."""
+    x, y, z = face.place.take(index, 0).T
     away = face.distance + face.eyes[2] - z
     scale = face.distance / away
     ex, ey = (x - face.eyes[0]) / away, (y - face.eyes[1]) / away
@@ -129,10 +129,9 @@ def rigid_motion(face: FlowFace, index: np.ndarray) -> np.ndarray:
     planes = (
         (y * ex, -z + y * ey), (z - x * ex, -x * ey), (-y, x), (1, 0), (0, 1), (ex, ey),
     )  # fmt: skip
-    found = np.empty((6, len(index)), np.complex64)
-    for row, (u, v) in zip(found, planes, strict=True):
-        row.real = scale * u
-        row.imag = -scale * v
+    found = np.empty((2, 6, len(index)), np.float32)
+    for row, (u, v) in enumerate(planes):
+        found[0, row], found[1, row] = scale * u, -scale * v
     return found
 
 

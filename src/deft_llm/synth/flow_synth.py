@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from deft_llm.synth.flow_config import FlowConfig
 from deft_llm.synth.flow_draw import (
     Drawn,
     Projector,
+    bent,
     draw_bend,
     draw_crop,
     draw_motion,
@@ -24,7 +26,7 @@ from deft_llm.synth.flow_draw import (
     loguniform,
     noise,
 )
-from deft_llm.synth.flow_estimator import Scene
+from deft_llm.synth.flow_estimator import Scene, split
 from deft_llm.synth.flow_face import FlowFace, build_face
 from deft_llm.synth.identity import SEED_RANGES, Split, sample_identity
 from deft_llm.synth.mesh import load_face
@@ -123,23 +125,22 @@ class FlowSynth:
         projector = Projector(face, crop, scene.index)
         bend = draw_bend(rng, config, config.takes, work)
         phases = [rows for d in drawn for rows in d.rows]
-        u, v = projector.flow(rng, config, phases, np.repeat(bend, config.phases, axis=0))
+        u, v = projector.flow(rng, config, phases, np.repeat(bend, config.phases, axis=1))
         if not happens(rng, config.background_moves_chance):
             u[:, scene.background] = 0
             v[:, scene.background] = 0
         shift = rng.uniform(*config.crop_jitter) * rng.standard_normal((2, len(u), 1), dtype=np.float32)
         u, v = scene.estimate(rng, u + shift[0].astype(np.float32), v + shift[1].astype(np.float32))
+        share = rng.uniform(0.4, 1.0, len(u)) * (rng.random(len(u)) < config.head_removed_chance)
+        _remove_similarity(u, v, scene.background, share)
         flows = np.stack([u, v], 1).reshape(-1, 2, work, work)
-        for flow in flows:
-            if happens(rng, config.head_removed_chance):
-                _remove_similarity(flow, scene.background, float(rng.uniform(0.4, 1.0)))
         mirrored = rng.random(config.takes) < config.mirror_chance
         maps = self._finish(rng, flows, crop.aspect, np.repeat(mirrored, config.phases))
         maps = maps.reshape(config.takes, config.phases, *maps.shape[1:])
         step = 2 if work % 28 == 0 else 1  # the clean field is 14 x 14: every second pixel is plenty
         chosen = np.arange(work * work).reshape(work, work)[::step, ::step].ravel()
-        skin = projector.skin([d.expression for d in drawn], chosen) * bend[:, chosen]
-        clean = self._clean(skin, work // step, mirrored)
+        skin = bent(projector.skin([d.expression for d in drawn], chosen), bend[:, :, chosen])
+        clean = self._clean(np.stack(skin, 1), work // step, mirrored)
         return [
             Sample(maps[k], clean[k], expressions[k], drawn[k], face, unit_set, bool(mirrored[k]))
             for k in range(config.takes)
@@ -147,7 +148,7 @@ class FlowSynth:
 
     def _clean(self, skin: np.ndarray, side: int, mirrored: np.ndarray) -> np.ndarray:
         """The expression's own motion in the first phase (takes, 2, 14, 14), mirrored as the maps are."""
-        planes = np.stack([skin.real, skin.imag], 1).reshape(-1, side, side)
+        planes = skin.reshape(-1, side, side)
         small = [cv2.resize(plane, (14, 14), interpolation=cv2.INTER_AREA) for plane in planes]
         clean = np.stack(small).reshape(-1, 2, 14, 14)
         clean[mirrored] = clean[mirrored, :, :, ::-1]
@@ -294,26 +295,32 @@ def _resize(rng: np.random.Generator, maps: np.ndarray, size: int) -> np.ndarray
         return np.ascontiguousarray(maps[..., offset::step, offset::step][..., :size, :size])
     if kind < 0.6:  # the area's mean
         step = maps.shape[-1] // size
-        return maps.reshape(*maps.shape[:2], size, step, size, step).mean((3, 5))
+        rows = maps.reshape(*maps.shape[:2], size, step, -1).sum(3)
+        return rows.reshape(*maps.shape[:2], size, size, step).sum(4) * np.float32(1 / step**2)
     mode = cv2.INTER_LINEAR if kind < 0.85 else cv2.INTER_CUBIC
-    channels = np.ascontiguousarray(maps.reshape(-1, *maps.shape[2:]).transpose(1, 2, 0))
-    resized = cv2.resize(channels, (size, size), interpolation=mode)
-    return np.ascontiguousarray(resized.transpose(2, 0, 1)).reshape(*maps.shape[:2], size, size)
+    side, found = maps.shape[-1], []
+    for planes in split(maps.reshape(-1, side * side)):
+        image = cv2.resize(cv2.transpose(planes).reshape(side, side, -1), (size, size), interpolation=mode)
+        found.append(cv2.transpose(image.reshape(size * size, -1)))
+    return np.concatenate(found).reshape(*maps.shape[:2], size, size)
 
 
-def _remove_similarity(flow: np.ndarray, background: np.ndarray, share: float) -> None:
-    """Take ``share`` of the face's best-fitting similarity out of flow (2, W, W), in place."""
-    work = flow.shape[-1]
-    grid = np.linspace(-1, 1, work, dtype=np.float32)
-    x, y = np.broadcast_to(grid, (work, work)), np.broadcast_to(grid[:, None], (work, work))
-    face = ~background.reshape(work, work)
-    if face.sum() < 16:
+def _remove_similarity(u: np.ndarray, v: np.ndarray, background: np.ndarray, share: np.ndarray) -> None:
+    """Take ``share`` (F,) of the face's best-fitting similarity out of flows u, v (F, W * W), in place."""
+    rows = np.flatnonzero(share)
+    face = (~background).astype(np.float32)
+    count = float(face.sum())
+    if not len(rows) or count < 16:
         return
-    xs, ys, us, vs = x[face], y[face], flow[0][face], flow[1][face]
-    mx, my, mu, mv = xs.mean(), ys.mean(), us.mean(), vs.mean()
-    xs, ys = xs - mx, ys - my
-    spread = float((xs**2 + ys**2).sum()) + 1e-6
-    grow = float((xs * (us - mu) + ys * (vs - mv)).sum()) / spread
-    turn = float((xs * (vs - mv) - ys * (us - mu)).sum()) / spread
-    rigid = np.stack([mu + grow * (x - mx) - turn * (y - my), mv + grow * (y - my) + turn * (x - mx)])
-    flow -= np.float32(share) * rigid.astype(np.float32)
+    work = math.isqrt(len(face))
+    grid = np.linspace(-1, 1, work, dtype=np.float32)
+    x, y = np.tile(grid, work), np.repeat(grid, work)
+    x, y = x - x @ face / count, y - y @ face / count
+    spread = float((x * x + y * y) @ face) + 1e-6
+    measure = np.stack([face / count, face * x / spread, face * y / spread], 1)
+    on_u, on_v = u[rows] @ measure, v[rows] @ measure
+    grow, turn = on_u[:, 1] + on_v[:, 2], on_v[:, 1] - on_u[:, 2]
+    taken = share[rows, None].astype(np.float32)
+    shape = np.stack([np.ones_like(x), x, y])
+    u[rows] -= taken * (np.stack([on_u[:, 0], grow, -turn], 1) @ shape)
+    v[rows] -= taken * (np.stack([on_v[:, 0], turn, grow], 1) @ shape)
