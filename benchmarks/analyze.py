@@ -19,7 +19,9 @@ import time
 from pathlib import Path
 
 from deft_llm.explain.demo import MOVEMENT
-from deft_llm.explain.samples import living_portrait, save_video
+from deft_llm.explain.samples import living_portrait, portrait, save_video
+
+MEMORY_FPS = 25.0
 
 
 def floor(path: Path, fps: float) -> dict[str, float]:
@@ -103,19 +105,26 @@ def text(tokens: int = 64) -> dict:
 
 def memory(seconds: float) -> dict:
     """Peak memory of one analysis (rules) of a generated video, in a process of its own."""
+    import cv2
+
+    small = cv2.resize(portrait(), (192, 192), interpolation=cv2.INTER_AREA)  # soon drawn and decoded
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "long.mp4"
-        save_video(path, living_portrait([MOVEMENT], int(25 * seconds), fps=25.0), 25.0, quality=28)
+        images = living_portrait([MOVEMENT], int(MEMORY_FPS * seconds), fps=MEMORY_FPS, image=small)
+        save_video(path, images, MEMORY_FPS, quality=28)
         command = [sys.executable, __file__, "--child", str(path)]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return {"seconds": seconds, "peak_mib": float(out.split()[-1])}
+    return {"seconds": seconds, "frames": int(MEMORY_FPS * seconds)} | json.loads(out.splitlines()[-1])
 
 
 def child(path: str) -> None:
     from deft_llm.explain import Analyzer
 
-    Analyzer.from_pretrained("rules").analyze(path)
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
+    peak = lambda: round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)  # noqa: E731
+    before = time.process_time()
+    analysis = Analyzer.from_pretrained("rules").analyze(path)
+    print(json.dumps({"peak_mib": peak(), "cpu_seconds": round(time.process_time() - before, 1),
+                      "movements": len(analysis.readings)}))  # fmt: skip
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:

@@ -31,13 +31,14 @@ def transform_of(landmarks: np.ndarray) -> np.ndarray:
     scale = ALIGNED_IOD / max(inter_ocular(landmarks), 1e-6)
     base = weights.copy()
     for _ in range(3):
-        a, b = np.average(source, 0, base), np.average(target, 0, base)
+        share = base / base.sum()
+        a, b = share @ source, share @ target
         z = ((source - a) @ [1, 1j]).conj() * ((target - b) @ [1, 1j])
         turn = np.angle((base * z).sum())
         c, s = scale * np.cos(turn), scale * np.sin(turn)
         matrix = np.array([[c, -s], [s, c]])
         shift = b - matrix @ a
-        apart = np.linalg.norm(source @ matrix.T + shift - target, axis=1)
+        apart = np.hypot(*(source @ matrix.T + shift - target).T)
         base = weights / (1 + (apart / (1.5 * np.median(apart) + 1e-6)) ** 2)
     return np.column_stack([matrix, shift])
 

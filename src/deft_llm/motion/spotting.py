@@ -30,7 +30,7 @@ AREA = np.array(["eyes" if r.name in _EYES else "mouth" if r.name in _MOUTH else
 SPEAKING = np.array([r.name in _SPEAKING for r in REGIONS])
 
 
-SEED_EFFORT = 45  # steps of the first, rough fit
+SEED_EFFORT = 12  # rounds of the first, rough fit
 
 
 class SpottingSettings(BaseModel):

@@ -8,6 +8,11 @@ import numpy as np
 
 Array = np.ndarray
 ENOUGH = 100  # samples that a fit needs
+# What one round tries: each of onset, apex, release and offset by itself, neighbours together, all.
+MOVES = np.array([
+    [sign * float(start <= mark <= stop) for mark in range(4)]
+    for sign in (-1, 1) for start in range(4) for stop in range(start, 4)
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,49 +32,53 @@ class Course:
     fit: float
 
 
-def fit_course(times: Array, course: Array, peak: int, *, effort: int = 110) -> Course:
+def fit_course(times: Array, course: Array, peak: int, *, effort: int = 30) -> Course:
     """Fit rise, hold and fall (raised cosines) to ``course`` (T,) around index ``peak``.
 
-    Heights follow from the four times by least squares; the times are found by Nelder-Mead, in ``effort``
-    steps from the crossings of 20 % and 80 %. A raised cosine is close to the minimum-jerk course of real
-    movements.
+    Heights follow from the four times by least squares; the times are found by a pattern search of at most
+    ``effort`` rounds from the crossings of 20 % and 80 %. A raised cosine is close to the minimum-jerk course
+    of real movements.
     """
-    from scipy.optimize import minimize
-
     if len(times) > 2 * ENOUGH:  # a long window at a high frame rate: every n-th frame says the same
         every = len(times) // ENOUGH
         times, course, peak = times[peak % every :: every], course[peak % every :: every], peak // every
-    start = _first_guess(times, course, peak)
-    step = float(np.median(np.diff(times)))
-    span = float(times[-1] - times[0])
-    low = np.array([0.0, step, 0.0, step])
-
-    def unpack(parameters: Array) -> Array:
-        onset, rise, hold, fall = parameters
-        rise, hold, fall = (max(value, least) for value, least in zip((rise, hold, fall), low[1:]))
-        apex = onset + rise
-        return np.array([onset, apex, apex + hold, apex + hold + fall])
-
-    def cost(parameters: Array) -> float:
-        marks = unpack(parameters)
-        outside = max(0.0, times[0] - marks[0]) + max(0.0, marks[3] - times[-1] - span)
-        negative = float(np.clip(low - np.r_[0.0, parameters[1:]], 0, None).sum())
-        return _residual(times, course, marks)[0] * (1 + 10 * (outside + negative) / span)
-
-    onset, apex, release, offset = start
-    first = np.array([onset, apex - onset, release - apex, offset - release])
-    simplex = np.vstack([first, *(first + np.eye(4)[i] * max(2 * step, 0.15 * first[1]) for i in range(4))])
-    options = {"initial_simplex": simplex, "maxiter": effort, "xatol": step / 10, "fatol": 1e-9}
-    found = minimize(cost, first, method="Nelder-Mead", options=options).x
-    marks = unpack(found)
-    left, (_, height, drop) = _residual(times, course, marks)
-    variance = float(((course - course.mean()) ** 2).sum()) + 1e-12
+    marks = np.array(_first_guess(times, course, peak))
+    centred = course - course.mean()
+    frame = float(np.median(np.diff(times)))
+    reach = max(2 * frame, 0.15 * float(marks[1] - marks[0]))
+    least, _ = _residuals(times, centred, _in_order(marks[None], frame))
+    marks, best = _in_order(marks[None], frame)[0], float(least[0])
+    for _ in range(effort):
+        tried = _in_order(marks + reach * MOVES, frame)
+        left, _ = _residuals(times, centred, tried)
+        # A window says little of a movement that starts before it or ends long after it.
+        span = float(times[-1] - times[0])
+        outside = np.maximum(times[0] - tried[:, 0], 0) + np.maximum(tried[:, 3] - times[-1] - span, 0)
+        left = left * (1 + 10 * outside / span)
+        choice = int(np.argmin(left))
+        if left[choice] < best:
+            marks, best = tried[choice], float(left[choice])
+        else:
+            reach *= 0.5
+            if reach < 0.1 * frame:
+                break
+    left, solution = _residuals(times, centred, marks[None])
+    _, height, drop = solution[0]
+    variance = float((centred**2).sum()) + 1e-12
     ends = drop >= 0.5 * height and marks[2] + 0.6 * (marks[3] - marks[2]) <= times[-1]
     return Course(
         onset=float(marks[0]), apex=float(marks[1]), release=float(marks[2]),
         offset=float(marks[3]) if ends else None,
-        height=float(height), drop=float(drop), fit=1.0 - left / variance,
+        height=float(height), drop=float(drop), fit=1.0 - float(left[0]) / variance,
     )  # fmt: skip
+
+
+def _in_order(marks: Array, frame: float) -> Array:
+    """Marks (K, 4), a frame at least to rise and to fall."""
+    onset, apex, release, offset = marks.T
+    apex = np.maximum(apex, onset + frame)
+    release = np.maximum(release, apex)
+    return np.stack([onset, apex, release, np.maximum(offset, release + frame)], axis=1)
 
 
 def _first_guess(times: Array, course: Array, peak: int) -> tuple[float, float, float, float]:
@@ -95,15 +104,16 @@ def _first_guess(times: Array, course: Array, peak: int) -> tuple[float, float, 
     return float(onset), float(apex), float(max(apex, offset - down)), float(offset)
 
 
-def _residual(times: Array, course: Array, marks: Array) -> tuple[float, Array]:
-    """Squared residual of the best base, height and drop for given times, and those three."""
-    design = np.empty((3, len(times)))
-    design[0] = 1.0
-    for row, start, stop, sign in ((1, marks[0], marks[1], 1.0), (2, marks[2], marks[3], -1.0)):
-        share = np.minimum(np.maximum((times - start) / max(stop - start, 1e-6), 0.0), 1.0)
-        design[row] = sign * (0.5 - 0.5 * np.cos(np.pi * share))
-    gram = design @ design.T
-    gram[[0, 1, 2], [0, 1, 2]] += 1e-9
-    solution = np.linalg.solve(gram, design @ course)
-    left = course - solution @ design
-    return float(left @ left), solution
+def _residuals(times: Array, course: Array, marks: Array) -> tuple[Array, Array]:
+    """Squared residuals (K,) of the best base, height and drop for times ``marks`` (K, 4), and those (K, 3)."""
+    starts, stops = marks[:, [0, 2], None], marks[:, [1, 3], None]
+    share = np.clip((times - starts) / np.maximum(stops - starts, 1e-6), 0.0, 1.0)
+    design = np.empty((len(marks), 3, len(times)))
+    design[:, 0] = 1.0
+    design[:, 1:] = 0.5 - 0.5 * np.cos(np.pi * share)
+    design[:, 2] *= -1.0
+    gram = design @ design.transpose(0, 2, 1) + 1e-9 * np.eye(3)
+    aim = design @ course
+    solution = np.linalg.solve(gram, aim[..., None])[..., 0]
+    left = float(course @ course) - (solution * aim).sum(1)
+    return np.maximum(left, 0.0), solution

@@ -17,11 +17,11 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.faces.align import align, inter_ocular, transform_of
 from deft_llm.facs.regions import REGION_KEYS
-from deft_llm.motion.regions import face_mask, region_weights, rigid_weight
+from deft_llm.motion.regions import region_weights
 from deft_llm.motion.signal import Array, Signal
+from deft_llm.motion.skull import CELLS, Skull
 
 FLOW_SIZE = 112  # region means are taken on the flow at half size: same figures, a quarter of the work
-CELLS = 28  # the skull's motion is fitted to cells of 8 aligned px
 OVERLAP = 4  # frames measured against both references when one takes over
 MAX_OUT_OF_PLANE, MAX_AGE = 0.15, 8.0
 HOLD_SHIFT, HOLD_CHANGE = 2.0, 0.02  # aligned px, and rad or log scale: within these the transform is held
@@ -55,9 +55,7 @@ class _Reference:
 
     grey: Array
     weights: Array  # (R, FLOW_SIZE ** 2)
-    basis: Array  # (CELLS ** 2, 2, 6)
-    region_basis: Array  # (R, 2, 6)
-    trust: Array  # (CELLS ** 2,)
+    skull: Skull
     since: float
     offset: Array  # (R, 2) displacement at the reference itself
     turned: Array  # (2,) yaw and pitch of the head there
@@ -184,14 +182,10 @@ class SignalBuilder:
     def _make_reference(self, time: float, grey: Array, landmarks: Array) -> _Reference:
         matrix = self._matrix
         aligned = landmarks @ matrix[:, :2].T + matrix[:, 2]
-        weights = region_weights(aligned, (FLOW_SIZE, FLOW_SIZE)).reshape(len(REGION_KEYS), -1)
+        weights = region_weights(aligned, (FLOW_SIZE, FLOW_SIZE))
         depth = (self._face.depth - np.median(self._face.depth)) * _scale(matrix)
-        basis = _rigid_basis(aligned, depth)
-        trust = rigid_weight(aligned, (CELLS, CELLS)) + 0.1 * face_mask(aligned, (CELLS, CELLS))
-        coarse = weights.reshape(-1, CELLS, FLOW_SIZE // CELLS, CELLS, FLOW_SIZE // CELLS).sum((2, 4))
-        region_basis = np.einsum("rc,cdk->rdk", coarse.reshape(len(REGION_KEYS), -1), basis)
         return _Reference(
-            grey, weights, basis, region_basis, trust.ravel(), time,
+            grey, weights.reshape(len(REGION_KEYS), -1), Skull(aligned, depth, weights), time,
             np.zeros((len(REGION_KEYS), 2)), np.zeros(2),
         )  # fmt: skip
 
@@ -218,12 +212,12 @@ class SignalBuilder:
     def _against(self, reference: _Reference, aligned: Array) -> tuple[Array, Array, float]:
         import cv2
 
-        u, v = self._flow(reference.grey, aligned)
-        field = cv2.resize(np.dstack([u, v]), (FLOW_SIZE, FLOW_SIZE), interpolation=cv2.INTER_AREA)
-        means = reference.weights @ field.reshape(-1, 2)
-        cells = cv2.resize(field, (CELLS, CELLS), interpolation=cv2.INTER_AREA).reshape(-1, 2)
-        head, residual = _fit_rigid(cells, reference.basis, reference.trust)
-        return means - reference.region_basis @ head, head, residual
+        flow = self._flow(reference.grey, aligned)
+        half = [cv2.resize(part, (FLOW_SIZE, FLOW_SIZE), interpolation=cv2.INTER_AREA) for part in flow]
+        cells = [cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for part in half]
+        head, carried, residual = reference.skull.fit(np.dstack(cells))
+        means = np.stack([reference.weights @ part.ravel() for part in half], axis=1)
+        return means - carried, head, residual
 
 
 def _angle(matrix: Array) -> float:
@@ -232,45 +226,6 @@ def _angle(matrix: Array) -> float:
 
 def _scale(matrix: Array) -> float:
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
-
-
-def _rigid_basis(landmarks: Array, depth: Array) -> Array:
-    """(cells, 2, 6) motion of each cell under a unit of right, down, roll, size, yaw and pitch.
-
-    The face is a surface at the landmarks' depth; yaw and pitch move it sideways and up by its depth.
-    """
-    centres = (np.arange(CELLS) + 0.5) * 224 / CELLS - 0.5
-    x, y = (axis.ravel() for axis in np.meshgrid(centres, centres))
-    apart = (x[:, None] - landmarks[None, :, 0]) ** 2 + (y[:, None] - landmarks[None, :, 1]) ** 2
-    near = np.exp(-0.5 * apart / 10.0**2) + 1e-12 / (1 + apart)
-    z = near @ depth / near.sum(1)
-    middle = landmarks.mean(0)
-    x, y = x - middle[0], y - middle[1]
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    across = np.stack([one, zero, -y, x, -z, zero], axis=-1)
-    down = np.stack([zero, one, x, y, zero, -z], axis=-1)
-    return np.stack([across, down], axis=1)
-
-
-def _fit_rigid(cells: Array, basis: Array, trust: Array) -> tuple[Array, float]:
-    """Robust least squares (Cauchy weights) of the six motions to the cells' flow; median residual too."""
-    use = trust > 0.02
-    flow, design, prior = cells[use], basis[use], trust[use]
-    # Yaw and pitch act through a depth range of some 100 px, the others through pixels: a light ridge on the
-    # former keeps them quiet when the head only shifts.
-    ridge = np.diag([1e-6, 1e-6, 1e-3, 1e-3, 60.0, 60.0])
-    weights = prior
-    head = np.zeros(6)
-    apart = np.zeros(len(flow))
-    for _ in range(4):
-        weighted = design * weights[:, None, None]
-        head = np.linalg.solve(
-            np.einsum("cdk,cdl->kl", weighted, design) + ridge, np.einsum("cdk,cd->k", weighted, flow)
-        )
-        apart = np.linalg.norm(flow - design @ head, axis=1)
-        scale = 1.2 * np.median(apart) + 0.02
-        weights = prior / (1 + (apart / scale) ** 2)
-    return head, float(np.median(apart))
 
 
 def _openings(landmarks: Array, iod: float) -> tuple[Array, float]:
