@@ -134,7 +134,7 @@ def test_whole_model_loads_and_the_language_part_hears_what_it_was_trained_on(tm
     add_faces(SHIPPED, tmp_path / "run", tmp_path / "out")
     model = DeftModel.from_pretrained(tmp_path / "out", language=False)
     assert model.structure is not None and model.texture is not None
-    assert model.config.speakers == ["motion"]
+    assert model.config.speaks == ["motion"]
 
 
 def test_no_films_is_said(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from deft_llm.model.prompt import EXPERTS, PROMPT_VERSION, prompt_parts
 class DeftConfig:
     """What a DeftModel is made of; saved with every checkpoint.
 
-    ``speakers``: experts that the language part was trained to hear; the others feed the heads alone.
+    ``speaks``: experts that the language part was trained to hear; the others feed the heads alone.
     """
 
     backbone: str = EMBEDDED
@@ -34,7 +34,7 @@ class DeftConfig:
     motion: list[dict[str, Any]] = field(default_factory=lambda: [{}])
     faces: dict[str, Any] = field(default_factory=dict)
     experts: list[str] = field(default_factory=lambda: list(EXPERTS))
-    speakers: list[str] = field(default_factory=lambda: list(EXPERTS))
+    speaks: list[str] = field(default_factory=lambda: list(EXPERTS))
     prompt_version: int = PROMPT_VERSION
 
 
@@ -144,7 +144,7 @@ class DeftModel(nn.Module):
         return torch.cat(parts, 1)
 
     def _expert_words(self, name: str, out: DeftOutput, drop: Sequence[str]) -> Tensor | None:
-        if name in drop or name not in self.config.speakers:
+        if name in drop or name not in self.config.speaks:
             return None
         if name == "motion":
             return self.projectors["motion"](out.motion.tokens[..., : self.motion[0].config.width], out.au)

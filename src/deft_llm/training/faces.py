@@ -229,7 +229,7 @@ def train(
 def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
     """Write ``base`` with the face experts of ``run`` to ``out``; all else of it stays as it is.
 
-    The language part was not trained to hear the new experts, so it does not: ``speakers`` names those that
+    The language part was not trained to hear the new experts, so it does not: ``speaks`` names those that
     it hears.
     """
     from deft_llm.model.card import write_card
@@ -245,7 +245,7 @@ def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
     config = {name: value for name, value in saved.items() if name != "schema"}
     config |= {
         "experts": [*experts, "motion"], "faces": meta["config"]["faces"],
-        "speakers": saved.get("speakers", saved["experts"]),
+        "speaks": saved.get("speaks", saved["experts"]),
         "face_experts": {"steps": meta["step"], "seed": meta["config"]["seed"], "note": note},
     }  # fmt: skip
     save_checkpoint(out, tensors, config)
