@@ -90,7 +90,7 @@ def run_motion(given: argparse.Namespace) -> None:
     from deft_llm.training.run import TrainConfig
     from deft_llm.training.stage1 import Stage1
 
-    test, shards = flow_test(given.out / "flow_test.npz"), FlowShards(given.data, given.shards)
+    test, shards = flow_test(given.out / "flow_test.npz"), FlowShards(given.data[0], given.shards)
     for seed in range(given.seeds):
         for file in sorted(CONFIGS.glob("stage1_*.yaml")):
             path = given.out / "motion" / f"{file.stem.removeprefix('stage1_')}-{seed}.npz"
@@ -116,7 +116,7 @@ def run_faces(given: argparse.Namespace) -> None:
 
     base = given.checkpoint or SHIPPED
     films = load_films(given.test)
-    learn, test = FilmTensors(load_films(given.data), base), FilmTensors(films, base)
+    learn, test = FilmTensors(load_films(*given.data), base), FilmTensors(films, base)
     donor = np.array([np.random.default_rng(row).choice(np.flatnonzero(films.subject != s))
                       for row, s in enumerate(films.subject)])  # fmt: skip
     own = {"au": test.au.numpy()[:, 0].max(-1), "classes": test.coarse.softmax(-1).numpy()[:, 0]}
@@ -241,7 +241,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("motion", "faces", "table"))
-    parser.add_argument("data", type=Path, nargs="?", help="flow shards, or films")
+    parser.add_argument("data", type=Path, nargs="*", help="flow shards, or folders of films")
     parser.add_argument("--test", type=Path, help="films of test subjects")
     parser.add_argument("--checkpoint", type=Path, help="whose motion expert the face experts stand beside")
     parser.add_argument("--out", type=Path, required=True)

@@ -3,7 +3,7 @@
     python -m deft_llm.training.face_films films --lit near-frontal
     python -m deft_llm.training.face_films test --split test --subjects 30 --films 6 --lit far-side \\
         --lures .5 --twins
-    python benchmarks/disentangle.py CHECKPOINT films test [--json FILE]
+    python benchmarks/disentangle.py CHECKPOINT test films [small] [--json FILE]
 
 Linear and MLP probes are fitted on ``films`` (training subjects) and scored on ``test``; permuted: the same
 on shuffled targets. Swaps put another subject's structure, or another clip's motion, into a clip. Lures: the
@@ -246,15 +246,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("films", type=Path)
     parser.add_argument("test", type=Path)
+    parser.add_argument("films", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=300, help="of the one-picture models")
     parser.add_argument("--prior", default="facs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     reader = MotionReader.from_checkpoint(given.checkpoint)
-    fit, test = load_films(given.films), load_films(given.test)
+    fit, test = load_films(*given.films), load_films(given.test)
     plain = test.take(np.flatnonzero(test.lure == 0))
     held, known = tokens_of(reader, plain), tokens_of(reader, fit)
     flat = lambda films: films.geometry.reshape(len(films), -1)  # noqa: E731

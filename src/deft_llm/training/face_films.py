@@ -84,14 +84,20 @@ class Films:
         return np.where(self.side.max(-1) > 0, self.moved.max(-1), 0).max(-1)
 
 
-def load_films(folder: Path) -> Films:
-    """All films of a folder. Raises: DeftError where there are none."""
-    parts = []
-    for path in sorted(Path(folder).glob("[0-9]*.npz")):
-        with np.load(path, allow_pickle=False) as data:
-            parts.append({f.name: data[f.name] for f in fields(Films)})
-    if not parts:
-        raise DeftError(f"{folder}: no films; make them with `python -m deft_llm.training.face_films`.")
+def load_films(*folders: Path) -> Films:
+    """All films of folders; subjects and plans of different folders are counted apart. Raises: DeftError
+    where there are none."""
+    parts: list[dict[str, np.ndarray]] = []
+    for folder in folders:
+        files = sorted(Path(folder).glob("[0-9]*.npz"))
+        if not files:
+            raise DeftError(f"{folder}: no films; make them with `python -m deft_llm.training.face_films`.")
+        after = {name: 1 + max((int(part[name].max()) for part in parts), default=-1)
+                 for name in ("subject", "plan")}  # fmt: skip
+        for path in files:
+            with np.load(path, allow_pickle=False) as data:
+                found = {f.name: data[f.name] for f in fields(Films)}
+            parts.append(found | {name: found[name] + start for name, start in after.items()})
     return Films(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 

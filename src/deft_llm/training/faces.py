@@ -263,16 +263,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Train the face experts beside a checkpoint's motion expert."
     )
-    parser.add_argument("films", type=Path)
     parser.add_argument("run", type=Path)
+    parser.add_argument("films", type=Path, nargs="+")
     parser.add_argument("--base", type=Path, default=SHIPPED)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--out", type=Path, help="write the whole checkpoint here when done")
     parser.add_argument("--note", default="")
-    parser.add_argument("words", nargs="*", help="a.b=c")
+    parser.add_argument("--set", nargs="*", default=[], help="a.b=c ...")
     given = parser.parse_args()
-    config = load_config(FaceConfig, given.config, given.words)
-    train(config, given.base, load_films(given.films), given.run)
+    config = load_config(FaceConfig, given.config, given.set)
+    train(config, given.base, load_films(*given.films), given.run)
     if given.out:
         add_faces(given.base, given.run, given.out, given.note)
 
