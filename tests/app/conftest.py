@@ -35,7 +35,7 @@ def result(clip):
     from deft_llm.app.limits import Limits
     from deft_llm.app.worker import analyse
 
-    return analyse(clip, "deft", False, Limits(), lambda share, text: None)
+    return analyse(clip, "deft", False, Limits(), None, lambda share, text: None)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,6 @@ ASKED = [
     "What moved?", "Why this class?", "When did it begin and how long did it last?",
     "How sure is it?", "Did the left brow move?", "What about AU12?", "AU4?", "Which side moved?",
     "How many movements are there?", "Tell me about the mouth", "What limits this?",
-    "Did the left brow move?",
-    "What about AU12?", "AU4?", "Which side moved?", "How many movements are there?",
-    "Tell me about the mouth", "What limits this?",
 ]  # fmt: skip
 REFUSED = [
     "Is she lying?", "Can I trust him?", "Is this a sign of depression?", "Should I hire this person?",
@@ -49,12 +46,101 @@ def test_follow_up_keeps_the_subject(result):
     assert "right inner brow" in again and "left inner brow" not in again
 
 
-def test_language_part_is_asked_and_cited(result):
+CITES = """Class: happiness (positive)
+Evidence: AU12 right, mouth corner, up-lateral; AU4 both, inner brow, down
+Rationale: The right mouth corner was pulled up and outward, which is coded as AU12."""
+
+
+def test_language_part_is_held_against_the_motion(result):
+    """A model's text goes through the real measurement: what the motion shows is told from the rest."""
+    from deft_llm.model.speaker import measured
+
+    motion = result.analysis.readings[0].motion
     heard = []
-    answer = chat.reply(result, 0, "What moved?", (), lambda text: heard.append(text) or "Class: others")
-    assert heard == ["What moved?"] and "Class: others" in answer and "Measured: AU12" in answer
-    bad = chat.reply(result, 0, "What moved?", (), lambda text: "She is lying.")
-    assert "lying" not in bad
+
+    def speak(text):
+        heard.append(text)
+        return measured(CITES, motion)
+
+    answer = chat.reply(result, 0, "Why this class?", (), speak)
+    assert heard == ["Why this class?"] and find_claims(answer) == []
+    assert "**Measured.**" in answer and "coded as happiness" in answer
+    smile, brow = (line for line in answer.splitlines() if line.startswith("- AU"))
+    assert "AU12 right" in smile and "the motion supports it" in smile and "px, z" in smile
+    assert "AU4" in brow and "does not support it" in brow
+    chat.reply(result, 0, "and on the right?", ["Did the left brow move?", "and the mouth?"], speak)
+    assert heard[-1] == "Did the left brow move? and on the right?"
+    when = chat.reply(result, 0, "When did it begin?", (), speak)
+    assert len(heard) == 2 and chat.FIGURES in when, "figures are never asked of a language model"
+
+
+def test_language_part_that_breaks_its_form_or_claims(result):
+    from deft_llm.errors import DeftError
+    from deft_llm.model.speaker import measured
+
+    motion = result.analysis.readings[0].motion
+    broken = chat.reply(result, 0, "What moved?", (), lambda text: measured("She smiles.", motion))
+    assert chat.BROKEN in broken and "smiles" not in broken and "AU12" in broken
+    claims = CITES.replace("The right mouth corner was pulled up and outward", "She is lying")
+    bad = chat.reply(result, 0, "What moved?", (), lambda text: measured(claims, motion))
+    assert "lying" not in bad and "left out" in bad
+
+    def absent(text):
+        raise DeftError("the language model is not there; run 'deft setup'.")
+
+    assert "deft setup" in chat.reply(result, 0, "What moved?", (), absent)
+
+
+@pytest.fixture(scope="module")
+def speaking(tmp_path_factory):
+    """The shipped experts with a language part (random, small): a checkpoint as training writes it."""
+    import torch
+
+    from deft_llm.model.backbone import tiny_backbone
+    from deft_llm.model.checkpoint import SHIPPED, read_checkpoint
+    from deft_llm.model.deft import DeftConfig, DeftModel
+
+    config, tensors = read_checkpoint(SHIPPED)
+    torch.manual_seed(0)
+    model = DeftModel(
+        DeftConfig(backbone="tiny-random", motion=config["motion"], lora_rank=2, experts=["motion"]),
+        *tiny_backbone(),
+    )
+    own = {name: value for name, value in tensors.items() if name.startswith("motion.")}
+    model.load_state_dict(own, strict=False)
+    folder = tmp_path_factory.mktemp("speaking") / "ck"
+    model.save_pretrained(folder, {"calibration": config["calibration"]})
+    return folder
+
+
+def test_checkpoint_with_a_language_part(speaking, clip, result):
+    """The worker as the page calls it: the checkpoint's own language part speaks, its words are checked."""
+    from deft_llm.app import worker
+    from deft_llm.model.checkpoint import read_checkpoint
+
+    assert read_checkpoint(speaking)[0]["language"]
+    motion = result.analysis.readings[0].motion
+    told = lambda share, text: None  # noqa: E731
+    method = worker._analyzer("deft", str(speaking)).method
+    assert method.answers and str(method.folder) == str(speaking)
+
+    def speak(text):
+        return worker.ask(motion, text, str(speaking), told)
+
+    answer = chat.reply(result, 0, "What moved?", (), speak)
+    assert "**Measured.**" in answer and chat.WORDLESS not in answer and find_claims(answer) == []
+    assert "**The model says.**" in answer or chat.BROKEN in answer
+    found = worker.compare(motion, ("deft", "rules"), str(speaking), told)
+    assert set(found) == {"deft", "rules"}
+
+
+def test_shipped_checkpoint_says_what_it_is(result):
+    """Whatever is shipped: the page's ``speaks`` is the checkpoint's own word, and without one it is said."""
+    from deft_llm.model.checkpoint import SHIPPED, read_checkpoint
+
+    assert result.speaks == bool(read_checkpoint(SHIPPED)[0].get("language"))
+    answer = chat.reply(result, 0, "Why this class?")
+    assert chat.WORDLESS in answer and "Measured: AU12" in answer and "Class probabilities of deft" in answer
 
 
 def test_page_pieces_make_no_claims(result):

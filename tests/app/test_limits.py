@@ -99,13 +99,13 @@ def test_consent_and_choice_come_first(page, clip):
 def test_a_crash_leaves_the_others_alone():
     slots = Slots(2, seconds=60)
     try:
-        running = slots.run("analyse", __import__("pathlib").Path("gone.mp4"), "rules", False, LIMITS)
+        running = slots.run("analyse", __import__("pathlib").Path("gone.mp4"), "rules", False, LIMITS, None)
         with pytest.raises(DeftError, match="stopped unexpectedly"):
             slots.result("crash")
         with pytest.raises(DeftError, match=r"gone\.mp4"):
             list(running)
         with pytest.raises(DeftError, match=r"gone\.mp4"):  # the crashed slot works again
-            slots.result("analyse", __import__("pathlib").Path("gone.mp4"), "rules", False, LIMITS)
+            slots.result("analyse", __import__("pathlib").Path("gone.mp4"), "rules", False, LIMITS, None)
     finally:
         slots.close()
 

@@ -46,11 +46,12 @@ class Parts(SimpleNamespace):
     """The page's components by name."""
 
 
-def build(slots: Slots, limits: Limits) -> Any:
-    """The Gradio Blocks. Heavy work goes to ``slots``; ``limits`` on what is accepted."""
+def build(slots: Slots, limits: Limits, checkpoint: str | None = None) -> Any:
+    """The Gradio Blocks. Heavy work goes to ``slots``; ``limits`` on what is accepted; deft's
+    ``checkpoint``."""
     import gradio as gr
 
-    page = Page(slots, limits)
+    page = Page(slots, limits, checkpoint)
     with gr.Blocks(title="deft-llm", analytics_enabled=False, delete_cache=(300, KEPT_SECONDS)) as blocks:
         parts = Parts(
             result=gr.State(None, time_to_live=KEPT_SECONDS), rank=gr.State(0), example=gr.State(None)
@@ -244,6 +245,7 @@ def launch(
     *,
     jobs: int = 1,
     limits: Limits | None = None,
+    checkpoint: str | None = None,
     wait: bool = True,
 ) -> tuple[Any, Slots, str]:
     """Serve the page; returns (blocks, slots, address); ``jobs`` run at once. Raises: OSError (busy port).
@@ -255,7 +257,7 @@ def launch(
     # Twice: Gradio gives css= the weight to win over its own rules, but breaks @media and @container in it.
     style = f"<style>{(HERE / 'style.css').read_text()}</style>"
     slots = Slots(jobs, limits.job_seconds)
-    blocks = build(slots, limits)
+    blocks = build(slots, limits, checkpoint)
     blocks.launch(
         server_name=host, server_port=port, share=False, show_error=False, quiet=True, inbrowser=False,
         prevent_thread_lock=True, max_file_size=limits.megabytes * 1_000_000, footer_links=[], ssr_mode=False,

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 
 from deft_llm.baselines.measured import describe
 from deft_llm.claims import find_claims
+from deft_llm.errors import DeftError
 from deft_llm.explain.words import duration_of, regions_of, when_of
 from deft_llm.facs.units import ENTRIES, name
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
     from deft_llm.explain.analysis import Reading
+    from deft_llm.model.speaker import Spoken
 
 WORDLESS = "No language part is loaded: this is put together from the measurement."
+FIGURES = (
+    "This is put together from the measurement; the language part is asked about classes and Action Units."
+)
+BROKEN = "The language part's answer did not keep to its form, so it is left out."
 _REFUSALS = (
     (r"\b(ly(ing|e)|lie[sdr]?|liar|decei\w*|decept\w*|honest\w*|dishonest\w*|truth\w*|trust\w*|guilt\w*|cheat\w*)\b",
      "That cannot be answered from a face: no facial movement shows whether somebody lies."),
@@ -40,7 +46,7 @@ AREAS = {
 
 def reply(
     result: Result | None, rank: int, question: str, earlier: Sequence[str] = (),
-    speak: Callable[[str], str] | None = None,
+    speak: Callable[[str], Spoken] | None = None,
 ) -> str:  # fmt: skip
     """One answer. ``earlier``: what was asked before; ``speak`` asks the language part, if there is one."""
     text = " ".join(question.split())[:500]
@@ -55,12 +61,57 @@ def reply(
         return "No movement was found in this video, so there is nothing to ask about."
     rank = min(rank, len(result.analysis.readings) - 1)
     reading = result.analysis.readings[rank]
-    if speak is not None and reading.motion is not None:
-        said = speak(text)
-        if said and not find_claims(said):
-            return f"{said}\n\n{cited(reading)}"
     found = measured_reply(result, rank, text, earlier)
-    return f"{found}\n\n*{WORDLESS}*"
+    if speak is None:
+        return f"{found}\n\n*{WORDLESS}*"
+    if reading.motion is None or _NUMBERS.search(text):
+        return f"{found}\n\n*{FIGURES}*"
+    try:
+        said = spoken_reply(speak(in_context(text, earlier)))
+    except DeftError as error:
+        said = f"*The language part could not be asked: {error}*"
+    return f"**Measured.** {found}\n\n{said}"
+
+
+_FOLLOW = re.compile(r"(and|what about|how about|also|on the|the (left|right))\b", re.IGNORECASE)
+_NUMBERS = re.compile(
+    r"\b(when|how long|how many|duration|onset|apex|offset|how fast|how sure|certain|confiden\w+|limit\w*|"
+    r"noise|quality|other movement|list)\b",
+    re.IGNORECASE,
+)
+
+
+def in_context(question: str, earlier: Sequence[str]) -> str:
+    """The question as the language part gets it, which remembers nothing: a follow-up brings the question
+    that it follows."""
+    if not _FOLLOW.match(question):
+        return question
+    before = next((text for text in reversed(earlier) if not _FOLLOW.match(text)), None)
+    return question if before is None else f"{before} {question}"
+
+
+def spoken_reply(said: Spoken) -> str:
+    """The language part's answer with each statement held against the measured motion."""
+    if said.answer is None:
+        return f"*{BROKEN}*"
+    label = said.answer.fine or said.answer.coarse or "undetermined"
+    words = f"{said.answer.rationale} It would be coded as {label}.".strip()
+    if find_claims(words):
+        return "*The language part's answer claimed more than a face shows, so it is left out.*"
+    lines = [f"**The model says.** {words}"]
+    for row in said.evidence:
+        size = "" if row.px is None else f"{row.px:.2f} px, "
+        z = "" if row.z is None else f"z {row.z:.0f}"
+        verdict = (
+            "the motion supports it" if row.status == "supported" else "**the motion does not support it**"
+        )
+        lines.append(
+            f"- AU{row.au} {row.side}, {row.region}, {row.direction}: {verdict} ({size}{z}, support "
+            f"{row.support:.2f})"
+        )
+    if not said.evidence:
+        lines.append("It cites no Action Unit.")
+    return "\n".join(lines)
 
 
 def cited(reading: Reading) -> str:
@@ -73,7 +124,7 @@ def measured_reply(result: Result, rank: int, question: str, earlier: Sequence[s
     """An answer from the figures of the result; a follow-up without a subject takes the last one's."""
     low = question.lower()
     subject = _subject(low)
-    follow = bool(re.match(r"(and|what about|how about|also|on the|the (left|right))\b", low))
+    follow = bool(_FOLLOW.match(low))
     if subject is None and follow:
         subject = next((found for text in reversed(earlier) if (found := _subject(text.lower()))), None)
     analysis, reading = result.analysis, result.analysis.readings[rank]

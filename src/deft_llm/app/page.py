@@ -56,10 +56,14 @@ def status(text: str, share: float | None = None, error: bool = False) -> str:
 
 
 class Page:
-    """Handlers of the page; ``slots`` runs what is heavy, ``uploads`` owns the files until they are read."""
+    """Handlers of the page; ``slots`` runs what is heavy, ``uploads`` owns the files until they are read.
 
-    def __init__(self, slots: Slots, limits: Limits) -> None:
+    ``checkpoint``: folder of deft's checkpoint, None for the shipped one.
+    """
+
+    def __init__(self, slots: Slots, limits: Limits, checkpoint: str | None = None) -> None:
         self.slots, self.limits, self.uploads = slots, limits, Uploads()
+        self.checkpoint = checkpoint
 
     def example(self, name: str) -> Path:
         """The file of an example; the portrait is made at first use."""
@@ -88,7 +92,7 @@ class Page:
             self.uploads.hold(path)
             method = method if method in [value for _, value in METHODS] else "rules"
             yield status("Waiting for a free place", 0.0), None
-            for item in self.slots.run("analyse", path, method, bool(mirrored), self.limits):
+            for item in self.slots.run("analyse", path, method, bool(mirrored), self.limits, self.checkpoint):
                 if isinstance(item, Progress):
                     yield status(item.text.capitalize(), item.share), None
                 else:
@@ -116,7 +120,7 @@ class Page:
         speak = None
         if result is not None and result.speaks and result.analysis.readings:
             motion = result.analysis.readings[rank].motion
-            speak = lambda text: self.slots.result("ask", motion, text)  # noqa: E731
+            speak = lambda text: self.slots.result("ask", motion, text, self.checkpoint)  # noqa: E731
         try:
             answer = chat.reply(result, rank, question, earlier, speak)
         except DeftError as error:
@@ -129,7 +133,8 @@ class Page:
         if motion is None:
             return status("This movement was not measured, so methods cannot be compared on it.", error=True)
         try:
-            return views.compare_html(self.slots.result("compare", motion, ("deft", "rules")))
+            found = self.slots.result("compare", motion, ("deft", "rules"), self.checkpoint)
+            return views.compare_html(found)
         except DeftError as error:
             return status(clean_message(str(error)), error=True)
 

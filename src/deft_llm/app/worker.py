@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -62,15 +63,15 @@ def _path_in(arguments: tuple[Any, ...]) -> Path | None:
 
 
 def analyse(
-    path: Path, method: str | None, mirrored: bool, limits: Limits, tell: Callable[[float, str], None]
-) -> Result:
-    """Check, analyse and picture one video. Raises: DeftError."""
-    from deft_llm.explain.analyzer import Analyzer
+    path: Path, method: str | None, mirrored: bool, limits: Limits, checkpoint: str | None,
+    tell: Callable[[float, str], None],
+) -> Result:  # fmt: skip
+    """Check, analyse and picture one video; ``checkpoint`` of deft (None: shipped). Raises: DeftError."""
     from deft_llm.motion.measure import default_landmarker
 
     check_header(path, limits)
     tell(0.02, "loading the method")
-    analyzer = Analyzer.from_pretrained(method)
+    analyzer = _analyzer(method, checkpoint)
     default_landmarker()
 
     def watch(done: int, total: int | None) -> None:
@@ -115,27 +116,35 @@ def slow_motion(path: Path, reading: Any, mirrored: bool) -> bytes:
         return target.read_bytes()
 
 
-def ask(motion: Any, question: str, tell: Callable[[float, str], None]) -> str:
-    """The language part's answer about one movement. Raises: DeftError where the checkpoint has none."""
+def _analyzer(method: str | None, checkpoint: str | None, **options: Any) -> Any:
+    """The method's Analyzer; only deft has checkpoints."""
+    from deft_llm.explain.analyzer import Analyzer, default_method
+
+    name = method or default_method()
+    if name == "deft":
+        options["checkpoint"] = checkpoint
+    return Analyzer.from_pretrained(name, **options)
+
+
+def ask(motion: Any, question: str, checkpoint: str | None, tell: Callable[[float, str], None]) -> Any:
+    """The language part's ``Spoken`` answer about a movement. Raises: DeftError for a checkpoint without."""
     del tell
     from deft_llm.model.checkpoint import SHIPPED
+
+    return _speaker(str(checkpoint or SHIPPED)).say([motion], question)[0]
+
+
+@lru_cache(maxsize=1)
+def _speaker(folder: str) -> Any:
     from deft_llm.model.speaker import Speaker
 
-    return _speaker(Speaker, SHIPPED).say([motion], question)[0].text
+    return Speaker.from_checkpoint(Path(folder))
 
 
-_LOADED: dict[str, Any] = {}
-
-
-def _speaker(kind: Any, folder: Path) -> Any:
-    if "speaker" not in _LOADED:
-        _LOADED["speaker"] = kind.from_checkpoint(folder)
-    return _LOADED["speaker"]
-
-
-def compare(motion: Any, methods: tuple[str, ...], tell: Callable[[float, str], None]) -> dict[str, Any]:
+def compare(
+    motion: Any, methods: tuple[str, ...], checkpoint: str | None, tell: Callable[[float, str], None]
+) -> dict[str, Any]:
     """What each method says about one measured movement."""
-    from deft_llm.explain.analyzer import Analyzer
     from deft_llm.method import Sample
 
     found = {}
@@ -143,7 +152,7 @@ def compare(motion: Any, methods: tuple[str, ...], tell: Callable[[float, str], 
         tell(0.5, f"asking {name}")
         sample = Sample("compared/one/clip", "video", "video/one", lambda: motion, motion.has)
         options: dict[str, Any] = {"answers": False} if name == "deft" else {}
-        found[name] = Analyzer.from_pretrained(name, **options).method.predict([sample])[0]
+        found[name] = _analyzer(name, checkpoint, **options).method.predict([sample])[0]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,10 @@ def page(
     jobs: Annotated[int, typer.Option(min=1, max=16, help="Videos that are read at the same time.")] = 1,
     megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 100,
     seconds: Annotated[float, typer.Option(min=1, help="Longest video.")] = 60.0,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="deft's checkpoint instead of the shipped one."),
+    ] = None,
 ) -> None:
     """Open the web page: upload a face video, see what moved, ask about it.
 
@@ -31,12 +36,14 @@ def page(
     from deft_llm.app.build import launch, private_folder
     from deft_llm.app.limits import Limits
 
+    model = None if checkpoint is None else str(checkpoint.absolute())
     folder = private_folder()
     if host not in ("127.0.0.1", "localhost", "::1"):
         typer.echo("Note: other machines can reach this page; it has no login.", err=True)
     typer.echo(f"deft-llm is at http://{host}:{port} (Ctrl-C ends it)")
     try:
-        launch(host, port, jobs=jobs, limits=Limits(megabytes=megabytes, seconds=seconds))
+        limits = Limits(megabytes=megabytes, seconds=seconds)
+        launch(host, port, jobs=jobs, limits=limits, checkpoint=model)
     except OSError as error:
         raise DeftError(f"port {port} cannot be used; choose another one with --port.") from error
     finally:
