@@ -58,7 +58,9 @@ def reply(
         if re.search(pattern, text, re.IGNORECASE):
             return refusal
     if result is None or not result.analysis.readings:
-        return "No movement was found in this video, so there is nothing to ask about."
+        states = [] if result is None else result.analysis.unjudged
+        why = " ".join(one.why for one in states)
+        return f"No movement was found in this video, so there is nothing to ask about. {why}".strip()
     rank = min(rank, len(result.analysis.readings) - 1)
     reading = result.analysis.readings[rank]
     found = measured_reply(result, rank, text, earlier)
@@ -208,8 +210,10 @@ def _certainty(result: Result, reading: Reading) -> str:
         parts.append(f"{label} {p:.0%}, the next class {rest:.0%}. {close}".strip())
     parts += [f"AU{row.au}: z {row.z or 0:.0f} over the clip's noise, support {row.support:.2f}."
               for row in reading.evidence[:3]]  # fmt: skip
+    unjudged = [*reading.unjudged, *result.analysis.unjudged]
+    parts += [f"Cannot be judged: {one.what.lower()}. {one.why}" for one in unjudged]
     parts += list(result.analysis.notes)
-    parts += [text for text in (reading.movement.reason, reading.warning) if text]
+    parts += [text for text in (reading.warning,) if text]
     return " ".join(parts) or "Nothing limits this reading beyond what stands under Limits."
 
 

@@ -150,7 +150,8 @@ def _plain(content: Any) -> str:
 def shown(result: Any, rank: int) -> tuple[str, ...]:
     """timeline, pictures, reading, attribution, downloads, notes for one movement of a result."""
     if not result.analysis.readings:
-        empty = '<p class="deft-empty">Nothing to show: no movement was found.</p>'
+        why = escape(" ".join(one.why for one in result.analysis.unjudged))
+        empty = f'<p class="deft-empty">Nothing to show: no movement was found. {why}</p>'
         return (timeline_html(result.analysis), empty, empty, empty, downloads_html(result, 0),
                 views.notes_html(result))  # fmt: skip
     return (

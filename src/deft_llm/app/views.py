@@ -15,6 +15,7 @@ from deft_llm.facs.units import name
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
     from deft_llm.explain.analysis import Reading
+    from deft_llm.explain.judgement import Unjudged
     from deft_llm.store import Motion
 
 LABEL_NOTE = "The label that coders of micro-expression corpora would give to such a movement."
@@ -114,6 +115,7 @@ def reading_html(result: Result, rank: int) -> str:
     )
     if not movement.judged:
         return f'{head}<p class="notice"><b>Cannot be judged.</b> {escape(movement.reason)}</p>'
+    head += "".join(_unjudged(one) for one in reading.unjudged if one.state != "below-noise")
     seen = reading.prediction
     if seen is None:
         where = regions_of(movement) or "no region"
@@ -138,6 +140,13 @@ def reading_html(result: Result, rank: int) -> str:
         f"{head}{said}{bars(seen.probabilities, 'Class probabilities')}"
         f'<p class="soft">{LABEL_NOTE}</p><h4>Measured</h4>{evidence_table(reading)}'
         + "".join(f'<p class="notice">{escape(note)}</p>' for note in notes)
+    )
+
+
+def _unjudged(one: Unjudged) -> str:
+    return (
+        f'<p class="notice"><b>Cannot be judged: {escape(one.what[0].lower() + one.what[1:])}.</b> '
+        f"{escape(one.why)}</p>"
     )
 
 
@@ -220,6 +229,7 @@ def notes_html(result: Result) -> str:
     """What limits this result, and what may not be concluded."""
     from deft_llm.claims import LIMITS
 
-    own = "".join(f"<li>{escape(note)}</li>" for note in result.analysis.notes)
+    unjudged = [f"Cannot be judged: {one.what.lower()}. {one.why}" for one in result.analysis.unjudged]
+    own = "".join(f"<li>{escape(note)}</li>" for note in [*unjudged, *result.analysis.notes])
     own = f"<h4>About this video</h4><ul>{own}</ul>" if own else ""
     return own + "<h4>Always</h4><ul>" + "".join(f"<li>{escape(limit)}</li>" for limit in LIMITS) + "</ul>"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deft_llm.claims import LIMITS
+from deft_llm.explain.judgement import Unjudged, of_movement, of_video
 from deft_llm.facs.units import name
 from deft_llm.motion.signal import Signal
 from deft_llm.motion.spotting import AREA, Movement, Spotting
@@ -37,7 +38,7 @@ class Reading:
     """One movement read: where and when (``movement``), what moved (``evidence``), what it is called.
 
     ``prediction`` and ``motion`` are None for movements that were spotted but not read, ``attribution`` until
-    ``Analysis.attribute`` was called.
+    ``Analysis.attribute`` was called. ``not_judged``: AUs that could not be judged, with the reason.
     """
 
     movement: Movement
@@ -45,7 +46,14 @@ class Reading:
     prediction: Prediction | None = None
     motion: Motion | None = field(default=None, repr=False)
     warning: str = ""
+    not_judged: dict[int, str] = field(default_factory=dict)
     attribution: Attribution | None = field(default=None, repr=False)
+
+    @property
+    def unjudged(self) -> list[Unjudged]:
+        """What cannot be said about this movement, each with its reason."""
+        read = self.prediction is not None
+        return of_movement(self.movement, read=read, evidence=self.evidence, warning=self.warning)
 
     def to_dict(self) -> dict[str, Any]:
         """As one entry of ``movements`` in result.json."""
@@ -64,6 +72,8 @@ class Reading:
             record["answer"] = seen.answer
             record["aus"] = {au: round(p, 4) for au, p in seen.aus.items()}
         record["attribution"] = None if self.attribution is None else self.attribution.to_dict()
+        record["cannot_judge"] = [state.to_dict() for state in self.unjudged]
+        record["aus_not_judged"] = {str(au): reason for au, reason in self.not_judged.items()}
         record["warning"] = self.warning
         return record
 
@@ -121,10 +131,16 @@ class Analysis:
             "timeline": self.timeline(),
             "question": self.question,
             "question_answer": self.question_answer,
+            "cannot_judge": [state.to_dict() for state in self.unjudged],
             "notes": self.notes,
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "limits": list(LIMITS),
         })  # fmt: skip
+
+    @property
+    def unjudged(self) -> list[Unjudged]:
+        """What this video does not allow to judge, each with its reason."""
+        return of_video(self.signal, self.movements)
 
     def timeline(self) -> dict[str, list[float]]:
         """Motion per area over time, aligned px away from where the area was a second around; thinned."""

@@ -12,6 +12,7 @@ from deft_llm.answer import COARSE, Answer, render
 from deft_llm.baselines.measured import rationale, read_units
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.analysis import Analysis, Reading
+from deft_llm.explain.judgement import hold_small_faces_back
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
 from deft_llm.method import METHODS, Method, Question, Sample, Task, build_method
 from deft_llm.motion.signal import Signal
@@ -120,6 +121,7 @@ class Analyzer:
         seconds["spotting"] = perf_counter() - started
         given = onset is not None or apex is not None
         movements = [self._given(signal, onset, apex, offset, path)] if given else spotting.movements
+        movements = hold_small_faces_back(movements, signal)
         started = perf_counter()
         readings = self._read_all(path, movements, signal, read, question)
         seconds["reading"] = perf_counter() - started
@@ -220,11 +222,12 @@ class Analyzer:
         asked = Question("asked", question, "open") if question else None
         sample = Sample(clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has, question=asked)
         prediction = self.method.predict([sample])[0]
-        evidence = read_units(motion).evidence
+        units = read_units(motion)
+        evidence = units.evidence
         warning = str(prediction.extras.get("warning", ""))
         if prediction.answer is None:
             prediction, warning = _with_answer(prediction, evidence), WORDLESS
-        return Reading(movement, evidence, prediction, motion, warning)
+        return Reading(movement, evidence, prediction, motion, warning, units.not_judged)
 
     @staticmethod
     def _notes(
@@ -237,9 +240,6 @@ class Analyzer:
             )
         if mirrored:
             notes.append("The video was taken as a mirror image: it is shown and read turned back.")
-        missing = float((signal.segment < 0).mean())
-        if missing > 0:
-            notes.append(f"No face was seen in {missing:.0%} of the frames; nothing is said about them.")
         if spotting.speech:
             notes.append("The mouth moves in speech at times: mouth movements there cannot be judged.")
         restless = sum(span.stop - span.start + 1 for span in spotting.restless) / len(signal)
@@ -247,9 +247,6 @@ class Analyzer:
             notes.append(
                 f"The head moves too much in {restless:.0%} of the frames: faces are not judged there."
             )
-        iod = float(signal.iod_px[signal.segment >= 0].mean())
-        if iod < 30:
-            notes.append(f"The face is small ({iod:.0f} px between the eyes): fine movements may be missed.")
         return notes
 
 

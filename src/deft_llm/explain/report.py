@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deft_llm.answer import AnswerError, parse
 from deft_llm.baselines.measured import describe
 from deft_llm.claims import LIMITS
+from deft_llm.explain.judgement import by_reason
 from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
 from deft_llm.explain.timeline import NARROW, lane_height, svg_timeline
 from deft_llm.explain.words import clock, duration_of, regions_of, when_of
@@ -75,6 +76,8 @@ def _reading(rank: int, reading: Reading, fps: float) -> dict[str, Any]:
     return {
         "rank": rank, "kind": movement.kind, "when": when_of(movement), "lasts": duration_of(movement, fps),
         "reason": movement.reason, "warning": reading.warning, "pictures": pictures,
+        "unjudged": [one for one in reading.unjudged if one.state != "below-noise"],
+        "aus_unjudged": by_reason(reading.not_judged),
         "answer": answer, "raw_answer": seen.answer, "fine": seen.fine, "coarse": seen.coarse,
         "probabilities": ranked, "rests_on": _rests_on(reading),
         "evidence": [

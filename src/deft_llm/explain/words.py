@@ -44,8 +44,6 @@ def summary_of(analysis: Analysis) -> str:
         f"{analysis.source}: {video['seconds']:.1f} s, {video['frames']} frames at {video['fps']:.4g} a "
         f"second, {video['inter_ocular_px']:.0f} px between the eyes; method {analysis.method}."
     ]
-    if not analysis.readings:
-        lines.append("No facial movement stands above this video's noise.")
     for rank, reading in enumerate(analysis.readings[:8], 1):
         movement = reading.movement
         head = f"{rank}. {movement.kind}: {when_of(movement)} ({duration_of(movement, video['fps'])})"
@@ -59,6 +57,9 @@ def summary_of(analysis: Analysis) -> str:
         elif movement.regions:
             lines.append(f"   {regions_of(movement)}")
         lines += [f"   {text}" for text in (movement.reason, reading.warning) if text]
+        said = f"{movement.reason} {reading.warning}"
+        lines += [f"   Cannot be judged: {one.what.lower()}. {one.why}" for one in reading.unjudged
+                  if one.why not in said]  # fmt: skip
     if len(analysis.readings) > 8:
         lines.append(f"... and {len(analysis.readings) - 8} weaker ones in result.json.")
     counts: dict[str, int] = {}
@@ -67,5 +68,6 @@ def summary_of(analysis: Analysis) -> str:
     if counts:
         named = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
         lines.append(f"Also seen: {named}.")
+    lines += [f"Cannot be judged: {one.what.lower()}. {one.why}" for one in analysis.unjudged]
     lines += [f"Note: {note}" for note in analysis.notes]
     return "\n".join(lines)

@@ -1,0 +1,128 @@
+"""What cannot be judged in a video or a movement, each with its reason; silence is never a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deft_llm.motion.spotting import Movement, SpottingSettings
+
+if TYPE_CHECKING:
+    from deft_llm.motion.signal import Signal
+    from deft_llm.records import Evidence
+
+LEAST_IOD = 20.0
+"""px between the eyes: below, aligned faces are enlarged 4.5 times and more, and 1 % IOD is 0.2 px."""
+SMALL_IOD = 30.0
+LEAST_FPS = 20.0
+"""Frames a second: below, a movement of 0.1 s, as brief as coders mark, may lie between two frames."""
+ALIGNED_IOD = 90.0
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """``what`` cannot be judged, and ``why``. ``state``: face-too-small, below-noise, fps-too-low, no-offset,
+    speech, head-motion, face-missing or not-measured."""
+
+    state: str
+    what: str
+    why: str
+
+    def to_dict(self) -> dict[str, str]:
+        """As JSON."""
+        return asdict(self)
+
+
+def hold_small_faces_back(movements: Sequence[Movement], signal: Signal) -> list[Movement]:
+    """The movements; those on a face that is too small are marked as not judged, behind the others."""
+    seen = []
+    for movement in movements:
+        inside = signal.iod_px[movement.onset : movement.end + 1]
+        iod = float(inside.mean()) if len(inside) else 0.0
+        if movement.judged and iod < LEAST_IOD:
+            reason = f"The face is too small: {iod:.0f} px between the eyes, {LEAST_IOD:.0f} are needed."
+            kind = "given" if movement.kind == "given" else "movement"
+            movement = replace(movement, judged=False, kind=kind, reason=reason)
+        seen.append(movement)
+    return sorted(seen, key=lambda movement: not movement.judged)
+
+
+def of_video(signal: Signal, movements: Sequence[Movement]) -> list[Unjudged]:
+    """What the recording itself does not allow to judge."""
+    found = []
+    there = signal.segment >= 0
+    iod = float(signal.iod_px[there].mean()) if there.any() else 0.0
+    if iod < SMALL_IOD:
+        what = "Fine movements" if iod >= LEAST_IOD else "All movements"
+        why = (
+            f"The face is too small: {iod:.0f} px between the eyes; fine movements show from "
+            f"{SMALL_IOD:.0f} px on, below {LEAST_IOD:.0f} px nothing is judged."
+        )
+        found.append(Unjudged("face-too-small", what, why))
+    if signal.fps < LEAST_FPS:
+        why = (
+            f"{signal.fps:.4g} frames a second are too few: what lasts less than {2000 / signal.fps:.0f} ms "
+            "may lie between two frames, and durations are uncertain by as much."
+        )
+        found.append(Unjudged("fps-too-low", "The briefest movements, and micro against macro", why))
+    if not movements:
+        least = least_visible(signal)
+        why = (
+            f"No facial movement stands above this video's noise: one must move the skin by about "
+            f"{least * iod / ALIGNED_IOD:.2f} px ({100 * least / ALIGNED_IOD:.1f} % of the distance between "
+            "the eyes) to be seen here. Less may have happened."
+        )
+        found.append(Unjudged("below-noise", "Movements below the noise floor", why))
+    if not there.all():
+        why = f"No face is seen in {1 - float(there.mean()):.0%} of the frames."
+        found.append(Unjudged("face-missing", "Those frames", why))
+    return found
+
+
+def of_movement(
+    movement: Movement, *, read: bool, evidence: Sequence[Evidence], warning: str = ""
+) -> list[Unjudged]:
+    """What cannot be said about one movement; ``warning`` is why it could not be measured."""
+    if not movement.judged:
+        states = {"mouth movement in speech": "speech"}
+        state = "face-too-small" if "too small" in movement.reason else "head-motion"
+        return [Unjudged(states.get(movement.kind, state), "This movement", movement.reason)]
+    found = []
+    if movement.offset is None and movement.kind != "given":
+        what = "Its duration, micro against macro, and the way back"
+        found.append(Unjudged("no-offset", what, movement.reason or "Its end is not seen."))
+    elif movement.offset is None:
+        found.append(Unjudged("no-offset", "Its duration and the way back", "No offset was given."))
+    elif movement.reason and movement.kind != "given":
+        found.append(Unjudged("fps-too-low", "Micro against macro", movement.reason))
+    if warning and not read:
+        found.append(Unjudged("not-measured", "Its Action Units and class", warning))
+    elif read and not evidence:
+        why = "Its motion fits no Action Unit above this clip's noise."
+        found.append(Unjudged("below-noise", "Its Action Units", why))
+    return found
+
+
+def least_visible(signal: Signal, settings: SpottingSettings | None = None) -> float:
+    """About the least motion, in aligned px, that spotting can tell from this video's noise."""
+    settings = settings or SpottingSettings()
+    lag = max(1, int(round(0.1 * signal.fps)))
+    steps = [
+        np.linalg.norm(signal.displacement[part][lag:] - signal.displacement[part][:-lag], axis=2).ravel()
+        for part in signal.segments()
+        if part.stop - part.start > lag
+    ]
+    noise = float(np.nanmedian(np.concatenate(steps))) if steps else 0.0
+    return max(settings.least_px, settings.least_z * noise / 2)
+
+
+def by_reason(not_judged: Mapping[int, str]) -> dict[str, list[int]]:
+    """AUs that cannot be judged, gathered by their reason; figures in it are left out."""
+    grouped: dict[str, list[int]] = {}
+    for au, reason in sorted(not_judged.items()):
+        text = reason.split(": ", 1)[-1] if reason.startswith("z ") else reason
+        grouped.setdefault(text, []).append(au)
+    return grouped
