@@ -119,7 +119,8 @@ def make_films(folder: Path, settings: FilmSettings) -> int:
             if not rows:
                 continue
             with atomic_path(path) as temporary, temporary.open("wb") as handle:
-                np.savez(handle, **{name: np.stack([row[name] for row in rows]) for name in rows[0]})
+                arrays: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+                np.savez(handle, **arrays)
         with np.load(path, allow_pickle=False) as data:
             total += len(data["coarse"])
     return total
@@ -135,7 +136,7 @@ def _films_of(
     lure = int(rng.integers(1, len(LURES))) if rng.random() < settings.lures else 0
     for chosen in sorted({0, lure}) if settings.twins else (lure,):
         try:
-            yield film(studio, settings, identity, place, fps, chosen) | {"subject": np.int64(subject)}
+            yield film(studio, settings, identity, place, fps, chosen) | {"subject": np.array(subject)}
         except DeftError:
             continue
 
@@ -168,7 +169,7 @@ def film(
         settings=MeasureSettings(profile=PROFILE, flow=settings.flow),
     )  # fmt: skip
     return _seen(measured) | _true(plan, performer, camera.scene, onset, apex) | {
-        "lure": np.int64(lure), "plan": np.int64(place)}  # fmt: skip
+        "lure": np.array(lure), "plan": np.array(place)}  # fmt: skip
 
 
 def camera_of(rng: np.random.Generator, settings: FilmSettings) -> Any:
@@ -221,7 +222,7 @@ def _frames(
         picture = studio.renderer.draw(performer.state(plan, index, float(bright[index])))
         count = 2 * wanted.reach + 1 if index in wanted.keys and not crf else 1
         taken = np.mean([camera.develop(picture, noise).astype(np.float32) for _ in range(count)], 0)
-        image = np.round(taken).astype(np.uint8)
+        image = np.asarray(np.round(taken), np.uint8)
         pictures.append(image if image.ndim == 3 else np.repeat(image[..., None], 3, 2))
     for index, image in zip(wanted.course, coded(pictures, crf) if crf else pictures, strict=True):
         yield Frame(index, index / fps, image)
@@ -243,8 +244,8 @@ def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     file.seek(0)
-    with av.open(file) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    with av.open(file, "r") as source:
+        return [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
 
 
 def _seen(motion: Any) -> dict[str, np.ndarray]:
@@ -280,16 +281,15 @@ def _true(plan: Any, performer: Any, scene: Any, onset: int, apex: int) -> dict[
                 row = (AU_INDEX[key.au], side)
                 moved[row] = max(moved[row], px * abs(float(curve[apex] - curve[onset])))
                 held[row] = max(held[row], px * float(curve[onset]))
-    coded = {unit.number: unit.side for unit in plan.main.aus}
-    side = np.zeros((len(EXPERT_AUS), 2), np.uint8)
-    for number, which in coded.items():
-        side[AU_INDEX[number]] = (which != "right", which != "left")
-    stray = (moved.max(-1) > 0.1) & (side.max(-1) == 0)
+    marked = np.zeros((len(EXPERT_AUS), 2), np.uint8)
+    for unit in plan.main.aus:
+        marked[AU_INDEX[unit.number]] = (unit.side != "right", unit.side != "left")
+    stray = (moved.max(-1) > 0.1) & (marked.max(-1) == 0)
     event = plan.main
     return {
-        "side": side, "known": (~stray).astype(np.uint8), "moved": moved, "held": held,
-        "coarse": np.int64(COARSE.index(event.coarse) if event.coarse else -1),
-        "fine": np.int64(FINE.index(event.fine)),
+        "side": marked, "known": (~stray).astype(np.uint8), "moved": moved, "held": held,
+        "coarse": np.array(COARSE.index(event.coarse) if event.coarse else -1),
+        "fine": np.array(FINE.index(event.fine)),
         "geometry": level(truth.landmarks(performer.state(plan, onset), scene)),
         "pose": np.degrees(plan.turn[onset, :2]).astype(np.float32),
     }  # fmt: skip
