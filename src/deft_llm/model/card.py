@@ -24,6 +24,7 @@ convention would give. Experts, projectors, heads{adapter}; the base language mo
 {command}
 ```
 - Motion experts: {members} (each {parameters} parameters); stage 1: {stage1}.
+- Face experts: {faces}.
 - Trained on: {trained_on}. Label prior: `{prior}`{prior_note}.
 - Language part: {language}.
 
@@ -60,6 +61,7 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
         command=config.get("command") or "not recorded",
         members=len(config.get("motion", [])),
         parameters=f"{config['parameters']:,}" if config.get("parameters") else "about 0.5 million",
+        faces=_faces(config),
         stage1=json.dumps(config.get("stage1", "not recorded")),
         trained_on=json.dumps(config.get("trained_on") or "not recorded"),
         prior=config.get("prior", "?"),
@@ -70,3 +72,13 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
         scores="\n".join(lines),
     )
     write_text(Path(folder) / "README.md", text)
+
+
+def _faces(config: dict[str, Any]) -> str:
+    """Which face experts there are, and what they learned from."""
+    names = [name for name in config.get("experts", ()) if name != "motion"]
+    if not names:
+        return "none (clips with faces are read by their motion alone)"
+    trained = config.get("face_experts") or {}
+    note = f", {trained['note']}" if trained.get("note") else ""
+    return f"{' and '.join(names)}; {trained.get('steps', '?')} steps{note}"
