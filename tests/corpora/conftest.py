@@ -8,6 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+CASME2 = [
+    "Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units",
+    "Estimated Emotion",
+]  # fmt: skip
+SAMM = [
+    "Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration",
+    "Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes",
+]  # fmt: skip
 _JPEG = cv2.imencode(".jpg", np.full((8, 8, 3), 90, np.uint8))[1].tobytes()
 
 
@@ -35,6 +43,16 @@ class Maker:
         path.parent.mkdir(parents=True, exist_ok=True)
         book.save(path)
         return path
+
+    def casme2(self, name: str, rows: list[list]) -> Path:
+        """A coding of CASME II; rows with a tenth cell are of 2019 and carry objective classes."""
+        classes = ["Objective Classes"] if any(len(row) > len(CASME2) for row in rows) else []
+        return self.xlsx(name, [[*CASME2, *classes], *rows])
+
+    def samm(self, name: str, rows: list[list]) -> Path:
+        """SAMM's table: thirteen lines of notes above the header."""
+        notes = [[f"note {number}"] for number in range(13)]
+        return self.xlsx(name, [SAMM, *rows], sheet="MICRO_ONLY", above=notes)
 
     def xls(self, name: str, rows: list[list], sheet: str = "Sheet1") -> Path:
         """A real .xls (BIFF)."""

@@ -8,17 +8,6 @@ from deft_llm.corpora import load
 from deft_llm.corpora.tables import find_table, read_sheets
 from deft_llm.errors import DeftError
 
-HEADER = [
-    "Subject",
-    "Filename",
-    None,
-    "OnsetFrame",
-    "ApexFrame",
-    "OffsetFrame",
-    None,
-    "Action Units",
-    "Estimated Emotion",
-]
 ROWS = [
     [31, "EP41_02f", None, 46, 59, 86, None, "4+L10", "disgust"],
     [31, "EP46_02_01", None, 5, 25, 40, None, 12, "happiness"],  # AU is a number, an extra part in the name
@@ -30,7 +19,7 @@ ROWS = [
 
 @pytest.fixture
 def corpus2014(make):
-    make.xlsx("CASME2-coding-20140508.xlsx", [HEADER, *ROWS])
+    make.casme2("CASME2-coding-20140508.xlsx", ROWS)
     for row in ROWS:
         folder = f"CASME2_RAW_selected/sub{row[0]:02d}/{row[1]}"
         make.frames(folder, range(max(1, row[3] - 5), row[5] + 6))
@@ -69,7 +58,7 @@ def test_frames_are_sorted_by_number_not_by_letters(corpus2014, by_id):
 def test_the_2019_coding_wins_and_differences_are_told(corpus2014, kinds, by_id):
     rows = [[*row, 3] for row in ROWS]
     rows[0][8], rows[1][7] = "surprise", "6+12"
-    corpus2014.xlsx("CASME2-coding-20190701.xlsx", [[*HEADER, "Objective Classes"], *rows])
+    corpus2014.casme2("CASME2-coding-20190701.xlsx", rows)
     corpus = load("casme2", corpus2014.root)
     clip = by_id(corpus)["casme2/sub31/EP41_02f"]
     assert (clip.emotion, clip.objective) == ("surprise", "III") and "2019 coding" in clip.coding
@@ -105,7 +94,7 @@ def test_table_faults_are_named(make, kinds):
         [31, "EP45_01", None, 50, 60, 40, None, "4", "disgust"],
         [31, "EP45_02", None, 50, 60, 900, None, "4", "disgust"],
     ]
-    make.xlsx("CASME2-coding-20140508.xlsx", [HEADER, *rows])
+    make.casme2("CASME2-coding-20140508.xlsx", rows)
     for name in ("EP41_02f", "EP44_01", "EP45_01", "EP45_02"):
         make.frames(f"Cropped/sub31/{name}", range(40, 100))
     expected = "apex-outside duplicate-clip offset-outside unknown-label unread-aus unsafe-name"
@@ -113,11 +102,11 @@ def test_table_faults_are_named(make, kinds):
 
 
 def test_xls_and_csv_read_the_same(make, by_id):
-    rows = [HEADER, *ROWS]
+    xlsx = make.casme2("c/coding.xlsx", ROWS)
+    rows = next(iter(read_sheets(xlsx).values()))
     xls = make.xls("a/CASME2_label_Ver_2.xls", rows)
     text = "\n".join(",".join("" if cell is None else str(cell) for cell in row) for row in rows)
     csv = make.csv("b/coding.csv", text)
-    xlsx = make.xlsx("c/coding.xlsx", rows)
     found = [by_id(load("casme2", make.root, path)) for path in (xls, csv, xlsx)]
     for clips in found[1:]:
         assert {k: (c.aus, c.emotion) for k, c in clips.items()} == {
@@ -143,7 +132,7 @@ def test_shipped_corrections_turn_known_faults_into_notes(make, kinds, by_id):
         [4, "EP12_01f", None, 1, "/", 20, None, "4", "disgust"],
         [5, "EP09_05f", None, 1, 1, 20, None, "4", "disgust"],
     ]
-    make.xlsx("CASME2-coding-20190701.xlsx", [HEADER, *rows])
+    make.casme2("CASME2-coding-20190701.xlsx", rows)
     for row in rows:
         make.frames(f"Cropped/sub{row[0]:02d}/{row[1]}", range(1, 21))
     corpus = load("casme2", make.root)

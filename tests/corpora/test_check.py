@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from deft_llm.cli import main
 from deft_llm.corpora import load, names
 from deft_llm.corpora.base import loose, safe_name, safe_path, subject_number
 from deft_llm.corpora.check import check
@@ -16,33 +15,11 @@ from deft_llm.corpora.tables import cell_integer, cell_text, find_table
 from deft_llm.errors import DeftError, UsageError
 
 
-def run(*words) -> int:
-    try:
-        main([str(word) for word in words])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-HEADER = [
-    "Subject",
-    "Filename",
-    None,
-    "OnsetFrame",
-    "ApexFrame",
-    "OffsetFrame",
-    None,
-    "Action Units",
-    "Estimated Emotion",
-]
-
-
 @pytest.fixture
 def casme2(make):
-    make.xlsx(
+    make.casme2(
         "coding.xlsx",
         [
-            HEADER,
             [31, "EP41_02f", None, 10, 14, 20, None, "6+12", "happiness"],
             [31, "EP41_03", None, 10, 24, 20, None, "4", "disgust"],
         ],
@@ -52,7 +29,7 @@ def casme2(make):
     return make
 
 
-def test_every_corpus_is_listed(capsys):
+def test_every_corpus_is_listed(run, capsys):
     assert run("corpus", "list", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
     assert (
@@ -78,21 +55,21 @@ def test_every_corpus_is_listed(capsys):
     assert all(len(about) > 20 for about in listed.values())
 
 
-def test_check_prints_faults_and_exits_with_1(casme2, capsys):
+def test_check_prints_faults_and_exits_with_1(run, casme2, capsys):
     assert run("corpus", "check", "casme2", casme2.root) == 1
     out = capsys.readouterr().out
     assert "apex-outside" in out and "casme2/sub31/EP41_03" in out and "1 faults." in out
     assert "megc3: 2 clips of 1 subjects (negative 1, positive 1)" in out
 
 
-def test_check_json_is_only_json(casme2, capsys):
+def test_check_json_is_only_json(run, casme2, capsys):
     assert run("corpus", "check", "casme2", casme2.root, "--json") == 1
     facts = json.loads(capsys.readouterr().out)
     assert facts["kinds"] == {"apex-outside": 1} and facts["clips"] == 2 and facts["with_annotated_apex"] == 1
     assert facts["labels"]["7"]["classes"] == {"disgust": 1, "happiness": 1}
 
 
-def test_own_corrections_mend_it(casme2, capsys):
+def test_own_corrections_mend_it(run, casme2, capsys):
     path = casme2.csv(
         "mine.yaml",
         """
@@ -149,7 +126,7 @@ def test_order_is_checked_for_every_record(casme2):
     assert "casme2/sub31/EP41_02f" in {fault.clip_id for fault in check(corpus).faults}
 
 
-def test_wrong_usage(make, capsys):
+def test_wrong_usage(run, make, capsys):
     assert run("corpus", "check", "casme2", make.root / "none") == 2
     assert run("corpus", "check", "CASMEII", make.root) == 2
     assert run("corpus", "check", "casme2", make.root, "--annotations", make.root / "none.xlsx") == 2

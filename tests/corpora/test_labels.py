@@ -10,17 +10,6 @@ from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE
 from deft_llm.records import Clip, Source
 
-CASME2_HEADER = [
-    "Subject",
-    "Filename",
-    None,
-    "OnsetFrame",
-    "ApexFrame",
-    "OffsetFrame",
-    None,
-    "Action Units",
-    "Estimated Emotion",
-]
 # Rows that the official list leaves out; everything else about the tables below is invented.
 LEFT_OUT = {(4, "EP12_01f"): "disgust", (5, "EP09_05f"): "disgust"}
 RELABELLED = [(24, "EP07_01"), (24, "EP07_04f"), (24, "EP10_03")]
@@ -47,9 +36,8 @@ def casme2_rows(edition: str) -> list[list]:
 def composite(make):
     """The three corpora's tables in full size (no frames needed: labels are counted from tables)."""
     for edition in ("2014", "2019"):
-        header = [*CASME2_HEADER, "Objective Classes"] if edition == "2019" else CASME2_HEADER
         rows = [[*row, 3] if edition == "2019" else row for row in casme2_rows(edition)]
-        make.xlsx(f"casme2_{edition}/coding_{edition}.xlsx", [header, *rows])
+        make.casme2(f"casme2_{edition}/coding_{edition}.xlsx", rows)
     counts = {
         "Anger": 57,
         "Other": 26,
@@ -66,21 +54,7 @@ def composite(make):
         for i, name in enumerate(names)
     ]
     rows += [[29, f"029_9_{i}", 9, 1, 5, 9, 9, "Micro - 1/2", "4", "Other", 3, None] for i in range(26)]
-    header = [
-        "Subject",
-        "Filename",
-        "Inducement Code",
-        "Onset Frame",
-        "Apex Frame",
-        "Offset Frame",
-        "Duration",
-        "Micro",
-        "Action Units",
-        "Estimated Emotion",
-        "Objective Classes",
-        "Notes",
-    ]
-    make.xlsx("samm/SAMM.xlsx", [header, *rows], sheet="MICRO_ONLY", above=[["note"]] * 13)
+    make.samm("samm/SAMM.xlsx", rows)
     for number, (code, word) in enumerate(
         [("ne", "negative")] * 70 + [("po", "positive")] * 51 + [("sur", "surprise")] * 43
     ):

@@ -6,21 +6,6 @@ import pytest
 
 from deft_llm.corpora import load
 
-HEADER = [
-    "Subject",
-    "Filename",
-    "Inducement Code",
-    "Onset Frame",
-    "Apex Frame",
-    "Offset Frame",
-    "Duration",
-    "Micro",
-    "Action Units",
-    "Estimated Emotion",
-    "Objective Classes",
-    "Notes",
-]
-NOTES = [[f"note {number}"] for number in range(13)]
 ROWS = [
     [6, "006_7_2", 7, 5562, 5588, 5632, 71, "Micro - 1/2", "4D+ref(6)+7C+43E", "Anger", 3, None],
     [6, "006_7_3", 7, 62, 80, 99, 38, "Micro - 1/2", "A12B", "Happiness", 1, None],
@@ -31,7 +16,7 @@ ROWS = [
 
 @pytest.fixture
 def samm(make):
-    make.xlsx("SAMM_Micro_FACS_Codes_v2.xlsx", [HEADER, *ROWS], sheet="MICRO_ONLY", above=NOTES)
+    make.samm("SAMM_Micro_FACS_Codes_v2.xlsx", ROWS)
     for row in ROWS:
         width = 5 if row[3] > 1000 else 4
         numbers = [str(number).zfill(width) for number in range(row[3], row[5] + 1)]
@@ -65,7 +50,7 @@ def test_objective_class_against_aus_and_label_against_aus(make, kinds):
         [6, "006_1_9", 1, 1, 5, 9, 9, "Micro - 1/2", "4", "Happiness", 1, None],
         [6, "007_1_8", 1, 1, 5, 9, 12, "Micro - 1/2", "6+12", "Disgust", 1, None],
     ]
-    make.xlsx("SAMM.xlsx", [HEADER, *rows], sheet="MICRO_ONLY", above=NOTES)
+    make.samm("SAMM.xlsx", rows)
     for row in rows:
         make.frames(f"SAMM/006/{row[1]}", range(1, 10), "x_{}.jpg")
     corpus = load("samm", make.root)
@@ -78,7 +63,7 @@ def test_shipped_corrections(make, kinds):
         [28, "028_4_1", 4, 10, 50, 40, 31, "Micro - 1/2", "4", "Anger", 3, None],
         [32, "032_3_1", 3, 100, 3, 140, 41, "Micro - 1/2", "4", "Anger", 3, None],
     ]
-    make.xlsx("SAMM.xlsx", [HEADER, *rows], sheet="MICRO_ONLY", above=NOTES)
+    make.samm("SAMM.xlsx", rows)
     make.frames("SAMM/028/028_4_1", range(10, 41), "028_{}.jpg")
     make.frames("SAMM/032/032_3_1", range(100, 141), "032_{}.jpg")
     corpus = load("samm", make.root)

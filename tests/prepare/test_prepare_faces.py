@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from deft_llm.cli import main
 from deft_llm.corpora import load
 from deft_llm.prepare import prepare
 from deft_llm.prepare.indices import SPOTTED
@@ -43,14 +42,6 @@ def write(folder: Path, frames: list[np.ndarray], form: str = "{}.png", first: i
         cv2.imwrite(str(folder / form.format(index + first)), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
 
-def run(*words) -> int:
-    try:
-        main([str(word) for word in words])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
 def test_a_missing_apex_is_found_and_marked(clip, tmp_path):
     write(tmp_path / "HS/s1/micro/positive/s1_po_01", clip, "image{:06d}.bmp", 500)
     store = prepare("smic", tmp_path, tmp_path / "store")
@@ -64,7 +55,7 @@ def test_a_missing_apex_is_found_and_marked(clip, tmp_path):
     assert moved > 0.5, "the movement that was put in is measured"
 
 
-def test_bad_sources_are_reported_and_the_rest_is_done(clip, tmp_path, capsys):
+def test_bad_sources_are_reported_and_the_rest_is_done(run, clip, tmp_path, capsys):
     root = tmp_path / "videos"
     write(root / "anna/good", clip)
     write(root / "anna/corrupt", clip)
@@ -87,7 +78,7 @@ def test_bad_sources_are_reported_and_the_rest_is_done(clip, tmp_path, capsys):
     assert (tmp_path / "store" / "contact_sheet.png").exists()
 
 
-def test_an_unreadable_table_beside_a_good_one(clip, tmp_path, capsys):
+def test_an_unreadable_table_beside_a_good_one(run, clip, tmp_path, capsys):
     from openpyxl import Workbook
 
     book = Workbook()

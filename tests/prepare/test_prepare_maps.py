@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from deft_llm.cli import main
 from deft_llm.corpora import load
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.motion.normalise import relative
@@ -46,14 +45,6 @@ def maps(tmp_path: Path) -> Path:
     return root
 
 
-def run(*words: str) -> int:
-    try:
-        main(list(words))
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
 def test_stretched_maps_mean_the_same_as_the_flow_they_came_from(tmp_path):
     """Offset and scale of each channel are arbitrary: the prepared motion must not depend on them."""
     field = cv2.GaussianBlur(np.random.default_rng(1).normal(size=(28, 28, 3)), (0, 0), 3).transpose(2, 0, 1)
@@ -84,7 +75,7 @@ def test_both_phases_and_float_flow(tmp_path):
     ].reason
 
 
-def test_prepare_command_and_contact_sheet(maps, tmp_path, capsys):
+def test_prepare_command_and_contact_sheet(run, maps, tmp_path, capsys):
     store = tmp_path / "store"
     assert run("prepare", "flowmaps", str(maps), "--store", str(store), "--json") == 0
     summary = json.loads(capsys.readouterr().out)
@@ -95,7 +86,7 @@ def test_prepare_command_and_contact_sheet(maps, tmp_path, capsys):
     assert "7 were there" in capsys.readouterr().out
 
 
-def test_bad_files_are_reported_and_the_rest_is_done(maps, tmp_path, capsys):
+def test_bad_files_are_reported_and_the_rest_is_done(run, maps, tmp_path, capsys):
     bad = maps / "sub01" / "u_test" / "0" / "sub01_EP41_0 .png"
     bad.write_bytes(bad.read_bytes()[:50])
     write_map(maps / "sub02/u_test/0/sub02_EP1.png", np.full((28, 28, 3), 7, np.uint8))
@@ -144,7 +135,7 @@ def test_two_prepares_into_one_store_are_refused(maps, tmp_path):
         prepare("flowmaps", maps, tmp_path / "store")
 
 
-def test_wrong_usage(maps, tmp_path):
+def test_wrong_usage(run, maps, tmp_path):
     with pytest.raises(UsageError, match="--engine"):
         prepare("flowmaps", maps, tmp_path / "store", engine="slurm")
     with pytest.raises(UsageError, match="--workers"):

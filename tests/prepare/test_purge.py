@@ -8,20 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from deft_llm.cli import main
 from deft_llm.errors import DeftError
 from deft_llm.prepare import prepare
 from deft_llm.prepare import work as work_module
 from deft_llm.prepare.purge import purge
 from deft_llm.store import Store
-
-
-def run(*words) -> int:
-    try:
-        main([str(word) for word in words])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.fixture
@@ -37,7 +28,7 @@ def maps(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path / "maps"
 
 
-def test_purge(maps, tmp_path, capsys):
+def test_purge(run, maps, tmp_path, capsys):
     store = prepare("flowmaps", maps, tmp_path / "store")
     before = {clip.clip_id: store.motion(clip.clip_id).flow for clip in store.clips}
     assert run("store", "purge", "casme2/sub2", tmp_path / "store") == 0
@@ -57,7 +48,7 @@ def test_purge(maps, tmp_path, capsys):
     assert {clip.subject for clip in again.clips} == {"casme2/sub01", "casme2/sub03"}
 
 
-def test_unknown_subject(maps, tmp_path):
+def test_unknown_subject(run, maps, tmp_path):
     prepare("flowmaps", maps, tmp_path / "store")
     with pytest.raises(DeftError, match="no subject"):
         purge(tmp_path / "store", "samm/006")

@@ -166,6 +166,7 @@ class Builder:
         ]
         if not coded.whole and places[0] is not None:
             frames, places = self._cut(frames, places)
+        self._gaps(clip, coded, frames)
         clip.onset, clip.apex, clip.offset = places
         clip.apex_is_annotated = clip.apex is not None
         clip.source.frames = frames.names
@@ -239,7 +240,11 @@ class Builder:
                 clip.clip_id,
                 coded.folder,
             )
-        if coded.whole and frames.gaps:
+        return frames
+
+    def _gaps(self, clip: Clip, coded: Coded, frames: Frames) -> None:
+        """Frames that are missing in the clip itself, not elsewhere in a long video."""
+        if frames.gaps:
             self.corpus.fault(
                 "frame-gap",
                 f"{coded.folder}: frames are missing after number {frames.gaps[0]}"
@@ -247,7 +252,6 @@ class Builder:
                 clip.clip_id,
                 coded.folder,
             )
-        return frames
 
     def _place(
         self, clip: Clip, frames: Frames, coded: Coded, word: str, number: int | None, where: str

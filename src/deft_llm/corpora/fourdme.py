@@ -26,7 +26,8 @@ def load(request: Request) -> Corpus:
     """4DME (grey videos); a clip with one label gets it, several are noted and left undecided."""
     builder = Builder.of(request, fps=60.0, coarse_only=True)
     tree = Tree(request.root)
-    table = tables_of(request, tree, COLUMNS, ("subject", "filename", "onset", "apex"), builder.corpus)[0]
+    tables = tables_of(request, tree, COLUMNS, ("subject", "filename", "onset", "apex"), builder.corpus)
+    table = min(tables, key=lambda t: ("extra" in t.path.name.casefold(), t.path.name))
     for row in table.rows:
         subject, name = row.text("subject"), row.text("filename")
         said = labels_of(row)
