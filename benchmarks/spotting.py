@@ -1,6 +1,7 @@
 """Spotting on real skin: FACS-like warps of known size, side and time in real video, found or not.
 
-    python benchmarks/spotting.py --seconds 60 --sizes 0.3 0.5 1 2
+    python benchmarks/spotting.py                                  40 s of the portrait, 24 s of carphone
+    python benchmarks/spotting.py --results FILE --pieces 1        one video a call, resumed from FILE
 
 Two videos: the carphone clip (a talking man, looped back and forth) and the astronaut portrait brought to
 life; each gets fresh camera noise and H.264. Per size: share found (any judged movement with interval
@@ -14,6 +15,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -30,6 +32,31 @@ AUS = (1, 2, 4, 12, 14, 15)
 LOWER = {12, 14, 15}
 EVERY = 1.6  # s from one warp to the next
 COURSE = (0.0, 0.18, 0.42)  # s: onset, apex, offset
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One video to make and read; ``px`` None: without warps."""
+
+    video: str
+    seconds: float
+    fps: float
+    px: float | None
+    seed: int
+    quality: int
+    linear: bool
+
+    @property
+    def name(self) -> str:
+        """What the file of results calls it."""
+        words = [
+            self.video,
+            f"{self.seconds:g}s",
+            f"{self.fps:g}fps",
+            f"crf{self.quality}",
+            f"seed{self.seed}",
+        ]
+        return " ".join([*words, f"{self.px or 0:g}px", *(["linear"] if self.linear else [])])
 
 
 def plan(count: int, fps: float, px: float, seed: int, linear: bool = False) -> list[Injected]:
@@ -97,20 +124,25 @@ def side_of(movement: Movement) -> str:
     return max(weight, key=lambda side: weight[side])
 
 
-def run(
-    video: str, seconds: float, px: float | None, seed: int, folder: Path, linear: bool = False
-) -> tuple[list[dict], Spotting]:
-    """One video at one size (None: no warps) -> rows and everything spotted."""
-    fps = 30.0 if video == "carphone" else 50.0
-    truth = plan(int(seconds * fps), fps, px, seed, linear) if px else []
-    path = folder / f"{video}-{px}.mp4"
-    if video == "carphone":
-        images = looped_carphone(seconds, truth, seed)
+def run(piece: Piece, folder: Path) -> dict:
+    """One video at one size -> rows of the warps, and the false movements of each kind (without warps)."""
+    fps, count = piece.fps, int(piece.seconds * piece.fps)
+    truth = plan(count, fps, piece.px, piece.seed, piece.linear) if piece.px else []
+    path = folder / "clip.mp4"
+    if piece.video == "carphone":
+        images = looped_carphone(piece.seconds, truth, piece.seed)
     else:
-        images = living_portrait(truth, int(seconds * fps), fps=fps, seed=seed, drift=1.0)
-    save_video(path, images, fps, quality=20)
+        images = living_portrait(truth, count, fps=fps, seed=piece.seed, drift=1.0)
+    save_video(path, images, fps, quality=piece.quality)
     spotting = spot(signal_of(frames(path), fps))
-    return score(spotting, truth, fps), spotting
+    judged = [movement.kind for movement in spotting.movements if movement.judged]
+    restless = sum(span.stop - span.start + 1 for span in spotting.restless) / count
+    speaking = sum(span.stop - span.start + 1 for span in spotting.speech) / count
+    return {
+        "rows": score(spotting, truth, fps), "judged": {kind: judged.count(kind) for kind in set(judged)},
+        "not_judged": sum(not movement.judged for movement in spotting.movements),
+        "restless": round(restless, 2), "speech": round(speaking, 2),
+    }  # fmt: skip
 
 
 def table(rows: list[dict]) -> dict:
@@ -132,28 +164,53 @@ def table(rows: list[dict]) -> dict:
     }  # fmt: skip
 
 
+def report(pieces: list[Piece], done: dict[str, dict]) -> dict:
+    """Curves by video and size, and false movements a minute where nothing was injected."""
+    result: dict = {}
+    for piece in pieces:
+        if piece.name not in done:
+            continue
+        found = done[piece.name]
+        if piece.px:
+            result.setdefault(piece.video, {})[f"{piece.px:g} px"] = table(found["rows"])
+        else:
+            a_minute = {kind: round(60 * n / piece.seconds, 2) for kind, n in found["judged"].items()}
+            false = a_minute.get("micro-expression", 0.0)
+            shares = {key: found[key] for key in ("not_judged", "restless", "speech")}
+            result.setdefault(piece.video, {})["no warps"] = {
+                "false_micro_a_minute": false, "all_judged_a_minute": a_minute, **shares,
+            }  # fmt: skip
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="per video")
-    parser.add_argument("--sizes", type=float, nargs="*", default=[0.3, 0.5, 1.0, 2.0], help="source px")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[40.0, 24.0], help="of each video")
+    parser.add_argument("--sizes", type=float, nargs="*", default=[1.0, 0.5, 2.0, 0.3], help="source px")
     parser.add_argument("--videos", nargs="*", default=["portrait", "carphone"])
+    parser.add_argument("--fps", type=float, default=30.0, help="of the portrait; carphone has 30")
+    parser.add_argument("--quality", type=int, default=20, help="x264's constant rate factor")
     parser.add_argument("--linear", action="store_true", help="straight courses instead of raised cosines")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, help="JSON file: what it holds is not run again")
+    parser.add_argument("--pieces", type=int, help="stop after so many videos; another call goes on")
     options = parser.parse_args()
-    result: dict = {"seconds": options.seconds, "seed": options.seed}
-    with tempfile.TemporaryDirectory() as name:
-        for video in options.videos:
-            _, still = run(video, options.seconds, None, options.seed, Path(name))
-            false = [m for m in still.movements if m.kind == "micro-expression" and m.judged]
-            result[video] = {"false_micro_a_minute": round(60 * len(false) / options.seconds, 2)}
-            print(json.dumps({video: result[video]}), flush=True)
-            for px in options.sizes:
-                rows, _ = run(video, options.seconds, px, options.seed, Path(name), options.linear)
-                result[video][f"{px:g} px"] = table(rows)
-                print(json.dumps({video: {f"{px:g} px": table(rows)}}), flush=True)
-    print(json.dumps(result, indent=2))
+    lengths = (options.seconds * 2)[: len(options.videos)]
+    pieces = [
+        Piece(video, seconds, options.fps if video == "portrait" else 30.0, px, options.seed, options.quality,
+              options.linear)
+        for px in (None, *options.sizes) for video, seconds in zip(options.videos, lengths)
+    ]  # fmt: skip
+    done = json.loads(options.results.read_text()) if options.results and options.results.is_file() else {}
+    for piece in [piece for piece in pieces if piece.name not in done][: options.pieces]:
+        with tempfile.TemporaryDirectory() as name:
+            done[piece.name] = run(piece, Path(name))
+        print(json.dumps(report([piece], done)), flush=True)
+        if options.results:
+            options.results.write_text(json.dumps(done))
+    print(json.dumps(report(pieces, done), indent=2))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ RIDGE = np.diag([1e-6, 1e-6, 1e-3, 1e-3, 60.0, 60.0])
 class Skull:
     """One reference frame's face, to which the motion of later frames is fitted.
 
-    ``landmarks`` (478, 2) aligned px; ``depth`` (478,) aligned px, larger is farther; ``weights`` (R, H, W) of
-    the regions, H and W multiples of CELLS.
+    ``landmarks`` (478, 2) aligned px; ``depth`` (478,) aligned px, larger is farther; ``weights`` (R, H, W)
+    of the regions, H and W multiples of CELLS.
     """
 
     def __init__(self, landmarks: Array, depth: Array, weights: Array) -> None:
@@ -58,7 +58,7 @@ class Skull:
 
 
 def _surface(landmarks: Array, depth: Array) -> Array:
-    """(3, cells) right, down, depth of each cell of the face about its middle: the landmarks' depth, smooth."""
+    """(3, cells) right, down, depth of each cell about the face's middle: the landmarks' depth, smooth."""
     centres = (np.arange(CELLS) + 0.5) * 224 / CELLS - 0.5
     x, y = (axis.ravel() for axis in np.meshgrid(centres, centres))
     apart = (x[:, None] - landmarks[None, :, 0]) ** 2 + (y[:, None] - landmarks[None, :, 1]) ** 2

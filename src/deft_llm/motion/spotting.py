@@ -15,7 +15,15 @@ from deft_llm.facs.directions import direction_word
 from deft_llm.facs.regions import REGIONS
 from deft_llm.motion.signal import Array, Signal
 from deft_llm.motion.spotting_candidates import Excursion, find_excursions, measure_paths
-from deft_llm.motion.spotting_events import Span, find_blinks, find_head_turns, find_speech, head_speed
+from deft_llm.motion.spotting_events import (
+    Span,
+    find_blinks,
+    find_head_turns,
+    find_restless,
+    find_speech,
+    head_speed,
+    restlessness,
+)
 from deft_llm.motion.spotting_fit import Course, fit_course
 
 Kind = Literal[
@@ -28,6 +36,10 @@ _SPEAKING = {"upper lip", "lower lip", "mouth corner", "chin"}
 _EYES = {"upper lid", "lower lid", "outer eye corner"}
 AREA = np.array(["eyes" if r.name in _EYES else "mouth" if r.name in _MOUTH else "brows" for r in REGIONS])
 SPEAKING = np.array([r.name in _SPEAKING for r in REGIONS])
+# The bridge of the nose is bone: what moves there alone is no expression.
+BONE = np.array([r.name == "nose root" for r in REGIONS])
+LOWER = AREA == "mouth"
+PARTS = (~LOWER & ~BONE, LOWER)  # areas whose calm is measured apart: eyes and brows, mouth and cheeks
 
 
 SEED_EFFORT = 12  # rounds of the first, rough fit
@@ -48,6 +60,9 @@ class SpottingSettings(BaseModel):
     least_fit: float = 0.55
     head_leak: float = 0.12
     head_limit: float = 3.0
+    residual_limit: float = 2.0
+    stand_out: float = 5.0
+    least_rise: float = 0.065
     most: int = 400
 
 
@@ -136,7 +151,7 @@ def _spot_stretch(signal: Signal, part: slice, settings: SpottingSettings, found
     speech = find_speech(signal, part)
     turns = find_head_turns(signal, part)
     found.speech += speech
-    found.restless += find_head_turns(signal, part, settings.head_limit)
+    found.restless += find_restless(signal, part, settings.head_limit, settings.residual_limit)
     found.events += [_event(signal, span) for span in (*blinks, *turns)]
     context = _Context(signal, part, settings, blinks, speech)
     taken: list[tuple[int, int, Array]] = []
@@ -162,10 +177,11 @@ class _Context:
     ) -> None:
         self.signal, self.part, self.settings = signal, part, settings
         self.blinks, self.speech = blinks, speech
-        self.paths = measure_paths(signal, part)
+        self.paths = measure_paths(signal, part, PARTS)
         self.path = self.paths.path
         self.times = signal.times[part]
         self.head = head_speed(signal, part)
+        self.restless = restlessness(signal, part, settings.head_limit, settings.residual_limit)
         self.fps = signal.fps
 
     def excursions(self) -> list[Excursion]:
@@ -261,6 +277,8 @@ class _Context:
         # One region must be sure by itself, or several together.
         if strength < 1.1 * self.settings.least_z or float((z * members).max()) < 0.9 * self.settings.least_z:
             return None
+        if not self._stands_out(course, apex, shown, size):
+            return None
         first = self.part.start
         kind, judged, reason = self._kind(course, onset, apex, offset, shown, size)
         regions = tuple(
@@ -277,6 +295,17 @@ class _Context:
             duration=self._duration(onset, offset), strength=strength,
             regions=regions, judged=judged, reason=reason,
         )  # fmt: skip
+
+    def _stands_out(self, course: Course, apex: int, shown: Array, size: Array) -> bool:
+        """Whether an area moves well above what strays in it while it is calm, and rose as skin does."""
+        if course.apex - course.onset < self.settings.least_rise:
+            return False
+        end = course.release if course.offset is None else course.offset
+        calm = self.paths.crowd_at(end - course.onset, apex)
+        return any(
+            float(np.linalg.norm(size[shown][area[shown]])) >= self.settings.stand_out * calm[number]
+            for number, area in enumerate(PARTS)
+        )
 
     def _duration(self, onset: int, offset: int | None) -> tuple[float, float] | None:
         if offset is None:
@@ -302,7 +331,7 @@ class _Context:
         if spoken > 0.4 * total and any(span.overlaps(first + onset, first + end) for span in self.speech):
             reason = "The mouth moves in speech here: what else it does cannot be judged."
             return "mouth movement in speech", False, reason
-        if float(self.head[onset : apex + 1].max()) > self.settings.head_limit:
+        if float(self.restless[onset : apex + 1].max()) > 1.0:
             return "movement", False, "The head moves too much here: what the face does cannot be judged."
         if offset is None:
             at_end = self.times[-1] - course.release < 0.1

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from deft_llm.motion.signal import Array, Signal
+from deft_llm.motion.spotting_clean import cleaned
 
 SCALES = (0.12, 0.25, 0.5, 1.0, 2.2)  # s: half widths of the excursions that are looked for
 BLOCK = 6.0  # s over which a region's noise is taken as constant
 QUANTILE = 0.35  # of ordinary moments; a 2-D Gaussian's length lies there at .93 sigmas
+CROWD_BLOCK, CROWD_QUANTILE = 2.5, 0.2  # s, and the share of moments in which a face is at its calmest
 SHORT = 2.5  # s: in shorter stretches a movement may fill most of the time
 
 
@@ -43,25 +45,40 @@ def camera_noise(displacement: Array) -> Array:
 @dataclass(frozen=True)
 class Paths:
     """One measured stretch: smoothed displacement (T, R, 2), camera noise (R,), and per scale (s) how far
-    each region is away from where it was before and after, and its floor, both (T, R) aligned px."""
+    each region is away from where it was before and after, and its floor, both (T, R) aligned px.
+
+    ``crowd``: per scale (A, T) aligned px, how far the region of an area that strays most does so while the
+    area is calm: of many regions one always seems to move, and only what stands out from that is seen.
+    """
 
     path: Array
     jitter: Array
     away: dict[float, Array]
     floor: dict[float, Array]
+    crowd: dict[float, Array]
 
     def floor_at(self, seconds: float, frame: int) -> Array:
         """(R,) the floor for a movement that takes ``seconds`` from start to end, around ``frame``."""
-        scale = min(self.floor, key=lambda scale: abs(np.log(scale / max(0.5 * seconds, 1e-3))))
-        return self.floor[scale][min(frame, len(self.path) - 1)]
+        return self.floor[self._scale(seconds)][min(frame, len(self.path) - 1)]
+
+    def crowd_at(self, seconds: float, frame: int) -> Array:
+        """(A,) what stands for calm in each area, for a movement of ``seconds`` around ``frame``."""
+        return self.crowd[self._scale(seconds)][:, min(frame, len(self.path) - 1)]
+
+    def _scale(self, seconds: float) -> float:
+        return min(self.floor, key=lambda scale: abs(np.log(scale / max(0.5 * seconds, 1e-3))))
 
 
-def measure_paths(signal: Signal, part: slice) -> Paths:
-    """Smooth a stretch and measure each region's excursions and their floor."""
-    raw = signal.displacement[part]
-    path, jitter = smooth(raw, signal.fps), camera_noise(raw)
+def measure_paths(signal: Signal, part: slice, areas: tuple[Array, ...] = ()) -> Paths:
+    """Smooth a stretch and measure each region's excursions, their floor, and the crowd of each area.
+
+    ``areas``: (R,) bool each, which regions belong to it.
+    """
+    jitter = camera_noise(signal.displacement[part])
+    path = smooth(cleaned(signal, part, jitter), signal.fps)
     away: dict[float, Array] = {}
     floor: dict[float, Array] = {}
+    crowd: dict[float, Array] = {}
     at = np.arange(len(path))
     for scale in SCALES:
         lag = max(1, int(round(scale * signal.fps)))
@@ -73,7 +90,13 @@ def measure_paths(signal: Signal, part: slice) -> Paths:
         if len(path) < SHORT * signal.fps:
             # In a short clip the movement itself fills the longer scales: the shortest one limits them.
             floor[scale] = np.minimum(floor[scale], 2.5 * floor[min(floor)])
-    return Paths(path, jitter, away, floor)
+        straying = (
+            np.stack([away[scale][:, area].max(1) for area in areas], 1) if areas else at[:, None][:, :0]
+        )
+        crowd[scale] = _calm(straying, signal.fps).T
+        if len(path) < SHORT * signal.fps:
+            crowd[scale] = np.minimum(crowd[scale], 2.5 * crowd[min(crowd)])
+    return Paths(path, jitter, away, floor, crowd)
 
 
 def find_excursions(paths: Paths, fps: float, least_z: float, least_px: float) -> list[Excursion]:
@@ -95,13 +118,23 @@ def wander(size: Array, fps: float) -> Array:
     A low quantile, so that movements in up to half of the block don't raise it.
     """
     width = int(BLOCK * fps)
+    short = len(size) <= 1.5 * width
+    low = 0.5 * QUANTILE if short and len(size) < SHORT * fps else QUANTILE
+    return _in_blocks(size, width, low) / np.sqrt(-2 * np.log(1 - low))
+
+
+def _calm(straying: Array, fps: float) -> Array:
+    """(T, A) how far the areas' most straying regions are away while the area is calm."""
+    low = CROWD_QUANTILE if len(straying) >= SHORT * fps else 0.5 * CROWD_QUANTILE
+    return _in_blocks(straying, int(CROWD_BLOCK * fps), low)
+
+
+def _in_blocks(size: Array, width: int, quantile: float) -> Array:
+    """(T, R) quantile over overlapping blocks of ``width`` frames, straight lines between their centres."""
     if len(size) <= 1.5 * width:
-        low = QUANTILE if len(size) >= SHORT * fps else 0.5 * QUANTILE
-        return np.broadcast_to(np.quantile(size, low, axis=0) / np.sqrt(-2 * np.log(1 - low)), size.shape)
+        return np.broadcast_to(np.quantile(size, quantile, axis=0), size.shape)
     centres = np.arange(width // 2, len(size) - width // 2 + 1, max(1, width // 3))
-    blocks = np.stack([
-        np.quantile(size[c - width // 2 : c + width // 2], QUANTILE, axis=0) for c in centres
-    ]) / np.sqrt(-2 * np.log(1 - QUANTILE))  # fmt: skip
+    blocks = np.stack([np.quantile(size[c - width // 2 : c + width // 2], quantile, axis=0) for c in centres])
     at = np.arange(len(size))
     return np.stack([np.interp(at, centres, blocks[:, r]) for r in range(size.shape[1])], axis=1)
 

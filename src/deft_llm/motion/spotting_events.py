@@ -15,6 +15,7 @@ SPEECH_WINDOW, SPEECH_TURNS = 1.3, 4  # s, reversals of the mouth's opening with
 SPEECH_SWING = 2.2  # aligned px (2.4 % of the inter-ocular distance): a reversal smaller than this is none
 TURN_ANGLE, TURN_SHIFT = 0.07, 5.0  # rad, aligned px within TURN_WINDOW
 TURN_WINDOW = 0.4  # s
+SHIFT_BLURS = 3.0
 SpanKind = Literal["blink", "eye closure", "speech", "head movement"]
 
 
@@ -76,19 +77,39 @@ def find_speech(signal: Signal, part: slice) -> list[Span]:
     return spans
 
 
-def find_head_turns(signal: Signal, part: slice, least: float = 1.0) -> list[Span]:
+def find_head_turns(signal: Signal, part: slice) -> list[Span]:
     """Stretches in which the head turns, nods, tilts or shifts by more than a still head does."""
     speed = head_speed(signal, part)
-    spans = []
-    for start, stop in runs(speed > least):
-        peak = start + int(np.argmax(speed[start:stop]))
-        first = part.start
-        spans.append(Span("head movement", first + start, first + stop - 1, first + peak, float(speed[peak])))
-    return spans
+    return [_head_span(part, start, stop, speed) for start, stop in runs(speed > 1.0)]
 
 
-def head_speed(signal: Signal, part: slice) -> Array:
-    """(T,) the head's movement within TURN_WINDOW, in units of what counts as a turn (1.0)."""
+def find_restless(signal: Signal, part: slice, speed_limit: float, residual_limit: float) -> list[Span]:
+    """Stretches in which faces are not judged; see ``restlessness``."""
+    values = restlessness(signal, part, speed_limit, residual_limit)
+    return [_head_span(part, start, stop, values) for start, stop in runs(values > 1.0)]
+
+
+def _head_span(part: slice, start: int, stop: int, speed: Array) -> Span:
+    peak = start + int(np.argmax(speed[start:stop]))
+    first = part.start
+    return Span("head movement", first + start, first + stop - 1, first + peak, float(speed[peak]))
+
+
+def restlessness(signal: Signal, part: slice, speed_limit: float, residual_limit: float) -> Array:
+    """(T,) above 1 where the head's motion cannot be taken out well enough to judge the face.
+
+    Either it turns too fast (a shift in the picture does no harm until it blurs), or rigid skin keeps more
+    than ``residual_limit`` aligned px that the skull's motion does not explain.
+    """
+    turning = head_speed(signal, part, turns_only=True) / speed_limit
+    return np.maximum(turning, signal.residual[part] / residual_limit)
+
+
+def head_speed(signal: Signal, part: slice, *, turns_only: bool = False) -> Array:
+    """(T,) the head's movement within TURN_WINDOW, in units of what counts as a turn (1.0).
+
+    ``turns_only``: a shift in the picture counts only where it is so fast that it blurs.
+    """
     from scipy.ndimage import gaussian_filter1d
 
     # The landmarks that place the head jitter by a pixel: smoothed by 60 ms.
@@ -96,7 +117,7 @@ def head_speed(signal: Signal, part: slice) -> Array:
     half = max(1, int(round(0.5 * TURN_WINDOW * signal.fps)))
     later = head[np.minimum(np.arange(len(head)) + half, len(head) - 1)]
     change = later - head[np.maximum(np.arange(len(head)) - half, 0)]
-    shift = np.hypot(change[:, 0], change[:, 1]) / TURN_SHIFT
+    shift = np.hypot(change[:, 0], change[:, 1]) / (TURN_SHIFT * (SHIFT_BLURS if turns_only else 1.0))
     turn = np.abs(change[:, [2, 4, 5]]).max(1) / TURN_ANGLE
     return np.maximum.reduce([shift, turn, np.abs(change[:, 3]) / 0.05])
 

@@ -105,7 +105,7 @@ def _first_guess(times: Array, course: Array, peak: int) -> tuple[float, float, 
 
 
 def _residuals(times: Array, course: Array, marks: Array) -> tuple[Array, Array]:
-    """Squared residuals (K,) of the best base, height and drop for times ``marks`` (K, 4), and those (K, 3)."""
+    """Squared residuals (K,) of the best base, height, drop at times ``marks`` (K, 4), and those (K, 3)."""
     starts, stops = marks[:, [0, 2], None], marks[:, [1, 3], None]
     share = np.clip((times - starts) / np.maximum(stops - starts, 1e-6), 0.0, 1.0)
     design = np.empty((len(marks), 3, len(times)))
