@@ -95,7 +95,7 @@ def _faces(flow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     base = rng.uniform(80, 120, (56, 56))
     change = 60 * flow[0, 1].repeat(2, 0).repeat(2, 1)
     frames = np.stack([base, base + change, base])
-    return np.clip(frames, 0, 255).astype(np.uint8)[:, None].repeat(3, 1)
+    return np.clip(frames, 0, 255).astype(np.uint8)[..., None].repeat(3, -1)
 
 
 @pytest.fixture(scope="session")

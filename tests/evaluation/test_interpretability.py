@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from deft_llm.answer import Answer, Statement, render
 from deft_llm.errors import DeftError
-from deft_llm.evaluation.deletion import area, region_curves
+from deft_llm.evaluation.deletion import area, deletion_scores, region_curves
 from deft_llm.evaluation.faithfulness import consistency, counterfactuals, faithfulness
+from deft_llm.evaluation.probe_run import probe_run
 from deft_llm.evaluation.probes import probe, read_features, verification_auc
+from deft_llm.evaluation.rows import Run
 from deft_llm.records import ActionUnit, Evidence, Prediction, PredictionTruth
 
 
@@ -138,12 +141,62 @@ def test_feature_files_are_checked(tmp_path: Path) -> None:
 
 
 def test_region_curves_prefer_the_deciding_region() -> None:
-    def probability(visible: frozenset[str]) -> float:
-        return 0.9 if "mouth" in visible else 0.1
+    calls = []
+
+    def probabilities(visible: Sequence[frozenset[str]]) -> list[float]:
+        calls.append(len(visible))
+        return [0.9 if "mouth" in one else 0.1 for one in visible]
 
     regions = ["brow", "cheek", "chin", "mouth"]
-    good = region_curves(probability, ["mouth", "brow", "cheek", "chin"])
-    bad = region_curves(probability, regions)
+    good = region_curves(probabilities, ["mouth", "brow", "cheek", "chin"])
+    bad = region_curves(probabilities, regions)
     assert good["deletion"]["area"] < good["deletion"]["random_area"] < bad["deletion"]["area"]
     assert good["insertion"]["area"] > bad["insertion"]["area"]
+    assert good["deletion"]["curve"] == [0.9, 0.1, 0.1, 0.1, 0.1]
+    assert calls[0] <= 2**4 and len(calls) == 2, "every set of regions is asked once, all together"
+    coarse = region_curves(probabilities, regions, steps=2, random_orders=0)
+    assert coarse["insertion"] == {"curve": [0.1, 0.1, 0.9], "area": 0.3, "random_area": None}
     assert area([1.0, 0.0]) == 0.5
+
+
+def test_deletion_scores_are_means_over_clips_with_an_interval_over_subjects() -> None:
+    rows = [answered(f"c{i}", [12], "AU12 moved.") for i in range(4)]
+    for i, row in enumerate(rows[:3]):
+        row.subject = f"a/{i}"
+        areas = {"deletion": 0.2 + 0.1 * i, "deletion_random": 0.5, "insertion": 0.6, "insertion_random": 0.5}
+        row.extras["deletion"] = {"order": "evidence" if i else "motion"} | areas
+    found = deletion_scores(rows)
+    assert found is not None and found["clips"] == 3 and found["ranked_by_evidence"] == 2
+    assert found["deletion"] == pytest.approx(0.3) and found["deletion_gain"] == pytest.approx(0.2)
+    assert found["insertion_gain"] == pytest.approx(0.1) == pytest.approx(found["insertion_gain_low"])
+    assert 0.09 < found["deletion_gain_low"] < 0.2 < found["deletion_gain_high"] < 0.31
+    assert deletion_scores(rows[3:]) is None
+
+
+def test_probes_of_a_run_read_its_truth(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    rows, signal, noise = [], [], []
+    for i in range(60):
+        label = ("positive", "surprise")[i % 2]
+        rows.append(
+            Prediction(
+                method="m",
+                clip_id=f"c{i:02d}",
+                corpus="a",
+                subject=f"a/{i % 6}",
+                label_space="megc3",
+                truth=PredictionTruth(label=label, aus=[ActionUnit(number=12 if i % 2 == 0 else 1)]),
+            )  # fmt: skip
+        )
+        signal.append([float(i % 2), 0.1 * rng.normal(), 0.0])
+        noise.append(rng.normal(size=3))
+    run, path = Run(tmp_path, rows), tmp_path / "features.npz"
+    ids, people = np.array([r.clip_id for r in rows]), np.array([r.subject for r in rows])
+    np.savez(path, clip_ids=ids, subjects=people, motion=np.array(signal), blind=np.array(noise))
+    found = probe_run(run, path)
+    assert found["motion"]["class"]["score"] > 0.95 and found["motion"]["aus"]["score"] > 0.95
+    assert set(found["motion"]["aus"]["per_au"]) == {"1", "12"}
+    assert found["blind"]["class"]["score"] < 0.75 and abs(found["blind"]["same_subject"] - 0.5) < 0.15
+    np.savez(path, clip_ids=ids[1:], subjects=people[1:], motion=np.array(signal[1:]))
+    with pytest.raises(DeftError, match="lacks 1 clips of .*first c00"):
+        probe_run(run, path)

@@ -58,6 +58,10 @@ class KernelMethod:
         """Extract features of all clips once."""
         self.table.prepare(samples, workdir, self.name)
 
+    def features(self, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+        """What the method reads of each clip (N, D), for probes."""
+        return {self.name: self.table.of(samples)}
+
     def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
         """Choose settings on held-out subjects, then fit."""
         train, val = labelled(train, self.task), labelled(val, self.task)

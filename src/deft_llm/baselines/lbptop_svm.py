@@ -70,7 +70,7 @@ def face_texture(sample: Sample) -> np.ndarray:
     """Square roots of the LBP-TOP histograms of a clip (Hellinger kernel)."""
     faces = sample.motion.faces
     assert faces is not None
-    return np.sqrt(lbp_top(resized(faces.astype(np.float32).mean(1), SIZE)))
+    return np.sqrt(lbp_top(resized(faces.astype(np.float32).mean(-1), SIZE)))
 
 
 def build(task: Task, **options: Any) -> KernelMethod:

@@ -35,7 +35,7 @@ def difference_maps(sample: Sample) -> np.ndarray:
     difference = np.zeros((1, *maps.shape[1:]), np.float32)
     faces = sample.motion.faces
     if faces is not None:
-        grey = resized(faces[:2].astype(np.float32).mean(1), maps.shape[-1])
+        grey = resized(faces[:2].astype(np.float32).mean(-1), maps.shape[-1])
         change = grey[1] - grey[0]
         difference[0] = (change - np.median(change)) / max(float(change.std()), 1e-6)
     return np.concatenate([maps, difference])

@@ -64,6 +64,10 @@ class NetworkMethod:
         """Extract the inputs of all clips once."""
         self.table.prepare(samples, workdir, self.name)
 
+    def features(self, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+        """What the method reads of each clip (N, D), for probes."""
+        return {self.name: self.table.of(samples)}
+
     def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
         """Train for all epochs and keep the best one on ``val``."""
         import torch

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.benchmark.answering import build_for
+from deft_llm.benchmark.features import export_features
+from deft_llm.benchmark.occlusion import add_deletion, chosen_clips
 from deft_llm.benchmark.questions import read_questions
 from deft_llm.benchmark.samples import SampleSet, blind, collect, keep_what_method_needs
 from deft_llm.benchmark.settings import BenchmarkSettings, save_settings
@@ -92,6 +94,8 @@ def run_benchmark(
     """
     if settings.zero_shot and settings.leak:
         raise UsageError("--leak needs training; it cannot go with --zero-shot.")
+    if settings.deletion and settings.task != "emotion":
+        raise UsageError("--deletion follows a class's probability; it goes with --task emotion.")
     place = Workplace(Path(run), [Path(s) for s in stores], settings, questions).open()
     folds = _folds(place, folds_file)
     inputs = {f"store {i}": sha256_of(Path(s) / "index.jsonl")[:16] for i, s in enumerate(stores)}
@@ -108,7 +112,11 @@ def run_benchmark(
             for _ in _work(place, todo):
                 done += 1
                 report(done, len(folds.folds))
-    return _finish(place.run, folds)
+    if settings.features:
+        with _single_thread():
+            place.prepare()
+            export_features(place.run, place.method, [blind(sample) for sample in place.samples.all])
+    return finish(place.run, folds, [_shard(place.run, fold) for fold in folds.folds])
 
 
 def _folds(place: Workplace, file: Path | None) -> Folds:
@@ -227,7 +235,16 @@ def run_fold(place: Workplace, fold: Fold) -> None:
         place.method.fit(train, val, seed=seed, workdir=workdir)
     rows = place.method.predict([blind(sample) for sample in test])
     complete = _complete(place, fold, test, rows)
+    if settings.deletion:
+        _draw_curves(place, complete, {sample.clip_id: sample for sample in test})
     write_jsonl(_shard(place.run, fold), complete)
+
+
+def _draw_curves(place: Workplace, rows: Sequence[Prediction], samples: dict[str, Sample]) -> None:
+    chosen = chosen_clips(place.samples.samples, place.settings.deletion)
+    for row in rows:
+        if row.clip_id in chosen:
+            add_deletion(place.method, row, blind(samples[row.clip_id]))
 
 
 def _clips(place: Workplace, subjects: Sequence[str]) -> list[str]:
@@ -306,8 +323,9 @@ def _measure(rows: Sequence[Prediction], samples: dict[str, Sample]) -> None:
             ]
 
 
-def _finish(run: Path, folds: Folds) -> dict[str, Any]:
-    rows = [row for fold in folds.folds for row in read_rows(_shard(run, fold))]
+def finish(run: Path, folds: Folds, shards: Sequence[Path]) -> dict[str, Any]:
+    """Join the shards to predictions.jsonl, check that no row is missing, and write metrics.json."""
+    rows = [row for shard in shards for row in read_rows(shard)]
     check_rows(rows, folds, str(run))
     write_jsonl(run / "predictions.jsonl", sorted(rows, key=sort_key))
     metrics = score_run(read_run(run))

@@ -14,15 +14,21 @@ from deft_llm.files import digest, read_json, write_json
 SETTINGS = ("megc3", "native", "4", "5", "7", "objective")
 # The same whatever they are: they change speed, not results.
 NEUTRAL = frozenset({"workers"})
+# Left out where not asked for, so that run folders of earlier versions can still be resumed.
+OPTIONAL = frozenset({"deletion", "features"})
 
 
 class BenchmarkSettings(BaseModel):
-    """One run of one method by one protocol with one seed."""
+    """One run of one method by one protocol with one seed.
+
+    ``deletion``: of how many clips deletion and insertion curves are drawn; ``features``: whether the
+    method's features are exported for probes.
+    """
 
     model_config = ConfigDict(extra="forbid")
     corpora: list[str]
     method: str
-    task: Literal["emotion", "au", "vqa"] = "emotion"
+    task: Literal["emotion", "au", "vqa", "spotting"] = "emotion"
     protocol: str = "loso"
     labels: str = "megc3"
     zero_shot: bool = False
@@ -31,6 +37,8 @@ class BenchmarkSettings(BaseModel):
     seed: int = 0
     k: int = 5
     val_fraction: float = Field(default=0.15, gt=0, lt=1)
+    deletion: int = Field(default=0, ge=0)
+    features: bool = False
     workers: int = Field(default=2, ge=1)
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -43,6 +51,7 @@ def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]
     """
     path = run / "benchmark.json"
     asked = settings.model_dump(mode="json", exclude=set(NEUTRAL))
+    asked = {name: value for name, value in asked.items() if value or name not in OPTIONAL}
     key = digest([asked, inputs])
     if path.exists():
         there = read_json(path)

@@ -27,9 +27,11 @@ def benchmark(
     protocol: Annotated[str | None, typer.Option("--protocol", help="loso cde hde cross kfold fixed")] = None,
     zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Shipped weights, no training.")] = False,
     leak: Annotated[bool, typer.Option("--leak", help="Demonstration: choose on the test subject.")] = False,
-    task: Annotated[str, typer.Option("--task", help="emotion au vqa")] = "emotion",
+    task: Annotated[str, typer.Option("--task", help="emotion au vqa spotting")] = "emotion",
     questions: Annotated[Path | None, typer.Option("--questions", help="ME-VQA questions, jsonl.")] = None,
     answers: Annotated[bool, typer.Option("--answers", help="Write (C, E, R) answers as well.")] = False,
+    deletion: Annotated[int, typer.Option("--deletion", min=0, help="Clips with deletion curves.")] = 0,
+    features: Annotated[bool, typer.Option("--features", help="Write features.npz for probes.")] = False,
     labels: Annotated[str, typer.Option("--labels", help="megc3 native 4 5 7 objective")] = "megc3",
     folds: Annotated[Path | None, typer.Option("--folds", help="folds.json to reuse, or splits.")] = None,
     k: Annotated[int, typer.Option("--k", help="Folds of kfold.")] = 5,
@@ -47,7 +49,6 @@ def benchmark(
     from deft_llm.benchmark.settings import SETTINGS, BenchmarkSettings
     from deft_llm.benchmark.stores import open_stores, pairs_of
     from deft_llm.cli._progress import bar
-    from deft_llm.evaluation.words import metrics_lines
     from deft_llm.method import METHODS
 
     corpora, options = split_words(words)
@@ -62,19 +63,40 @@ def benchmark(
         zero_shot=zero_shot,
         leak=leak,
         answers=answers,
+        deletion=deletion,
+        features=features,
         seed=seed,
         k=k,
         workers=workers,
         options=options,
     )
+    if task == "spotting":
+        _say(_spotting(pairs, settings, out, annotations), out, as_json)
+        return
     stores = open_stores(pairs, store=store, annotations=annotations, workers=workers)
     with bar(f"{method} folds") as progress:
         metrics = run_benchmark(
             out, stores, settings, folds_file=folds, questions=questions, progress=progress
         )
-    if as_json:
-        import json
+    _say(metrics, out, as_json)
 
+
+def _spotting(pairs: Any, settings: Any, out: Path, annotations: Path | None) -> dict[str, Any]:
+    from deft_llm.benchmark.spotting import run_spotting
+    from deft_llm.cli._progress import bar
+    from deft_llm.corpora import load
+
+    corpora = [load(name, root, annotations) for name, root in pairs]
+    with bar("videos") as progress:
+        return run_spotting(out, corpora, settings, progress=progress)
+
+
+def _say(metrics: dict[str, Any], out: Path, as_json: bool) -> None:
+    import json
+
+    from deft_llm.evaluation.words import metrics_lines
+
+    if as_json:
         typer.echo(json.dumps(metrics))
         return
     typer.echo("\n".join(metrics_lines(metrics)))
@@ -105,8 +127,8 @@ def _check(
 
     if method not in methods:
         raise UsageError(f"--method {method}: unknown; choose one of {', '.join(methods)}.")
-    if task not in ("emotion", "au", "vqa"):
-        raise UsageError(f"--task {task}: unknown; choose emotion, au or vqa.")
+    if task not in ("emotion", "au", "vqa", "spotting"):
+        raise UsageError(f"--task {task}: unknown; choose emotion, au, vqa or spotting.")
     if labels not in settings:
         raise UsageError(f"--labels {labels}: unknown; choose one of {', '.join(settings)}.")
     if protocol is None and not zero_shot:

@@ -15,9 +15,12 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN|predictions.jsonl", help="Run folder or predictions.")],
+    probes: Annotated[
+        Path | None, typer.Option("--probes", help="features.npz of 'deft benchmark --features'.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON only.")] = False,
 ) -> None:
-    """Score a run; a missing or doubled row is an error.
+    """Score a run; a missing or doubled row is an error. --probes: what features tell on unseen subjects.
 
     Example: deft evaluate runs/svm --json
     """
@@ -25,7 +28,12 @@ def evaluate(
     from deft_llm.evaluation.score import score_run
     from deft_llm.evaluation.words import metrics_lines
 
-    metrics = score_run(read_run(run))
+    read = read_run(run)
+    metrics = score_run(read)
+    if probes is not None:
+        from deft_llm.evaluation.probe_run import probe_run
+
+        metrics["probes"] = probe_run(read, probes)
     if as_json:
         import json
 

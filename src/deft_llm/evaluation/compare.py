@@ -31,7 +31,8 @@ def headline(metrics: dict[str, Any]) -> tuple[float | None, float | None, float
         return cell.get("mean_f1"), cell.get("mean_f1_low"), cell.get("mean_f1_high")
     if metrics["task"] == "vqa":
         return metrics["vqa"]["pooled"].get("uf1_coarse"), None, None
-    return metrics["spotting"]["f1"], None, None
+    cell = metrics["spotting"]["pooled"]
+    return cell["f1"], cell["f1_low"], cell["f1_high"]
 
 
 def compare_runs(first: Run, second: Run) -> dict[str, Any] | None:

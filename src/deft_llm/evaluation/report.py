@@ -210,10 +210,13 @@ def _classes(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
     )
 
 
+SECTIONS = ("text", "coarse", "fine", "consistency", "faithfulness", "counterfactuals", "deletion", "probes")
+
+
 def _text_and_answers(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
     rows = []
     for name, m in zip(names, metrics):
-        for section in ("text", "coarse", "fine", "consistency", "faithfulness", "counterfactuals"):
+        for section in SECTIONS:
             for key, value in _flat(m.get(section, {})).items():
                 rows.append([name, section, key, figure(value) if isinstance(value, float) else str(value)])
     return Table("Text, evidence and what changes them", "answers", ["run", "part", "figure", "value"], rows)

@@ -12,6 +12,7 @@ import numpy as np
 from deft_llm.evaluation import bootstrap, units
 from deft_llm.evaluation.calibration import class_calibration, expected_calibration_error
 from deft_llm.evaluation.classes import class_f1, class_recall, confusion, summary
+from deft_llm.evaluation.deletion import deletion_scores
 from deft_llm.evaluation.faithfulness import consistency, counterfactuals, faithfulness
 from deft_llm.evaluation.questions import Reply, question_scores
 from deft_llm.evaluation.rows import Run, classes_of, label_of, sort_key
@@ -46,7 +47,7 @@ def score_run(run: Run) -> dict[str, Any]:
     if first.leaky:
         metrics["warning"] = LEAK_STAMP
     if first.task == "spotting":
-        return metrics | {"spotting": _spotting(rows)}
+        return metrics | {"spotting": _by_corpus(rows, _spotting)}
     if first.task == "vqa":
         return metrics | {"vqa": _by_corpus(rows, _questions)} | _interpretability(rows)
     if first.task == "emotion":
@@ -199,9 +200,23 @@ def _questions(rows: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def _spotting(rows: Sequence[Prediction]) -> dict[str, Any]:
-    return spotting_scores(
-        [(row.intervals or [], row.truth.intervals or [], row.extras.get("seconds")) for row in rows]
-    )
+    def scores(some: Sequence[Prediction]) -> dict[str, Any]:
+        return spotting_scores(
+            [(row.intervals or [], row.truth.intervals or [], row.extras.get("seconds")) for row in some]
+        )
+
+    groups: dict[str, list[Prediction]] = defaultdict(list)
+    for row in rows:
+        groups[row.subject].append(row)
+    each = [scores(groups[subject]) for subject in sorted(groups)]
+    counts = np.array([[cell[name] for name in ("tp", "fp", "fn")] for cell in each])
+    low, high = bootstrap.interval(counts, _spotting_f1)
+    return scores(rows) | {"f1_low": low, "f1_high": high, "videos": len(rows), "subjects": len(groups)}
+
+
+def _spotting_f1(counts: np.ndarray) -> np.ndarray:
+    hits, alarms, misses = counts[..., 0], counts[..., 1], counts[..., 2]
+    return 2 * hits / np.maximum(2 * hits + alarms + misses, 1)
 
 
 def _interpretability(rows: Sequence[Prediction]) -> dict[str, Any]:
@@ -209,5 +224,6 @@ def _interpretability(rows: Sequence[Prediction]) -> dict[str, Any]:
         "faithfulness": faithfulness(rows),
         "consistency": consistency(rows),
         "counterfactuals": counterfactuals(rows),
+        "deletion": deletion_scores(rows),
     }
     return {name: value for name, value in found.items() if value is not None}

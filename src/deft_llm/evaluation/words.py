@@ -33,15 +33,15 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
             f"class read from the text: UF1 {figure(cell['uf1'])}  UAR {figure(cell['uar'])}  "
             f"agrees with the head {figure(cell['agrees_with_head'])}"
         )
-    if "spotting" in metrics:
-        cell = metrics["spotting"]
+    for name, cell in _parts(metrics.get("spotting")):
+        alarms = figure(cell["false_alarms_per_minute"], 2)
         lines.append(
-            f"spotting: F1 {figure(cell['f1'])}  precision {figure(cell['precision'])}  recall "
-            f"{figure(cell['recall'])}  false alarms/min {figure(cell['false_alarms_per_minute'])} "
-            f" STRS "
-            f"{figure(cell['strs'])}"
+            f"{name}: spotting F1 {figure(cell['f1'])} [{figure(cell['f1_low'])}, "
+            f"{figure(cell['f1_high'])}]  precision {figure(cell['precision'])}  "
+            f"recall {figure(cell['recall'])}  false alarms/min {alarms}  STRS {figure(cell['strs'])}  "
+            f"({cell['tp']} found, {cell['fp']} false, {cell['fn']} missed)"
         )
-    for name in ("consistency", "counterfactuals", "faithfulness"):
+    for name in ("consistency", "counterfactuals", "faithfulness", "deletion", "probes"):
         if name in metrics:
             lines.append(f"{name}: {_flat(metrics[name])}")
     return lines

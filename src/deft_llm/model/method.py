@@ -112,6 +112,30 @@ class DeftMethod:
             )
         return np.array([self._cache[sample.clip_id] for sample in samples], dtype=int)
 
+    def features(self, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+        """What each frozen expert says of each clip, one (N, D) array an expert, for probes.
+
+        Face experts are there where the checkpoint has them and every clip has faces.
+        """
+        import torch
+
+        from deft_llm.model.face_inputs import face_input
+
+        self._extend({sample.clip_id: sample for sample in samples if sample.clip_id not in self._cache})
+        found = {"motion": self._reading.tokens[self._rows(samples), 0]}
+        faces = self.reader.faces
+        seen = [face_input(sample.motion) for sample in samples] if faces is not None else []
+        if faces is None or any(one is None for one in seen):
+            return found
+        stack = lambda name: torch.from_numpy(np.stack([getattr(one, name) for one in seen]))  # noqa: E731
+        with torch.inference_mode():
+            if faces.structure is not None:
+                read = faces.structure(stack("landmarks"), stack("appearance"))
+                found["structure"] = read.tokens.flatten(1).numpy()
+            if faces.texture is not None:
+                found["texture"] = faces.texture(stack("change")).tokens.flatten(1).numpy()
+        return found
+
     # -- fit ----------------------------------------------------------------------------------------
 
     def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
@@ -155,12 +179,12 @@ class DeftMethod:
         from deft_llm.model.fold_fit import EmotionRefit, views_of
 
         index = {name: number for number, name in enumerate(self.task.classes)}
-        rows, labels = self._rows(known), np.array([index[sample.label] for sample in known], dtype=int)
+        rows, labels = self._rows(known), _numbers(known, index)
         if len(rows) == 0:
             raise UsageError("deft: no labelled clip to fit on; give training subjects or use --zero-shot.")
         chosen = None
         if select:
-            chosen = self._rows(select), np.array([index[sample.label] for sample in select], dtype=int)
+            chosen = self._rows(select), _numbers(select, index)
         views = views_of(self._reading, self.views or EMOTION_VIEWS)
         model = EmotionRefit(len(index), self._settings())
         return model.fit(views, self._emotion_opinion(), rows, labels, _groups(known), chosen)
@@ -233,6 +257,8 @@ class DeftMethod:
         from deft_llm.model.motion_expert import GRID
         from deft_llm.model.reader import Reading
 
+        if not fresh:
+            return
         both = None
         if self._reading is not None:  # clips with and without a second phase must lie in one table
             both = self._reading.pixels.shape[-1] == 2 * 3 * GRID * GRID
@@ -327,6 +353,11 @@ class DeftMethod:
             label=label, fine=fine, coarse=coarse, sides=sides,
             aus={str(a): float(np.clip(p, 0.0, 1.0)) for a, p in zip(self.task.aus, aus, strict=True)},
         )  # fmt: skip
+
+
+def _numbers(samples: Sequence[Sample], index: dict[str, int]) -> np.ndarray:
+    """Class numbers (N,) of labelled samples."""
+    return np.array([index[str(sample.label)] for sample in samples])
 
 
 def _unique(samples: Any) -> dict[str, Sample]:

@@ -1,0 +1,199 @@
+"""``--task spotting``: whole videos in, intervals of micro-expressions out, scored by MEGC rules.
+
+A video is what a corpus's clips were cut out of (or a clip itself, where nothing longer is there). Spotting
+learns nothing, so it runs ``--zero-shot``; ``--method`` names the class of each interval, for STRS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from deft_llm.benchmark.settings import BenchmarkSettings, save_settings
+from deft_llm.corpora.base import Corpus
+from deft_llm.corpora.labels import label
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.evaluation.folds import FoldClip, Folds, write_folds, zero_shot_folds
+from deft_llm.files import digest, write_jsonl
+from deft_llm.method import Method, Sample, Task, build_method
+from deft_llm.records import Clip, Prediction, PredictionTruth
+
+READY = ("rules", "flow2text", "deft")
+PAD_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video and the micro-expressions that really are in it: {onset, offset, label}, 0-based, inclusive."""
+
+    video_id: str
+    corpus: str
+    subject: str
+    path: Path
+    fps: float
+    truth: tuple[dict[str, Any], ...] = field(default=())
+
+
+def videos_of(corpus: Corpus, setting: str) -> tuple[list[Video], dict[str, str]]:
+    """The videos behind a corpus's clips, and why others are left out."""
+    groups: dict[tuple[str, str], list[Clip]] = {}
+    left_out: dict[str, str] = {}
+    for clip in corpus.clips:
+        if clip.source.kind == "flow":
+            left_out[clip.clip_id] = "flow maps hold no video"
+        elif clip.fps is None:
+            left_out[clip.clip_id] = "its frame rate is not known"
+        else:
+            groups.setdefault((clip.subject, clip.source.path), []).append(clip)
+    found = []
+    for (subject, path), clips in groups.items():
+        folder = corpus.root / path
+        try:
+            truth = [interval for clip in clips for interval in _intervals(clip, folder, setting)]
+        except DeftError as error:
+            left_out |= {clip.clip_id: str(error) for clip in clips}
+            continue
+        first = clips[0]
+        name = first.clip_id if len(clips) == 1 else f"{subject}/{Path(path).name}"
+        found.append(Video(name, first.corpus, subject, folder, float(first.fps or 0), tuple(truth)))
+    return found, left_out
+
+
+def _intervals(clip: Clip, path: Path, setting: str) -> Iterator[dict[str, Any]]:
+    if clip.truth is not None:
+        for event in clip.truth.events:
+            if event["kind"] == "micro-expression":
+                known = clip.model_copy(update={"emotion": event["fine"], "coarse": event["coarse"]})
+                yield {"onset": event["onset"], "offset": event["offset"], "label": label(known, setting)}
+        return
+    if clip.onset is None or clip.offset is None:
+        raise DeftError(f"clip {clip.clip_id} has no annotated onset and offset to be scored on")
+    shift = _first_frame(clip, path)
+    yield {"onset": clip.onset + shift, "offset": clip.offset + shift, "label": label(clip, setting)}
+
+
+def _first_frame(clip: Clip, path: Path) -> int:
+    """Where the clip's own frames begin among all frames of its video."""
+    from deft_llm.faces.video import image_files
+
+    if clip.source.kind != "frames" or not clip.source.frames:
+        return 0
+    whole = image_files(path)
+    if clip.source.frames[0] not in whole:
+        raise DeftError(f"clip {clip.clip_id}: frame {clip.source.frames[0]} is not in {path}")
+    return whole.index(clip.source.frames[0])
+
+
+def spot_video(video: Video, method: Method, landmarker: Any) -> tuple[list[dict[str, Any]], float]:
+    """Judged micro-expressions of a video, named by ``method``, and the video's length in seconds."""
+    from deft_llm.faces.video import frames
+    from deft_llm.motion.measure import measure_clip
+    from deft_llm.motion.spotting import spot
+    from deft_llm.motion.spotting_signal import signal_of
+
+    signal = signal_of(frames(video.path, fps=video.fps), video.fps, landmarker=landmarker)
+    pad = max(2, round(PAD_SECONDS * video.fps))
+    found: list[dict[str, Any]] = []
+    for number, movement in enumerate(spot(signal).movements):
+        if movement.kind != "micro-expression" or not movement.judged:
+            continue
+        row = {"onset": movement.onset, "apex": movement.apex, "offset": movement.end,
+               "strength": round(float(movement.strength), 3), "label": None}  # fmt: skip
+        found.append(row)
+        start, stop, name = max(0, movement.onset - pad), movement.end + pad + 1, f"{video.video_id}#{number}"
+        try:
+            motion = measure_clip(
+                lambda a=start, b=stop: frames(video.path, a, b, fps=video.fps),  # type: ignore[misc]
+                onset=movement.onset, apex=movement.apex, offset=movement.offset, fps=video.fps,
+                clip_id=name, landmarker=landmarker,
+            )  # fmt: skip
+        except DeftError as error:
+            row["unnamed"] = str(error)
+            continue
+        sample = Sample(name, video.corpus, video.subject, lambda m=motion: m, motion.has)  # type: ignore[misc]
+        said = method.predict([sample])[0]
+        row["label"] = said.label or said.fine or said.coarse
+    return found, len(signal) / video.fps
+
+
+def run_spotting(
+    run: Path, corpora: Sequence[Corpus], settings: BenchmarkSettings, *, progress: Any = None
+) -> dict[str, Any]:
+    """Spot all videos of the corpora, resumable video by video; writes what ``run_benchmark`` writes.
+
+    Raises: UsageError for a method that would have to be trained; DeftError where no video is left.
+    """
+    from deft_llm.benchmark.runner import finish
+
+    if settings.method not in READY or not settings.zero_shot:
+        raise UsageError(f"--task spotting is not trained; give --zero-shot and --method {', '.join(READY)}.")
+    videos: list[Video] = []
+    left_out: dict[str, str] = {}
+    for corpus in corpora:
+        there, missing = videos_of(corpus, settings.labels)
+        videos, left_out = videos + there, left_out | missing
+    if not videos:
+        reasons = "; ".join(sorted(set(left_out.values()))[:2])
+        raise DeftError(f"no video can be spotted ({reasons or 'the corpora are empty'}).")
+    folds: Folds = zero_shot_folds([FoldClip(v.video_id, v.corpus, v.subject) for v in videos])
+    folds.left_out = left_out
+    content = digest([[v.video_id, v.fps, list(v.truth)] for v in videos])
+    save_settings(run, settings, {"videos": content, "folds": folds.hash})
+    write_folds(run / "folds.json", folds)
+    todo = [video for video in videos if not _shard(run, video).exists()]
+    report = progress or (lambda done, total: None)
+    done = len(videos) - len(todo)
+    report(done, len(videos))
+    for _ in _work(run, todo, settings):
+        done += 1
+        report(done, len(videos))
+    return finish(run, folds, [_shard(run, video) for video in videos])
+
+
+def _shard(run: Path, video: Video) -> Path:
+    return run / "folds" / f"{digest([video.video_id, list(video.truth)], 12)}.jsonl"
+
+
+def _work(run: Path, videos: Sequence[Video], settings: BenchmarkSettings) -> Iterator[str]:
+    if settings.workers == 1 or len(videos) < 2:
+        _start(run, settings)
+        yield from map(_spot, videos)
+        return
+    pool = ProcessPoolExecutor(
+        min(settings.workers, len(videos)),
+        mp_context=get_context("spawn"),
+        initializer=_start,
+        initargs=(run, settings),
+    )
+    try:
+        for future in as_completed([pool.submit(_spot, video) for video in videos]):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_HERE: dict[str, Any] = {}
+
+
+def _start(run: Path, settings: BenchmarkSettings) -> None:
+    from deft_llm.motion.measure import default_landmarker
+
+    task = Task("emotion", settings.labels) if settings.labels == "megc3" else Task("emotion")
+    method = build_method(settings.method, task, zero_shot=True, **settings.options)
+    _HERE.update(run=run, settings=settings, method=method, landmarker=default_landmarker())
+
+
+def _spot(video: Video) -> str:
+    settings = _HERE["settings"]
+    intervals, seconds = spot_video(video, _HERE["method"], _HERE["landmarker"])
+    row = Prediction(
+        method=settings.method, task="spotting", seed=settings.seed, fold="zero-shot",
+        clip_id=video.video_id, corpus=video.corpus, subject=video.subject, label_space=settings.labels,
+        intervals=intervals, truth=PredictionTruth(intervals=list(video.truth)), extras={"seconds": seconds},
+    )  # fmt: skip
+    write_jsonl(_shard(_HERE["run"], video), [row])
+    return video.video_id

@@ -1,0 +1,112 @@
+"""Spotting as a task: which videos stand behind a corpus's clips, and how a run of them is scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from deft_llm.benchmark import spotting
+from deft_llm.benchmark.settings import BenchmarkSettings
+from deft_llm.benchmark.spotting import Video, run_spotting, videos_of
+from deft_llm.corpora.base import Corpus
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.evaluation.rows import read_run
+from deft_llm.evaluation.score import score_run
+from deft_llm.evaluation.words import metrics_lines
+from deft_llm.records import Clip, Source, Truth
+
+
+def cut(name: str, video: str, frames: range, onset: int, offset: int, **values: Any) -> Clip:
+    """A clip of 200 fps that was cut out of a long video's frames."""
+    files = [f"{video}_{number:03d}.png" for number in frames]
+    made = {"corpus": "lv", "subject": "lv/1", "fps": 200.0, "coarse": "negative", **values}
+    return Clip(
+        clip_id=f"lv/1/{name}",
+        source=Source(kind="frames", path=video, frames=files),
+        onset=onset,
+        offset=offset,
+        **made,
+    )
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """Two clips out of one long video, one of another without an offset, and a flow map."""
+    for video in ("a", "b"):
+        (tmp_path / video).mkdir()
+        for number in range(1, 41):
+            cv2.imwrite(str(tmp_path / video / f"{video}_{number:03d}.png"), np.zeros((4, 4), np.uint8))
+    flow = Clip(clip_id="lv/2/f", corpus="lv", subject="lv/2", source=Source(kind="flow", path="f.png"))
+    clips = [
+        cut("one", "a", range(3, 20), 2, 10),
+        cut("two", "a", range(25, 40), 1, 6, coarse="surprise"),
+        cut("open", "b", range(1, 20), 2, 10).model_copy(update={"offset": None}),
+        flow,
+    ]
+    return Corpus("lv", tmp_path, clips=clips)
+
+
+def settings(**values: Any) -> BenchmarkSettings:
+    base = {"corpora": ["lv"], "method": "rules", "task": "spotting", "zero_shot": True, "workers": 1}
+    return BenchmarkSettings(**{**base, **values})
+
+
+def test_truth_of_a_long_video_is_that_of_all_its_clips(corpus: Corpus) -> None:
+    videos, left_out = videos_of(corpus, "megc3")
+    assert [(video.video_id, video.path.name, video.fps) for video in videos] == [("lv/1/a", "a", 200.0)]
+    assert list(videos[0].truth) == [
+        {"onset": 4, "offset": 12, "label": "negative"},
+        {"onset": 25, "offset": 30, "label": "surprise"},
+    ]
+    assert set(left_out) == {"lv/1/open", "lv/2/f"} and "no video" in left_out["lv/2/f"]
+
+
+def test_synthetic_truth_is_every_micro_expression_that_was_played(tmp_path: Path) -> None:
+    events = [
+        {"kind": "blink", "onset": 1, "offset": 5, "fine": None, "coarse": None},
+        {"kind": "micro-expression", "onset": 9, "offset": 20, "fine": "happiness", "coarse": "positive"},
+    ]
+    clip = Clip(
+        clip_id="synthetic/x/1", corpus="synthetic", subject="synthetic/x", fps=30.0,
+        source=Source(kind="frames", path="x"), truth=Truth(kind="long video", events=events),
+    )  # fmt: skip
+    videos, _ = videos_of(Corpus("synthetic", tmp_path, clips=[clip]), "megc3")
+    assert list(videos[0].truth) == [{"onset": 9, "offset": 20, "label": "positive"}]
+
+
+def test_a_run_is_scored_and_resumed(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def found(video: Video, method: Any, landmarker: Any) -> tuple[list[dict[str, Any]], float]:
+        calls.append(video.video_id)
+        return [
+            {"onset": 4, "offset": 12, "label": "negative"},
+            {"onset": 33, "offset": 36, "label": "positive"},
+        ], 30.0
+
+    monkeypatch.setattr(spotting, "spot_video", found)
+    monkeypatch.setattr("deft_llm.motion.measure.default_landmarker", lambda: None)
+    run = tmp_path / "run"
+    metrics = run_spotting(run, [corpus], settings())
+    cell = metrics["spotting"]["pooled"]
+    assert (cell["tp"], cell["fp"], cell["fn"], cell["f1"]) == (1, 1, 1, 0.5)
+    assert cell["false_alarms_per_minute"] == 2.0 and cell["strs"] == 0.5
+    assert cell["f1_low"] == cell["f1_high"] == 0.5, "one subject: no spread"
+    assert metrics["left_out"] == 2 and score_run(read_run(run)) == metrics
+    assert "spotting F1 0.500" in "\n".join(metrics_lines(metrics))
+    assert run_spotting(run, [corpus], settings()) == metrics and calls == ["lv/1/a"]
+    with pytest.raises(DeftError, match="another benchmark"):
+        run_spotting(run, [corpus], settings(seed=1))
+
+
+def test_what_cannot_be_spotted_is_said(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give --zero-shot and --method rules"):
+        run_spotting(tmp_path, [corpus], settings(method="svm"))
+    with pytest.raises(UsageError, match="is not trained"):
+        run_spotting(tmp_path, [corpus], settings(zero_shot=False))
+    with pytest.raises(DeftError, match="flow maps hold no video"):
+        run_spotting(tmp_path, [Corpus("lv", tmp_path, clips=corpus.clips[3:])], settings())
