@@ -4,6 +4,7 @@ Clips of 8 frames (a public-domain portrait, warped by sub-pixel motion) are mad
 
     python benchmarks/prepare.py --clips 64 --engines 1 2 ray     clips/s, same store?, shares of time
     python benchmarks/prepare.py --engines --memory 200 2000 --profile 0    peak memory a worker, of two
+    python benchmarks/prepare.py --engines --kills 10    SIGKILL at random moments, two workers: same store?
 """
 
 from __future__ import annotations
@@ -147,12 +148,55 @@ def alone(root: str, store: str, profile: str) -> None:
     print(json.dumps({"prepared": len(made), "profile": int(profile), **peaks}))
 
 
+SMALL_SHARDS = """
+import sys
+from deft_llm.motion.measure import MeasureSettings
+from deft_llm.prepare import prepare, work
+work.VIDEO_SHARD = 1
+if __name__ == "__main__":
+    prepare("folder", sys.argv[1], sys.argv[2], workers=2, settings=MeasureSettings(profile=0))
+"""
+
+
+def kills(root: Path, store: Path, times: int) -> dict[str, Any]:
+    """Prepare with two workers, killed ``times`` times while it works, then to the end; and undisturbed."""
+    from deft_llm.motion.measure import MeasureSettings
+    from deft_llm.prepare import prepare, work
+
+    script = store.parent / "small_shards.py"
+    script.write_text(SMALL_SHARDS)
+    shards = lambda: len(list((store / "shards").glob("*.json"))) if store.is_dir() else 0  # noqa: E731
+    killed = []
+    for number in range(times):
+        process = subprocess.Popen([sys.executable, str(script), str(root), str(store)])
+        before = shards()
+        while process.poll() is None and shards() == before:
+            time.sleep(0.01)
+        time.sleep(float(np.random.default_rng(number).uniform(0, 1.0)))
+        process.kill()
+        killed += [shards()] if process.wait() == -9 else []
+    work.VIDEO_SHARD = 1
+    settings = MeasureSettings(profile=0)
+    last = prepare("folder", root, store, workers=2, settings=settings)
+    whole = prepare("folder", root, store.parent / "undisturbed", settings=settings)
+    return {
+        "kills_in_work": len(killed),
+        "shards_at_each_kill": killed,
+        "clips": len(last),
+        "same_store": last.hash() == whole.hash(),
+        "left_over": len(list(store.rglob("*.part"))),
+    }
+
+
 def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All measurements, one row each."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if options.engines:
             yield from engines(folder, options)
+        if options.kills:
+            make_corpus(folder / "killed", 3 * options.kills)
+            yield kills(folder / "killed", folder / "store-killed", options.kills)
         for number in options.memory:
             make_corpus(folder / f"corpus{number}", number)
             started = time.perf_counter()
@@ -183,6 +227,7 @@ def main() -> None:
     parser.add_argument(
         "--profile", type=int, default=16, help="frames of the temporal profile, for --memory"
     )
+    parser.add_argument("--kills", type=int, default=0, help="times that a run with two workers is killed")
     parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:

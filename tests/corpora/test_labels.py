@@ -94,6 +94,8 @@ def test_five_classes(composite):
         "label 'sadness' is not in the setting",
         "label 'fear' is not in the setting",
     }
+    older = sort_out(load("casme2", composite / "casme2_2014").clips, "5")
+    assert older.counts == five.counts | {"surprise": 25} and len(older.kept) == 246
     samm = sort_out(load("samm", composite / "samm").clips, "5")
     assert len(samm.kept) == 136 and samm.counts["anger"] == 57
 

@@ -24,7 +24,8 @@ from deft_llm.prepare import prepare, work
 work.FLOW_SHARD = 3
 measure = work.measure
 work.measure = lambda *a: (time.sleep(0.02), measure(*a))[1]
-prepare("flowmaps", sys.argv[1], sys.argv[2])
+if __name__ == "__main__":
+    prepare("flowmaps", sys.argv[1], sys.argv[2], workers=int(sys.argv[3]))
 """
 
 
@@ -40,13 +41,16 @@ def maps(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_ten_kills_and_the_same_store(maps, tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ten_kills_and_the_same_store(workers, maps, tmp_path, monkeypatch):
     chance = random.Random(3)
     store = tmp_path / "store"
     killed = 0
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
     for _ in range(10):
         process = subprocess.Popen(
-            [sys.executable, "-c", SLOW, str(maps), str(store)], stderr=subprocess.PIPE
+            [sys.executable, str(script), str(maps), str(store), str(workers)], stderr=subprocess.PIPE
         )
         deadline = time.monotonic() + 60
         before = shards(store)

@@ -9,7 +9,7 @@ import pytest
 
 from deft_llm.cli import main
 from deft_llm.corpora import load
-from deft_llm.prepare import prepare
+from deft_llm.prepare import prepare, prepare_corpus
 
 
 def synth(out: Path, layout: str) -> None:
@@ -20,7 +20,7 @@ def synth(out: Path, layout: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["casme2", "samm", "smic", "casme3"])
+@pytest.mark.parametrize("layout", ["casme2", "samm", "smic", "casme3", "folder"])
 def test_layout(layout, tmp_path):
     synth(tmp_path / "corpus", layout)
     real, own = load(layout, tmp_path / "corpus"), load("synthetic", tmp_path / "corpus")
@@ -30,11 +30,13 @@ def test_layout(layout, tmp_path):
     assert (read.fps, read.coarse) == (made.fps, made.coarse)
     if layout == "smic":  # no onset, apex, AUs are annotated there: the folder's first and last frame
         assert (read.onset, read.apex, read.aus) == (0, None, None)
-        return
+        made.onset, made.apex, made.offset = 0, None, len(made.source.frames) - 1
+    else:
+        assert [unit.number for unit in read.aus] == [unit.number for unit in made.aus]
     assert (read.onset, read.apex, read.offset) == (made.onset, made.apex, made.offset)
-    assert [unit.number for unit in read.aus] == [unit.number for unit in made.aus]
-    if layout == "casme2":
-        one = prepare(layout, tmp_path / "corpus", tmp_path / "one").motion(read.clip_id)
-        two = prepare("synthetic", tmp_path / "corpus", tmp_path / "two").motion(made.clip_id)
-        for name in ("flow", "strain", "faces", "landmarks", "dynamic"):
-            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    one = prepare(layout, tmp_path / "corpus", tmp_path / "one")
+    two = prepare_corpus(own, tmp_path / "two").store
+    assert one.clips[0].apex == two.clips[0].apex is not None
+    for name in ("flow", "strain", "faces", "landmarks", "dynamic"):
+        seen = (getattr(store.motion(store.clips[0].clip_id), name) for store in (one, two))
+        np.testing.assert_array_equal(*seen)

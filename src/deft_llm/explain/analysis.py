@@ -103,8 +103,9 @@ class Analysis:
 
         started = perf_counter()
         for reading in self.readings:
-            wanted = reading.attribution is None and reading.motion is not None
-            if self.method == "deft" and wanted and reading.prediction is not None:
+            if self.method != "deft" or reading.motion is None or reading.prediction is None:
+                continue
+            if reading.attribution is None:
                 reading.attribution = attribute(reading.motion, self.checkpoint)
         self.seconds.setdefault("attribution", perf_counter() - started)
         return self

@@ -189,8 +189,10 @@ class _View:
                 coarse.append(out.coarse.log_softmax(-1))
                 au.append(out.au.flip(-1) if mirror else out.au)
                 fine.append(out.fine)
-        means = [torch.stack(values).mean(0) for values in (coarse, au, fine)]
-        return self._fused(*means, without) if self.face_experts else (means[0], means[1])
+        mean_coarse, mean_au, mean_fine = (torch.stack(values).mean(0) for values in (coarse, au, fine))
+        if not self.face_experts:
+            return mean_coarse, mean_au
+        return self._fused(mean_coarse, mean_au, mean_fine, without)
 
     def _fused(self, coarse: Any, au: Any, fine: Any, without: Sequence[str]) -> tuple[Any, Any]:
         """The motion expert's logits corrected by the face experts."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deft_llm.motion.spotting import Movement, SpottingSettings
+from deft_llm.motion.spotting import Kind, Movement, SpottingSettings
 
 if TYPE_CHECKING:
     from deft_llm.motion.signal import Signal
@@ -44,7 +44,7 @@ def hold_small_faces_back(movements: Sequence[Movement], signal: Signal) -> list
         iod = float(inside.mean()) if len(inside) else 0.0
         if movement.judged and iod < LEAST_IOD:
             reason = f"The face is too small: {iod:.0f} px between the eyes, {LEAST_IOD:.0f} are needed."
-            kind = "given" if movement.kind == "given" else "movement"
+            kind: Kind = "given" if movement.kind == "given" else "movement"
             movement = replace(movement, judged=False, kind=kind, reason=reason)
         seen.append(movement)
     return sorted(seen, key=lambda movement: not movement.judged)
