@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--shuffle", action="store_true")
     given = parser.parse_args()
     if given.untrained:
-        model = start_model(TrainConfig(experts=["motion"]), given.checkpoint).eval()
+        model = start_model(TrainConfig(experts=["motion"]), given.checkpoint, language=False).eval()
     else:
         model = DeftModel.from_pretrained(given.checkpoint)
     shards = FlowShards(given.shards)

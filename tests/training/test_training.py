@@ -14,27 +14,12 @@ import torch
 from deft_llm.answer import parse
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.training.augment import AugmentSettings, augment, mirror, relative
-from deft_llm.training.flow_shards import FlowBatch, FlowShards, write_shard
+from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.flow_text import answer_text, triples
 from deft_llm.training.loop import fit
 from deft_llm.training.stage1 import Stage1, Stage1Config
 
 EXPERT = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
-
-
-@pytest.fixture
-def shards(tmp_path: Path) -> Path:
-    """One shard of 64 random samples."""
-    rng = np.random.default_rng(0)
-    side = (rng.random((64, len(EXPERT_AUS), 2)) < 0.1).astype(np.uint8)
-    batch = FlowBatch(
-        rng.integers(0, 256, (64, 2, 3, 28, 28)).astype(np.uint8),
-        rng.normal(size=(64, 2, 14, 14)).astype(np.float16),
-        side, np.ones((64, len(EXPERT_AUS)), np.uint8), rng.integers(-1, 3, 64).astype(np.int8),
-        rng.integers(-1, 10, 64).astype(np.int8),
-    )  # fmt: skip
-    write_shard(tmp_path / "shards" / "00000.npz", batch)
-    return tmp_path / "shards"
 
 
 def settings(**changes) -> Stage1Config:

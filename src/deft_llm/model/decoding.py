@@ -52,7 +52,8 @@ def generate_constrained(
     masks = [TokenMask(tokenizer, text, _vocabulary(model)) for text in grammars]
     choose = choose or (lambda logits: logits.argmax(-1))
     forward: dict[str, Any] = {"input_ids": input_ids} if input_ids is not None else {"inputs_embeds": prompt}
-    cache, tokens = None, [[] for _ in range(rows)]
+    cache = None
+    tokens: list[list[int]] = [[] for _ in range(rows)]
     with torch.inference_mode():
         while True:
             positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)

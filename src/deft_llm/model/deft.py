@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +84,9 @@ class DeftModel(nn.Module):
         face = FaceExpertConfig(**config.faces)
         self.structure = StructureExpert(face) if "structure" in config.experts else None
         self.texture = TextureExpert(face) if "texture" in config.experts else None
-        width = self.motion[0].config.width
-        self.fusion = Fusion(width, face.width, self.motion[0].config.fine_classes)
-        self.llm = None
+        width = self.speaker.width
+        self.fusion = Fusion(width, face.width, self.speaker.fine_classes)
+        self.llm: Any = None
         if llm is not None:
             table = llm.get_input_embeddings().weight
             size, spread = table.shape[1], float(table.detach().float().std())
@@ -98,6 +98,11 @@ class DeftModel(nn.Module):
             self.delimiters = nn.Parameter(torch.randn(len(EXPERTS), 2, size) * spread)
             self.absent = nn.Parameter(torch.randn(len(EXPERTS), size) * spread)
             self.llm = add_lora(llm, config.lora_rank, config.lora_alpha) if lora else llm
+
+    @property
+    def speaker(self) -> MotionExpertConfig:
+        """Sizes of the motion expert whose tokens the language model reads: the first one."""
+        return cast(MotionExpert, self.motion[0]).config
 
     def _au_words(self, table: Tensor) -> Tensor | None:
         from deft_llm.model.units import EXPERT_AUS, au_text
@@ -112,9 +117,10 @@ class DeftModel(nn.Module):
     def read(self, batch: DeftBatch) -> DeftOutput:
         """Run the experts and the heads, no language model."""
         outs = [member(batch.maps, batch.phases, batch.table) for member in self.motion]
+        mean = lambda name: torch.stack([getattr(o, name) for o in outs]).mean(0)  # noqa: E731
         motion = MotionOutput(
-            torch.cat([o.tokens for o in outs], -1), *[torch.stack(values).mean(0) for values in
-            zip(*[(o.au, o.coarse, o.fine, o.clean) for o in outs])], torch.cat([o.pooled for o in outs], -1),
+            tokens=torch.cat([o.tokens for o in outs], -1), au=mean("au"), coarse=mean("coarse"),
+            fine=mean("fine"), clean=mean("clean"), pooled=torch.cat([o.pooled for o in outs], -1),
         )  # fmt: skip
         structure = texture = None
         if batch.change is not None and batch.landmarks is not None:
@@ -147,7 +153,7 @@ class DeftModel(nn.Module):
         if name in drop or name not in self.config.speaks:
             return None
         if name == "motion":
-            return self.projectors["motion"](out.motion.tokens[..., : self.motion[0].config.width], out.au)
+            return self.projectors["motion"](out.motion.tokens[..., : self.speaker.width], out.au)
         tokens = out.structure if name == "structure" else out.texture
         return None if tokens is None else self.projectors[name](tokens)
 
@@ -169,9 +175,13 @@ class DeftModel(nn.Module):
 
     def forward(
         self, batch: DeftBatch, questions: Sequence[str] | None = None, answers: Sequence[str] | None = None,
-        drop: Sequence[str] = (),
+        drop: Sequence[str] = (), cut: bool = False, share_prefix: bool = False,
     ) -> DeftOutput:  # fmt: skip
-        """Experts and heads; with questions and answers also the next-token loss on the answers alone."""
+        """Experts and heads; with questions and answers also the next-token loss on the answers alone.
+
+        ``cut``: the answers stop before their end, so none is taught there. ``share_prefix``: the words that
+        all rows begin with are read once and carry no gradient, where the batch has such words.
+        """
         out = self.read(batch)
         if questions is None or answers is None:
             return out
@@ -179,7 +189,9 @@ class DeftModel(nn.Module):
             raise DeftError("this model has no language model; build it with one to train on text.")
         embeds, mask = self.prompt(self.soft_tokens(out, batch.has_faces, drop), questions)
         end = self.tokenizer.eos_token_id
-        ids = [self.tokenizer(text, add_special_tokens=False).input_ids + [end] for text in answers]
+        ids = [
+            self.tokenizer(text, add_special_tokens=False).input_ids + [end] * (not cut) for text in answers
+        ]
         longest = max(len(row) for row in ids)
         target = torch.full((len(ids), longest), -100)
         fed = torch.full((len(ids), longest), end)
@@ -191,13 +203,50 @@ class DeftModel(nn.Module):
         full = torch.cat([embeds, words], 1)
         mask = torch.cat([mask, (target != -100).long()], 1)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        shared = self._constant(batch, drop) if share_prefix else 0
+        if shared:
+            full, mask, positions, cache = self._behind_prefix(full, mask, positions, shared)
         # Logits at answer positions only: the head over the whole vocabulary is half of a small model's cost.
         logits = self.llm(
-            inputs_embeds=full, attention_mask=mask, position_ids=positions, use_cache=False,
-            logits_to_keep=longest + 1,
+            inputs_embeds=full, attention_mask=mask, position_ids=positions, logits_to_keep=longest + 1,
+            **({"past_key_values": cache, "use_cache": True} if shared else {"use_cache": False}),
         ).logits[:, :-1]  # fmt: skip
-        out.loss = F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), ignore_index=-100)
+        total = F.cross_entropy(
+            logits.float().flatten(0, 1), target.flatten(), ignore_index=-100, reduction="sum"
+        )
+        out.loss = total / _tokens_a_process((target != -100).sum())
         return out
+
+    def _constant(self, batch: DeftBatch, drop: Sequence[str]) -> int:
+        """Tokens at the start of every prompt that no clip changes: up to the motion tokens."""
+        heard = set(self.config.speaks) - {"motion"}
+        if (batch.change is not None and heard) or "motion" in drop:
+            return 0
+        before, _ = prompt_parts(self.tokenizer, "")
+        return len(before) + 3 * EXPERTS.index("motion") + 1
+
+    def _behind_prefix(
+        self, full: Tensor, mask: Tensor, positions: Tensor, shared: int
+    ) -> tuple[Tensor, Tensor, Tensor, Any]:
+        """The rows without their common start, and the cache of that start read once for all rows."""
+        from transformers import DynamicCache
+
+        rows, length = mask.shape
+        first = int(mask[:, 0].argmax())  # the longest prompt: it has no padding on its left
+        with torch.no_grad():
+            read = self.llm(
+                inputs_embeds=full[first : first + 1, :shared], logits_to_keep=1, use_cache=True
+            ).past_key_values
+        cache = DynamicCache()
+        for index, layer in enumerate(read.layers):
+            cache.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1), index)
+        # What a shorter row still holds of the prefix behind its padding is masked: it is in the cache.
+        padding = (mask.cumsum(-1) == 0).sum(-1)
+        source = torch.arange(shared, length, device=mask.device).expand(rows, -1)
+        inside = source >= (padding + shared)[:, None]
+        ones = torch.ones(rows, shared, dtype=mask.dtype, device=mask.device)
+        rest = mask[:, shared:] * inside.to(mask.dtype)
+        return full[:, shared:], torch.cat([ones, rest], 1), positions[:, shared:], cache
 
     @torch.inference_mode()
     def answer(
@@ -231,7 +280,8 @@ class DeftModel(nn.Module):
         from deft_llm.model.card import write_card
         from deft_llm.model.checkpoint import save_checkpoint
 
-        config = {**asdict(self.config), "motion": [m.config._asdict() for m in self.motion],
+        sizes = [cast(MotionExpert, member).config._asdict() for member in self.motion]
+        config = {**asdict(self.config), "motion": sizes,
                   "language": self.llm is not None, **(extra or {})}  # fmt: skip
         save_checkpoint(folder, self.own_tensors(), config, half=half)
         write_card(Path(folder), config)
@@ -257,9 +307,20 @@ class DeftModel(nn.Module):
             tensors = {n: t for n, t in tensors.items()
                        if n.split(".")[0] not in ("llm", "projectors", "delimiters", "absent")}  # fmt: skip
         holder = _Own(model)
-        load_strict(holder, tensors, str(folder))
+        load_strict(cast(nn.Module, holder), tensors, str(folder))
         model.saved_config = saved  # type: ignore[assignment]
         return model.eval()
+
+
+def _tokens_a_process(count: Tensor) -> Tensor:
+    """Answer tokens of all processes over their number: their averaged losses are then one process's loss."""
+    from torch import distributed
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return count
+    everywhere = count.clone()
+    distributed.all_reduce(everywhere)
+    return everywhere / distributed.get_world_size()
 
 
 class _Own:

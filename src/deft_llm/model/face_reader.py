@@ -56,7 +56,8 @@ class FaceReader:
                 torch.from_numpy(np.ascontiguousarray(values[part], np.float32))
                 for values in (reading.au_logits(), reading.coarse_logits(), reading.fine_logits())
             ]
-            motion = MotionOutput(torch.empty(0), *own, torch.empty(0), torch.empty(0))
+            none, (au, coarse, fine) = torch.empty(0), own
+            motion = MotionOutput(none, au, coarse, fine, clean=none, pooled=none)
             with torch.inference_mode():
                 structure = self.structure and self.structure(stack("landmarks"), stack("appearance"))
                 texture = self.texture and self.texture(stack("change"))

@@ -78,6 +78,8 @@ class MotionExpert(nn.Module):
     ``model.inputs``). Raises: ValueError for maps of another size.
     """
 
+    token_of_au: Tensor
+
     def __init__(self, config: MotionExpertConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or MotionExpertConfig()

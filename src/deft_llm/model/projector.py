@@ -13,11 +13,11 @@ class Projector(nn.Module):
 
     def __init__(self, width: int, llm_width: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, llm_width), nn.GELU(),
-                                 nn.Linear(llm_width, llm_width))  # fmt: skip
+        last = nn.Linear(llm_width, llm_width)
+        self.net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, llm_width), nn.GELU(), last)
         self.gain = nn.Parameter(torch.tensor(float(scale)))
         with torch.no_grad():
-            self.net[3].weight.mul_(0.5)
+            last.weight.mul_(0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.gain * self.net(tokens)
@@ -30,6 +30,8 @@ class MotionProjector(nn.Module):
     Token k adds sum over its AUs and sides of p(AU, side) * word(AU, side); ``words`` starts from the LM's
     embeddings of the AUs' texts (the motion-text alignment carried into the LM) and is trained on.
     """
+
+    home: Tensor
 
     def __init__(self, width: int, llm_width: int, words: Tensor | None = None, scale: float = 1.0) -> None:
         super().__init__()

@@ -89,19 +89,24 @@ def export(
 
 
 def add_adapter(
-    base: Path, adapter: Path, out: Path, *, members: Sequence[Path] = (), extra: dict[str, Any] | None = None
-) -> dict[str, Any]:
+    base: Path, adapter: Path, out: Path, *, members: Sequence[Path] = (), backbone: str = "embedded",
+    extra: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Join a checkpoint of experts and the state of a stage-2 run into one checkpoint with a language part.
 
     ``base`` must be the checkpoint that the adapter was trained on: its first expert is the one that speaks.
-    ``members``: stage-1 runs whose experts vote beside it. Experts that nobody trained are left out.
+    ``members``: stage-1 runs whose experts vote beside it. The language part hears the motion expert alone;
+    face experts of ``base`` go on feeding the heads.
     """
     from deft_llm.model.checkpoint import read_checkpoint
     from deft_llm.training.run import TrainConfig, start_model
     from deft_llm.training.state import read_meta, read_structure
 
     saved, _ = read_checkpoint(base)
-    model = start_model(TrainConfig(experts=["motion"]), base)
+    experts = list(saved.get("experts", ["motion"]))
+    model = start_model(
+        TrainConfig(backbone=backbone, experts=experts, speaks=["motion"]), base, language=False
+    )
     state = read_structure(adapter)["model"]
     first = {name: value for name, value in model.state_dict().items() if name.startswith("motion.0.")}
     off = [
@@ -111,16 +116,20 @@ def add_adapter(
         raise DeftError(
             f"{adapter}: was trained on other experts than {base} ({off[0]} differs); name its base."
         )
-    names = set(model.own_tensors())
+    from deft_llm.training.stage2 import LANGUAGE
+
+    names = {name for name in model.own_tensors() if name.split(".")[0] in LANGUAGE}
+    missing = sorted(names - state.keys())
+    if missing:
+        raise DeftError(f"{adapter}: holds no {missing[0]} ({len(missing)} missing); use its own version.")
     model.load_state_dict({n: v for n, v in state.items() if n in names}, strict=False)
     model.motion.extend([expert_of(run)[0] for run in members])
     model.config.motion = [member.config._asdict() for member in model.motion]
     steps = read_meta(adapter)["step"]
-    keep = {name: value for name, value in saved.items() if name not in ("schema", "motion", "language")}
-    config = {**keep, "experts": ["motion"],
-              "language_note": f"LoRA adapter, {steps} steps on flow-level text",
-              **(extra or {})}  # fmt: skip
-    model.save_pretrained(out, {n: v for n, v in config.items() if n not in ("backbone", "lora_rank")})
+    ours = ("schema", "motion", "language", "experts", "speaks", "backbone", "lora_rank", "lora_alpha")
+    keep = {name: value for name, value in saved.items() if name not in ours}
+    config = {**keep, "language_note": f"LoRA adapter, {steps} steps on flow-level text", **(extra or {})}
+    model.save_pretrained(out, config)
     return config
 
 

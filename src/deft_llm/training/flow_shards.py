@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path
 from deft_llm.model.units import EXPERT_AUS
+
+if TYPE_CHECKING:
+    from deft_llm.synth.identity import Split
+    from deft_llm.synth.unit_map import UnitSet
 
 FIELDS = ("maps", "clean", "side", "known", "coarse", "fine")
 
@@ -64,8 +69,8 @@ def write_shard(path: Path, batch: FlowBatch) -> None:
 
 
 def make_shards(
-    folder: Path, *, shards: int, size: int, seed: int, identities: int, split: str, prior: str,
-    unit_sets: tuple[str, ...], overrides: dict | None = None, first: int = 0,
+    folder: Path, *, shards: int, size: int, seed: int, identities: int, split: Split, prior: str,
+    unit_sets: tuple[UnitSet, ...], overrides: dict | None = None, first: int = 0,
 ) -> None:  # fmt: skip
     """Make shards ``first``.. of ``size`` samples that are not there yet; each depends on (settings, seed,
     number)."""
@@ -134,7 +139,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--identities", type=int, default=96)
-    parser.add_argument("--split", default="train")
+    parser.add_argument("--split", default="train", choices=("train", "validation", "test", "calibration"))
     parser.add_argument("--prior", default="facs")
     parser.add_argument("--units", default="arkit,makehuman")
     parser.add_argument("--neutral", type=float, default=0.06)

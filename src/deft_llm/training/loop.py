@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deft_llm.training.state import load_state, save_state, writer
+from deft_llm.training.state import META, load_state, read_meta, save_state, writer
 
 
 def fit(
@@ -31,15 +31,19 @@ def fit(
     """
     import torch
     from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
-    accelerator = accelerator or Accelerator()
+    # Experts that a step leaves out have no gradient in it.
+    accelerator = accelerator or Accelerator(
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+    )
     out = Path(out)
     load_state(out, stage)
     model, optimizer = accelerator.prepare(stage.model, stage.optimizer)
     main = accelerator.is_main_process
     log = writer(out) if main else (lambda *_: None)
-    best, waited = -float("inf"), 0
-    while stage.step < steps:
+    best, waited = _watched(out)
+    while stage.step < steps and not (patience and waited >= patience):
         if before_step is not None:
             before_step(stage.step)
         for group in optimizer.param_groups:
@@ -60,20 +64,27 @@ def fit(
             log(stage.step, values)
             if progress is not None:
                 progress(stage.step, steps, values)
-        if main and (stage.step % save_every == 0 or stage.step == steps):
-            save_state(out, stage, settings or {})
-        if (
-            validate is not None
-            and validate_every
-            and (stage.step % validate_every == 0 or stage.step == steps)
-        ):
-            scores = validate() if main else {}
+        check = validate is not None and validate_every
+        if check and (stage.step % validate_every == 0 or stage.step == steps):
+            scores = validate() if main and validate is not None else {}
             log(stage.step, {f"validation/{name}": value for name, value in scores.items()})
-            if watch and patience and main:
-                better = scores[watch] > best
-                best, waited = max(best, scores[watch]), 0 if better else waited + 1
-                if better:
+            if watch and patience:
+                # The main process alone has the score: it decides, the others hear of it.
+                score = float(broadcast_object_list([scores.get(watch, 0.0)])[0])
+                better = score > best
+                best, waited = max(best, score), 0 if better else waited + 1
+                if better and main:
                     save_state(out / "best", stage, settings or {})
-                if waited >= patience and accelerator.num_processes == 1:
-                    break
+        stop = bool(patience) and waited >= patience
+        if main and (stage.step % save_every == 0 or stage.step == steps or stop):
+            save_state(out, stage, settings or {}, watched={"best": best, "waited": waited})
+        if stop:
+            break
+    accelerator.wait_for_everyone()
     return stage
+
+
+def _watched(out: Path) -> tuple[float, int]:
+    """(best score, checks without progress) of a run that goes on."""
+    kept = read_meta(out).get("watched") if (out / META).is_file() else None
+    return (float(kept["best"]), int(kept["waited"])) if kept else (-float("inf"), 0)

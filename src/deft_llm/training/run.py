@@ -18,7 +18,8 @@ MODEL = "model"
 
 
 class TrainConfig(BaseModel):
-    """Settings of a whole training. ``start``: checkpoint to begin from ("shipped", a folder, or null)."""
+    """Settings of a whole training. ``start``: checkpoint to begin from ("shipped", a folder, or null);
+    ``speaks``: experts whose tokens the language model hears (null: all of ``experts``)."""
 
     model_config = ConfigDict(extra="forbid")
     seed: int = 0
@@ -30,6 +31,7 @@ class TrainConfig(BaseModel):
     lora_rank: int = 8
     lora_alpha: int = 16
     experts: list[str] = Field(default_factory=lambda: ["structure", "texture", "motion"])
+    speaks: list[str] | None = None
     validation_share: float = 0.15
     flow_shards: str | None = None
     flow_validation: str | None = None
@@ -49,13 +51,17 @@ def train(
 
     Raises: UsageError for stages without their data.
     """
+    from accelerate import PartialState
+
     from deft_llm.config import save_resolved
     from deft_llm.training.store_data import split_subjects, subjects_of
 
     if not stores and not config.flow_shards:
         raise UsageError("deft train: give a STORE, or flow_shards=FOLDER for flow-level training.")
     out = Path(out)
-    save_resolved(config, out, seed=config.seed)
+    process = PartialState()
+    if process.is_main_process:
+        save_resolved(config, out, seed=config.seed)
     known = subjects_of(stores) if stores else []
     train_subjects, held = split_subjects(known, config.validation_share, config.seed)
     start = Path(config.start) if config.start not in (None, "shipped") else config.start
@@ -63,9 +69,11 @@ def train(
         if stage == 1:
             start = _stage1(config, stores, train_subjects, held, start, out, progress)
         elif stage in (2, 3):
-            start = _stage2(config, stage, stores, train_subjects, start, out, unimer, progress)
+            start = _stage2(config, stage, stores, train_subjects, held, start, out, unimer, progress)
         else:
             raise UsageError(f"stages={config.stages}: choose from 1 (experts), 2 (adapter), 3 (joint).")
+        # What the main process wrote is what all of them begin the next stage from.
+        process.wait_for_everyone()
     return Path(start) if start else out / MODEL
 
 
@@ -82,6 +90,8 @@ def _stage1(
     progress: Any,
 ) -> Path:  # fmt: skip
     """Experts and heads; early stopping on validation subjects."""
+    from accelerate import PartialState
+
     from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
     from deft_llm.training.export import export
     from deft_llm.training.flow_shards import FlowShards
@@ -113,6 +123,8 @@ def _stage1(
         watch="uf1", patience=config.patience, settings=settings.model_dump(), progress=progress,
     )  # fmt: skip
     best = out / "stage1" / "best"
+    if not PartialState().is_main_process:
+        return out / MODEL
     export(
         [best if (best / "state.json").is_file() else out / "stage1"], out / MODEL, check,
         command=f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}", prior="see the data",
@@ -122,43 +134,65 @@ def _stage1(
 
 
 def _stage2(
-    config: TrainConfig, number: int, stores: Sequence[Path], subjects: set[str], start: Any, out: Path,
-    unimer: Path | None, progress: Any,
+    config: TrainConfig, number: int, stores: Sequence[Path], subjects: set[str], held: set[str], start: Any,
+    out: Path, unimer: Path | None, progress: Any,
 ) -> Path:  # fmt: skip
     """Projectors and adapter (2), with the experts (3)."""
+    from accelerate import PartialState
+
     from deft_llm.model.checkpoint import read_checkpoint
     from deft_llm.training.flow_shards import FlowShards
     from deft_llm.training.stage2 import flow_source, run
+    from deft_llm.training.state import META, load_state
     from deft_llm.training.store_data import StoreData
+    from deft_llm.training.text_validation import validate_text
 
     settings = (config.stage2 if number == 2 else config.stage3).model_copy(update={"seed": config.seed})
     model = start_model(config, _folder(start))
-    count = 0
+    count, check = 0, None
     if config.flow_shards:
         source = flow_source(FlowShards(Path(config.flow_shards)), settings)
+        check = FlowShards(Path(config.flow_validation)) if config.flow_validation else None
     elif unimer is not None:
         data = StoreData(stores, subjects)
         source, count = unimer_source(data, unimer, settings), len(data.subject_names)
+        check = StoreData(stores, held) if held and settings.validate_every else None
     else:
         raise UsageError(f"stage {number} needs text: give --unimer DIR (see `deft unimer build`).")
     stage = Stage2(model, settings, source, count)
-    run(stage, out / f"stage{number}", progress=progress)
-    saved = read_checkpoint(_folder(start))[0] if _folder(start) else {}
-    keep = {
+    folder_of_stage = out / f"stage{number}"
+    run(
+        stage, folder_of_stage, progress=progress, patience=config.patience, watch="uf1",
+        validate_every=settings.validate_every if check is not None else 0,
+        validate=None if check is None else lambda: validate_text(model, check, settings.validate_clips),
+    )  # fmt: skip
+    best = folder_of_stage / "best"
+    if (best / META).is_file():
+        load_state(best, stage)
+    if not PartialState().is_main_process:
+        return out / MODEL
+    folder = _folder(start)
+    saved = read_checkpoint(folder)[0] if folder is not None else {}
+    keep: dict[str, Any] = {
         name: saved[name]
         for name in ("calibration", "rules_weight", "prior", "stage1", "parameters")
         if name in saved
     }
+    before = (saved.get("trained_on") or {}).get("subjects", [])
     model.save_pretrained(out / MODEL, {
-        **keep, "trained_on": {"subjects": sorted(subjects)},
+        **keep, "trained_on": {"subjects": sorted({*subjects, *before})},
         "language_note": f"stage {number}, {stage.step} steps",
         "command": f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}",
     })  # fmt: skip
     return out / MODEL
 
 
-def start_model(config: TrainConfig, folder: Path | None):
-    """A DeftModel with a language model, its experts (and all else that fits) taken from ``folder``."""
+def start_model(config: TrainConfig, folder: Path | None, language: bool = True):
+    """A DeftModel with a language model, its experts (and all else that fits) taken from ``folder``.
+
+    The language part is taken only where it was trained on the same backbone with the same LoRA rank and
+    ``language`` is true; else it begins anew.
+    """
     from deft_llm.model.backbone import load_backbone
     from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
     from deft_llm.model.deft import DeftConfig, DeftModel
@@ -173,12 +207,16 @@ def start_model(config: TrainConfig, folder: Path | None):
     sizes = saved.get("motion") or [{}]
     model = DeftModel(
         DeftConfig(backbone=config.backbone, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha,
-                   motion=sizes, experts=config.experts, faces=saved.get("faces", {})), llm, tokenizer,
+                   motion=sizes, experts=config.experts, faces=saved.get("faces", {}),
+                   speaks=config.speaks or list(config.experts)), llm, tokenizer,
     )  # fmt: skip
     if folder is not None:
         for index in range(len(sizes)):
             load_strict(model.motion[index], part(tensors, f"motion.{index}"), f"{folder}: motion.{index}")
-        fits = {n: t for n, t in tensors.items() if n in model.state_dict() and not n.startswith("motion.")}
+        own = model.state_dict()
+        alike = (saved.get("backbone"), saved.get("lora_rank")) == (config.backbone, config.lora_rank)
+        skip = ("motion",) if language and alike else ("motion", "llm", "projectors", "delimiters", "absent")
+        fits = {n: t for n, t in tensors.items() if n in own and n.split(".")[0] not in skip}
         model.load_state_dict(fits, strict=False)
     return model
 

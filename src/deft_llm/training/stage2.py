@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 
 from deft_llm.model import losses
 from deft_llm.model.deft import DeftBatch, DeftModel
+from deft_llm.model.motion_expert import MotionExpert
 from deft_llm.model.prompt import EXPERTS
 from deft_llm.training.flow_shards import FlowShards
 
@@ -34,7 +35,10 @@ class Stage2Config(BaseModel):
     """Settings of stages 2 and 3. ``train_experts``: stage 3; ``expert_rate``: their share of the learning
     rate.
 
-    ``expert_dropout``: chance that an expert is left out of a step's prompt.
+    ``expert_dropout``: chance that an expert is left out of a step's prompt. What makes a step cheap:
+    ``cut_rationale``, share of the full-answer steps whose text stops before the rationale; ``bucket``,
+    candidates a row among which rows of like length are taken; ``share_prefix``, the constant start of the
+    prompt is read once a step, without gradient. ``projector_rate``: projectors' share of the learning rate.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,7 +56,12 @@ class Stage2Config(BaseModel):
     independence: str = "cross_covariance"
     losses: Stage2Weights = Field(default_factory=Stage2Weights)
     full_answers: float = 0.7
+    cut_rationale: float = 0.0
+    bucket: int = 1
+    share_prefix: bool = False
+    projector_rate: float = 1.0
     validate_every: int = 0
+    validate_clips: int = 64
     save_every: int = 50
 
 
@@ -69,6 +78,7 @@ class Stage2Batch(BaseModel):
     fine: Any = None
     subject: Any = None
     drop: list[str] = Field(default_factory=list)
+    cut: bool = False
 
 
 class Stage2Module(nn.Module):
@@ -81,7 +91,7 @@ class Stage2Module(nn.Module):
         if subjects and config.losses.adversary and config.train_experts:
             from deft_llm.model.units import EXPERT_AUS
 
-            motion = sum(member.config.width for member in model.motion)
+            motion = sum(cast(MotionExpert, member).config.width for member in model.motion)
             widths = {"motion": motion, "texture": model.fusion.face_width}
             self.adversaries = nn.ModuleDict(
                 {
@@ -94,7 +104,10 @@ class Stage2Module(nn.Module):
         """Next-token loss on the answers, head losses, independence and adversary."""
         weights = self.config.losses
         with torch.autocast(batch.clips.maps.device.type, torch.bfloat16, enabled=self.config.autocast):
-            out = self.deft(batch.clips, batch.questions, batch.answers, drop=batch.drop)
+            out = self.deft(
+                batch.clips, batch.questions, batch.answers, drop=batch.drop, cut=batch.cut,
+                share_prefix=self.config.share_prefix,
+            )  # fmt: skip
         parts = {"text": out.loss}
         if self.config.train_experts:
             if batch.side is not None and weights.au:
@@ -119,7 +132,8 @@ class Stage2Module(nn.Module):
             measure = losses.hsic if self.config.independence == "hsic" else losses.cross_covariance
             names = list(features)
             pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-            parts["independence"] = sum(measure(features[a], features[b]) for a, b in pairs) / len(pairs)
+            found = [measure(features[a], features[b]) for a, b in pairs]
+            parts["independence"] = torch.stack(found).mean()
         if len(self.adversaries) and batch.subject is not None and batch.side is not None:
             aus = batch.side.amax(-1)
             values = [net(features[name], aus, batch.subject) for name, net in self.adversaries.items()
@@ -144,10 +158,12 @@ class Stage2:
         experts = [p for name, p in model.named_parameters() if _is_expert(name)]
         for parameter in experts:
             parameter.requires_grad_(config.train_experts)
-        rest = [
-            p for name, p in self.model.named_parameters() if p.requires_grad and not _is_expert(name[5:])
+        rest = {n: p for n, p in self.model.named_parameters() if p.requires_grad and not _is_expert(n[5:])}
+        words = {n: p for n, p in rest.items() if n[5:].split(".")[0] in PROJECTORS}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for n, p in rest.items() if n not in words], "scale": 1.0},
+            {"params": list(words.values()), "scale": config.projector_rate},
         ]
-        groups: list[dict[str, Any]] = [{"params": rest, "scale": 1.0}]
         if config.train_experts:
             groups.append({"params": experts, "scale": config.expert_rate})
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -193,8 +209,22 @@ class Stage2:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
+PROJECTORS = ("projectors", "delimiters", "absent")
+LANGUAGE = ("llm", *PROJECTORS)
+"""First words of the names of all that makes a checkpoint's language part."""
+
+
 def _is_expert(name: str) -> bool:
     return name.split(".")[0] in ("motion", "structure", "texture", "fusion")
+
+
+def like_lengths(lengths: list[int], count: int, rng: np.random.Generator) -> list[int]:
+    """``count`` rows of neighbouring length; every row has about the same chance."""
+    if count >= len(lengths):
+        return list(range(len(lengths)))
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    start = int(rng.integers(len(order) // count)) * count
+    return sorted(order[start : start + count])
 
 
 def flow_source(shards: FlowShards, config: Stage2Config) -> Callable[[int, int, int], Stage2Batch]:
@@ -207,17 +237,23 @@ def flow_source(shards: FlowShards, config: Stage2Config) -> Callable[[int, int,
 
     def source(step: int, rank: int, world: int) -> Stage2Batch:
         rng = np.random.default_rng([config.seed, step, 3])
-        rows = rng.integers(0, len(shards), config.batch)[rank::world]
+        rows = rng.integers(0, len(shards), config.batch * config.bucket)
         taken = shards.take(rows)
         count = 2 if rng.random() < 0.3 else 1
         maps, clean, side, known, coarse, fine = tensors_of(taken, count)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)) + rank)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         maps, _, side = augment(relative(maps), clean, side, settings, generator)
-        asked = triples(side.numpy(), taken.fine, taken.coarse, rows, rng, config.full_answers)
+        # All answers of a step are of one kind where lengths are to be alike.
+        full = config.full_answers if config.bucket == 1 else float(rng.random() < config.full_answers)
+        asked = triples(side.numpy(), taken.fine, taken.coarse, rows, rng, full)
+        cut = full == 1.0 and rng.random() < config.cut_rationale
+        texts = [t.answer.partition("Rationale:")[0] if cut else t.answer for t in asked]
+        keep = like_lengths([len(t) for t in texts], config.batch, rng)[rank::world]
+        maps = maps[keep]
         clips = DeftBatch(maps, torch.ones(len(maps), count, dtype=torch.bool), region_table(maps))
-        return Stage2Batch(clips=clips, questions=[t.question for t in asked],
-                           answers=[t.answer for t in asked], side=side, known=known, coarse=coarse,
-                           fine=fine)  # fmt: skip
+        return Stage2Batch(clips=clips, questions=[asked[i].question for i in keep],
+                           answers=[texts[i] for i in keep], side=side[keep], known=known[keep],
+                           coarse=coarse[keep], fine=fine[keep], cut=cut)  # fmt: skip
 
     return source
 

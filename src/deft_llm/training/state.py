@@ -38,8 +38,13 @@ def unflatten(value: Any, tensors: dict[str, Any]) -> Any:
     return value
 
 
-def save_state(folder: Path, stage: Any, config: dict[str, Any]) -> None:
-    """Write ``stage.state()`` atomically as one file (its structure rides in the header)."""
+def save_state(
+    folder: Path, stage: Any, config: dict[str, Any], watched: dict[str, Any] | None = None
+) -> None:
+    """Write ``stage.state()`` atomically as one file (its structure rides in the header).
+
+    ``watched``: how early stopping stands, kept beside it.
+    """
     from safetensors.torch import save_file
 
     tensors: dict[str, Any] = {}
@@ -47,7 +52,8 @@ def save_state(folder: Path, stage: Any, config: dict[str, Any]) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     with atomic_path(Path(folder) / STATE) as temporary:
         save_file(tensors, temporary, metadata={"structure": json.dumps(structure)})
-    write_json(Path(folder) / META, {"step": stage.step, "config": config})
+    kept = {"watched": watched} if watched and watched["best"] > -float("inf") else {}
+    write_json(Path(folder) / META, {"step": stage.step, "config": config, **kept})
 
 
 def load_state(folder: Path, stage: Any) -> bool:
