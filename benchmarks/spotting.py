@@ -1,7 +1,7 @@
 """Spotting on real skin: FACS-like warps of known size, side and time in real video, found or not.
 
     python benchmarks/spotting.py                                  40 s of the portrait, 24 s of carphone
-    python benchmarks/spotting.py --results FILE --pieces 1        one video a call, resumed from FILE
+    python benchmarks/spotting.py --signals DIR --pieces 3         three videos a call, resumed from DIR
 
 Two videos: the carphone clip (a talking man, looped back and forth) and the astronaut portrait brought to
 life; each gets fresh camera noise and H.264. Per size: share found (any judged movement with interval
@@ -24,6 +24,7 @@ import numpy as np
 from deft_llm.explain.samples import Injected, living_portrait, move_pixels, save_video, warp_field
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.video import frames
+from deft_llm.motion.signal import Signal
 from deft_llm.motion.spotting import Movement, Spotting, spot
 from deft_llm.motion.spotting_signal import signal_of
 from deft_llm.setup.weights import require
@@ -124,24 +125,48 @@ def side_of(movement: Movement) -> str:
     return max(weight, key=lambda side: weight[side])
 
 
-def run(piece: Piece, folder: Path) -> dict:
-    """One video at one size -> rows of the warps, and the false movements of each kind (without warps)."""
-    fps, count = piece.fps, int(piece.seconds * piece.fps)
-    truth = plan(count, fps, piece.px, piece.seed, piece.linear) if piece.px else []
-    path = folder / "clip.mp4"
+def signal_for(piece: Piece, truth: list[Injected], folder: Path | None) -> Signal:
+    """The motion signal of a piece's video, made or taken from ``folder``."""
+    kept = folder / f"{piece.name.replace(' ', '_')}.npz" if folder else None
+    if kept is not None and kept.is_file():
+        with np.load(kept, allow_pickle=False) as arrays:
+            return Signal(**{name: arrays[name] for name in arrays.files}, fps=piece.fps)
     if piece.video == "carphone":
         images = looped_carphone(piece.seconds, truth, piece.seed)
     else:
-        images = living_portrait(truth, count, fps=fps, seed=piece.seed, drift=1.0)
-    save_video(path, images, fps, quality=piece.quality)
-    spotting = spot(signal_of(frames(path), fps))
+        count = int(piece.seconds * piece.fps)
+        images = living_portrait(truth, count, fps=piece.fps, seed=piece.seed, drift=1.0)
+    with tempfile.TemporaryDirectory() as name:
+        path = save_video(Path(name) / "clip.mp4", images, piece.fps, quality=piece.quality)
+        signal = signal_of(frames(path), piece.fps)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        names = (
+            "times",
+            "displacement",
+            "head",
+            "eye_opening",
+            "mouth_opening",
+            "residual",
+            "segment",
+            "iod_px",
+        )
+        np.savez(kept, **{name: getattr(signal, name) for name in names})
+    return signal
+
+
+def run(piece: Piece, folder: Path | None) -> dict:
+    """One video at one size -> rows of the warps, and the judged movements of each kind."""
+    count = int(piece.seconds * piece.fps)
+    truth = plan(count, piece.fps, piece.px, piece.seed, piece.linear) if piece.px else []
+    spotting = spot(signal_for(piece, truth, folder))
     judged = [movement.kind for movement in spotting.movements if movement.judged]
-    restless = sum(span.stop - span.start + 1 for span in spotting.restless) / count
-    speaking = sum(span.stop - span.start + 1 for span in spotting.speech) / count
+    covered = lambda spans: round(sum(span.stop - span.start + 1 for span in spans) / count, 2)  # noqa: E731
     return {
-        "rows": score(spotting, truth, fps), "judged": {kind: judged.count(kind) for kind in set(judged)},
+        "rows": score(spotting, truth, piece.fps),
+        "judged": {kind: judged.count(kind) for kind in set(judged)},
         "not_judged": sum(not movement.judged for movement in spotting.movements),
-        "restless": round(restless, 2), "speech": round(speaking, 2),
+        "restless": covered(spotting.restless), "speech": covered(spotting.speech),
     }  # fmt: skip
 
 
@@ -194,7 +219,9 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=20, help="x264's constant rate factor")
     parser.add_argument("--linear", action="store_true", help="straight courses instead of raised cosines")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, help="JSON file: what it holds is not run again")
+    parser.add_argument(
+        "--signals", type=Path, help="folder that keeps motion signals: only spotting runs again"
+    )
     parser.add_argument("--pieces", type=int, help="stop after so many videos; another call goes on")
     options = parser.parse_args()
     lengths = (options.seconds * 2)[: len(options.videos)]
@@ -203,13 +230,10 @@ def main() -> None:
               options.linear)
         for px in (None, *options.sizes) for video, seconds in zip(options.videos, lengths)
     ]  # fmt: skip
-    done = json.loads(options.results.read_text()) if options.results and options.results.is_file() else {}
-    for piece in [piece for piece in pieces if piece.name not in done][: options.pieces]:
-        with tempfile.TemporaryDirectory() as name:
-            done[piece.name] = run(piece, Path(name))
+    done: dict[str, dict] = {}
+    for piece in pieces[: options.pieces]:
+        done[piece.name] = run(piece, options.signals)
         print(json.dumps(report([piece], done)), flush=True)
-        if options.results:
-            options.results.write_text(json.dumps(done))
     print(json.dumps(report(pieces, done), indent=2))
 
 

@@ -1,4 +1,4 @@
-"""What a motion signal shows that the skin did not do: jumps at a codec's key frames, what is left of turns."""
+"""What a signal shows that the skin did not do: jumps at a codec's key frames, what is left of turns."""
 
 from __future__ import annotations
 
