@@ -21,7 +21,7 @@ from deft_llm.motion.shots import Frames, Shots, collect, make_plan
 from deft_llm.motion.strain import optical_strain
 from deft_llm.motion.table import region_table, region_vectors
 from deft_llm.records import Units
-from deft_llm.store.motion import ALIGNED_SIZE, Motion
+from deft_llm.store.motion import ALIGNED_SIZE, Motion, RegionTable
 
 
 class MeasureSettings(BaseModel):
@@ -44,6 +44,16 @@ class _View:
     rigid: np.ndarray
     mask: np.ndarray
     head: HeadFit
+
+
+@dataclass
+class _Phases:
+    """Flow (P, 2, H, W) of each phase, its head motion, round-trip miss (R,) and residual."""
+
+    flows: np.ndarray
+    heads: list[HeadMotion]
+    misses: list[np.ndarray]
+    residuals: list[float]
 
 
 @lru_cache(maxsize=1)
@@ -78,41 +88,25 @@ def measure_clip(
     plan = make_plan(onset, apex, offset, fps, settings.average_ms, settings.profile)
     shots = collect(frames, plan, landmarker, mirrored=settings.mirrored, name=name)
     view = _view(shots, settings)
-    flows, heads, residuals = _phases(shots, view, settings)
+    measured = _phases(shots, view, settings)
     vectors, frame_heads = _single_frames(shots, view, settings)
-    course = _course(shots, vectors)
-    frame_jitter = jitter(_triples(shots, vectors))
-    floor = np.stack([
-        noise_floor(frame_jitter, 2 * plan.reach + 1, miss, residual) for miss, residual in residuals
-    ])  # fmt: skip
-    strain = optical_strain(flows) * view.mask
-    flows = flows * view.mask
-    times = np.array([shots.time[i] - shots.time[onset] for i in plan.course], np.float32)
-    table = region_table(flows, weights=view.weights, units="px", iod_px=shots.iod, floor=floor,
-                         profile=(times, course) if len(times) else None)  # fmt: skip
-    last = plan.keys[-1]
-    keys = (plan.keys[0], plan.keys[1], last)
+    table = _table(shots, view, measured, vectors)
+    first, top, last = plan.keys[0], plan.keys[1], plan.keys[-1]
     return Motion(
         clip_id=clip_id,
         units="px",
-        flow=flows.astype(np.float32),
-        strain=strain.astype(np.float32),
+        flow=(measured.flows * view.mask).astype(np.float32),
+        strain=(optical_strain(measured.flows) * view.mask).astype(np.float32),
         regions=table,
-        head=np.stack([head.params for head in heads]).astype(np.float32),
+        head=np.stack([head.params for head in measured.heads]).astype(np.float32),
         mask=view.mask,
-        faces=np.stack([shots.faces[key] for key in keys]),
-        landmarks=np.stack([shots.landmarks[key] for key in keys]),
+        faces=np.stack([shots.faces[key] for key in (first, top, last)]),
+        landmarks=np.stack([shots.landmarks[key] for key in (first, top, last)]),
         dynamic=_dynamic(shots, view, frame_heads),
         iod_px=float(shots.iod),
         fps=fps,
         indices=(onset, apex, plan.keys[2] if len(plan.keys) > 2 else None),
-        quality={
-            "presence": float(shots.presence),
-            "head_residual": float(max(residual for _, residual in residuals)),
-            "turn": float(heads[0].turn),
-            "nod": float(heads[0].nod),
-            "floor": float(np.median(floor[0])),
-        },
+        quality=_quality(shots, measured, table),
     )
 
 
@@ -190,20 +184,41 @@ def _relative_flow(
     return flow - head.field, head
 
 
-def _phases(
-    shots: Shots, view: _View, settings: MeasureSettings
-) -> tuple[np.ndarray, list[HeadMotion], list[tuple[np.ndarray, float]]]:
-    """Flow (P, 2, H, W) of each phase, its head motion, and (round-trip miss (R,), residual)."""
+def _phases(shots: Shots, view: _View, settings: MeasureSettings) -> _Phases:
     pictures = [shots.averaged(key) for key in shots.plan.keys]
-    flows, heads, errors = [], [], []
+    flows, heads, misses, residuals = [], [], [], []
     for first, second in zip(pictures, pictures[1:]):
         flow, head = _relative_flow(first, second, view, settings)
         back = estimate(second, first, settings.flow)
-        miss = disagreement(flow + head.field, back, view.weights)
+        misses.append(disagreement(flow + head.field, back, view.weights))
         flows.append(flow)
         heads.append(head)
-        errors.append((miss, _residual(flow, view.rigid)))
-    return np.stack(flows), heads, errors
+        residuals.append(_residual(flow, view.rigid))
+    return _Phases(np.stack(flows), heads, misses, residuals)
+
+
+def _table(shots: Shots, view: _View, measured: _Phases, vectors: dict[int, np.ndarray]) -> RegionTable:
+    """The region table with the noise floor of each phase and the course of the whole clip."""
+    plan = shots.plan
+    frame_jitter = jitter(_triples(shots, vectors))
+    floor = np.stack([
+        noise_floor(frame_jitter, 2 * plan.reach + 1, miss, residual)
+        for miss, residual in zip(measured.misses, measured.residuals)
+    ])  # fmt: skip
+    times = np.array([shots.time[i] - shots.time[plan.keys[0]] for i in plan.course], np.float32)
+    course = _course(shots, vectors)
+    return region_table(measured.flows * view.mask, weights=view.weights, units="px", iod_px=shots.iod,
+                        floor=floor, profile=(times, course) if len(times) else None)  # fmt: skip
+
+
+def _quality(shots: Shots, measured: _Phases, table: RegionTable) -> dict[str, float]:
+    return {
+        "presence": float(shots.presence),
+        "head_residual": float(max(measured.residuals)),
+        "turn": float(measured.heads[0].turn),
+        "nod": float(measured.heads[0].nod),
+        "floor": float(np.median(table.floor[0])),
+    }
 
 
 def _residual(flow: np.ndarray, rigid: np.ndarray) -> float:
