@@ -1,16 +1,18 @@
 """Training cost: samples/s of stage 1, and DEFT's stage-2 step beside the bare backbone's on the same tokens.
 
-    python benchmarks/train.py [--steps 5] [--batch 8] [--backbone embedded]
+    python benchmarks/train.py [--steps 5] [--batch 8] [--backbone embedded] [--threads 1]
 
 The backbone's step runs the same LoRA, the same prompt length and the same answer positions on random soft
 tokens;
-the ratio is what experts, projectors and delimiters cost. Peak memory is the process's own.
+the ratio is what experts, projectors and delimiters cost. Steps of both alternate, and CPU
+seconds are compared, which other programs disturb least. Peak memory is the process's own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import time
 
@@ -46,22 +48,23 @@ def stage1_rate(steps: int, batch: int) -> float:
         stage.optimizer.step()
         stage.step += 1
 
-    return batch / timed(step, steps)
+    return batch / timed([step], steps)[0]
 
 
-def timed(step, steps: int) -> float:
-    """Median seconds of a call, after one warm-up."""
-    step()
-    seconds = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
+def timed(calls, steps: int) -> list[float]:
+    """Median CPU seconds of each of the calls, which take turns, after one warm-up each."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for number in range(steps + 1):
+        for call, found in zip(calls, seconds):
+            start = time.process_time()
+            call()
+            if number:
+                found.append(time.process_time() - start)
+    return [float(np.median(found)) for found in seconds]
 
 
 def stage2_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
-    """Seconds of one step of DEFT and of the bare backbone."""
+    """CPU seconds of one step of DEFT and of the bare backbone."""
     from deft_llm.model.deft import batch_of
     from deft_llm.model.inputs import maps_input
     from deft_llm.training.run import TrainConfig, start_model
@@ -86,15 +89,24 @@ def stage2_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
         loss.backward()
         stage.optimizer.step()
 
-    deft = timed(lambda: update(stage.model(made)[0]), steps)
     model = stage.model.deft
+    read, soft_tokens = model.read, model.soft_tokens
     with torch.no_grad():
         out = model.read(clips)
         soft = model.soft_tokens(out, None)
-    # The same forward with experts and projectors replaced by their finished, constant output.
-    model.read = lambda _: out  # type: ignore[method-assign,assignment]
-    model.soft_tokens = lambda *_: soft  # type: ignore[method-assign,assignment]
-    return deft, timed(lambda: update(stage.model(made)[0]), steps)
+
+    def deft() -> None:
+        model.read, model.soft_tokens = read, soft_tokens  # type: ignore[method-assign]
+        update(stage.model(made)[0])
+
+    def bare() -> None:
+        # The same forward with experts and projectors replaced by their finished, constant output.
+        model.read = lambda _: out  # type: ignore[method-assign,assignment]
+        model.soft_tokens = lambda *_: soft  # type: ignore[method-assign,assignment]
+        update(stage.model(made)[0])
+
+    first, second = timed([deft, bare], steps)
+    return first, second
 
 
 def main() -> None:
@@ -103,14 +115,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--backbone", default="embedded")
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     rate = stage1_rate(given.steps, 128)
     deft, bare = stage2_steps(given.steps, given.batch, given.backbone)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({
-        "stage1_samples_per_s": round(rate, 1), "stage2_s_per_step": round(deft, 3),
-        "backbone_s_per_step": round(bare, 3), "ratio": round(deft / bare, 3), "peak_MB": round(peak),
-        "threads": torch.get_num_threads(), "batch": given.batch,
+        "stage1_samples_per_cpu_s": round(rate, 1), "stage2_cpu_s_per_step": round(deft, 3),
+        "backbone_cpu_s_per_step": round(bare, 3), "ratio": round(deft / bare, 3), "peak_MB": round(peak),
+        "threads": torch.get_num_threads(), "batch": given.batch, "load": os.getloadavg()[0],
     }))  # fmt: skip
 
 

@@ -227,12 +227,14 @@ class DeftMethod:
     def _speak(self, samples: Sequence[Sample], rows: list[Prediction]) -> None:
         """Add the language model's own answer to each row; its class is kept beside the head's."""
         from deft_llm.facs.emotions import FINE
+        from deft_llm.model.prompt import ANSWER_QUESTION
         from deft_llm.model.speaker import Speaker
 
         if self._speaker is None:
             self._speaker = Speaker.from_checkpoint(self.folder)
         fines = [name for name in self.task.classes if name in FINE] or None
-        spoken = self._speaker.say([sample.motion for sample in samples], fines=fines)
+        asked = [sample.question.text if sample.question else ANSWER_QUESTION for sample in samples]
+        spoken = self._speaker.say([sample.motion for sample in samples], asked, fines=fines)
         for row, said in zip(rows, spoken, strict=True):
             row.answer, row.parsed = said.text, said.answer is not None
             if said.answer is None:

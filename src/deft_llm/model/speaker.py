@@ -44,19 +44,21 @@ class Speaker:
 
         return cls(DeftModel.from_pretrained(folder, dtype=dtype))
 
-    def say(self, motions: Sequence[Motion], question: str = ANSWER_QUESTION, batch: int = 16,
+    def say(self, motions: Sequence[Motion], question: str | Sequence[str] = ANSWER_QUESTION, batch: int = 16,
             fines: Sequence[str] | None = None, max_new_tokens: int = 160) -> list[Spoken]:  # fmt: skip
-        """One answer a clip; ``fines`` narrows the fine classes to a task's labels."""
+        """One answer a clip to ``question`` (one for all, or one each); ``fines`` narrows the fine classes to a
+        task's labels."""
         from deft_llm.model.deft import answer_grammar, batch_of
         from deft_llm.model.face_inputs import face_input
         from deft_llm.model.inputs import motion_input
 
         grammar = answer_grammar(**({"fines": fines} if fines else {}), max_rationale=240)
+        asked = [question] * len(motions) if isinstance(question, str) else list(question)
         spoken: list[Spoken] = []
         for start in range(0, len(motions), batch):
             part = motions[start : start + batch]
             clips = batch_of([motion_input(m) for m in part], [face_input(m) for m in part])
-            texts = self.model.answer(clips, [question] * len(part), grammar, max_new_tokens)
+            texts = self.model.answer(clips, asked[start : start + batch], grammar, max_new_tokens)
             spoken += [measured(text, motion) for text, motion in zip(texts, part, strict=True)]
         return spoken
 
