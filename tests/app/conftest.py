@@ -66,12 +66,24 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium; skipped where none is installed."""
+def start_browser():
+    """Starts headless Chromium with further flags; skipped where none is installed."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here: apt-get install chromium (CI does)")
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    started = []
     with playwright.sync_playwright() as api:
-        found = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
+
+        def start(*flags):
+            started.append(api.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags]))
+            return started[-1]
+
+        yield start
+        for found in started:
+            found.close()
+
+
+@pytest.fixture(scope="session")
+def browser(start_browser):
+    """Headless Chromium."""
+    return start_browser()

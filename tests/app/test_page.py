@@ -39,9 +39,10 @@ def picture(page, name):
 
 
 def upload(page, path):
+    page.check("#consent input")
+    page.wait_for_selector("#video")
     page.set_input_files("#video input[type=file]", str(path))
     page.wait_for_selector("#video video")
-    page.check("#consent input")
     page.wait_for_selector("#go:not([disabled])")
     page.click("#go")
 
@@ -49,6 +50,8 @@ def upload(page, path):
 def test_nothing_runs_without_consent(visit):
     assert visit.is_disabled("#go")
     assert "agreed" in visit.inner_text("#consent")
+    assert visit.locator("#video").count() == 0 and visit.locator("input[type=file]").count() == 0
+    assert "once you have confirmed" in visit.inner_text("#before")
 
 
 def test_upload_to_download(visit, clip, tmp_path):

@@ -11,6 +11,7 @@ from deft_llm.app import views
 from deft_llm.app.jobs import Slots
 from deft_llm.app.limits import TYPES, Limits
 from deft_llm.app.page import (
+    BEFORE,
     CONSENT,
     EXAMPLES,
     HERE,
@@ -91,17 +92,19 @@ def _input(parts: Parts, limits: Limits) -> None:
         "300 px or more show most."
     )
     with gr.Column(scale=3, min_width=320), _card("Your video", note):
-        parts.video = gr.Video(
-            sources=["upload", "webcam"], label="Face video", height=290, elem_id="video",
-            webcam_options=gr.WebcamOptions(mirror=False),
-        )  # fmt: skip
+        parts.consent = gr.Checkbox(label=CONSENT, elem_classes="consent", elem_id="consent")
+        parts.before = gr.HTML(f"<p class='deft-empty'>{BEFORE}</p>", elem_id="before")
+        with gr.Group(visible=False, elem_id="source") as parts.source:
+            parts.video = gr.Video(
+                sources=["upload", "webcam"], label="Face video", height=290, elem_id="video",
+                webcam_options=gr.WebcamOptions(mirror=False),
+            )  # fmt: skip
         gr.HTML("<p class='soft'>or take an example</p>")
         with gr.Row():
             parts.examples = {
                 name: gr.Button(text, elem_classes="plain-go", elem_id=f"example-{name}")
                 for name, text in EXAMPLES.items()
             }
-        parts.consent = gr.Checkbox(label=CONSENT, elem_classes="consent", elem_id="consent")
         with gr.Accordion("Options", open=False):
             parts.method = gr.Radio(METHODS, value=METHODS[0][1], label="Method", elem_id="method")
             parts.mirrored = gr.Checkbox(label="The video is a mirror image (some selfie cameras)")
@@ -157,7 +160,12 @@ def _input_events(parts: Parts) -> None:
     import gradio as gr
 
     quick = {"queue": False, "api_visibility": "private"}
-    parts.consent.change(lambda yes: gr.update(interactive=bool(yes)), parts.consent, parts.go, **quick)
+    parts.consent.change(
+        lambda yes: (
+            gr.update(interactive=bool(yes)), gr.update(visible=bool(yes)), gr.update(visible=not yes),
+        ),
+        parts.consent, [parts.go, parts.source, parts.before], **quick,
+    )  # fmt: skip
     for name, button in parts.examples.items():
         said = status(f"Example chosen: {EXAMPLES[name]}. Confirm and analyse.")
         button.click(lambda name=name, said=said: (name, None, said), None,

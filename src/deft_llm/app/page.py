@@ -27,6 +27,7 @@ CONSENT = (
     "Everyone in this video agreed to this analysis. I will not use it to judge whether somebody lies, for a "
     "diagnosis, or at work or school."
 )
+BEFORE = "Upload and webcam open once you have confirmed this."
 PICK = """
 const send = (event) => {
   const mark = event.target.closest && event.target.closest('[data-rank]');
