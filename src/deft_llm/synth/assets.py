@@ -13,6 +13,7 @@ from deft_llm.synth.head import Head, eye_patch, load_head, sphere_of, vertex_no
 from deft_llm.synth.identity import Identity
 from deft_llm.synth.texture import Skin, paint_skin
 
+PIVOT = np.array([0.0, 6.6, 0.1], np.float32)  # the head turns about the top of the neck, dm
 EYES = np.array([0.0, 7.284, 1.245], np.float32)  # between the eyeballs of every subject, dm
 
 

@@ -2,7 +2,7 @@
 
 A third or more of a head of hair lies behind the skull or under other hair. Nobody turns further than about
 15 degrees (``synth/camera.py``), so the subject is drawn once from a grid of turns beyond that, and only the
-pieces of ribbon that win a pixel in one of them, and their neighbours along the ribbon, are kept.
+pieces of ribbon that win some pixels there, and their neighbours along the ribbon, are kept, nearest first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from deft_llm.synth.hair import POINTS
 SIDE = 900  # px of the pictures that decide: finer than any that are drawn
 TURNS = tuple((yaw, pitch) for yaw in (-0.36, 0.0, 0.36) for pitch in (-0.26, 0.0, 0.26))  # radians
 DISTANCES = (7.0, 20.0)  # dm, the cameras' range
+ENOUGH = 24  # pixels over all these pictures make a piece worth drawing: behind it is hair as well
 
 
 def seen_ribbons(gl, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) -> np.ndarray:
@@ -42,7 +43,7 @@ def seen_ribbons(gl, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) ->
     target.use()
     gl.disable(gl.BLEND | gl.CULL_FACE)
     gl.enable(gl.DEPTH_TEST)
-    seen = np.zeros(len(ribbons), bool)
+    seen = np.zeros(len(ribbons), np.int64)
     for number, (yaw, pitch) in enumerate(TURNS):
         distance = DISTANCES[number % len(DISTANCES)]
         scene = Scene(size=(SIDE, SIDE), scale=155.0 * SIDE / 400, distance=distance)
@@ -56,12 +57,13 @@ def seen_ribbons(gl, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) ->
             array.render()
         pixels = np.frombuffer(target.read(components=4, alignment=1), np.uint8).reshape(-1, 4)
         red, green, blue = pixels[:, :3].astype(np.int32).T
-        found = np.unique(red + 256 * green + 65536 * blue)
-        seen[found[found > 0] - 1] = True
+        seen += np.bincount(red + 256 * green + 65536 * blue, minlength=len(ribbons) + 1)[1:]
     for item in (face, hair, target, program, *made):
         item.release()
-    pieces: np.ndarray = np.any(seen.reshape(-1, POINTS - 1, 2), axis=2)
+    pieces: np.ndarray = seen.reshape(-1, POINTS - 1, 2).sum(2) >= ENOUGH
     kept: np.ndarray = pieces.copy()
     kept[:, 1:] |= pieces[:, :-1]
     kept[:, :-1] |= pieces[:, 1:]
-    return np.ascontiguousarray(ribbons.reshape(-1, 2, 3)[kept.ravel()].reshape(-1, 3))
+    chosen: np.ndarray = ribbons.reshape(-1, 6)[kept.ravel()]
+    near = np.argsort(-rows[chosen, 2].mean(1), kind="stable")  # the nearest first: what they hide costs less
+    return np.ascontiguousarray(chosen[near].reshape(-1, 3))

@@ -152,12 +152,15 @@ def plan_long(rng: np.random.Generator, prior: Prior, *, fps: float, seconds: fl
 def _disturb(rng: np.random.Generator, plan: Plan) -> None:
     """What always goes on: head drift and tremor, tiny eye movements, breathing, uncoded faint motion."""
     times = plan.times
-    drift = float(np.exp(rng.uniform(np.log(0.0003), np.log(0.003))))
-    turned = float(np.exp(rng.uniform(np.log(0.0004), np.log(0.006))))
+    drift = float(np.exp(rng.uniform(np.log(0.0002), np.log(0.0015))))
+    turned = float(np.exp(rng.uniform(np.log(0.001), np.log(0.01))))
     plan.move, plan.turn = dynamics.head_motion(rng, times, drift, turned, float(rng.uniform(0, 2e-5)))
+    # leaning and tilting are held back least: so the mean vector's share comes near that of real clips
+    plan.move[:, 2] *= 20
+    plan.turn[:, 2] *= 2
     # people hold their gaze while the head turns: most of the face's displacement is taken back
     lever = np.stack([plan.turn[:, 0] + 0.65 * plan.turn[:, 2], plan.turn[:, 1], np.zeros(len(times))], -1)
-    plan.move = (plan.move - 0.9 * lever).astype(np.float32)
+    plan.move = (plan.move - 0.97 * lever).astype(np.float32)
     saccade = np.cumsum(
         (rng.random(len(times)) < 1.2 / plan.fps)[:, None] * rng.normal(0, 0.01, (len(times), 2)), 0
     )
@@ -177,9 +180,9 @@ def express(
     while classed and expression.coarse is None:
         expression = prior.sample(rng)
     micro = kind == "micro-expression"
-    pixels = float(np.exp(rng.uniform(np.log(1.4), np.log(3.0))))
-    if rng.random() < 0.2:
-        pixels *= float(rng.uniform(0.3, 0.8))
+    pixels = float(np.exp(rng.uniform(np.log(1.8), np.log(3.0))))
+    if rng.random() < 0.15:
+        pixels *= float(rng.uniform(0.15, 0.8))
     total = np.zeros(len(plan.times))
     begin, end = pulse.onset, pulse.offset
     for number, active in enumerate(expression.aus):
@@ -226,8 +229,7 @@ def _negative(rng: np.random.Generator, plan: Plan, kind: str, start: float) -> 
                 plan.add(part, gain * rng.uniform(0.5, 1.2) * wave)
         pulse = Pulse(0, times[-1] / 2, times[-1])
     elif kind == "head motion":
-        plan.move = plan.move * 4 + 0
-        plan.turn = plan.turn * 4
+        plan.move, plan.turn = plan.move * 3, plan.turn * 3
         pulse = Pulse(0, times[-1] / 2, times[-1])
     elif kind == "head pitch":
         pulse = dynamics.micro_pulse(rng, start)

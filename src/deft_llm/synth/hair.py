@@ -10,6 +10,7 @@ from deft_llm.synth.head import CYLINDER_Z, Head, hairline, vertex_normals
 from deft_llm.synth.identity import Identity
 
 POINTS = 6
+LONELY = 1.7  # times the usual distance between strands: from there on a strand stands alone
 SKULL = np.array([0.0, 7.72, 0.35])
 
 
@@ -67,6 +68,8 @@ def grow_hair(identity: Identity, head: Head, vertices: np.ndarray) -> Strands:
         heading[front] = np.array([0.0, 0.05, 1.0]) + rng.normal(0, 0.05, (front.sum(), 3))
         length[front] = rng.uniform(0.42, 0.58, front.sum())
     points = _trace(rng, style, roots, normals, heading, length, vertices[: head.skin_count], head, fringe)
+    company = _in_company(points)
+    points, roots, rest = points[company], roots[company], rest[company]
     broad = {"crew": 0.8, "short": 0.85, "tied": 0.9}.get(style, 1.0)
     width = broad * rng.uniform(0.011, 0.019, (len(roots), 1)) * np.linspace(1.0, 0.35, POINTS)
     clump = np.sin(rest[:, 0] * 23 + 3 * np.sin(rest[:, 2] * 9)) * 0.5 + rng.normal(0, 0.8, len(roots))
@@ -74,6 +77,20 @@ def grow_hair(identity: Identity, head: Head, vertices: np.ndarray) -> Strands:
     return Strands(
         points.astype(np.float32), width.astype(np.float32), np.clip(1 + 0.16 * clump, 0.5, 1.6) * grey
     )
+
+
+def _in_company(points: np.ndarray) -> np.ndarray:
+    """Which strands (S,) lie among others all along: single ones across the forehead or beside the outline
+    look like scratches. points (S, POINTS, 3)."""
+    from scipy.spatial import cKDTree
+
+    flat = points.reshape(-1, 3)
+    own = np.arange(len(flat)) // POINTS
+    # distance to the eighth point of another strand: at most POINTS of the nearest are the strand's own
+    gap, near = cKDTree(flat).query(flat, k=8 + POINTS)
+    others = np.cumsum(own[near] != own[:, None], 1)
+    eighth = np.take_along_axis(gap, (others >= 8).argmax(1)[:, None], 1).reshape(points.shape[:2])
+    return (eighth < LONELY * np.median(eighth, 0)).all(1)
 
 
 def _roots(

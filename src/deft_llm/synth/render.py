@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.synth import shaders
-from deft_llm.synth.assets import Subject, eye_patch_cached, eye_surface, rotation
+from deft_llm.synth import lighting, shaders
+from deft_llm.synth.assets import PIVOT, Subject, eye_patch_cached, eye_surface, rotation
 
-PIVOT = np.array([0.0, 6.6, 0.1], np.float32)  # the head turns about the top of the neck, dm
 AIM = np.array([0.0, 7.15, 0.9], np.float32)  # the point that the camera looks at, dm
 SUPERSAMPLE = 1.5  # pictures are drawn this much larger and averaged down: cheaper than multisampling
 
@@ -128,6 +127,7 @@ class Renderer:
         self.api = moderngl
         program = self.gl.program
         self.skin = program(vertex_shader=shaders.SKIN_VERTEX, fragment_shader=shaders.SKIN_FRAGMENT)
+        self.bare = program(vertex_shader=shaders.BARE_VERTEX, fragment_shader=shaders.BARE_FRAGMENT)
         self.eye = program(vertex_shader=shaders.EYE_VERTEX, fragment_shader=shaders.EYE_FRAGMENT)
         self.lash = program(vertex_shader=shaders.LASH_VERTEX, fragment_shader=shaders.LASH_FRAGMENT)
         self.strand = program(vertex_shader=shaders.HAIR_VERTEX, fragment_shader=shaders.HAIR_FRAGMENT)
@@ -166,30 +166,53 @@ class Renderer:
             texture.anisotropy = 1.0
             texture.repeat_x = texture.repeat_y = False
             self.textures.append(self._own(texture))
-        fixed = np.hstack([head.uv, head.rest, np.stack([head.scalp, head.material, head.wet, head.ear], -1)])
         count = len(head.index)
         self.dynamic = self._own(gl.buffer(reserve=count * 28, dynamic=True))
-        self.light = self._own(gl.buffer(reserve=count * 16, dynamic=True))
-        fixed_buffer = self._own(gl.buffer(fixed.astype("f4").tobytes()))
-        triangles = self._own(gl.buffer(head.triangles.astype("i4").tobytes()))
-        self.skin_array = self._own(gl.vertex_array(
-            self.skin,
-            [(self.dynamic, "3f 3f 1f", "p", "n", "furrow"), (fixed_buffer, "2f 3f 4f", "uv", "rest", "mask"),
-             (self.light, "4f", "light")], triangles))  # fmt: skip
+        self.light = self._own(gl.buffer(reserve=count * 32, dynamic=True))
+        self._load_skin(subject)
         self._load_eyes()
         self._load_lashes(subject)
-        rows, ribbons = subject.strands.ribbons()
-        ribbons = self._seen_ribbons(rows, ribbons, subject)
-        hair = self._own(gl.buffer(rows.astype("f4").tobytes()))
-        ribbon_index = self._own(gl.buffer(ribbons.tobytes()))
-        self.hair_array = self._own(
-            gl.vertex_array(self.strand, [(hair, "3f 3f 4f", "p", "along", "strand")], ribbon_index)
-        )
+        self._load_hair(subject)
         self.visibility = self._bake_visibility(subject)
 
     def _own(self, item):
         self._owned.append(item)
         return item
+
+    def _load_skin(self, subject: Subject) -> None:
+        """Bare skin is drawn by a lean shader, clothes and teeth by the full one."""
+        head, gl = subject.head, self.gl
+        masks = np.stack([head.scalp, head.material, head.wet, head.ear], -1)
+        full = self._own(gl.buffer(np.hstack([head.uv, head.rest, masks]).astype("f4").tobytes()))
+        paint = np.hstack([head.uv, *lighting.skin_paint(subject)])
+        lean = self._own(gl.buffer(paint.astype("f4").tobytes()))
+        bare = lighting.bare_triangles(subject)
+        moving = (self.dynamic, "3f 3f 1f", "p", "n", "furrow")
+        kinds = (
+            (self.bare, (lean, "2f 3f 3f 2f", "uv", "tint", "paint", "sheen"),
+             (self.light, "4f 4f", "light", "root"), bare),
+            (self.skin, (full, "2f 3f 4f", "uv", "rest", "mask"), (self.light, "4f 4x4", "light"), ~bare),
+        )  # fmt: skip
+        self.skin_arrays = []
+        for program, fixed, light, chosen in kinds:
+            index = self._own(gl.buffer(head.triangles[chosen].astype("i4").tobytes()))
+            self.skin_arrays.append(self._own(gl.vertex_array(program, [moving, fixed, light], index)))
+
+    def _load_hair(self, subject: Subject) -> None:
+        """Keep the pieces of hair that are seen, and their vertices; truth uses the same."""
+        from deft_llm.synth.culling import seen_ribbons
+
+        rows, ribbons = subject.strands.ribbons()
+        ribbons = seen_ribbons(self.gl, rows, ribbons, subject)
+        used, index = np.unique(ribbons, return_inverse=True)
+        self.hair_rows, self.hair_triangles = rows[used], index.reshape(-1, 3).astype("i4")
+        strands = np.ascontiguousarray(self.hair_rows[:, :8], "f4")
+        fixed = self._own(self.gl.buffer(strands.tobytes() or b"\0"))
+        self.hair_lit = self._own(self.gl.buffer(reserve=max(len(used), 1) * 12, dynamic=True))
+        triangles = self._own(self.gl.buffer(self.hair_triangles.tobytes() or b"\0" * 12))
+        self.hair_array = self._own(self.gl.vertex_array(
+            self.strand, [(fixed, "3f 3f 2f", "p", "along", "strand"), (self.hair_lit, "3f", "lit")],
+            triangles))  # fmt: skip
 
     def _load_eyes(self) -> None:
         directions, triangles = eye_patch_cached()
@@ -217,11 +240,6 @@ class Renderer:
             self.gl.vertex_array(self.lash, [(self.lash_dynamic, "3f", "p"), (fixed, "2f", "st")], buffer)
         )
 
-    def _seen_ribbons(self, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) -> np.ndarray:
-        from deft_llm.synth.culling import seen_ribbons
-
-        return seen_ribbons(self.gl, rows, ribbons, subject)
-
     def _bake_visibility(self, subject: Subject):
         from deft_llm.synth.occlusion import bake
 
@@ -233,15 +251,21 @@ class Renderer:
         self.scene = scene
         self._targets(scene.size)
         face, eyes = self.visibility.shade(scene.lights, rotation(*turn), subject)
-        self.light.write(face.astype("f4").tobytes())
+        self.light.write(np.hstack([face, np.sqrt(np.clip(face, 0, 1))]).astype("f4").tobytes())
         self.eye_light.write(eyes.astype("f4").tobytes())
         directions = np.array([light.direction for light in scene.lights], "f4")
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         colours = np.array([light.colour for light in scene.lights], "f4")
-        for program in (self.skin, self.eye, self.strand):
+        for program in (self.skin, self.bare, self.eye):
             program["light_direction"].write(directions.tobytes())
             program["light_colour"].write(colours.tobytes())
             program["sky"].value, program["ground"].value = scene.sky, scene.ground
+        half, glare = lighting.highlights(scene.lights)
+        self.bare["halfway"].write(half.astype("f4").tobytes())
+        self.bare["glare"].write(glare.astype("f4").tobytes())
+        if len(self.hair_rows):
+            lit = lighting.hair_light(self.hair_rows, scene, rotation(*turn), subject.skin.hair)
+            self.hair_lit.write(lit.tobytes())
         picture = np.ascontiguousarray(scene.backdrop[::-1])
         if getattr(self, "picture", None) is not None:
             self.picture.release()
@@ -249,15 +273,15 @@ class Renderer:
         self.picture.filter = (self.api.LINEAR, self.api.LINEAR)
         self.picture.repeat_x = self.picture.repeat_y = False
         skin = subject.skin
-        self.skin["hair"].value = self.strand["hair"].value = tuple(map(float, skin.hair))
+        self.skin["hair"].value = tuple(map(float, skin.hair))
         self.skin["cloth"].value = tuple(map(float, subject.cloth))
         self.skin["collar"].value = float(subject.collar)
         self.skin["bump_gain"].value = 1.0
-        bald = subject.identity.attributes["baldness"]
-        self.skin["bald"].value = float(np.clip(2.2 * bald - 0.1, 0, 0.92))
-        mean = (skin.albedo[..., :3].reshape(-1, 3).mean(0) / 255) ** 2
-        self.skin["mean_skin"].value = tuple(map(float, np.clip(mean * 1.3, 0.05, 1)))
-        self.skin["albedo"].value, self.skin["bump"].value, self.back["picture"].value = 0, 1, 2
+        self.skin["bald"].value = lighting.baldness(subject)
+        self.skin["mean_skin"].value = tuple(map(float, lighting.mean_skin(subject)))
+        for program in (self.skin, self.bare):
+            program["albedo"].value, program["bump"].value = 0, 1
+        self.back["picture"].value = 2
         self.eye["iris"].value = tuple(map(float, skin.iris))
         self.eye["pupil"].value = 0.36 + 0.08 * float(np.sin(subject.identity.seed * 1.7))
         self.eye["redness"].value = 0.5 + 0.5 * float(subject.identity.attributes["wrinkles"])
@@ -276,12 +300,12 @@ class Renderer:
         self._upload(subject, state)
         view, projection = view_matrix(scene, state), projection_matrix(scene)
         turn = np.ascontiguousarray(rotation(*state.turn).T).tobytes()
-        for program in (self.skin, self.eye, self.lash, self.strand):
+        for program in (self.skin, self.bare, self.eye, self.lash, self.strand):
             program["view"].write(np.ascontiguousarray(view.T).tobytes())
             program["projection"].write(np.ascontiguousarray(projection.T).tobytes())
             if "turn" in program:
                 program["turn"].write(turn)
-        for program in (self.skin, self.eye, self.strand, self.back):
+        for program in (self.skin, self.bare, self.eye, self.strand, self.back):
             program["exposure"].value = float(scene.exposure * state.brightness)
         self.large.use()
         gl.disable(gl.BLEND)
@@ -292,7 +316,8 @@ class Renderer:
         self.picture.use(2)
         gl.enable(gl.CULL_FACE)
         self.eye_array.render()
-        self.skin_array.render()
+        for array in self.skin_arrays:
+            array.render()
         gl.disable(gl.CULL_FACE)
         self.hair_array.render()
         self.back_array.render(self.api.TRIANGLE_STRIP)

@@ -12,7 +12,7 @@ from deft_llm.errors import UsageError
 from deft_llm.synth.events import LURES, NEGATIVES
 from deft_llm.synth.identity import SEED_RANGES, sample_identity, split_seeds
 
-GENERATOR = 2  # raise when the same options no longer give the same bytes
+GENERATOR = 3  # raise when the same options no longer give the same bytes
 LAYOUT_FPS = {"casme2": 200.0, "samm": 200.0, "smic": 100.0, "casme3": 30.0}
 LAYOUTS = ("native", "casme2", "samm", "smic", "casme3", "folder")
 

@@ -69,6 +69,46 @@ void main(){
 """
 )
 
+BARE_VERTEX = (
+    COMMON
+    + """
+in vec3 p; in vec3 n; in float furrow; in vec2 uv; in vec3 tint; in vec3 paint; in vec2 sheen; in vec4 light; in vec4 root;
+out vec3 vn; out vec3 vfuv; out vec3 vtint; out vec3 vpaint; out vec2 vsheen; out vec4 vlight; out vec4 vroot;
+void main(){ gl_Position=projection*(view*vec4(p,1.0)); vn=turn*n; vfuv=vec3(furrow,uv); vtint=tint; vpaint=paint; vsheen=sheen;
+ vlight=light; vroot=root; }
+"""
+)
+
+# Nine tenths of the picture: no clothes, no teeth, the eye's direction and the highlights' half-way vectors taken as
+# those of the picture's centre, what varies slowly computed at the vertices (assets and lighting fill it in).
+BARE_FRAGMENT = (
+    "#version 330\n"
+    + LIGHTING
+    + """
+in vec3 vn; in vec3 vfuv; in vec3 vtint; in vec3 vpaint; in vec2 vsheen; in vec4 vlight; in vec4 vroot; out vec4 c;
+uniform sampler2D albedo; uniform sampler2D bump; uniform vec3 halfway[2]; uniform vec3 glare[2];
+void main(){
+ vec3 N=normalize(vn); vec4 t=texture(albedo,vfuv.yz); vec4 b=texture(bump,vfuv.yz)*2.0-1.0;
+ vec2 fold=b.ba*vfuv.x; vec2 slope=b.rg+fold*1.5;
+ vec2 T=vec2(N.z,-N.x)*inversesqrt(N.x*N.x+N.z*N.z+1e-6);
+ vec3 B=vec3(N.y*T.y,N.z*T.x-N.x*T.y,-N.y*T.x);
+ vec3 D=normalize(N-vec3(T.x,0.0,T.y)*slope.x-B*slope.y);
+ vec3 base=t.rgb*t.rgb*vtint+vpaint; float gloss=t.a*vsheen.x+vsheen.y;
+ float hollow=length(fold); float o=vlight.x;
+ vec3 ao=vec3(o+0.55*(vroot.x-o),o,o*(0.85+0.15*o))*(1.0-hollow*vec3(0.225,0.30,0.30));
+ const vec3 wrap=vec3(0.34,0.12,0.06); const vec3 inverse=1.0/(1.0+wrap);
+ vec3 colour=(0.5*(sky+ground)+(0.5*D.y)*(sky-ground))*ao; vec3 glint=vec3(0.0);
+ for(int i=0;i<3;i++){ vec3 L=light_direction[i]; float shadow=vlight[1+i]; float nl=dot(N,L); float dl=dot(D,L);
+  vec3 diffuse=clamp((nl+(dl-nl)*vec3(0.45,0.85,1.0)+wrap)*inverse,0.0,1.0);
+  colour+=light_colour[i]*diffuse*(shadow+(vroot[1+i]-shadow)*vec3(0.8,0.12,0.0));
+  if(i<2){ float n=max(dot(D,halfway[i]),0.0); float n2=n*n; float n4=n2*n2; float n8=n4*n4; float n16=n8*n8;
+   glint+=glare[i]*(shadow*max(dl,0.0)*n16*(0.88+2.25*n16*n16)); } }
+ float r=1.0-max(N.z,0.0);
+ c=vec4(finish(base*colour*(1.0+0.10*r*r*r)+glint*(1.6*gloss*ao.g)),1.0);
+}
+"""
+)
+
 EYE_VERTEX = (
     COMMON
     + """
@@ -127,20 +167,11 @@ void main(){
 
 HAIR_VERTEX = (
     COMMON
-    + LIGHTING
     + """
-uniform vec3 hair; in vec3 p; in vec3 along; in vec4 strand; out vec3 colour;
-void main(){ vec4 q=view*vec4(p,1.0); vec3 T=normalize(turn*along); vec3 V=normalize(-q.xyz); vec3 s=normalize(cross(T,V));
- q.xyz+=s*strand.x*strand.y; gl_Position=projection*q;
- vec3 base=hair*hair*strand.w; float t=strand.z; float depth=mix(0.34,1.0,smoothstep(0.0,0.7,t));
- vec3 sum=mix(ground,sky,0.62)*0.75*depth; vec3 shine=vec3(0.0);
- for(int i=0;i<3;i++){ vec3 L=light_direction[i]; float tl=dot(T,L); float sl=sqrt(max(1.0-tl*tl,0.0));
-  vec3 H=normalize(L+V); float th=dot(T,H); float sh=sqrt(max(1.0-th*th,0.0));
-  float facing=clamp(0.55+0.45*L.z,0.15,1.0);
-  sum+=light_colour[i]*sl*0.62*depth*facing;
-  shine+=light_colour[i]*(0.050*pow(sh,70.0)+base*0.7*pow(sh,18.0))*depth*facing; }
- colour=finish(base*(0.91+0.09*strand.x)*sum+shine*0.8);
-}
+uniform float exposure; in vec3 p; in vec3 along; in vec2 strand; in vec3 lit; out vec3 colour;
+void main(){ vec4 q=view*vec4(p,1.0); vec3 s=normalize(cross(turn*along,-q.xyz));
+ q.xyz+=s*(strand.x*strand.y); gl_Position=projection*q;
+ vec3 l=lit*exposure; colour=sqrt(clamp(l/(1.0+0.12*l),0.0,1.0)); }
 """
 )
 

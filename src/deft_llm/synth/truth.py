@@ -45,7 +45,9 @@ def landmarks(state: FaceState, scene: Scene) -> np.ndarray:
     return project(state.vertices[landmark_vertices()], scene, state)[0].astype(np.float32)
 
 
-def _surface(subject: Subject, scene: Scene, state: FaceState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _surface(
+    renderer: Renderer, subject: Subject, scene: Scene, state: FaceState
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Clip positions (N, 4), pixels (N, 2) and triangles of skin, eyeballs and hair together."""
     pixels, clip = project(state.vertices, scene, state)
     clips, positions, triangles = [clip], [pixels], [subject.head.triangles]
@@ -58,11 +60,10 @@ def _surface(subject: Subject, scene: Scene, state: FaceState) -> tuple[np.ndarr
         positions.append(pixels)
         triangles.append(patch + count)
         count += len(points)
-    rows, ribbons = subject.strands.ribbons()
-    pixels, clip = _ribbons(rows, scene, state)
+    pixels, clip = _ribbons(renderer.hair_rows, scene, state)
     clips.append(clip)
     positions.append(pixels)
-    triangles.append(ribbons + count)
+    triangles.append(renderer.hair_triangles + count)
     return np.concatenate(clips), np.concatenate(positions), np.concatenate(triangles)
 
 
@@ -89,8 +90,8 @@ def exact_flow(
     Returns flow (2, H, W) float32 px (u right, v down; 0 on the backdrop) and visible (H, W) bool: the
     surface is the subject's and is seen in both frames.
     """
-    clip_a, pixels_a, triangles = _surface(subject, scene, first)
-    clip_b, pixels_b, _ = _surface(subject, scene, second)
+    clip_a, pixels_a, triangles = _surface(renderer, subject, scene, first)
+    clip_b, pixels_b, _ = _surface(renderer, subject, scene, second)
     depth_b = clip_b[:, 3]
     values = np.c_[pixels_b - pixels_a, depth_b, np.ones(len(clip_a))]
     here = renderer.raster(clip_a, values, triangles, scene.size)
