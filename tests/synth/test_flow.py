@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import read_jsonl
 from deft_llm.synth.flow_config import FlowConfig
 from deft_llm.synth.flow_draw import Projector, draw_crop, reference_index
 from deft_llm.synth.flow_estimator import Scene
@@ -214,6 +215,36 @@ def test_flow_maps_are_loaded_by_the_corpus_loader(tmp_path):
     (tmp_path / "manifest.csv").unlink()
     write_flow(tmp_path, settings(layout="flowmaps"))  # goes on where it was stopped
     assert hashes(tmp_path) == before
+
+
+def test_ststnet_folders_hold_one_fold_a_subject(tmp_path):
+    from deft_llm import corpora
+
+    chosen = settings(clips=24, subjects=3, layout="ststnet", config=FlowConfig(takes=1))
+    write_flow(tmp_path, chosen)
+    corpus = corpora.load("flowmaps", tmp_path)
+    records = {r["source"]["path"]: r for r in read_jsonl(tmp_path / "records.jsonl")}
+    assert all(fault.severity == "note" for fault in corpus.faults)
+    assert 12 < len(corpus.clips) == len(records) < 24  # "others" has no folder
+    assert len({clip.subject for clip in corpus.clips}) == 3
+    for clip in corpus.clips:
+        assert clip.coarse == records[clip.source.path]["coarse"]
+        assert cv2.imread(str(tmp_path / clip.source.path)).shape == (28, 28, 3)
+    for number in (1, 2, 3):
+        own = {p.name: p for p in tmp_path.glob(f"synth00{number}/u_test/?/*.png")}
+        others = {p.name: p for p in tmp_path.glob(f"synth00{number}/u_train/?/*.png")}
+        assert own and not set(own) & set(others) and len(own) + len(others) == len(records)
+        for name, path in others.items():
+            twin = tmp_path / name.partition("_")[0] / "u_test" / path.parent.name / name
+            assert path.read_bytes() == twin.read_bytes()
+    before = hashes(tmp_path)
+    next(tmp_path.glob("synth001/u_train/?/*.png")).unlink()
+    write_flow(tmp_path, chosen)  # goes on where it was stopped
+    assert hashes(tmp_path) == before
+    with pytest.raises(UsageError, match="2 --subjects"):
+        settings(layout="ststnet").check()
+    with pytest.raises(UsageError, match="files"):
+        settings(clips=10**6, subjects=100, layout="ststnet").check()
 
 
 def test_other_options_need_another_folder(tmp_path):

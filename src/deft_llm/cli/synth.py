@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,8 @@ def synth(
     layout: Annotated[
         str,
         typer.Option(
-            "--layout", help="native, folder, casme2, samm, smic or casme3; flow level: store or flowmaps."
+            "--layout",
+            help="native, folder, casme2, samm, smic or casme3; flow level: store, flowmaps, ststnet.",
         ),
     ] = "native",
     prior: Annotated[
@@ -56,36 +57,52 @@ def synth(
 
     Example: deft synth corpus --clips 200 --subjects 20 --seed 0
     """
-    import json
-
-    from deft_llm.errors import UsageError
-
-    if level not in ("video", "flow"):
-        raise UsageError(f"--level {level}: choose video or flow.")
-    if prior not in ("facs", "corpora"):
-        raise UsageError(f"--prior {prior}: choose facs or corpora.")
-    if units not in ("arkit", "makehuman"):
-        raise UsageError(f"--units {units}: choose arkit or makehuman.")
     split = split or ("test" if level == "video" else "train")
-    if split not in ("calibration", "train", "validation", "test"):
-        raise UsageError(f"--split {split}: choose calibration, train, validation or test.")
-    if form not in ("frames", "video"):
-        raise UsageError(f"--format {form}: choose frames or video.")
-    from deft_llm.cli._progress import bar
-
+    _check(level=level, prior=prior, units=units, split=split, format=form)
     if level == "flow":
         summary = _flow(out, clips, subjects, seed, layout, prior, units, workers, size, split)
     else:
-        from deft_llm.synth.corpus import make_corpus
-        from deft_llm.synth.settings import VideoSettings
-
-        settings = VideoSettings(
-            clips=clips, subjects=subjects, seed=seed, prior=prior, units=units, layout=layout,
-            size=size or 400,
-            split=split, negatives=negatives, lures=lures, long_videos=long_videos, format=form, crf=crf,
+        summary = _video(
+            out, workers, clips=clips, subjects=subjects, seed=seed, prior=prior, units=units, layout=layout,
+            size=size or 400, split=split, negatives=negatives, lures=lures, long_videos=long_videos,
+            format=form, crf=crf,
         )  # fmt: skip
-        with bar("clips") as update:
-            summary = make_corpus(out, settings, workers=workers, progress=update)
+    _tell(out, summary, level, prior, as_json)
+
+
+CHOICES = {
+    "level": ("video", "flow"),
+    "prior": ("facs", "corpora"),
+    "units": ("arkit", "makehuman"),
+    "split": ("calibration", "train", "validation", "test"),
+    "format": ("frames", "video"),
+}
+
+
+def _check(**given: str) -> None:
+    """Raises: UsageError for a word that an option does not know."""
+    from deft_llm.errors import UsageError
+
+    for name, value in given.items():
+        if value not in CHOICES[name]:
+            *some, last = CHOICES[name]
+            raise UsageError(f"--{name} {value}: choose {', '.join(some)} or {last}.")
+
+
+def _video(out: Path, workers: int, **options: Any) -> dict:
+    """The video level: rendered frames, records and truth."""
+    from deft_llm.cli._progress import bar
+    from deft_llm.synth.corpus import make_corpus
+    from deft_llm.synth.settings import VideoSettings
+
+    with bar("clips") as update:
+        return make_corpus(out, VideoSettings(**options), workers=workers, progress=update)
+
+
+def _tell(out: Path, summary: dict, level: str, prior: str, as_json: bool) -> None:
+    """Print what was made, and what comes next."""
+    import json
+
     if as_json:
         typer.echo(json.dumps(summary))
         return
@@ -101,15 +118,18 @@ def _flow(
     out: Path, clips: int, subjects: int, seed: int, layout: str, prior: str, units: str, workers: int,
     size: int | None, split: str,
 ) -> dict:  # fmt: skip
-    """The flow level: the same faces without rendering, as a store or as PNG maps with a manifest."""
+    """The flow level: the same faces without rendering, as a store, or as PNG maps with a manifest or in
+    STSTNet's folders."""
     from deft_llm.cli._progress import bar
     from deft_llm.errors import UsageError
     from deft_llm.synth.flow_config import FlowConfig
     from deft_llm.synth.flow_store import FlowSettings, write_flow
 
     kind = "store" if layout == "native" else layout
-    if kind not in ("store", "flowmaps"):
-        raise UsageError(f"--layout {layout}: flow level writes store or flowmaps; choose one of them.")
+    if kind not in ("store", "flowmaps", "ststnet"):
+        raise UsageError(
+            f"--layout {layout}: flow level writes store, flowmaps or ststnet; choose one of them."
+        )
     if size is not None and not 28 <= size <= 224:
         raise UsageError(f"--size {size}: choose 28 to 224 for flow maps.")
     settings = FlowSettings(

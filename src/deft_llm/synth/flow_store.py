@@ -22,8 +22,9 @@ from deft_llm.files import digest, read_json, write_bytes, write_json, write_tex
 from deft_llm.records import ActionUnit, Clip, Source, Truth, Units
 from deft_llm.synth.coder import annotate
 from deft_llm.synth.flow_config import FlowConfig
+from deft_llm.synth.flow_folders import check_folders, link_training, map_path
 from deft_llm.synth.flow_synth import FlowSynth, Sample
-from deft_llm.synth.identity import SEED_RANGES, Split
+from deft_llm.synth.identity import SEED_RANGES, Split, sample_identity
 from deft_llm.synth.prior import load_prior
 from deft_llm.synth.unit_map import UnitSet
 
@@ -43,7 +44,7 @@ class FlowSettings(BaseModel):
     split: Split = "train"
     prior: Literal["facs", "corpora"] = "facs"
     units: tuple[UnitSet, ...] = ("arkit",)
-    layout: Literal["store", "flowmaps"] = "store"
+    layout: Literal["store", "flowmaps", "ststnet"] = "store"
     config: FlowConfig = FlowConfig()
     generator: int = GENERATOR
 
@@ -51,6 +52,8 @@ class FlowSettings(BaseModel):
         """Raises: UsageError for impossible counts."""
         if self.clips < 1 or self.subjects < 1 or self.seed < 0:
             raise UsageError("--clips and --subjects must be 1 or more and --seed 0 or more.")
+        if self.layout == "ststnet":
+            check_folders(self.clips, self.subjects)
         room = len(SEED_RANGES[self.split])
         if (self.seed + 1) * self.subjects > room:
             raise UsageError(
@@ -83,7 +86,7 @@ def write_flow(
     if settings.layout == "store":
         _writer(out, settings).finish(settings.shards)
     else:
-        _write_manifest(out, settings)
+        _write_lists(out, settings)
     prior = load_prior(settings.prior)
     return {
         "clips": settings.clips,
@@ -127,8 +130,8 @@ def _work(task: tuple[str, str, int]) -> int:
         key = writer.work_key([GENERATOR, number, count])
         if not writer.has_shard(number, key):
             writer.write_shard(number, key, [_stored(s, c) for s, c in _clips(synth, settings, first, count)])
-    elif not (out / "shards" / f"{number:05d}.csv").exists():
-        _write_maps(out, number, list(_clips(synth, settings, first, count)))
+    elif not (_shards(out, settings) / f"{number:05d}.csv").exists():
+        _write_maps(out, settings, number, list(_clips(synth, settings, first, count)))
     return number
 
 
@@ -170,9 +173,25 @@ def _clips(synth: FlowSynth, settings: FlowSettings, first: int, count: int) -> 
                 emotion=fine, coarse=coarse, aus=aus, kind=kind, attributes=_attributes(sample, settings)
             ),
         )
-        if sample.maps.shape[0] > 1:
+        if settings.layout == "ststnet":
+            path = map_path(_places(synth)[clip.subject], name, told.coarse)
+            if path is None:
+                continue  # the layout knows three classes only
+            clip.source.path = path
+        elif sample.maps.shape[0] > 1:
             clip.source.path_offset = f"maps/{place // SHARD:05d}/{name}_offset.png"
         yield sample, clip
+
+
+@lru_cache(maxsize=1)
+def _places(synth: FlowSynth) -> dict[str, int]:
+    """Number of each subject in the pool, by id."""
+    return {sample_identity(seed).id: number for number, seed in enumerate(synth.seeds)}
+
+
+def _shards(out: Path, settings: FlowSettings) -> Path:
+    """Where the lists of finished shards lie: hidden where loaders take every folder for a subject."""
+    return out / (".shards" if settings.layout == "ststnet" else "shards")
 
 
 def coded_aus(sample: Sample) -> list[ActionUnit]:
@@ -209,14 +228,16 @@ def _stored(sample: Sample, clip: Clip) -> tuple[Clip, Any]:
     return clip, motion
 
 
-def _write_maps(out: Path, number: int, made: list[tuple[Sample, Clip]]) -> None:
+def _write_maps(out: Path, settings: FlowSettings, number: int, made: list[tuple[Sample, Clip]]) -> None:
     """PNG maps of one shard (R, G, B = u, v, strain), then its rows; the rows make it count."""
     rows = []
     for sample, clip in made:
         if sample.maps.dtype != np.uint8:
-            raise UsageError("--layout flowmaps: holds stretched maps; leave stretch on or write a store.")
-        paths = [path for path in (clip.source.path, clip.source.path_offset) if path][: len(sample.maps)]
-        for path, image in zip(paths, sample.maps, strict=True):
+            raise UsageError(
+                f"--layout {settings.layout}: holds stretched maps; leave stretch on or write a store."
+            )
+        paths = [path for path in (clip.source.path, clip.source.path_offset) if path]
+        for path, image in zip(paths, sample.maps[: len(paths)], strict=True):
             done, data = cv2.imencode(".png", np.ascontiguousarray(image.transpose(1, 2, 0)[..., ::-1]))
             if not done:
                 raise DeftError(f"{out / path}: the map could not be encoded; choose another --size.")
@@ -224,9 +245,9 @@ def _write_maps(out: Path, number: int, made: list[tuple[Sample, Clip]]) -> None
         rows.append(_row(clip))
     text = io.StringIO()
     csv.writer(text).writerows(rows)
-    write_text(out / "shards" / f"{number:05d}.csv", text.getvalue())
     lines = "".join(clip.model_dump_json(by_alias=True, exclude_none=True) + "\n" for _, clip in made)
-    write_text(out / "shards" / f"{number:05d}.jsonl", lines)
+    write_text(_shards(out, settings) / f"{number:05d}.jsonl", lines)
+    write_text(_shards(out, settings) / f"{number:05d}.csv", text.getvalue())  # last: it marks the shard done
 
 
 def _row(clip: Clip) -> list[str]:
@@ -240,11 +261,15 @@ def _row(clip: Clip) -> list[str]:
     ]  # fmt: skip
 
 
-def _write_manifest(out: Path, settings: FlowSettings) -> None:
-    """manifest.csv for the loader, records.jsonl (with truth) for people who score."""
-    parts = [out / "shards" / f"{number:05d}" for number in range(settings.shards)]
+def _write_lists(out: Path, settings: FlowSettings) -> None:
+    """manifest.csv for the loader (or STSTNet's folds), records.jsonl (with truth) for people who score."""
+    parts = [_shards(out, settings) / f"{number:05d}" for number in range(settings.shards)]
     rows = "".join(part.with_suffix(".csv").read_text(encoding="utf-8") for part in parts)
-    write_text(out / "manifest.csv", ",".join(MANIFEST) + "\n" + rows)
+    if settings.layout == "ststnet":
+        paths = [row[MANIFEST.index("path")] for row in csv.reader(io.StringIO(rows))]
+        link_training(out, paths, settings.subjects)
+    else:
+        write_text(out / "manifest.csv", ",".join(MANIFEST) + "\n" + rows)
     records = "".join(part.with_suffix(".jsonl").read_text(encoding="utf-8") for part in parts)
     write_text(out / "records.jsonl", records)
     write_json(out / "card.json", {"digest": digest(rows), **load_prior(settings.prior).describe()})
