@@ -3,7 +3,8 @@
 Clips of 8 frames (a public-domain portrait, warped by sub-pixel motion) are made in a temporary folder.
 
     python benchmarks/prepare.py --clips 64 --engines 1 2 ray     clips/s, same store?, shares of time
-    python benchmarks/prepare.py --engines --memory 200 2000 --profile 0    peak memory a worker, of two
+    python benchmarks/prepare.py --engines --memory 20 200    peak memory a worker, of two
+    python benchmarks/prepare.py --engines --memory 200 2000 --repeat    the same, cheap: one clip is measured
     python benchmarks/prepare.py --engines --kills 10    SIGKILL at random moments, two workers: same store?
 """
 
@@ -128,24 +129,51 @@ class Shares:
         }
 
 
-def peak_mib(root: Path, store: Path, profile: int) -> dict[str, Any]:
-    """Peak memory of a fresh process that prepares the corpus with two workers, and of its larger worker."""
-    command = [sys.executable, __file__, "--alone", str(root), str(store), str(profile)]
+def peak_mib(root: Path, store: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Peak memory of a fresh process that prepares the corpus, and of its larger worker."""
+    words = [str(root), str(store), str(options.profile), str(int(options.repeat))]
+    command = [sys.executable, __file__, "--alone", *words]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(out.strip().splitlines()[-1])
 
 
-def alone(root: str, store: str, profile: str) -> None:
-    """Prepare with two workers, and print the peak memory of a worker and of the parent in MiB."""
+def alone(root: str, store: str, profile: str, repeat: str) -> None:
+    """Prepare with two workers (``repeat``: in this process) and print the peak memory in MiB."""
     from deft_llm.motion.measure import MeasureSettings
     from deft_llm.prepare import prepare
 
-    made = prepare("folder", root, store, workers=2, settings=MeasureSettings(profile=int(profile)))
-    kinds = {"worker": resource.RUSAGE_CHILDREN, "parent": resource.RUSAGE_SELF}
+    workers = 2
+    if repeat == "1":
+        workers = 1
+        measure_once()
+    settings = MeasureSettings(profile=int(profile))
+    made = prepare("folder", root, store, workers=workers, settings=settings)
+    kinds = {"process": resource.RUSAGE_SELF}
+    if workers == 2:
+        kinds["worker"] = resource.RUSAGE_CHILDREN
     peaks = {
         f"peak_mib_{who}": round(resource.getrusage(kind).ru_maxrss / 1024, 1) for who, kind in kinds.items()
     }
-    print(json.dumps({"prepared": len(made), "profile": int(profile), **peaks}))
+    print(json.dumps({"prepared": len(made), "profile": int(profile), "workers": workers, **peaks}))
+
+
+def measure_once() -> None:
+    """Measure the first clip alone; later ones are decoded, given a copy of its motion, and stored."""
+    import copy
+
+    from deft_llm.motion import measure as measuring
+
+    real, first = measuring.measure_clip, []
+
+    def measure_clip(frames: Any, **named: Any) -> Any:
+        if not first:
+            first.append(real(frames, **named))
+        motion = copy.deepcopy(first[0])
+        motion.clip_id = named["clip_id"]
+        assert sum(1 for _ in frames()) == FRAMES
+        return motion
+
+    measuring.measure_clip = measure_clip  # type: ignore[assignment]
 
 
 SMALL_SHARDS = """
@@ -200,7 +228,7 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for number in options.memory:
             make_corpus(folder / f"corpus{number}", number)
             started = time.perf_counter()
-            row = peak_mib(folder / f"corpus{number}", folder / f"memory{number}", options.profile)
+            row = peak_mib(folder / f"corpus{number}", folder / f"memory{number}", options)
             yield {"clips": number, **row, "seconds": round(time.perf_counter() - started, 1)}
 
 
@@ -227,8 +255,9 @@ def main() -> None:
     parser.add_argument(
         "--profile", type=int, default=16, help="frames of the temporal profile, for --memory"
     )
+    parser.add_argument("--repeat", action="store_true", help="--memory: measure one clip, store it for all")
     parser.add_argument("--kills", type=int, default=0, help="times that a run with two workers is killed")
-    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--alone", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
         alone(*options.alone)
