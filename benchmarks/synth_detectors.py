@@ -1,6 +1,7 @@
 """What detectors trained on real faces make of rendered ones: face found, blendshapes raised by each AU.
 
 python benchmarks/synth_detectors.py --subjects 3 --found 100
+python benchmarks/synth_detectors.py --corpus clips    # of deft synth: onset, apex, last frame of each clip
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -67,6 +69,27 @@ def found_share(renderer: Renderer, landmarker: Landmarker, first: int, frames: 
     return float(np.mean(found))
 
 
+def found_in_corpus(landmarker: Landmarker, root: Path) -> tuple[int, list[str]]:
+    """How many frames of a rendered corpus were looked at (onset, apex, last of each clip), and which have no
+    face."""
+    import cv2
+
+    from deft_llm import corpora
+
+    looked, missed = 0, []
+    for clip in corpora.load("synthetic", root).clips:
+        if clip.source.kind != "frames":
+            continue
+        last = len(clip.source.frames) - 1
+        marks = {clip.truth.onset or 0, min(clip.truth.apex or last // 2, last), last}
+        for mark in sorted(marks):
+            path = root / clip.source.path / clip.source.frames[mark]
+            looked += 1
+            if not landmarker.detect(cv2.imread(str(path))[..., ::-1].copy()):
+                missed.append(f"{clip.clip_id} frame {mark}")
+    return looked, missed
+
+
 def main() -> None:
     """Print the table, or JSON with --json."""
     parser = argparse.ArgumentParser(
@@ -75,9 +98,15 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=3)
     parser.add_argument("--found", type=int, default=100)
     parser.add_argument("--first", type=int, default=900_020)
+    parser.add_argument("--corpus", type=Path, help="a corpus of deft synth: look for faces in its frames")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    renderer, landmarker = Renderer(), Landmarker()
+    landmarker = Landmarker()
+    if options.corpus:
+        looked, missed = found_in_corpus(landmarker, options.corpus)
+        print(f"face found in {looked - len(missed)} of {looked} frames", *missed, sep="\n  ")
+        return
+    renderer = Renderer()
     gains = blendshape_gains(renderer, landmarker, options.first, options.subjects)
     share = found_share(renderer, landmarker, options.first + 100, options.found) if options.found else None
     if options.json:
