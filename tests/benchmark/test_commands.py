@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ UNITS = {"negative": "4+7", "positive": "12", "surprise": "1+2"}
 
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory: pytest.TempPathFactory, flow_of: Callable[..., np.ndarray]) -> Path:
-    """<root>/<subject>/u_test/<class>/<name>.png of three corpora, each channel stretched to 0..255."""
+    """STSTNet's layout: <root>/<subject>/u_test/<class>/<name> .png of three corpora with a blank before the
+    suffix, every channel stretched to 0..255, and each subject's u_train repeating the others' maps."""
     import cv2
 
     root = tmp_path_factory.mktemp("maps")
     rng = np.random.default_rng(5)
-    rows = []
+    rows: list[list[str]] = [["corpus", "subject", "filename", "aus"]]
+    made: list[tuple[str, str, np.ndarray]] = []
     for corpus, subjects in NAMES.items():
         for subject in subjects:
             for number in range(6):
@@ -33,17 +36,22 @@ def maps(tmp_path_factory: pytest.TempPathFactory, flow_of: Callable[..., np.nda
                 stack = np.stack([*flow, np.hypot(*flow)])
                 low, high = stack.min((1, 2), keepdims=True), stack.max((1, 2), keepdims=True)
                 picture = np.round(255 * (stack - low) / (high - low)).astype(np.uint8)
-                name = f"{subject}_EP{number:02d}_01f" if corpus == "casme2" else f"{subject}_{number}_1"
-                folder = root / subject / "u_test" / str(place)
-                folder.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(
-                    str(folder / f"{name}.png"), np.ascontiguousarray(picture[::-1].transpose(1, 2, 0))
+                name = (
+                    f"{subject}_EP{number:02d}_01f"
+                    if corpus == "casme2"
+                    else f"{subject}_{subject}_{number}_1"
                 )
+                made.append((subject, f"{place}/{name} .png", picture[::-1].transpose(1, 2, 0)))
                 if corpus != "smic":
-                    file = f"EP{number:02d}_01f" if corpus == "casme2" else name
+                    file = name.partition("_")[2]
                     rows.append([corpus, subject, file, UNITS[kind]])
+    for owner in sum(NAMES.values(), ()):
+        for subject, name, picture in made:
+            file = root / owner / ("u_test" if owner == subject else "u_train") / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), np.ascontiguousarray(picture))
     with (root.parent / f"{root.name}.csv").open("w", newline="") as handle:
-        csv.writer(handle).writerows([["corpus", "subject", "filename", "aus"], *rows])
+        csv.writer(handle).writerows(rows)
     return root
 
 
@@ -56,47 +64,22 @@ def run(*words: object) -> int:
     return 0
 
 
+def bench(maps: Path, out: Path, *words: object, protocol: str = "loso") -> int:
+    """Exit code of a benchmark on the maps, one worker, stores beside the run."""
+    fixed = ("--protocol", protocol, "--out", out, "--store", out.parent / "store", "--workers", 1)
+    return run("benchmark", "flowmaps", maps, *fixed, *words)
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    """What a command printed as JSON."""
+    return json.loads(capsys.readouterr().out)
+
+
 def test_loso_evaluate_report_agree(maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = tmp_path / "store"
-    assert (
-        run(
-            "benchmark",
-            "flowmaps",
-            maps,
-            "--method",
-            "svm",
-            "--protocol",
-            "loso",
-            "--out",
-            tmp_path / "svm",
-            "--store",
-            store,
-            "--workers",
-            1,
-        )
-        == 0
-    )
+    assert bench(maps, tmp_path / "svm", "--method", "svm") == 0
     assert "UF1" in capsys.readouterr().out
-    assert (
-        run(
-            "benchmark",
-            "flowmaps",
-            maps,
-            "--method",
-            "majority",
-            "--protocol",
-            "loso",
-            "--out",
-            tmp_path / "majority",
-            "--store",
-            store,
-            "--workers",
-            1,
-            "--json",
-        )
-        == 0
-    )
-    assert json.loads(capsys.readouterr().out)["clips"] == 42
+    assert bench(maps, tmp_path / "majority", "--method", "majority", "--json") == 0
+    assert printed(capsys)["clips"] == 42
     assert run("evaluate", tmp_path / "svm", "--json") == 0
     metrics = json.loads(capsys.readouterr().out)
     assert metrics == json.loads((tmp_path / "svm" / "metrics.json").read_text())
@@ -116,34 +99,37 @@ def test_loso_evaluate_report_agree(maps: Path, tmp_path: Path, capsys: pytest.C
 
 def test_aus_from_annotations(maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = maps.parent / f"{maps.name}.csv"
-    assert (
-        run(
-            "benchmark",
-            "flowmaps",
-            maps,
-            "--method",
-            "svm",
-            "--protocol",
-            "loso",
-            "--task",
-            "au",
-            "--annotations",
-            table,
-            "--out",
-            tmp_path / "au",
-            "--store",
-            tmp_path / "store",
-            "--workers",
-            1,
-            "--json",
-        )
-        == 0
-    )
-    metrics = json.loads(capsys.readouterr().out)
+    words = ("--method", "svm", "--task", "au", "--annotations", table, "--json")
+    assert bench(maps, tmp_path / "au", *words) == 0
+    metrics = printed(capsys)
     assert metrics["clips"] == 30 and metrics["left_out"] == 12, "SMIC has no AUs"
     assert metrics["au"]["pooled"]["mean_f1"] > 0.8
     assert run("agree", table, tmp_path / "au") == 0
     assert "AUs: agreement" in capsys.readouterr().out
+
+
+def test_deletion_curves_and_probes(maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "svm"
+    table = maps.parent / f"{maps.name}.csv"
+    words = ("--method", "svm", "--annotations", table, "--deletion", 12, "--features", "--json")
+    assert bench(maps, out, *words, protocol="kfold") == 0
+    deletion = printed(capsys)["deletion"]
+    assert deletion["clips"] == 12 and deletion["deletion_gain"] > 0, "what moves decides"
+    assert run("evaluate", out, "--probes", out / "features.npz", "--json") == 0
+    metrics = printed(capsys)
+    assert metrics["deletion"] == deletion, "rescoring gives the same"
+    assert metrics["probes"]["svm"]["class"]["score"] > 0.7 > metrics["probes"]["svm"]["class"]["permuted"]
+    assert run("evaluate", out, "--probes", out / "features.npz") == 0
+    assert "probes: svm.class.score" in capsys.readouterr().out
+    assert bench(maps, tmp_path / "m", "--method", "majority", "--features") == 2
+    assert "has no features" in capsys.readouterr().err
+
+
+def test_a_finished_store_stands_for_a_corpus(store: Path, tmp_path: Path) -> None:
+    words = ("--method", "majority", "--protocol", "loso", "--workers", 1, "--out", tmp_path / "run")
+    assert run("benchmark", "store", store, *words) == 0
+    assert run("benchmark", "store", tmp_path / "run", "--method", "majority", "--protocol", "loso",
+               "--out", tmp_path / "other") == 1  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -156,15 +142,15 @@ def test_aus_from_annotations(maps: Path, tmp_path: Path, capsys: pytest.Capture
         (["--method", "svm", "--protocol", "loso", "--labels", "9"], "--labels 9: unknown"),
         (["--method", "svm", "--protocol", "loso", "--annotations", "nowhere.csv"], "no such file"),
         (["--method", "svm", "--protocol", "loso", "trees=5"], "unknown option trees"),
+        (["--method", "rules", "--zero-shot", "--task", "au", "--deletion", "3"], "--task emotion"),
+        (["--method", "svm", "--protocol", "loso", "--task", "spotting"], "spotting is not trained"),
     ],
 )
 def test_wrong_use_is_exit_code_2(
     maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
-    assert (
-        run("benchmark", "flowmaps", maps, "--out", tmp_path / "run", "--store", tmp_path / "store", *words)
-        == 2
-    )
+    fixed = ("--out", tmp_path / "run", "--store", tmp_path / "store")
+    assert run("benchmark", "flowmaps", maps, *fixed, *words) == 2
     assert message in capsys.readouterr().err
 
 
@@ -186,24 +172,9 @@ def test_validation_report_names_nobody(
         {**validate.validate_corpus.__kwdefaults__, "methods": ("majority", "svm")},
     )
     table = maps.parent / f"{maps.name}.csv"
-    assert (
-        run(
-            "validate",
-            "flowmaps",
-            maps,
-            "--annotations",
-            table,
-            "--out",
-            tmp_path / "v",
-            "--store",
-            tmp_path / "store",
-            "--workers",
-            1,
-            "--json",
-        )
-        == 0
-    )
-    report = json.loads(capsys.readouterr().out)
+    words = ("--annotations", table, "--store", tmp_path / "store", "--workers", 1, "--json")
+    assert run("validate", "flowmaps", maps, "--out", tmp_path / "v", *words) == 0
+    report = printed(capsys)
     done = {r["run"]: r for r in report["runs"]}
     assert done["svm emotion LOSO"]["uf1"]["value"] > 0.8 and done["svm au LOSO"]["mean_f1"] > 0.8
     assert report["facts"]["clips"] == 42 and not report["facts"]["faces"]

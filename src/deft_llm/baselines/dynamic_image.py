@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 
 class DynamicImageOptions(NetworkOptions):
-    """``size`` of the dynamic images."""
+    """``size`` of the dynamic images; mirrored and moved in training, as they are few."""
 
-    epochs: int = 40
+    epochs: int = 60
+    batch: int = 32
+    noise: float = 0.3
+    mirror: bool = True
+    shift: int = 3
+    limit: float = 4.0
     size: int = 56
 
 

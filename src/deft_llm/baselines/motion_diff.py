@@ -24,9 +24,15 @@ WIDTH = 48
 
 
 class MotionDifferenceOptions(NetworkOptions):
-    """Training of the token network."""
+    """Training of the token network; without mirroring, shifts and noise it learns a few hundred clips by
+    heart (validation .48 where training reached .97)."""
 
     epochs: int = 60
+    batch: int = 32
+    noise: float = 0.5
+    mirror: bool = True
+    shift: int = 1
+    limit: float = 4.0
 
 
 def difference_maps(sample: Sample) -> np.ndarray:
@@ -73,4 +79,5 @@ def make_network(shape: tuple[int, ...], outputs: int) -> nn.Module:
 def build(task: Task, **options: Any) -> NetworkMethod:
     """Build the baseline."""
     read = read_options(MotionDifferenceOptions, "motion_diff", options)
-    return NetworkMethod("motion_diff", frozenset({"flow"}), task, difference_maps, make_network, read)
+    signs = (-1.0, 1.0, 1.0, 1.0)  # u turns round in a mirror; v, strain and the grey difference stay
+    return NetworkMethod("motion_diff", frozenset({"flow"}), task, difference_maps, make_network, read, signs)

@@ -30,20 +30,28 @@ Network = Callable[[tuple[int, ...], int], "nn.Module"]
 
 
 class NetworkOptions(Options):
-    """Training of a small network: Adam, class-balanced loss; ``noise`` is the sd of added input noise."""
+    """Training of a small network: Adam, class-balanced loss.
+
+    ``noise``: sd of added input noise; ``mirror``: half of the clips are mirrored; ``shift``: px by which a
+    batch is moved at random; ``limit``: inputs are clipped to it (0: not).
+    """
 
     epochs: int = Field(default=100, ge=1)
     batch: int = Field(default=64, ge=2)
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = 1e-4
     noise: float = 0.1
+    mirror: bool = False
+    shift: int = Field(default=0, ge=0)
+    limit: float = Field(default=0.0, ge=0)
 
 
 class NetworkMethod:
     """A network on features of ``extract``; ``network(input shape, outputs)`` makes a fresh one per fold.
 
     Trains on the training side, keeps the epoch of the best balanced accuracy (AUs: mean F1) on the
-    validation side, ties by loss; AU thresholds come from the validation side.
+    validation side, ties by loss; AU thresholds come from the validation side. ``signs``: of each channel in
+    a mirror (a flow's u turns round).
     """
 
     selection_only = False  # val never trains here, so the demonstration of a leak changes nothing in fit
@@ -56,8 +64,10 @@ class NetworkMethod:
         extract: Extract,
         network: Network,
         options: NetworkOptions,
+        signs: Sequence[float] = (1.0,),
     ) -> None:
         self.name, self.needs, self.task, self.options = name, needs, task, options
+        self.signs = np.array(signs, np.float32)
         self.table, self.network = FeatureTable(extract), network
 
     def prepare(self, samples: Sequence[Sample], workdir: Path) -> None:
@@ -74,7 +84,7 @@ class NetworkMethod:
 
         torch.manual_seed(seed)
         train, val = labelled(train, self.task), labelled(val, self.task)
-        inputs, val_inputs = (torch.from_numpy(self.table.of(side)) for side in (train, val))
+        inputs, val_inputs = (self._inputs(side) for side in (train, val))
         truth, val_truth = (torch.from_numpy(targets(side, self.task)) for side in (train, val))
         outputs = len(self.task.aus if self.task.name == "au" else self.task.classes)
         model = self.network(tuple(inputs.shape[1:]), outputs)
@@ -86,7 +96,7 @@ class NetworkMethod:
         best: tuple[float, float] = (-1.0, 0.0)
         kept: dict[str, Tensor] = {}
         for epoch in range(self.options.epochs):
-            _train_epoch(model, optimiser, loss, inputs, truth, self.options, random)
+            _train_epoch(model, optimiser, loss, inputs, truth, self.options, random, self.signs)
             scores = _forward(model, val_inputs)
             found = (_quality(scores, val_truth), -float(loss(scores, val_truth)))
             if found > best:
@@ -96,6 +106,13 @@ class NetworkMethod:
         self.model = model.eval()
         if self.task.name == "au":
             self._choose_thresholds(_forward(model, val_inputs).numpy(), val_truth.numpy())
+
+    def _inputs(self, samples: Sequence[Sample]) -> Tensor:
+        import torch
+
+        inputs = torch.from_numpy(self.table.of(samples))
+        limit = self.options.limit
+        return inputs.clamp(-limit, limit) if limit else inputs
 
     def _choose_thresholds(self, scores: np.ndarray, truth: np.ndarray) -> None:
         """Thresholds on the validation side; an AU with at most one positive there keeps the loss's zero."""
@@ -109,7 +126,7 @@ class NetworkMethod:
         """Probabilities of classes or AUs."""
         import torch
 
-        scores = _forward(self.model, torch.from_numpy(self.table.of(samples)))
+        scores = _forward(self.model, self._inputs(samples))
         if self.task.name == "au":
             values = centred_probability(scores.numpy(), self.thresholds, self.scale)
             return unit_rows(samples, values, self.name, self.task)
@@ -132,7 +149,14 @@ def _balanced_loss(truth: Tensor, outputs: int, units: bool) -> Callable[[Tensor
 
 
 def _train_epoch(
-    model: Any, optimiser: Any, loss: Any, inputs: Tensor, truth: Tensor, options: NetworkOptions, random: Any
+    model: Any,
+    optimiser: Any,
+    loss: Any,
+    inputs: Tensor,
+    truth: Tensor,
+    options: NetworkOptions,
+    random: Any,
+    signs: np.ndarray,
 ) -> None:
     import torch
 
@@ -142,11 +166,24 @@ def _train_epoch(
         chosen = order[start : start + options.batch]
         if len(chosen) < 2:  # batch normalisation needs two
             continue
-        batch = inputs[chosen]
+        batch = _moved(inputs[chosen], options, torch.from_numpy(signs), random)
         batch = batch + options.noise * torch.randn(batch.shape, generator=random)
         optimiser.zero_grad()
         loss(model(batch), truth[chosen]).backward()
         optimiser.step()
+
+
+def _moved(batch: Tensor, options: NetworkOptions, signs: Tensor, random: Any) -> Tensor:
+    """A batch whose clips are mirrored or not and moved a little, as ``options`` have it."""
+    import torch
+
+    if options.mirror:
+        turned = torch.rand(len(batch), 1, 1, 1, generator=random) < 0.5
+        batch = torch.where(turned, batch.flip(-1) * signs[:, None, None], batch)
+    if options.shift:
+        by = torch.randint(-options.shift, options.shift + 1, (2,), generator=random).tolist()
+        batch = torch.roll(batch, by, (-2, -1))
+    return batch
 
 
 def _forward(model: Any, inputs: Tensor) -> Tensor:

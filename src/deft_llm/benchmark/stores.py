@@ -7,6 +7,10 @@ from pathlib import Path
 
 from deft_llm.errors import UsageError
 from deft_llm.files import digest, sha256_of
+from deft_llm.store import Store
+
+STORE = "store"
+"""In place of a corpus: ROOT is a finished store (of ``deft prepare`` or ``deft synth --level flow``)."""
 
 
 def pairs_of(words: Sequence[str]) -> list[tuple[str, Path]]:
@@ -17,8 +21,9 @@ def pairs_of(words: Sequence[str]) -> list[tuple[str, Path]]:
         raise UsageError("give corpora as pairs NAME ROOT, as in: deft benchmark flowmaps DIR --method svm.")
     pairs = [(name, Path(root)) for name, root in zip(words[::2], words[1::2])]
     for name, root in pairs:
-        if name not in names():
-            raise UsageError(f"{name}: no such corpus; choose one of {', '.join(names())}.")
+        if name not in (*names(), STORE):
+            known = ", ".join((*names(), STORE))
+            raise UsageError(f"{name}: no such corpus; choose one of {known}.")
         if not root.exists():
             raise UsageError(f"{root}: no such folder; check ROOT of {name}.")
     return pairs
@@ -39,7 +44,7 @@ def open_stores(
     annotations: Path | None = None,
     workers: int = 2,
 ) -> list[Path]:
-    """Prepare each corpus where that is not done; returns the store folders.
+    """Prepare each corpus where that is not done; returns the store folders. ``store DIR`` is one already.
 
     ``store``: one folder for one corpus; several corpora get a subfolder each.
     """
@@ -51,6 +56,9 @@ def open_stores(
         raise UsageError(f"--annotations {annotations}: no such file.")
     folders = []
     for number, (name, root) in enumerate(pairs):
+        if name == STORE:
+            folders.append(Store(root).root)
+            continue
         folder = store or cache_folder(name, root, annotations)
         if store is not None and len(pairs) > 1:
             folder = store / f"{number}-{name}"

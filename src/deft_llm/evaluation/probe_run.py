@@ -17,7 +17,7 @@ PERMUTATIONS = 3
 
 
 def probe_run(run: Run, features: Path) -> dict[str, Any]:
-    """{expert: {"class", "aus", "same_subject"}}; linear probes on the first 64 principal components.
+    """{expert: {"class", "aus", "same_subject"}}; linear probes on at most 64 principal components.
 
     class: balanced accuracy; aus: mean AUROC over AUs with at least LEAST clips with and without; both on
     subjects that the probe was not fitted on, beside the same on permuted labels. same_subject: AUROC of
@@ -57,11 +57,15 @@ def probe_run(run: Run, features: Path) -> dict[str, Any]:
 
 
 def _reduced(features: np.ndarray) -> np.ndarray:
-    """Standardised features on their first principal components; no label is used."""
+    """Standardised features on their first principal components, one for eight clips; no label is used.
+
+    The probe scales every component alike, so more of them would be noise.
+    """
     from sklearn.decomposition import PCA
 
     scaled = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
-    return PCA(min(COMPONENTS, *scaled.shape), random_state=0).fit_transform(scaled)
+    count = min(COMPONENTS, max(4, len(scaled) // 8), *scaled.shape)
+    return PCA(count, random_state=0).fit_transform(scaled)
 
 
 def _class(features: np.ndarray, labels: np.ndarray, people: list[str]) -> dict[str, Any] | None:

@@ -145,6 +145,26 @@ def film(
     studio: Any, settings: FilmSettings, identity: int, place: int, fps: float, lure: int
 ) -> dict[str, np.ndarray]:
     """Draw and measure one film. Raises: DeftError where the face is not found."""
+    taken = shoot(studio, settings, identity, place, fps, lure)
+    return _seen(taken.motion) | _true(taken.plan, taken.performer, taken.scene, *taken.marks) | {
+        "lure": np.array(lure), "plan": np.array(place)}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Take:
+    """One drawn and measured film: its motion, its plan, who played it where, coded onset and apex."""
+
+    motion: Any
+    plan: Any
+    performer: Any
+    scene: Any
+    marks: tuple[int, int]
+
+
+def shoot(
+    studio: Any, settings: FilmSettings, identity: int, place: int, fps: float, lure: int, name: str = ""
+) -> Take:
+    """Draw one film and measure it as clip ``name``. Raises: DeftError where the face is not found."""
     from deft_llm.motion.measure import MeasureSettings, measure_clip
     from deft_llm.synth.events import plan_clip
     from deft_llm.synth.prior import load_prior
@@ -166,10 +186,9 @@ def film(
         lambda: _frames(studio, performer, plan, camera, noise, (onset, apex, offset), fps,
                         settings.crf),
         onset=onset, apex=apex, offset=offset, fps=fps,
-        settings=MeasureSettings(profile=PROFILE, flow=settings.flow),
+        settings=MeasureSettings(profile=PROFILE, flow=settings.flow), clip_id=name,
     )  # fmt: skip
-    return _seen(measured) | _true(plan, performer, camera.scene, onset, apex) | {
-        "lure": np.array(lure), "plan": np.array(place)}  # fmt: skip
+    return Take(measured, plan, performer, camera.scene, (onset, apex))
 
 
 def camera_of(rng: np.random.Generator, settings: FilmSettings) -> Any:
