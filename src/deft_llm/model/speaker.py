@@ -46,7 +46,7 @@ class Speaker:
 
     def say(self, motions: Sequence[Motion], question: str | Sequence[str] = ANSWER_QUESTION, batch: int = 16,
             fines: Sequence[str] | None = None, max_new_tokens: int = 160) -> list[Spoken]:  # fmt: skip
-        """One answer a clip to ``question`` (one for all, or one each); ``fines`` narrows the fine classes to a
+        """One answer a clip to ``question`` (one for all, or one each); ``fines`` narrows the classes to a
         task's labels."""
         from deft_llm.model.deft import answer_grammar, batch_of
         from deft_llm.model.face_inputs import face_input

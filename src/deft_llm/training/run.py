@@ -149,9 +149,10 @@ def _stage2(
 
     settings = (config.stage2 if number == 2 else config.stage3).model_copy(update={"seed": config.seed})
     model = start_model(config, _folder(start))
-    count, check = 0, None
+    count = 0
+    check: Any = None
     if config.flow_shards:
-        source = flow_source(FlowShards(Path(config.flow_shards)), settings)
+        source = flow_source(FlowShards(Path(config.flow_shards)), settings, model)
         check = FlowShards(Path(config.flow_validation)) if config.flow_validation else None
     elif unimer is not None:
         data = StoreData(stores, subjects)

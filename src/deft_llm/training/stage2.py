@@ -39,6 +39,8 @@ class Stage2Config(BaseModel):
     ``cut_rationale``, share of the full-answer steps whose text stops before the rationale; ``bucket``,
     candidates a row among which rows of like length are taken; ``share_prefix``, the constant start of the
     prompt is read once a step, without gradient. ``projector_rate``: projectors' share of the learning rate.
+    ``evidence_floor``: the text names an AU only where the motion expert's own logit lies above it: what the
+    flow does not show is no evidence (flow-level samples).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -60,6 +62,7 @@ class Stage2Config(BaseModel):
     bucket: int = 1
     share_prefix: bool = False
     projector_rate: float = 1.0
+    evidence_floor: float | None = None
     validate_every: int = 0
     validate_clips: int = 64
     save_every: int = 50
@@ -227,8 +230,11 @@ def like_lengths(lengths: list[int], count: int, rng: np.random.Generator) -> li
     return sorted(order[start : start + count])
 
 
-def flow_source(shards: FlowShards, config: Stage2Config) -> Callable[[int, int, int], Stage2Batch]:
-    """Batches of flow-level samples with answers rendered from their truth."""
+def flow_source(
+    shards: FlowShards, config: Stage2Config, model: DeftModel | None = None
+) -> Callable[[int, int, int], Stage2Batch]:
+    """Batches of flow-level samples with answers rendered from their truth; ``model`` reads them first where
+    an ``evidence_floor`` is set."""
     from deft_llm.training.augment import AugmentSettings, augment, relative
     from deft_llm.training.flow_text import triples
     from deft_llm.training.stage1 import region_table, tensors_of
@@ -245,7 +251,13 @@ def flow_source(shards: FlowShards, config: Stage2Config) -> Callable[[int, int,
         maps, _, side = augment(relative(maps), clean, side, settings, generator)
         # All answers of a step are of one kind where lengths are to be alike.
         full = config.full_answers if config.bucket == 1 else float(rng.random() < config.full_answers)
-        asked = triples(side.numpy(), taken.fine, taken.coarse, rows, rng, full)
+        shown = side
+        if config.evidence_floor is not None and model is not None:
+            seen = DeftBatch(maps, torch.ones(len(maps), count, dtype=torch.bool), region_table(maps))
+            model.motion.eval()
+            with torch.no_grad():
+                shown = side * (model.read(seen).au > config.evidence_floor)
+        asked = triples(shown.numpy(), taken.fine, taken.coarse, rows, rng, full)
         cut = full == 1.0 and rng.random() < config.cut_rationale
         texts = [t.answer.partition("Rationale:")[0] if cut else t.answer for t in asked]
         keep = like_lengths([len(t) for t in texts], config.batch, rng)[rank::world]
