@@ -194,7 +194,7 @@ def attribution_html(result: Result, rank: int) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(PARTS.get(part, part))}</th>'
         f'<td data-l="probability without it">{100 * p:.0f} %</td>'
-        f'<td data-l="change">{100 * (p - found.probability):+.0f} points</td></tr>'
+        f'<td data-l="change">{round(100 * (p - found.probability)):+d} points</td></tr>'
         for part, p in found.without.items()
     )
     error = max(source.error for source in found.sources)

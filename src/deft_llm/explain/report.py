@@ -12,7 +12,7 @@ from deft_llm.claims import LIMITS
 from deft_llm.explain.judgement import by_reason
 from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
 from deft_llm.explain.timeline import NARROW, lane_height, svg_timeline
-from deft_llm.explain.words import clock, duration_of, regions_of, when_of
+from deft_llm.explain.words import agreement_of, certainty_of, clock, duration_of, regions_of, when_of
 from deft_llm.facs.units import name
 from deft_llm.version import __version__
 
@@ -79,6 +79,7 @@ def _reading(rank: int, reading: Reading, fps: float) -> dict[str, Any]:
         "unjudged": [one for one in reading.unjudged if one.state != "below-noise"],
         "aus_unjudged": by_reason(reading.not_judged),
         "answer": answer, "raw_answer": seen.answer, "fine": seen.fine, "coarse": seen.coarse,
+        "sure": certainty_of(seen.probabilities), "agreement": agreement_of(reading),
         "probabilities": ranked, "rests_on": _rests_on(reading),
         "evidence": [
             {"au": row.au, "name": name(row.au) if row.au else "", "side": row.part or row.side,
@@ -101,7 +102,7 @@ def _rests_on(reading: Reading) -> dict[str, Any] | None:
         title = f"{source.name} {name(au)}" if au is not None else source.name.capitalize()
         pictures.append((title, words_of(source), as_data(attribution_overlay(motion, source))))
     removed = [
-        (PARTS.get(part, part), 100 * share, 100 * (share - found.probability))
+        (PARTS.get(part, part), 100 * share, round(100 * (share - found.probability)))
         for part, share in found.without.items()
     ]
     return {
