@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from deft_llm.baselines.measured import describe
+from deft_llm.facs.emotions import coarse_of, emotion_scores
 from deft_llm.motion.spotting import Movement
 
 if TYPE_CHECKING:
-    from deft_llm.explain.analysis import Analysis
+    from deft_llm.explain.analysis import Analysis, Reading
+
+UNDECIDED, LIKELY = 0.2, 0.5  # by how much the first class leads the second
+SPEAKS = 0.3  # share of the rules' scores from which measured Action Units speak for a label
 
 
 def clock(seconds: float) -> str:
@@ -37,6 +42,44 @@ def regions_of(movement: Movement, most: int = 3) -> str:
     return ", ".join(f"{shift.region} {shift.direction}" for shift in movement.regions[:most])
 
 
+def certainty_of(probabilities: Mapping[str, float]) -> str:
+    """How sure the class is, in words: "positive is hardly more likely than negative ..."."""
+    ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
+    if len(ranked) < 2:
+        return ""
+    (first, p), (second, q) = ranked[:2]
+    figures = f"({100 * p:.0f} % against {100 * q:.0f} %)"
+    if p - q < UNDECIDED:
+        return (
+            f"Uncertain: {first} is hardly more likely than {second} {figures}; read it as undecided "
+            "between the two."
+        )
+    if p - q < LIKELY:
+        return f"Not sure: {first} is more likely than {second} {figures}."
+    return f"Fairly sure: {first} is much more likely than {second} {figures}."
+
+
+def agreement_of(reading: Reading) -> str:
+    """Whether the method's class and the class that rules give to the measured Action Units agree."""
+    seen = reading.prediction
+    rows = {row.au: row.support for row in reading.evidence if row.au is not None}
+    if seen is None or seen.method == "rules" or not rows or seen.coarse is None:
+        return ""
+    scores = emotion_scores(rows)
+    fine = max(scores, key=lambda label: scores[label])
+    likeliest = coarse_of(fine) if scores[fine] >= SPEAKS else None
+    named = "Action Unit" + "s" * (len(rows) > 1) + " " + ", ".join(map(str, rows))
+    speaks = "speak" if len(rows) > 1 else "speaks"
+    if likeliest is None:
+        return f"The measured {named} alone {speaks} for no class."
+    if likeliest == seen.coarse:
+        return f"The measured {named} {speaks} for {likeliest} too (EMFACS-style rules)."
+    return (
+        f"The measured {named} {speaks} for {likeliest} (EMFACS-style rules), the class is "
+        f"{seen.coarse}: they do not agree, so leave the class open."
+    )
+
+
 def summary_of(analysis: Analysis) -> str:
     """What a terminal shows."""
     video = analysis.video
@@ -50,6 +93,8 @@ def summary_of(analysis: Analysis) -> str:
         lines.append(head if movement.judged else f"{head}: cannot be judged.")
         if reading.prediction is not None:
             lines += [f"   {text}" for text in (reading.prediction.answer or "").splitlines()]
+            sure = certainty_of(reading.prediction.probabilities)
+            lines += [f"   {text}" for text in (sure, agreement_of(reading)) if text]
             lines += [
                 f"   measured: AU{row.au}, {describe(row)}, z {row.z or 0:.0f}"
                 for row in reading.evidence[:4]
