@@ -28,8 +28,9 @@ import numpy as np
 FRAMES, FPS = 8, 100
 
 
-def make_corpus(root: Path, clips: int, size: int = 256) -> None:
-    """A ``folder`` corpus: ``clips`` clips of ten subjects, onset 0, apex 4, offset 7."""
+def make_corpus(root: Path, clips: int, size: int = 256, different: int | None = None) -> None:
+    """A ``folder`` corpus: ``clips`` clips of ten subjects, onset 0, apex 4, offset 7; from ``different`` on
+    they are links to the first ones."""
     import cv2
     from skimage.data import astronaut
 
@@ -41,7 +42,13 @@ def make_corpus(root: Path, clips: int, size: int = 256) -> None:
         centre, push = generator.uniform(0.4, 0.6, 2) * size, generator.uniform(-2, 2, 2)
         bump: np.ndarray = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * (size / 10) ** 2))
         folder = root / f"s{number % 10}" / f"clip{number:05d}"
+        rows.append(f"s{number % 10}/{folder.name},s{number % 10},0,4,7,{FPS}")
         folder.mkdir(parents=True)
+        if different is not None and number >= different:
+            model = number % different
+            for image in (root / f"s{model % 10}" / f"clip{model:05d}").iterdir():
+                os.link(image, folder / image.name)
+            continue
         for index in range(FRAMES):
             share = 1 - abs(index - 4) / 4
             maps = [
@@ -50,7 +57,6 @@ def make_corpus(root: Path, clips: int, size: int = 256) -> None:
             moved = cv2.remap(face, maps[0], maps[1], cv2.INTER_CUBIC)
             noisy = np.clip(moved + generator.normal(0, 2, moved.shape), 0, 255).astype(np.uint8)
             cv2.imwrite(str(folder / f"{index:03d}.jpg"), cv2.cvtColor(noisy, cv2.COLOR_RGB2BGR))
-        rows.append(f"s{number % 10}/{folder.name},s{number % 10},0,4,7,{FPS}")
     (root / "clips.csv").write_text("\n".join(rows) + "\n")
 
 
@@ -226,7 +232,7 @@ def results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             make_corpus(folder / "killed", 3 * options.kills)
             yield kills(folder / "killed", folder / "store-killed", options.kills)
         for number in options.memory:
-            make_corpus(folder / f"corpus{number}", number)
+            make_corpus(folder / f"corpus{number}", number, different=20 if options.repeat else None)
             started = time.perf_counter()
             row = peak_mib(folder / f"corpus{number}", folder / f"memory{number}", options)
             yield {"clips": number, **row, "seconds": round(time.perf_counter() - started, 1)}
