@@ -2,10 +2,9 @@
 
     python benchmarks/answers.py CHECKPOINT SHARDS [--clips 64] [--untrained] [--shuffle]
 
-Prints JSON: share that parses, UF1 of the class in the text beside the head's, precision and recall of the
-AUs in
-the evidence, agreement of text and head, seconds an answer. ``--shuffle`` gives every clip another clip's
-motion
+Prints JSON: share that parses, share whose three parts agree (the rationale names the AUs of the evidence, no
+other, and the class), UF1 of the class in the text beside the head's, precision and recall of the AUs in the
+evidence, agreement of text and head, seconds an answer. ``--shuffle`` gives every clip another clip's motion
 tokens (the text must then fall to chance); ``--untrained`` takes the adapter away (the baseline to beat).
 """
 
@@ -13,11 +12,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from deft_llm.answer import Answer
+
+
+def consistent(answer: Answer) -> bool:
+    """Whether the rationale names the evidence's AUs, no other, and the class of the first line."""
+    named = {int(number) for number in re.findall(r"AU(\d+)", answer.rationale)}
+    word = answer.fine or answer.coarse
+    label = f"label this {word}" if word else "determine no label"
+    return named == {item.au for item in answer.evidence} and label in answer.rationale
 
 
 def main() -> None:
@@ -61,7 +71,7 @@ def main() -> None:
         grammar = answer_grammar(max_rationale=240)
         texts += model.answer(clips, [ANSWER_QUESTION] * len(part), grammar, max_new_tokens=160, out=out)
     seconds = (time.perf_counter() - started) / len(rows)
-    said, parsed, hit, stated, there = [], 0, 0, 0, 0
+    said, parsed, agreeing, hit, stated, there = [], 0, 0, 0, 0, 0
     for row, text in zip(rows, texts):
         truth = {n for n, side in zip(EXPERT_AUS, pool.side[row]) if side.any()}
         there += len(truth)
@@ -71,12 +81,14 @@ def main() -> None:
             said.append(-1)
             continue
         parsed += 1
+        agreeing += consistent(answer)
         said.append(classes.index(answer.coarse) if answer.coarse in classes else -1)
         named = {item.au for item in answer.evidence}
         stated, hit = stated + len(named), hit + len(named & truth)
     truth_classes, text_classes, head_classes = pool.coarse[rows], np.array(said), np.array(heads)
     print(json.dumps({
         "clips": len(rows), "parsed": round(parsed / len(rows), 3),
+        "consistent": round(agreeing / len(rows), 3),
         "text_uf1": round(macro_f1(truth_classes, text_classes, 3), 3),
         "head_uf1": round(macro_f1(truth_classes, head_classes, 3), 3),
         "text_head_agree": round(float((text_classes == head_classes).mean()), 3),

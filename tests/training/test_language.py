@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,11 @@ from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.run import TrainConfig, start_model, train
 from deft_llm.training.stage2 import Stage2, Stage2Config, flow_source, like_lengths, run
+from deft_llm.training.state import read_meta
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
+# Two processes on CPU: torchrun sets the world up, Accelerate takes it from there (gloo).
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TINY = {"backbone": "tiny-random", "lora_rank": 2, "experts": ["motion"]}
 STAGE2 = {"steps": 4, "batch": 4, "autocast": False, "warmup_steps": 1, "save_every": 1}
 
@@ -102,7 +104,6 @@ def test_only_the_language_part_moves_in_stage_2_and_experts_move_in_stage_3(sha
 def test_training_stops_early_and_keeps_the_best_state(shards: Path, tmp_path: Path) -> None:
     from deft_llm.training.loop import fit
     from deft_llm.training.stage1 import Stage1, Stage1Config
-    from deft_llm.training.state import read_meta
 
     scores = iter([0.5, 0.4, 0.3, 0.9, 0.9])
     settings = Stage1Config(steps=9, batch=8, expert=SMALL)
@@ -180,38 +181,43 @@ def call(main, *arguments: object) -> int:
         return int(leaving.code or 0)
 
 
+KILLED = """
+import os, signal, sys
+from deft_llm.cli import main
+from deft_llm.training import loop
+save = loop.save_state
+def save_then_die(folder, stage, *rest, **more):
+    save(folder, stage, *rest, **more)
+    if stage.step == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+loop.save_state = save_then_die
+main(sys.argv[1:])
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_command_goes_on_to_the_same_weights(shards: Path, tmp_path: Path) -> None:
     folder = start_checkpoint(tmp_path / "c")
-    line = [sys.executable, "-m", "deft_llm.cli", "train", "--out", str(tmp_path / "killed"),
-            *words(folder, shards, 40)]  # fmt: skip
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    state = tmp_path / "killed" / "stage2" / "state.json"
-    until = time.monotonic() + 240
-    while time.monotonic() < until and process.poll() is None:
-        if state.is_file() and json.loads(state.read_text())["step"] >= 3:
-            break
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    line = ["train", "--out", str(tmp_path / "killed"), *words(folder, shards)]
+    done = subprocess.run([sys.executable, "-c", KILLED, *line], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert not (tmp_path / "killed" / "model").exists()
-    subprocess.run(line, check=True, capture_output=True)
-    train(config(folder, flow_shards=str(shards), stage2={**STAGE2, "steps": 40}), [], tmp_path / "whole")
+    subprocess.run([sys.executable, "-m", "deft_llm.cli", *line], check=True, capture_output=True)
+    train(config(folder, flow_shards=str(shards)), [], tmp_path / "whole")
     assert same(tmp_path / "killed", tmp_path / "whole")
 
 
 @pytest.mark.slow
 def test_two_processes_train_the_adapter_of_one(shards: Path, tmp_path: Path) -> None:
-    """Through the real launcher: `accelerate launch -m deft_llm.cli train`, gloo on CPU."""
+    """`torchrun -m deft_llm.cli train`: two processes, gloo on CPU."""
     folder = start_checkpoint(tmp_path / "c")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-              "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-              "--main_process_port", "0", "-m", "deft_llm.cli", "train"]  # fmt: skip
     done = subprocess.run(
-        [*launch, "--out", str(tmp_path / "two"), *words(folder, shards)], capture_output=True, text=True
-    )
+        [*LAUNCH, "-m", "deft_llm.cli", "train", "--out", str(tmp_path / "two"), *words(folder, shards)],
+        capture_output=True, text=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     train(config(folder, flow_shards=str(shards)), [], tmp_path / "one")
+    assert [read_meta(tmp_path / name / "stage2")["processes"] for name in ("one", "two")] == [1, 2]
     assert same(tmp_path / "one", tmp_path / "two", tolerance=3e-3)
     losses = [[json.loads(line)["text"] for line in (tmp_path / name / "stage2" / "log.jsonl").open()]
               for name in ("one", "two")]  # fmt: skip
@@ -230,11 +236,8 @@ def test_early_stopping_ends_every_process(shards: Path, tmp_path: Path) -> None
         "validate_every=2,validate=lambda:{'uf1':next(scores)},watch='uf1',patience=2,accelerator=a)\n"
         "Path(sys.argv[1],f'rank{a.process_index}').write_text(str(s.step))\n"
     )
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-              "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-              "--main_process_port", "0"]  # fmt: skip
     done = subprocess.run(
-        [*launch, str(script), str(tmp_path / "r")], capture_output=True, text=True, timeout=300
+        [*LAUNCH, str(script), str(tmp_path / "r")], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert [(tmp_path / "r" / f"rank{rank}").read_text() for rank in (0, 1)] == ["6", "6"]

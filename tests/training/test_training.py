@@ -19,6 +19,8 @@ from deft_llm.training.flow_text import answer_text, triples
 from deft_llm.training.loop import fit
 from deft_llm.training.stage1 import Stage1, Stage1Config
 
+# Two processes on CPU: torchrun sets the world up, Accelerate takes it from there (gloo).
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 EXPERT = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
 
 
@@ -69,13 +71,11 @@ def test_two_processes_give_the_loss_curve_of_one(shards: Path, tmp_path: Path) 
         "accelerator=Accelerator(cpu=True))\n"
     )
     subprocess.run([sys.executable, str(script), str(tmp_path / "one")], check=True, capture_output=True)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-              "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-              "--main_process_port", "0"]  # fmt: skip
-    done = subprocess.run([*launch, str(script), str(tmp_path / "two")], capture_output=True, text=True)
+    done = subprocess.run([*LAUNCH, str(script), str(tmp_path / "two")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    from deft_llm.training.state import read_structure
+    from deft_llm.training.state import read_meta, read_structure
 
+    assert [read_meta(tmp_path / name)["processes"] for name in ("one", "two")] == [1, 2]
     one, two = (read_structure(tmp_path / name)["model"] for name in ("one", "two"))
     for name, value in one.items():
         assert torch.allclose(value, two[name], atol=2e-3), name

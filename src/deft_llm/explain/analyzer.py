@@ -37,12 +37,23 @@ def default_method() -> str:
 
 
 def _writes_text(checkpoint: str | None) -> bool:
-    """Whether a checkpoint of deft (None: the one in the package) has a language part."""
+    """Whether a checkpoint of deft (None: the one in the package) has a language part that can run here."""
     from deft_llm.files import read_json
+    from deft_llm.model.backbone import EMBEDDED
     from deft_llm.model.checkpoint import CONFIG, SHIPPED
+    from deft_llm.setup.weights import require
 
     folder = Path(checkpoint) if checkpoint else SHIPPED
-    return (folder / CONFIG).is_file() and bool(read_json(folder / CONFIG).get("language"))
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    if not config.get("language"):
+        return False
+    if config.get("backbone") != EMBEDDED:
+        return True
+    try:
+        require("llm")
+    except DeftError:
+        return False  # without `deft setup` the answer is put together from the heads, as before
+    return True
 
 
 def _with_answer(prediction: Prediction, evidence: list[Evidence]) -> Prediction:

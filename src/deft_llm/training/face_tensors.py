@@ -43,6 +43,8 @@ class FilmTensors:
                                               for a in (films.coarse, films.fine))  # fmt: skip
         numbers, rows = np.unique(films.subject, return_inverse=True)
         self.subject, self.subjects = torch.from_numpy(rows.astype(np.int64)), len(numbers)
+        self.mean_landmarks = self.landmarks.mean(0)
+        self.landmark_spread = self.landmarks.std(0).clamp_min(0.005)
         self.truth, self.mirrored_truth = (torch.from_numpy(a) for a in truth_of(films))
         self.films = films
 
@@ -63,14 +65,15 @@ class FilmTensors:
         look, change = (torch.where(flip[:, None, None, None], v.flip(-1), v) for v in (look, change))
         if rng is not None:
             landmarks, look, change = augmented(landmarks, look, change, rng)
+        shape = (landmarks - self.mean_landmarks) / self.landmark_spread
         motion = MotionOutput(
             torch.empty(0), pick(self.au), pick(self.coarse), pick(self.fine), torch.empty(0),
             pick(self.pooled)
         )  # fmt: skip
         return {
             "motion": motion, "landmarks": landmarks, "look": spread_out(look), "change": change,
-            "side": torch.where(flip[:, None, None], side.flip(-1), side), "known": self.known[index],
-            "coarse": self.coarse_class[index], "fine": self.fine_class[index],
+            "shape": shape, "side": torch.where(flip[:, None, None], side.flip(-1), side),
+            "known": self.known[index], "coarse": self.coarse_class[index], "fine": self.fine_class[index],
             "subject": self.subject[index],
             "truth": torch.where(flip[:, None], self.mirrored_truth[index], self.truth[index]),
         }  # fmt: skip
@@ -121,10 +124,21 @@ def augmented(
         0.2
     )
     look = look * lamp + 2.0 * torch.randn(look.shape, generator=generator)
-    landmarks = landmarks + 0.004 * torch.randn(landmarks.shape, generator=generator)
+    landmarks = bent(landmarks, generator) + 0.004 * torch.randn(landmarks.shape, generator=generator)
     shift = torch.randint(-2, 3, (2,), generator=generator)
     change = change.roll((int(shift[0]), int(shift[1])), (-2, -1))
     loud = 0.4 * torch.rand(count, 4, 1, 1, generator=generator)
     change = change + loud * torch.randn(change.shape, generator=generator)
     there = (torch.rand(count, 4, 1, 1, generator=generator) > 0.1).float()
     return landmarks, look, change * there
+
+
+def bent(landmarks: Tensor, generator: torch.Generator, bumps: int = 6, strength: float = 0.03) -> Tensor:
+    """Landmarks (B, L, 2) of a face of another shape: smooth bumps, half an inter-ocular distance wide."""
+    count = len(landmarks)
+    place = torch.rand(count, bumps, 2, generator=generator) * torch.tensor([2.4, 3.0]) - torch.tensor(
+        [1.2, 0.9]
+    )
+    push = strength * torch.randn(count, bumps, 2, generator=generator)
+    near = torch.exp(-torch.cdist(landmarks, place).square() / 0.5)
+    return landmarks + near @ push

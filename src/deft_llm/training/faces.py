@@ -25,7 +25,8 @@ class FaceWeights(BaseModel):
     """Weights of the parts of the loss; 0 switches a part off (each has an ablation).
 
     ``au``, ``coarse``, ``fine``: the fused heads; ``texture``: AUs from the texture tokens alone;
-    ``geometry``: exact landmarks, pose and held strengths from the structure tokens; ``independence``:
+    ``geometry``: exact landmarks, pose and held strengths from the structure tokens; ``shape``: the onset's
+    own landmarks, bent at random, from the structure tokens; ``independence``:
     structure against motion and texture; ``adversary``: subjects from the texture tokens given the AUs.
     """
 
@@ -35,6 +36,7 @@ class FaceWeights(BaseModel):
     fine: float = 0.5
     texture: float = 20.0
     geometry: float = 1.0
+    shape: float = 2.0
     independence: float = 1.0
     adversary: float = 0.1
 
@@ -78,6 +80,7 @@ class FaceModule(nn.Module):
         self.texture = TextureExpert(face) if "texture" in config.experts else None
         self.fusion = Fusion(width, face.width, fine_classes)
         self.geometry = nn.Linear(len(STRUCTURE_TOKENS) * face.width, truth)
+        self.shape = nn.Linear(len(STRUCTURE_TOKENS) * face.width, face.landmarks * 2)
         self.texture_au = nn.Linear(len(TEXTURE_TOKENS) * face.width, aus * 2)
         self.adversary = losses.SubjectAdversary(face.width, aus, subjects)
 
@@ -112,6 +115,9 @@ class FaceModule(nn.Module):
         if structure is not None:
             parts["geometry"] = nn.functional.smooth_l1_loss(
                 self.geometry(structure.tokens.flatten(1)), batch["truth"]
+            )
+            parts["shape"] = nn.functional.smooth_l1_loss(
+                self.shape(structure.tokens.flatten(1)), batch["shape"].flatten(1)
             )
             parts["independence"] = self._dependence(structure, texture, batch["motion"])
         parts = {name: value for name, value in parts.items() if getattr(weights, name)}

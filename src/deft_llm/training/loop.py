@@ -77,7 +77,8 @@ def fit(
                     save_state(out / "best", stage, settings or {})
         stop = bool(patience) and waited >= patience
         if main and (stage.step % save_every == 0 or stage.step == steps or stop):
-            save_state(out, stage, settings or {}, watched={"best": best, "waited": waited})
+            save_state(out, stage, settings or {}, watched={"best": best, "waited": waited},
+                       processes=accelerator.num_processes)  # fmt: skip
         if stop:
             break
     accelerator.wait_for_everyone()

@@ -39,11 +39,12 @@ def unflatten(value: Any, tensors: dict[str, Any]) -> Any:
 
 
 def save_state(
-    folder: Path, stage: Any, config: dict[str, Any], watched: dict[str, Any] | None = None
-) -> None:
+    folder: Path, stage: Any, config: dict[str, Any], watched: dict[str, Any] | None = None,
+    processes: int = 1,
+) -> None:  # fmt: skip
     """Write ``stage.state()`` atomically as one file (its structure rides in the header).
 
-    ``watched``: how early stopping stands, kept beside it.
+    ``watched``: how early stopping stands; ``processes``: how many trained. Both are kept beside it.
     """
     from safetensors.torch import save_file
 
@@ -53,7 +54,7 @@ def save_state(
     with atomic_path(Path(folder) / STATE) as temporary:
         save_file(tensors, temporary, metadata={"structure": json.dumps(structure)})
     kept = {"watched": watched} if watched and watched["best"] > -float("inf") else {}
-    write_json(Path(folder) / META, {"step": stage.step, "config": config, **kept})
+    write_json(Path(folder) / META, {"step": stage.step, "processes": processes, "config": config, **kept})
 
 
 def load_state(folder: Path, stage: Any) -> bool:
