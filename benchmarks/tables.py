@@ -1,7 +1,7 @@
 """Puts measured tables into a document, between the marks that name them.
 
-    python benchmarks/tables.py docs/benchmarks.md NAME=comparison/summary.csv [NAME=FILE.csv ...] [--columns
-    run,score]
+    python benchmarks/tables.py docs/benchmarks.md NAME=comparison/summary.csv [NAME=FILE.csv ...]
+        [--columns run,score] [--where against=majority]
 
 ``<!-- begin NAME -->`` ... ``<!-- end NAME -->`` is replaced by the CSV as a Markdown table; a name without
 marks is an error, so that no figure is typed by hand.
@@ -26,12 +26,16 @@ def main() -> None:
     parser.add_argument("document", type=Path)
     parser.add_argument("tables", nargs="+", metavar="NAME=FILE.csv")
     parser.add_argument("--columns", help="only these columns, separated by commas")
+    parser.add_argument("--where", metavar="COLUMN=TEXT", help="only rows whose column is this")
     arguments = parser.parse_args()
     text = arguments.document.read_text(encoding="utf-8")
     for word in arguments.tables:
         name, _, file = word.partition("=")
         with Path(file).open(newline="", encoding="utf-8") as handle:
             head, *rows = list(csv.reader(handle))
+        if arguments.where:
+            column, _, wanted = arguments.where.partition("=")
+            rows = [row for row in rows if row[head.index(column)] == wanted]
         if arguments.columns:
             places = [head.index(column) for column in arguments.columns.split(",")]
             head, rows = [head[i] for i in places], [[row[i] for i in places] for row in rows]

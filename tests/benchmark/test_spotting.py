@@ -36,7 +36,7 @@ def cut(name: str, video: str, frames: range, onset: int, offset: int, **values:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     """Two clips out of one long video, one of another without an offset, and a flow map."""
-    for video in ("a", "b"):
+    for video in ("a", "b", "c"):
         (tmp_path / video).mkdir()
         for number in range(1, 41):
             cv2.imwrite(str(tmp_path / video / f"{video}_{number:03d}.png"), np.zeros((4, 4), np.uint8))
@@ -45,6 +45,7 @@ def corpus(tmp_path: Path) -> Corpus:
         cut("one", "a", range(3, 20), 2, 10),
         cut("two", "a", range(25, 40), 1, 6, coarse="surprise"),
         cut("open", "b", range(1, 20), 2, 10).model_copy(update={"offset": None}),
+        cut("whole", "c", range(1, 41), 2, 10),
         flow,
     ]
     return Corpus("lv", tmp_path, clips=clips)
@@ -62,7 +63,8 @@ def test_truth_of_a_long_video_is_that_of_all_its_clips(corpus: Corpus) -> None:
         {"onset": 4, "offset": 12, "label": "negative"},
         {"onset": 25, "offset": 30, "label": "surprise"},
     ]
-    assert set(left_out) == {"lv/1/open", "lv/2/f"} and "no video" in left_out["lv/2/f"]
+    assert set(left_out) == {"lv/1/open", "lv/1/whole", "lv/2/f"}
+    assert "no video" in left_out["lv/2/f"] and "all there is" in left_out["lv/1/whole"]
 
 
 def test_synthetic_truth_is_every_micro_expression_that_was_played(tmp_path: Path) -> None:
@@ -74,7 +76,9 @@ def test_synthetic_truth_is_every_micro_expression_that_was_played(tmp_path: Pat
         clip_id="synthetic/x/1", corpus="synthetic", subject="synthetic/x", fps=30.0,
         source=Source(kind="frames", path="x"), truth=Truth(kind="long video", events=events),
     )  # fmt: skip
-    videos, _ = videos_of(Corpus("synthetic", tmp_path, clips=[clip]), "megc3")
+    short = clip.model_copy(update={"clip_id": "synthetic/x/2", "truth": Truth(events=events)})
+    videos, left_out = videos_of(Corpus("synthetic", tmp_path, clips=[clip, short]), "megc3")
+    assert set(left_out) == {"synthetic/x/2"}
     assert list(videos[0].truth) == [{"onset": 9, "offset": 20, "label": "positive"}]
 
 
@@ -96,7 +100,7 @@ def test_a_run_is_scored_and_resumed(corpus: Corpus, tmp_path: Path, monkeypatch
     assert (cell["tp"], cell["fp"], cell["fn"], cell["f1"]) == (1, 1, 1, 0.5)
     assert cell["false_alarms_per_minute"] == 2.0 and cell["strs"] == 0.5
     assert cell["f1_low"] == cell["f1_high"] == 0.5, "one subject: no spread"
-    assert metrics["left_out"] == 2 and score_run(read_run(run)) == metrics
+    assert metrics["left_out"] == 3 and score_run(read_run(run)) == metrics
     assert "spotting F1 0.500" in "\n".join(metrics_lines(metrics))
     assert run_spotting(run, [corpus], settings()) == metrics and calls == ["lv/1/a"]
     with pytest.raises(DeftError, match="another benchmark"):
@@ -109,4 +113,4 @@ def test_what_cannot_be_spotted_is_said(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not trained"):
         run_spotting(tmp_path, [corpus], settings(zero_shot=False))
     with pytest.raises(DeftError, match="flow maps hold no video"):
-        run_spotting(tmp_path, [Corpus("lv", tmp_path, clips=corpus.clips[3:])], settings())
+        run_spotting(tmp_path, [Corpus("lv", tmp_path, clips=corpus.clips[4:])], settings())

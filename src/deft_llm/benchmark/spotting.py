@@ -1,7 +1,8 @@
 """``--task spotting``: whole videos in, intervals of micro-expressions out, scored by MEGC rules.
 
-A video is what a corpus's clips were cut out of (or a clip itself, where nothing longer is there). Spotting
-learns nothing, so it runs ``--zero-shot``; ``--method`` names the class of each interval, for STRS.
+A video is what a corpus's clips were cut out of; a clip that is its own whole source is none, as a movement
+that fills it cannot be told from rest. Spotting learns nothing, so it runs ``--zero-shot``; ``--method``
+names the class of each interval, for STRS.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from deft_llm.records import Clip, Prediction, PredictionTruth
 
 READY = ("rules", "flow2text", "deft")
 PAD_SECONDS = 0.1
+LONG = "long video"
+WHOLE = "the clip is all there is of its video: nothing to spot it in"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ def videos_of(corpus: Corpus, setting: str) -> tuple[list[Video], dict[str, str]
             left_out[clip.clip_id] = "flow maps hold no video"
         elif clip.fps is None:
             left_out[clip.clip_id] = "its frame rate is not known"
+        elif clip.truth is not None and clip.truth.kind != LONG:
+            left_out[clip.clip_id] = WHOLE
         else:
             groups.setdefault((clip.subject, clip.source.path), []).append(clip)
     found = []
@@ -83,6 +88,8 @@ def _first_frame(clip: Clip, path: Path) -> int:
     if clip.source.kind != "frames" or not clip.source.frames:
         return 0
     whole = image_files(path)
+    if len(clip.source.frames) >= len(whole):
+        raise DeftError(WHOLE)
     if clip.source.frames[0] not in whole:
         raise DeftError(f"clip {clip.clip_id}: frame {clip.source.frames[0]} is not in {path}")
     return whole.index(clip.source.frames[0])
