@@ -6,9 +6,10 @@
     python benchmarks/disentangle.py CHECKPOINT test films [small] [--json FILE]
 
 Linear and MLP probes are fitted on ``films`` (training subjects) and scored on ``test``; permuted: the same
-on shuffled targets. Swaps put another subject's structure, or another clip's motion, into a clip. Lures: the
-same movement with a misleading face. Onset-only and apex-only models see one picture and were trained on
-``films``.
+on shuffled targets. Landmark R2: the ten main components of the onset's landmarks; exact: true places of 35
+points; "landmarks themselves": the same probes on what the structure expert is given. Swaps put another
+subject's structure, or another clip's motion, into a clip. Lures: the same movement with a misleading face.
+Onset-only and apex-only models see one picture and were trained on ``films``.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def au_probe(first: np.ndarray, second: np.ndarray, fit: Any, test: Any, model: 
     for number, rows, y in au_targets(test):
         if number in fitted:
             own = fitted[number]
-            got = transfer_probe((first[own[0]], second[rows]), (own[1], y), "binary", model=model)
+            got = transfer_probe(
+                (first[own[0]], second[rows]), (own[1], y), "binary", model=model, permutations=1
+            )
             scores.append(got["score"])
             chance.append(got["baseline"])
     return {"score": float(np.mean(scores)), "permuted": float(np.mean(chance)), "AUs": len(scores)}
@@ -91,7 +94,7 @@ def truth_probe(
     """R2 of a probe for exact truth."""
     from deft_llm.evaluation.probes import transfer_probe
 
-    got = transfer_probe((first, second), (fit, test), "regression", model=model)
+    got = transfer_probe((first, second), (fit, test), "regression", model=model, permutations=1)
     return {"score": got["score"], "permuted": got["baseline"]}
 
 
@@ -238,6 +241,8 @@ def class_scores(coarse: np.ndarray, au: np.ndarray, films: Any) -> dict[str, fl
 
 def main() -> None:
     """Print one JSON object."""
+    from sklearn.decomposition import PCA
+
     from deft_llm.evaluation.probes import verification_auc
     from deft_llm.model.reader import MotionReader
     from deft_llm.training.face_films import load_films
@@ -248,7 +253,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("test", type=Path)
     parser.add_argument("films", type=Path, nargs="+")
-    parser.add_argument("--steps", type=int, default=300, help="of the one-picture models")
+    parser.add_argument("--steps", type=int, default=300, help="of the one-picture models; 0: without them")
     parser.add_argument("--prior", default="facs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
@@ -259,6 +264,10 @@ def main() -> None:
     held, known = tokens_of(reader, plain), tokens_of(reader, fit)
     flat = lambda films: films.geometry.reshape(len(films), -1)  # noqa: E731
     rng, experts = np.random.default_rng(given.seed), {}
+    marks = [films.landmarks[:, 0].astype(np.float32).reshape(len(films), -1) for films in (fit, plain)]
+    axes = PCA(10).fit(marks[0])
+    measured = [axes.transform(part) for part in marks]
+    held["landmarks themselves"], known["landmarks themselves"] = marks[1], marks[0]
     for name, x in held.items():
         row: dict[str, Any] = {
             "same-subject AUC": verification_auc(x, [str(s) for s in plain.subject]),
@@ -266,14 +275,15 @@ def main() -> None:
         }
         for model in ("linear", "mlp"):
             row[f"AU AUROC, {model}"] = au_probe(known[name], x, fit, plain, model)
-            row[f"geometry R2, {model}"] = truth_probe(known[name], x, flat(fit), flat(plain), model)
+            row[f"landmark R2, {model}"] = truth_probe(known[name], x, *measured, model)
+            row[f"exact geometry R2, {model}"] = truth_probe(known[name], x, flat(fit), flat(plain), model)
             row[f"pose R2, {model}"] = truth_probe(known[name], x, fit.pose, plain.pose, model)
         experts[name] = row
     motion, faces = inputs_of(test)
     alone, fused = reader.read(motion), reader.read(motion, faces=faces)
     logits = {"motion alone": (alone.coarse_logits(), alone.au_logits()),
               "all experts": (fused.coarse_logits(), fused.au_logits())}  # fmt: skip
-    for frame, name in ((0, "onset only"), (1, "apex only")):
+    for frame, name in ((0, "onset only"), (1, "apex only")) if given.steps else ():
         seen = one_picture(given.checkpoint, fit, test, frame, given.steps)
         logits[name] = (seen["coarse"], seen["au"])
     called = {name: coarse.argmax(1) for name, (coarse, _) in logits.items()}
