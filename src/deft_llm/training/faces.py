@@ -251,7 +251,7 @@ def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
     config = {name: value for name, value in saved.items() if name != "schema"}
     config |= {
         "experts": [*experts, "motion"], "faces": meta["config"]["faces"],
-        "speaks": saved.get("speaks", saved["experts"]),
+        "speaks": [n for n in saved.get("speaks", saved["experts"]) if n in saved["experts"]],
         "face_experts": {"steps": meta["step"], "seed": meta["config"]["seed"], "note": note},
     }  # fmt: skip
     save_checkpoint(out, tensors, config)
