@@ -4,7 +4,8 @@
 
 Without --store, region-level scenes and flow maps of synthetic *test* subjects (the calibration saw others);
 with it, the clips of a prepared synthetic store, judged against their truth (--corpus: the rendered corpus,
-whose truth files say how far each AU moved). 30 % of the labels are made false.
+whose truth files say how far each AU moved; --draws: how often other labels of them are made false). 30 % of
+the labels are made false.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--store", type=Path)
     parser.add_argument("--corpus", type=Path, help="the rendered corpus of --store: true size of each AU")
+    parser.add_argument("--draws", type=int, default=1, help="falsify a store's labels this often")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = []
@@ -96,8 +98,11 @@ def main() -> None:
         from deft_llm.unimer.store_cases import AVAILABLE, store_cases
 
         rng = np.random.default_rng(options.seed)
-        cases = store_cases(options.store, options.corpus)
-        found.append(report(str(options.store.name), run_held_out(cases, AVAILABLE, rng)))
+        cases = list(store_cases(options.store, options.corpus))
+        result = run_held_out(cases, AVAILABLE, rng)
+        for _ in range(options.draws - 1):
+            result.rows += run_held_out([case for case in cases if case.truth], AVAILABLE, rng).rows
+        found.append(report(str(options.store.name), result))
     else:
         for name, units, noise in (
             ("px, low noise", "px", (0.02, 0.05)),

@@ -15,6 +15,7 @@ CHANNELS = (3, 24, 48, 64)
 KERNELS = (5, 3, 3)
 HIDDEN = 64
 SIDE_LEAST = 0.1  # px of 280 from which a side counts as moving
+TAKES = 4  # maps that share a crop and an estimator: few, for variety
 
 
 @dataclass
@@ -39,7 +40,13 @@ def draw_maps(split: str, count: int, seed: int, *, identities: int = 96, skip: 
     seeds = SEED_RANGES[split]  # type: ignore[index]
     half = len(seeds) // 2
     part = seeds[:half] if skip == 0 else seeds[half:]
-    settings = {"phases": 1, "identities": identities, "neutral_chance": 0.05, "size": MAP_SIZE}
+    settings = {
+        "phases": 1,
+        "identities": identities,
+        "neutral_chance": 0.05,
+        "size": MAP_SIZE,
+        "takes": TAKES,
+    }
     source = FlowSynth(part, FlowConfig.model_validate(settings))
     maps, truth, strengths, calm = [], [], [], []
     for start in range(0, count, 400):

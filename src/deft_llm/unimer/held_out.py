@@ -13,7 +13,7 @@ from deft_llm.store.motion import Motion, RegionTable
 from deft_llm.unimer.calibration import Calibration, load_calibration
 from deft_llm.unimer.constraint import measure_support
 from deft_llm.unimer.simulate import Scenes, World
-from deft_llm.unimer.verdict import verdicts
+from deft_llm.unimer.verdict import side_fault, verdicts
 
 FALSE_SHARE = 0.3
 NEIGHBOURS = {1: 2, 2: 1, 4: 7, 7: 4, 9: 10, 10: 9, 12: 14, 14: 12, 15: 17, 17: 15}
@@ -33,7 +33,11 @@ class Case:
 
 @dataclass
 class Row:
-    """One judged label: what it was, how it was made, what came out."""
+    """One judged label: what it was, how it was made, what came out.
+
+    side_right: the measured side is the true one to the letter; side_agrees: as ``verdict.side_fault`` holds
+    them together (a stronger left side agrees with "left"). None: a false label, a missed AU, no sides.
+    """
 
     kind: str
     au: int
@@ -42,6 +46,7 @@ class Row:
     supported: bool
     seen: bool
     side_right: bool | None
+    side_agrees: bool | None = None
 
 
 @dataclass
@@ -131,13 +136,23 @@ def run_held_out(
             kind = "true"
             if rng.random() < FALSE_SHARE:
                 kind, label = falsified(case.truth, position, available, rng)
-            evidence = verdicts(supports, [label], calibration, units)[0]
+            kept = verdicts(supports, [label], calibration, units)[0].status == "supported"
             measured = by_au.get(label.number)
             limit = calibration.threshold(units, label.number)
             seen_au = measured is not None and limit is not None and measured.support >= limit
             right = _side_right(label, measured.side) if kind == "true" and seen_au and measured else None
+            agrees = None if right is None or measured is None else not side_fault(label, measured)
             result.rows.append(
-                Row(kind, label.number, size, case.noise, evidence.status == "supported", seen_au, right)
+                Row(
+                    kind,
+                    label.number,
+                    size,
+                    case.noise,
+                    kept,
+                    seen_au,
+                    right,
+                    agrees,
+                )
             )
     return result
 
@@ -156,13 +171,16 @@ def figures(result: HeldOut, smallest: float = 0.0, largest: float = np.inf) -> 
     true = [row for row in rows if row.kind == "true"]
     false = [row for row in rows if row.kind != "true"]
     kept = sum(row.supported for row in rows)
-    sides = [row.side_right for row in true if row.side_right is not None]
+    exact = [row.side_right for row in true if row.side_right is not None]
+    sides = [row.side_agrees for row in true if row.side_agrees is not None]
     found: dict[str, float | int | None] = {
         "labels": len(rows),
         "precision": _share(sum(row.supported for row in true), kept),
         "recall": _share(sum(row.supported for row in true), len(true)),
         "false rejected": _share(sum(not row.supported for row in false), len(false)),
         "laterality": _share(sum(bool(side) for side in sides), len(sides)),
+        "laterality exact": _share(sum(bool(side) for side in exact), len(exact)),
+        "sided labels": len(exact),
     }
     for kind in ("random", "neighbour", "wrong side"):
         some = [row for row in false if row.kind == kind]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from deft_llm.facs.units import entry
 from deft_llm.records import ActionUnit, Evidence, Units
 from deft_llm.unimer.calibration import Calibration
@@ -53,9 +55,16 @@ def verdicts(
 
 
 def _stands_out(support: AUSupport, calibration: Calibration) -> bool:
-    """Motion that nobody labelled must be plain: no limit failed and, in px, well above the noise floor."""
-    clear = support.px is None and support.iod_percent is None or support.z >= calibration.gates.unlabelled_z
-    return clear and not support.limits
+    """Motion that nobody labelled must be plain: no limit failed and, in px, large and well above the floor.
+
+    Estimators err by a quarter of a pixel that the noise floor, read from still moments, does not hold.
+    """
+    if support.limits:
+        return False
+    if support.px is None and support.iod_percent is None:
+        return True
+    gates = calibration.gates
+    return bool(support.z >= gates.unlabelled_z and np.hypot(support.dx, support.dy) >= gates.unlabelled_px)
 
 
 def _passes(support: AUSupport, models: Thresholds) -> bool:
@@ -73,7 +82,7 @@ def _judge_label(label: ActionUnit, by_au: dict[int, AUSupport], models: Thresho
         return _evidence(support, best.number, "unsupported", f"cannot be judged: {support.reason}")
     if not _passes(support, models):
         return _evidence(support, best.number, "unsupported", _why_not(support, by_au, models))
-    fault = _side_fault(best, support) or "; ".join(support.limits)
+    fault = side_fault(best, support) or "; ".join(support.limits)
     if fault:
         return _evidence(support, best.number, "unsupported", fault)
     return _evidence(support, best.number, "supported", _note(best, support, by_au, models))
@@ -105,7 +114,7 @@ def _why_not(support: AUSupport, by_au: dict[int, AUSupport], models: Thresholds
     return "; ".join(reasons) or "the regions do not move as this AU moves them"
 
 
-def _side_fault(label: ActionUnit, support: AUSupport) -> str:
+def side_fault(label: ActionUnit, support: AUSupport) -> str:
     """Why the measured side contradicts the label; empty where it agrees or the AU has no sides."""
     if entry(label.number).scoring != "sides":
         return ""
