@@ -3,7 +3,7 @@
     python -m deft_llm.training.flow_shards shards --shards 20 --seed 9000 --identities 128
     python benchmarks/ablations.py motion shards --out runs/ablations
     python -m deft_llm.training.face_films films --lit near-frontal
-    python -m deft_llm.training.face_films test --split test --subjects 30 --films 6 --lit far-side \\
+    python -m deft_llm.training.face_films test --split test --subjects 24 --films 6 --lit far-side \\
         --lures .5 --twins
     python benchmarks/ablations.py faces films --test test --out runs/ablations
     python benchmarks/ablations.py table --out runs/ablations

@@ -1,7 +1,7 @@
 """Which expert knows what, on unseen subjects under light and cameras that no probe was fitted on.
 
     python -m deft_llm.training.face_films films --lit near-frontal
-    python -m deft_llm.training.face_films test --split test --subjects 30 --films 6 --lit far-side \\
+    python -m deft_llm.training.face_films test --split test --subjects 24 --films 6 --lit far-side \\
         --lures .5 --twins
     python benchmarks/disentangle.py CHECKPOINT test films [small] [--json FILE]
 
