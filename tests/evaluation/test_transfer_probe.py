@@ -1,0 +1,35 @@
+"""Probes fitted on some subjects and scored on others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deft_llm.errors import DeftError
+from deft_llm.evaluation.probes import transfer_probe
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp"])
+def test_finds_what_is_there_and_nothing_else(model: str) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(200, 80)), rng.normal(size=(200, 80))
+    wanted = tuple((part[:, 0] + part[:, 1] > 0).astype(int) for part in (first, second))
+    found = transfer_probe((first, second), wanted, "binary", model=model, components=80)  # type: ignore[arg-type]
+    assert found["score"] > 0.85
+    assert abs(found["baseline"] - 0.5) < 0.15
+    nothing = tuple(rng.integers(0, 2, 200) for _ in range(2))
+    lost = transfer_probe((first, second), nothing, "binary", model=model)  # type: ignore[arg-type]
+    assert abs(lost["score"] - 0.5) < 0.15
+
+
+def test_regression_weighs_columns_by_their_variance() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=(150, 5)), rng.normal(size=(150, 5))
+    target = [np.stack([10 * x[:, 0], rng.normal(size=150) * 0.1], 1) for x in (first, second)]
+    found = transfer_probe((first, second), (target[0], target[1]), "regression")
+    assert found["score"] > 0.99 and found["baseline"] < 0.2
+
+
+def test_a_constant_target_is_refused() -> None:
+    with pytest.raises(DeftError, match="one value"):
+        transfer_probe((np.ones((4, 2)), np.ones((4, 2))), (np.ones(4), np.ones(4)), "binary")
