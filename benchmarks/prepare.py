@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def run(root: Path, store: Path, how: str) -> dict[str, Any]:
 
     workers, engine = (2, "ray") if how == "ray" else (int(how), "local")
     started = time.perf_counter()
-    spent = cpu_seconds()
+    spent: float = cpu_seconds()
     made = prepare("folder", root, store, workers=workers, engine=engine)
     seconds = time.perf_counter() - started
     row = {
@@ -95,7 +95,7 @@ class Shares:
     """Time inside the library calls that preparing cannot do without."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, its time counted under ``name``."""
@@ -169,7 +169,8 @@ def measure_once() -> None:
 
     from deft_llm.motion import measure as measuring
 
-    real, first = measuring.measure_clip, []
+    real = measuring.measure_clip
+    first: list[Any] = []
 
     def measure_clip(frames: Any, **named: Any) -> Any:
         if not first:

@@ -134,7 +134,7 @@ def _face_part(reader: Any, motion: Motion) -> tuple[Any, Any]:
 
 class _View:
     """The experts as a function of the motion maps alone: the region table is measured from them, the mirror
-    image is read too, as ``MotionReader`` does; faces stay as they are."""
+    image is read too, as ``MotionReader`` does, but in one crop only; faces stay as they are."""
 
     def __init__(self, members: Any, phases: Any, faces: Any = None, seen: Any = None) -> None:
         import torch
