@@ -8,6 +8,7 @@ on (seed, step) alone, so a resumed run goes on exactly where it stopped.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,9 @@ def fit(
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
+    accelerator = accelerator or Accelerator(cpu=on_cpu())
     # Experts that a step leaves out have no gradient in it.
-    accelerator = accelerator or Accelerator(
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
-    )
+    accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     out = Path(out)
     load_state(out, stage)
     model, optimizer = accelerator.prepare(stage.model, stage.optimizer)
@@ -83,6 +83,14 @@ def fit(
             break
     accelerator.wait_for_everyone()
     return stage
+
+
+def on_cpu() -> bool:
+    """Whether processes train on the CPU: where there is nothing else, or ACCELERATE_USE_CPU says so."""
+    import torch
+
+    forced = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    return forced or not torch.accelerator.is_available()
 
 
 def _watched(out: Path) -> tuple[float, int]:

@@ -54,12 +54,13 @@ def train(
     from accelerate import PartialState
 
     from deft_llm.config import save_resolved
+    from deft_llm.training.loop import on_cpu
     from deft_llm.training.store_data import split_subjects, subjects_of
 
     if not stores and not config.flow_shards:
         raise UsageError("deft train: give a STORE, or flow_shards=FOLDER for flow-level training.")
     out = Path(out)
-    process = PartialState()
+    process = PartialState(cpu=on_cpu())
     if process.is_main_process:
         save_resolved(config, out, seed=config.seed)
     known = subjects_of(stores) if stores else []
