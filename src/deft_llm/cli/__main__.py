@@ -1,4 +1,4 @@
-"""``python -m deft_llm.cli``: the command line for launchers that want a module (``accelerate launch -m``)."""
+"""``python -m deft_llm.cli``: for launchers that want a module (``accelerate launch -m``)."""
 
 from deft_llm.cli import main
 
