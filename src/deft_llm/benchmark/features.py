@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def export_features(run: Path, method: Method, samples: Sequence[Sample]) -> Pat
     if make is None:
         raise UsageError(f"--method {method.name} has no features to export; leave out --features.")
     clips = list({sample.clip_id: sample for sample in samples}.values())
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.asarray(values, np.float32).reshape(len(clips), -1) for name, values in make(clips).items()
     }
     with atomic_path(path) as temporary, temporary.open("wb") as handle:
@@ -35,5 +36,5 @@ def export_features(run: Path, method: Method, samples: Sequence[Sample]) -> Pat
             clip_ids=np.array([sample.clip_id for sample in clips]),
             subjects=np.array([sample.subject for sample in clips]),
             **arrays,
-        )  # type: ignore[arg-type]
+        )
     return path

@@ -108,7 +108,7 @@ def spot_video(video: Video, method: Method, landmarker: Any) -> tuple[list[dict
     for number, movement in enumerate(spot(signal).movements):
         if movement.kind != "micro-expression" or not movement.judged:
             continue
-        row = {"onset": movement.onset, "apex": movement.apex, "offset": movement.end,
+        row: dict[str, Any] = {"onset": movement.onset, "apex": movement.apex, "offset": movement.end,
                "strength": round(float(movement.strength), 3), "label": None}  # fmt: skip
         found.append(row)
         start, stop, name = max(0, movement.onset - pad), movement.end + pad + 1, f"{video.video_id}#{number}"
