@@ -21,6 +21,8 @@ import torch
 
 from deft_llm.answer import Answer
 
+CLASSES = ("negative", "positive", "surprise")
+
 
 def consistent(answer: Answer) -> bool:
     """Whether the rationale names the evidence's AUs, no other, and the class of the first line."""
@@ -30,14 +32,40 @@ def consistent(answer: Answer) -> bool:
     return named == {item.au for item in answer.evidence} and label in answer.rationale
 
 
+def read_answers(texts: list[str], sides: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    """Classes that the texts state (-1: none), and shares: parsed, consistent, AU precision and recall.
+
+    sides: (N, A, 2) true AUs of ``EXPERT_AUS`` by side.
+    """
+    from deft_llm.answer import AnswerError, parse
+    from deft_llm.model.units import EXPERT_AUS
+
+    said, parsed, agreeing, hit, stated, there = [], 0, 0, 0, 0, 0
+    for side, text in zip(sides, texts):
+        truth = {n for n, moved in zip(EXPERT_AUS, side) if moved.any()}
+        there += len(truth)
+        try:
+            answer = parse(text)
+        except AnswerError:
+            said.append(-1)
+            continue
+        parsed += 1
+        agreeing += consistent(answer)
+        said.append(CLASSES.index(answer.coarse) if answer.coarse in CLASSES else -1)
+        named = {item.au for item in answer.evidence}
+        stated, hit = stated + len(named), hit + len(named & truth)
+    return np.array(said), {
+        "parsed": round(parsed / len(texts), 3), "consistent": round(agreeing / len(texts), 3),
+        "au_precision": round(hit / max(stated, 1), 3), "au_recall": round(hit / max(there, 1), 3),
+    }  # fmt: skip
+
+
 def main() -> None:
     """Score and print."""
-    from deft_llm.answer import AnswerError, parse
     from deft_llm.model.deft import DeftModel, answer_grammar, batch_of
     from deft_llm.model.inputs import maps_input
     from deft_llm.model.prompt import ANSWER_QUESTION
     from deft_llm.model.refit import macro_f1
-    from deft_llm.model.units import EXPERT_AUS
     from deft_llm.training.flow_shards import FlowShards
     from deft_llm.training.run import TrainConfig, start_model
 
@@ -56,7 +84,6 @@ def main() -> None:
     shards = FlowShards(given.shards)
     pool = shards.take(np.arange(min(4 * given.clips, len(shards))))
     rows = np.flatnonzero(pool.coarse >= 0)[: given.clips]
-    classes = ("negative", "positive", "surprise")
     texts, heads, started = [], [], time.perf_counter()
     for start in range(0, len(rows), given.batch):
         part = rows[start : start + given.batch]
@@ -71,28 +98,13 @@ def main() -> None:
         grammar = answer_grammar(max_rationale=240)
         texts += model.answer(clips, [ANSWER_QUESTION] * len(part), grammar, max_new_tokens=160, out=out)
     seconds = (time.perf_counter() - started) / len(rows)
-    said, parsed, agreeing, hit, stated, there = [], 0, 0, 0, 0, 0
-    for row, text in zip(rows, texts):
-        truth = {n for n, side in zip(EXPERT_AUS, pool.side[row]) if side.any()}
-        there += len(truth)
-        try:
-            answer = parse(text)
-        except AnswerError:
-            said.append(-1)
-            continue
-        parsed += 1
-        agreeing += consistent(answer)
-        said.append(classes.index(answer.coarse) if answer.coarse in classes else -1)
-        named = {item.au for item in answer.evidence}
-        stated, hit = stated + len(named), hit + len(named & truth)
-    truth_classes, text_classes, head_classes = pool.coarse[rows], np.array(said), np.array(heads)
+    text_classes, shares = read_answers(texts, pool.side[rows])
+    truth_classes, head_classes = pool.coarse[rows], np.array(heads)
     print(json.dumps({
-        "clips": len(rows), "parsed": round(parsed / len(rows), 3),
-        "consistent": round(agreeing / len(rows), 3),
+        "clips": len(rows), **shares,
         "text_uf1": round(macro_f1(truth_classes, text_classes, 3), 3),
         "head_uf1": round(macro_f1(truth_classes, head_classes, 3), 3),
         "text_head_agree": round(float((text_classes == head_classes).mean()), 3),
-        "au_precision": round(hit / max(stated, 1), 3), "au_recall": round(hit / max(there, 1), 3),
         "s_per_answer": round(seconds, 2), "example": texts[0],
     }))  # fmt: skip
 

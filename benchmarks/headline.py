@@ -103,11 +103,33 @@ def au_f1(found: list[Any], test: list[Any], aus: tuple[int, ...]) -> float:
     return float(np.mean(scores)) if scores else float("nan")
 
 
+def print_by_size(
+    largest: np.ndarray, called: dict[str, list[str]], truth: list[str], subjects: list[str]
+) -> None:
+    """Print the table of UF1 by the size of the main motion, px."""
+    bins = [(low, high, (largest >= low) & (largest < high)) for low, high in zip(SIZES, SIZES[1:])]
+    print("\nUF1 by the motion of the main AU at the apex (face 280 px wide):\n")
+    print(
+        "| method | "
+        + " | ".join(f"{low:g}-{high:.2g} px, {inside.sum()} clips" for low, high, inside in bins)
+        + " |"
+    )
+    print("|---|" + "---|" * len(bins))
+    for label, classes in called.items():
+        cells = []
+        for _, _, inside in bins:
+            pick = np.flatnonzero(inside)
+            part = [[values[i] for i in pick] for values in (truth, classes, subjects)]
+            cells.append(scored(*part).split(" | ")[0] if len(pick) else "")
+        print(f"| {label} | " + " | ".join(cells) + " |")
+
+
 def main() -> None:
     """Print Markdown tables."""
     from disentangle import bayes_class
 
     from deft_llm.facs.units import BENCHMARK_AUS
+    from deft_llm.synth.flow_config import FlowConfig
     from deft_llm.synth.prior import load_prior
     from deft_llm.training.face_films import load_films
     from deft_llm.training.flow_shards import FlowShards
@@ -129,8 +151,8 @@ def main() -> None:
     test = samples_of(films.maps, films.coarse, films.side, films.subject, "films")
     shards = FlowShards(given.shards)
     part = shards.take(np.arange(min(given.samples, len(shards))))
-    # subjects of flow-level samples are not kept: blocks of eight neighbours share one, so groups are blocks
-    train = samples_of(part.maps, part.coarse, part.side, np.arange(len(part)) // 8, "flow")
+    # subjects of flow-level samples are not kept: neighbours in blocks share one, so groups are blocks
+    train = samples_of(part.maps, part.coarse, part.side, np.arange(len(part)) // FlowConfig().takes, "flow")
     rows = np.flatnonzero(films.coarse >= 0)
     truth, subjects = [s.label for s in test], [s.subject for s in test]
     best, _ = bayes_class(films, given.prior)
@@ -154,22 +176,7 @@ def main() -> None:
                 "nan", ""
             )
         )
-    largest = films.largest[rows]
-    bins = [(low, high, (largest >= low) & (largest < high)) for low, high in zip(SIZES, SIZES[1:])]
-    print("\nUF1 by the motion of the main AU at the apex (face 280 px wide):\n")
-    print(
-        "| method | "
-        + " | ".join(f"{low:g}-{high:.2g} px, {inside.sum()} clips" for low, high, inside in bins)
-        + " |"
-    )
-    print("|---|" + "---|" * len(bins))
-    for label, classes in called.items():
-        cells = []
-        for _, _, inside in bins:
-            pick = np.flatnonzero(inside)
-            part = [[values[i] for i in pick] for values in (truth, classes, subjects)]
-            cells.append(scored(*part).split(" | ")[0] if len(pick) else "")
-        print(f"| {label} | " + " | ".join(cells) + " |")
+    print_by_size(films.largest[rows], called, truth, subjects)
 
 
 if __name__ == "__main__":

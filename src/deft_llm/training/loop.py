@@ -30,7 +30,6 @@ def fit(
     ends
     the run early; the best state is kept in ``out``/best.
     """
-    import torch
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
@@ -46,17 +45,7 @@ def fit(
     while stage.step < steps and not (patience and waited >= patience):
         if before_step is not None:
             before_step(stage.step)
-        for group in optimizer.param_groups:
-            group["lr"] = stage.rate() * group.get("scale", 1.0)
-        torch.manual_seed(stage.seed * 1_000_003 + stage.step)
-        model.train()
-        stage.prepare_modes()
-        batch = stage.batch_of(stage.step, accelerator.process_index, accelerator.num_processes)
-        total, parts = model(batch)
-        optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(total)
-        accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
-        optimizer.step()
+        parts = _optimise(accelerator, stage, model, optimizer)
         stage.step += 1
         stage.after_step()
         if main and (stage.step % log_every == 0 or stage.step == steps):
@@ -83,6 +72,24 @@ def fit(
             break
     accelerator.wait_for_everyone()
     return stage
+
+
+def _optimise(accelerator: Any, stage: Any, model: Any, optimizer: Any) -> dict[str, Any]:
+    """One step of the optimiser on this process's share of the batch; returns the parts of the loss."""
+    import torch
+
+    for group in optimizer.param_groups:
+        group["lr"] = stage.rate() * group.get("scale", 1.0)
+    torch.manual_seed(stage.seed * 1_000_003 + stage.step)
+    model.train()
+    stage.prepare_modes()
+    batch = stage.batch_of(stage.step, accelerator.process_index, accelerator.num_processes)
+    total, parts = model(batch)
+    optimizer.zero_grad(set_to_none=True)
+    accelerator.backward(total)
+    accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+    optimizer.step()
+    return parts
 
 
 def on_cpu() -> bool:
