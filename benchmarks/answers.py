@@ -1,112 +1,242 @@
-"""What the language part says: answers on flow-level validation subjects, scored against the synthetic truth.
+"""What the language part says: answers on flow-level clips of validation subjects, held against the truth.
 
-    python benchmarks/answers.py CHECKPOINT SHARDS [--clips 64] [--untrained] [--shuffle]
+    python benchmarks/answers.py CHECKPOINT SHARDS [--clips 64] [--skip 0]    as `deft predict --answers` asks
+        --free         any AU may be named, also one that the experts do not see surely
+        --shuffle      every clip gets another clip's motion tokens: the text must fall to chance
+        --untrained    the adapter is taken away: the baseline to beat
+        --phrasings    the question in wordings that no training text has
+        --still brow   what if the brow had not moved? the same clips with that region held still
+        --seen RUN.. --trained-on SHARDS    clips whose AUs no clip of these stage-2 runs had together, apart
 
-Prints JSON: share that parses, share whose three parts agree (the rationale names the AUs of the evidence, no
-other, and the class), UF1 of the class in the text beside the head's, precision and recall of the AUs in the
-evidence, agreement of text and head, seconds an answer. ``--shuffle`` gives every clip another clip's motion
-tokens (the text must then fall to chance); ``--untrained`` takes the adapter away (the baseline to beat).
+Prints one line of JSON: share that parses; whose three parts agree (``unimer.rationale``: every sentence of
+the rationale reads back to a movement of the evidence or to the class); whose statements the measured motion
+supports; UF1 of the class in the text and of the head; precision and recall of the AUs, right sides among the
+right AUs (AUs that move too faintly to be coded count neither way); agreement of text and head; time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from deft_llm.answer import Answer
+from deft_llm.model.prompt import ANSWER_QUESTION
+from deft_llm.model.speaker import Spoken, measured
+from deft_llm.model.units import EXPERT_AUS
+from deft_llm.store import Motion
 
 CLASSES = ("negative", "positive", "surprise")
+PHRASINGS = (
+    "Tell me the class first, then what you saw, then how the two go together.",
+    "Class, evidence and rationale, please.",
+    "What would a coder write down here, and on which movements would it rest?",
+    "Read this clip for me: label, Action Units, reasons.",
+)
+STILL = {"brow": ("inner brow", "outer brow", "glabella", "forehead"), "mouth": ("mouth corner", "cheek")}
+MOVED_BY = {"brow": {1, 2, 4}, "mouth": {6, 12, 14, 15, 20}}
 
 
-def consistent(answer: Answer) -> bool:
-    """Whether the rationale names the evidence's AUs, no other, and the class of the first line."""
-    named = {int(number) for number in re.findall(r"AU(\d+)", answer.rationale)}
-    word = answer.fine or answer.coarse
-    label = f"label this {word}" if word else "determine no label"
-    return named == {item.au for item in answer.evidence} and label in answer.rationale
+@dataclass
+class Clips:
+    """Motions of N clips, true AU sides (N, A, 2), AUs that clearly move or do not (N, A), classes (N,)."""
+
+    motions: list[Motion]
+    side: np.ndarray
+    known: np.ndarray
+    coarse: np.ndarray
+
+    def of(self, rows: list[int]) -> Clips:
+        """Some of the clips."""
+        return Clips(
+            [self.motions[row] for row in rows], self.side[rows], self.known[rows], self.coarse[rows]
+        )
+
+    def units(self, row: int) -> set[int]:
+        """The AUs that truly moved in a clip."""
+        return {number for number, moved in zip(EXPERT_AUS, self.side[row]) if moved.any()}
 
 
-def read_answers(texts: list[str], sides: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
-    """Classes that the texts state (-1: none), and shares: parsed, consistent, AU precision and recall.
+def load(shards: Path, count: int, skip: int) -> Clips:
+    """``count`` clips with a class, after the first ``skip`` of them."""
+    from deft_llm.motion.measure import motion_from_flow
+    from deft_llm.training.flow_shards import FlowShards
 
-    sides: (N, A, 2) true AUs of ``EXPERT_AUS`` by side.
-    """
-    from deft_llm.answer import AnswerError, parse
-    from deft_llm.model.units import EXPERT_AUS
+    data = FlowShards(shards)
+    pool = data.take(np.arange(min(4 * (count + skip), len(data))))
+    rows = np.flatnonzero(pool.coarse >= 0)[skip : skip + count]
+    motions = [
+        motion_from_flow(f"flow/{row}", pool.maps[row][:1, :2].astype(np.float32), units="relative")
+        for row in rows
+    ]
+    return Clips(motions, pool.side[rows], pool.known[rows] > 0, pool.coarse[rows])
 
-    said, parsed, agreeing, hit, stated, there = [], 0, 0, 0, 0, 0
-    for side, text in zip(sides, texts):
-        truth = {n for n, moved in zip(EXPERT_AUS, side) if moved.any()}
-        there += len(truth)
-        try:
-            answer = parse(text)
-        except AnswerError:
+
+def ask(
+    speaker: Any, motions: list[Motion], questions: list[str], batch: int, shuffle: bool = False
+) -> tuple[list[Spoken], np.ndarray]:
+    """Answers, and the class that the emotion head gives to each clip."""
+    from deft_llm.model.deft import batch_of
+    from deft_llm.model.inputs import motion_input
+
+    spoken, heads = [], []
+    for start in range(0, len(motions), batch):
+        part = motions[start : start + batch]
+        inputs = [motion_input(motion) for motion in part]
+        clips, grammars = batch_of(inputs), speaker.grammars(inputs)
+        with torch.inference_mode():
+            out = speaker.model.read(clips)
+        heads += out.coarse.argmax(-1).tolist()
+        if shuffle:
+            order = torch.roll(torch.arange(len(part)), 1)
+            out.motion = out.motion._replace(tokens=out.motion.tokens[order])
+            out.au = out.au[order]
+            grammars = [grammars[index] for index in order]
+        texts = speaker.model.answer(
+            clips, questions[start : start + batch], grammars, max_new_tokens=200, out=out
+        )
+        spoken += [measured(text, motion) for text, motion in zip(texts, part, strict=True)]
+    return spoken, np.array(heads)
+
+
+def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, Any]:
+    """The shares that the module's docstring names."""
+    from deft_llm.facs.emotions import coarse_of
+    from deft_llm.model.refit import macro_f1
+    from deft_llm.unimer.rationale import agrees
+
+    said, counts = (
+        [],
+        dict.fromkeys(("parsed", "agree", "hit", "named", "there", "sides", "stated", "supported"), 0),
+    )
+    for row, one in enumerate(spoken):
+        truth = clips.units(row)
+        counts["there"] += len(truth)
+        answer = one.answer
+        if answer is None:
             said.append(-1)
             continue
-        parsed += 1
-        agreeing += consistent(answer)
-        said.append(CLASSES.index(answer.coarse) if answer.coarse in CLASSES else -1)
-        named = {item.au for item in answer.evidence}
-        stated, hit = stated + len(named), hit + len(named & truth)
-    return np.array(said), {
-        "parsed": round(parsed / len(texts), 3), "consistent": round(agreeing / len(texts), 3),
-        "au_precision": round(hit / max(stated, 1), 3), "au_recall": round(hit / max(there, 1), 3),
+        coarse = answer.coarse or coarse_of(answer.fine)
+        said.append(CLASSES.index(coarse) if coarse in CLASSES else -1)
+        stated = {item.au: item.side for item in answer.evidence}
+        named = {au: side for au, side in stated.items() if clips.known[row, EXPERT_AUS.index(au)]}
+        counts["parsed"] += 1
+        counts["stated"] += len(answer.evidence)
+        counts["agree"] += agrees(answer)
+        counts["named"] += len(named)
+        counts["hit"] += len(named.keys() & truth)
+        counts["sides"] += sum(
+            _side(clips.side[row], au) == side for au, side in named.items() if au in truth
+        )
+        counts["supported"] += sum(item.status == "supported" for item in one.evidence)
+    text, share = np.array(said), lambda part, whole: round(part / max(whole, 1), 3)
+    return {
+        "clips": len(spoken), "parsed": share(counts["parsed"], len(spoken)),
+        "consistent": share(counts["agree"], len(spoken)),
+        "text_uf1": round(macro_f1(clips.coarse, text, 3), 3),
+        "head_uf1": round(macro_f1(clips.coarse, heads, 3), 3),
+        "text_head_agree": round(float((text == heads).mean()), 3),
+        "au_precision": share(counts["hit"], counts["named"]),
+        "au_recall": share(counts["hit"], counts["there"]),
+        "sides_right": share(counts["sides"], counts["hit"]),
+        "aus_named": counts["named"], "motion_supports": share(counts["supported"], counts["stated"]),
     }  # fmt: skip
+
+
+def _side(sides: np.ndarray, number: int) -> str:
+    from deft_llm.facs.units import entry
+
+    left, right = sides[EXPERT_AUS.index(number)] > 0
+    return "both" if left == right or entry(number).scoring != "sides" else ("left" if left else "right")
+
+
+def held_still(clips: Clips, spoken: list[Spoken], again: list[Spoken], area: str) -> dict[str, Any]:
+    """What an answer loses and keeps when a region has not moved, over the AUs that it named before."""
+    gone, kept, changed, both = [0, 0], [0, 0], 0, 0
+    for before, after in zip(spoken, again, strict=True):
+        if before.answer is None or after.answer is None:
+            continue
+        both += 1
+        changed += (before.answer.fine, before.answer.coarse) != (after.answer.fine, after.answer.coarse)
+        still = {item.au for item in after.answer.evidence}
+        for item in before.answer.evidence:
+            count = gone if item.au in MOVED_BY[area] else kept
+            count[0] += (item.au not in still) if count is gone else (item.au in still)
+            count[1] += 1
+    return {
+        f"{area}_units_gone": f"{gone[0]}/{gone[1]}", "other_units_kept": f"{kept[0]}/{kept[1]}",
+        "class_changed": f"{changed}/{both}",
+    }  # fmt: skip
+
+
+def seen_together(runs: list[Path], shards: Path) -> set[frozenset[int]]:
+    """The sets of AUs of the clips that stage-2 runs trained on, drawn again from their own seeds."""
+    from deft_llm.training.flow_shards import FlowShards
+    from deft_llm.training.stage2 import Stage2Config, flow_source
+    from deft_llm.training.state import read_meta
+
+    found = set()
+    for run in runs:
+        meta = read_meta(run)
+        source = flow_source(FlowShards(shards), Stage2Config(**meta["config"]))
+        for step in range(meta["step"]):
+            sides = source(step, 0, 1).side
+            found |= {frozenset(np.flatnonzero(row.any(-1)).tolist()) for row in sides.numpy() > 0}
+    return found
 
 
 def main() -> None:
     """Score and print."""
-    from deft_llm.model.deft import DeftModel, answer_grammar, batch_of
-    from deft_llm.model.inputs import maps_input
-    from deft_llm.model.prompt import ANSWER_QUESTION
-    from deft_llm.model.refit import macro_f1
-    from deft_llm.training.flow_shards import FlowShards
+    from deft_llm.model.speaker import Speaker
     from deft_llm.training.run import TrainConfig, start_model
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("shards", type=Path)
     parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--skip", type=int, default=0, help="clips to leave out at the start")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--untrained", action="store_true")
+    parser.add_argument("--free", action="store_true")
     parser.add_argument("--shuffle", action="store_true")
+    parser.add_argument("--untrained", action="store_true")
+    parser.add_argument("--phrasings", action="store_true")
+    parser.add_argument("--still", choices=sorted(STILL))
+    parser.add_argument("--seen", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--trained-on", type=Path, metavar="SHARDS")
     given = parser.parse_args()
+    speaker = Speaker.from_checkpoint(given.checkpoint)
     if given.untrained:
-        model = start_model(TrainConfig(experts=["motion"]), given.checkpoint, language=False).eval()
-    else:
-        model = DeftModel.from_pretrained(given.checkpoint)
-    shards = FlowShards(given.shards)
-    pool = shards.take(np.arange(min(4 * given.clips, len(shards))))
-    rows = np.flatnonzero(pool.coarse >= 0)[: given.clips]
-    texts, heads, started = [], [], time.perf_counter()
-    for start in range(0, len(rows), given.batch):
-        part = rows[start : start + given.batch]
-        clips = batch_of([maps_input(pool.maps[row][:1]) for row in part])
-        with torch.inference_mode():
-            out = model.read(clips)
-        heads += out.coarse.argmax(-1).tolist()
-        if given.shuffle:
-            order = torch.roll(torch.arange(len(part)), 1)
-            out.motion = out.motion._replace(tokens=out.motion.tokens[order])
-            out.au = out.au[order]
-        grammar = answer_grammar(max_rationale=240)
-        texts += model.answer(clips, [ANSWER_QUESTION] * len(part), grammar, max_new_tokens=160, out=out)
-    seconds = (time.perf_counter() - started) / len(rows)
-    text_classes, shares = read_answers(texts, pool.side[rows])
-    truth_classes, head_classes = pool.coarse[rows], np.array(heads)
-    print(json.dumps({
-        "clips": len(rows), **shares,
-        "text_uf1": round(macro_f1(truth_classes, text_classes, 3), 3),
-        "head_uf1": round(macro_f1(truth_classes, head_classes, 3), 3),
-        "text_head_agree": round(float((text_classes == head_classes).mean()), 3),
-        "s_per_answer": round(seconds, 2), "example": texts[0],
-    }))  # fmt: skip
+        speaker.model = start_model(TrainConfig(experts=["motion"]), given.checkpoint, language=False).eval()
+    if given.free:
+        speaker.reader = None
+    clips = load(given.shards, given.clips, given.skip)
+    words = PHRASINGS if given.phrasings else (ANSWER_QUESTION,)
+    questions = [words[row % len(words)] for row in range(len(clips.motions))]
+    started = time.perf_counter()
+    spoken, heads = ask(speaker, clips.motions, questions, given.batch, given.shuffle)
+    found = {
+        **score(spoken, heads, clips),
+        "s_per_answer": round((time.perf_counter() - started) / len(spoken), 2),
+    }
+    if given.seen:
+        known = seen_together(given.seen, given.trained_on)
+        rows = [
+            row for row, side in enumerate(clips.side)
+            if frozenset(np.flatnonzero(side.any(-1)).tolist()) not in known
+        ]  # fmt: skip
+        new = score([spoken[row] for row in rows], heads[rows], clips.of(rows))
+        found["unseen_combinations"] = {"known_sets": len(known), **new}
+    if given.still:
+        from deft_llm.motion.hide import hide
+
+        moved = [hide(motion, STILL[given.still]) for motion in clips.motions]
+        found |= held_still(clips, spoken, ask(speaker, moved, questions, given.batch)[0], given.still)
+    print(json.dumps({**found, "example": spoken[0].text}))
 
 
 if __name__ == "__main__":

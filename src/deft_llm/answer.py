@@ -185,12 +185,15 @@ def lark_grammar(
     max_evidence: int = MAX_EVIDENCE,
     max_rationale: int = MAX_RATIONALE,
     stop_after: Literal["class", "evidence", "rationale"] = "rationale",
+    once: bool = False,
 ) -> str:
     """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
 
     ``fines`` and ``coarses`` narrow the classes to a task's labels; ``aus`` the units (default: all whose
     motion FACS describes). The grammar fixes the form only: no class, AU, side, region or direction is
-    preferred. ``stop_after`` ends the answer early where only the class or the evidence is wanted.
+    preferred; empty ``aus`` leave "none" as the only evidence. ``stop_after`` ends the answer early where
+    only the class or the evidence is wanted. ``once``: units in ascending order, each at most once, and none
+    but ``aus`` in the rationale either.
     """
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
@@ -199,8 +202,7 @@ def lark_grammar(
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
     heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*coarses, UNDETERMINED)]
     rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in dict.fromkeys(heads)) + ")")
-    rules.append(f'evidence: "none" | item ("; " item){{0,{max_evidence - 1}}}')
-    rules.append("item: (" + " | ".join(f"au{number}" for number in numbers) + ")" + " FIGURES?" * figures)
+    rules += _evidence_rules(numbers, max_evidence, figures, once)
     for number in numbers:
         regions = dict.fromkeys(motion.region for motion in ENTRIES[number].motion)
         places = [
@@ -209,11 +211,34 @@ def lark_grammar(
         ]
         sides = " | ".join(_quote(side) for side in valid_sides(number))
         rules.append(f'au{number}: "AU{number} " ({sides}) ", " ({" | ".join(places)})')
-    if figures:
+    if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":
-        rules.append(rf"RATIONALE: /[A-Za-z][ -~]{{0,{max_rationale - 1}}}/")
+        letter = "[A-Za-z]"
+        rest = "[ -~]"
+        if once:  # "AU" only before a number that the evidence may hold
+            units = "|".join(map(str, numbers))
+            rest = rf"([ -@B-~]|A[ -TV-~]{f'|AU({units})[ -.:-~]' if numbers else ''})"
+            letter = "[B-Zb-z]|A[ -TV-~]"
+        rules.append(rf"RATIONALE: /({letter}){rest}{{0,{max_rationale - 3}}}/")
     return "\n".join(rules) + "\n"
+
+
+def _evidence_rules(numbers: Sequence[int], most: int, figures: bool, once: bool) -> list[str]:
+    """Rules of the evidence: "none" or up to ``most`` statements, with ``once`` each unit in its turn."""
+    if not numbers:
+        return ['evidence: "none"']
+    tail = " FIGURES?" * figures
+    if not once:
+        units = " | ".join(f"au{number}" for number in numbers)
+        return [f'evidence: "none" | item ("; " item){{0,{most - 1}}}', f"item: ({units}){tail}"]
+    rules = ['evidence: "none" | ' + " | ".join(f"from{number}x1" for number in numbers)]
+    for depth in range(1, most + 1):
+        for place, number in enumerate(numbers[depth - 1 :], depth - 1):
+            later = [f"from{after}x{depth + 1}" for after in numbers[place + 1 :]] if depth < most else []
+            more = f' ("; " ({" | ".join(later)}))?' if later else ""
+            rules.append(f"from{number}x{depth}: au{number}{tail}{more}")
+    return rules
 
 
 def _quote(text: str) -> str:

@@ -131,3 +131,21 @@ def test_figures_come_from_the_table_and_words_do_not():
     assert (first.px, first.direction) == (0.84, "lateral")
     assert second.px is None
     assert "0.8 px (2.1 % IOD)" in render(Answer.of("happiness", None, [row], "x"))
+
+
+def test_named_units_come_once_in_order_and_bind_the_rationale() -> None:
+    grammar = lark_grammar(aus=(1, 2, 12), once=True)
+    start = "Class: fear (negative)\nEvidence: "
+    one, two = "AU1 both, inner brow, up", "AU2 both, outer brow, up"
+    reason = "\nRationale: Both brows move up, which is AU1 and AU2. Action Units end here."
+    assert consume(grammar, f"{start}{one}; {two}{reason}")
+    assert consume(grammar, f"{start}none\nRationale: No Action Unit can be measured.")
+    for refused in (
+        f"{start}{one}; {one}{reason}",
+        f"{start}{two}; {one}{reason}",
+        f"{start}AU4 both, inner brow, down",
+        f"{start}{one}\nRationale: Brows, which is AU4.",
+    ):
+        assert not consume(grammar, refused), refused
+    assert not consume(lark_grammar(aus=(), once=True), start + one)
+    assert consume(lark_grammar(aus=(), once=True), start + "none\nRationale: No Action Unit moves.")

@@ -6,13 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deft_llm.answer import Answer, AnswerError, fill_figures, parse, render
 from deft_llm.errors import DeftError
 from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.records import Evidence
 from deft_llm.store import Motion
+
+if TYPE_CHECKING:
+    from deft_llm.model.inputs import MotionInput
+    from deft_llm.model.reader import MotionReader
 
 
 @dataclass
@@ -29,38 +33,60 @@ class Spoken:
 class Speaker:
     """Answers for clips with a checkpoint that has a language part.
 
-    Raises: DeftError for a checkpoint without one.
+    ``reader``: the checkpoint's experts as ``--zero-shot`` reads them. With one, an answer may name as
+    evidence only what they see surely enough (``zero_shot.evident_aus``); which of those, and all other
+    words, are the language model's choice. Without one it may name any AU.
+    Raises: DeftError for a checkpoint without a language part.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, reader: MotionReader | None = None) -> None:
         if model.llm is None:
             raise DeftError("this checkpoint has no language part; train stage 2 or leave out the answers.")
-        self.model = model
+        self.model, self.reader = model, reader
 
     @classmethod
     def from_checkpoint(cls, folder: Path, dtype: str = "float32") -> Speaker:
         """The model of a checkpoint folder with its language model."""
         from deft_llm.model.deft import DeftModel
+        from deft_llm.model.reader import MotionReader
 
-        return cls(DeftModel.from_pretrained(folder, dtype=dtype))
+        return cls(DeftModel.from_pretrained(folder, dtype=dtype), MotionReader.from_checkpoint(folder))
 
     def say(self, motions: Sequence[Motion], question: str | Sequence[str] = ANSWER_QUESTION, batch: int = 16,
-            fines: Sequence[str] | None = None, max_new_tokens: int = 160) -> list[Spoken]:  # fmt: skip
+            fines: Sequence[str] | None = None, max_new_tokens: int = 200) -> list[Spoken]:  # fmt: skip
         """One answer a clip to ``question`` (one for all, or one each); ``fines`` narrows the classes to a
         task's labels."""
-        from deft_llm.model.deft import answer_grammar, batch_of
+        from deft_llm.model.deft import batch_of
         from deft_llm.model.face_inputs import face_input
         from deft_llm.model.inputs import motion_input
 
-        grammar = answer_grammar(**({"fines": fines} if fines else {}), max_rationale=240)
         asked = [question] * len(motions) if isinstance(question, str) else list(question)
         spoken: list[Spoken] = []
         for start in range(0, len(motions), batch):
             part = motions[start : start + batch]
-            clips = batch_of([motion_input(m) for m in part], [face_input(m) for m in part])
-            texts = self.model.answer(clips, asked[start : start + batch], grammar, max_new_tokens)
+            inputs, faces = [motion_input(m) for m in part], [face_input(m) for m in part]
+            grammars = self.grammars(inputs, faces, fines)
+            clips = batch_of(inputs, faces)
+            texts = self.model.answer(clips, asked[start : start + batch], grammars, max_new_tokens)
             spoken += [measured(text, motion) for text, motion in zip(texts, part, strict=True)]
         return spoken
+
+    def grammars(
+        self,
+        inputs: Sequence[MotionInput],
+        faces: Sequence[Any] | None = None,
+        fines: Sequence[str] | None = None,
+    ) -> list[str]:
+        """The grammar of each clip's answer: the classes of the task, the AUs that may be named."""
+        from deft_llm.model.deft import answer_grammar
+        from deft_llm.model.zero_shot import evident_aus
+
+        classes = {"fines": fines} if fines else {}
+        if self.reader is None:
+            return [answer_grammar(**classes)] * len(inputs)
+        reading = self.reader.read(inputs, faces=faces)
+        allowed = evident_aus(reading, self.reader.config.get("calibration"))
+        return [answer_grammar(**classes, aus=aus, once=True) for aus in allowed]
 
 
 def measured(text: str, motion: Motion) -> Spoken:

@@ -40,6 +40,19 @@ def presence_logits(reading: Reading, calibration: dict[str, Any] | None = None)
     return reading.au_logits().max(-1) * scale + bias
 
 
+def evident_aus(reading: Reading, calibration: dict[str, Any] | None = None) -> list[tuple[int, ...]]:
+    """Per clip the AUs that the expert sees surely enough to stand as evidence in an answer.
+
+    The checkpoint's ``au_sure`` holds the calibrated logit from which on validation subjects' statements were
+    right at the wanted precision (``training.export.calibrate``); without it every AU may be named.
+    """
+    sure = (calibration or {}).get("au_sure")
+    if sure is None:
+        return [EXPERT_AUS] * len(reading.au)
+    passed = presence_logits(reading, calibration) >= np.asarray(sure, float)
+    return [tuple(number for number, there in zip(EXPERT_AUS, row) if there) for row in passed]
+
+
 def _calibration(calibration: dict[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
     if not calibration:
         return np.ones(len(EXPERT_AUS)), np.zeros(len(EXPERT_AUS))

@@ -27,11 +27,17 @@ def expert_of(run: Path):
     return expert.eval(), meta
 
 
+EVIDENCE_PRECISION = 0.93
+"""What an AU's name in an answer should be worth: share of right ones among validation subjects."""
+
+
 def calibrate(members: Sequence[Any], validation: Any, limit: int = 3000) -> dict[str, Any] | None:
     """AU scale and bias so that 0.5 is the F1-optimal threshold on validation subjects.
 
     ``validation``: FlowShards or StoreData; None gives no calibration. Scale: logistic fit of the
-    ensemble's logit (more certain of the two sides); bias: minus the threshold.
+    ensemble's logit (more certain of the two sides); bias: minus the threshold. ``au_sure``: the calibrated
+    logit above which an AU may be named as evidence, from one probability for all AUs at which
+    ``EVIDENCE_PRECISION`` of the named ones are there.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -47,6 +53,8 @@ def calibrate(members: Sequence[Any], validation: Any, limit: int = 3000) -> dic
     reading = MotionReader(members).read([maps_input(maps[:1]) for maps in batch.maps], 128)
     logits, truth = reading.au_logits().max(-1), batch.side.max(-1)
     scale, bias = np.ones(len(EXPERT_AUS)), np.zeros(len(EXPERT_AUS))
+    chance, judged = np.zeros(truth.shape), np.zeros(truth.shape, bool)
+    cut = np.zeros(len(EXPERT_AUS))
     for k in range(len(EXPERT_AUS)):
         sure = batch.known[:, k] > 0
         y = truth[sure, k]
@@ -56,8 +64,21 @@ def calibrate(members: Sequence[Any], validation: Any, limit: int = 3000) -> dic
         scale[k] = max(float(model.coef_[0, 0]), 0.1)
         p = sigmoid(scale[k] * logits[sure, k] + float(model.intercept_[0]))
         threshold = f1_threshold(p, y)
-        bias[k] = float(model.intercept_[0]) - np.log(threshold / (1 - threshold))
-    return {"au_scale": scale.round(4).tolist(), "au_bias": bias.round(4).tolist()}
+        cut[k] = np.log(threshold / (1 - threshold))
+        bias[k] = float(model.intercept_[0]) - cut[k]
+        chance[sure, k], judged[sure, k] = p, True
+    limit_p = precise_from(chance[judged], truth[judged], EVIDENCE_PRECISION)
+    sure_from = np.log(limit_p / (1 - limit_p)) - cut
+    return {"au_scale": scale.round(4).tolist(), "au_bias": bias.round(4).tolist(),
+            "au_sure": sure_from.round(4).tolist()}  # fmt: skip
+
+
+def precise_from(p: np.ndarray, truth: np.ndarray, precision: float) -> float:
+    """The lowest of ``p`` (N,) from which on at least ``precision`` of the statements are true (N,)."""
+    order = np.argsort(-p, kind="stable")
+    right = np.cumsum(truth[order]) / np.arange(1, len(p) + 1)
+    good = np.flatnonzero(right >= precision)
+    return float(np.clip(p[order][good[-1]] if len(good) else p.max(initial=0.5), 0.5, 0.999))
 
 
 def export(

@@ -1,0 +1,66 @@
+"""Answers name as evidence only what the experts see surely enough."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deft_llm.errors import DeftError
+from deft_llm.model.deft import DeftConfig, DeftModel
+from deft_llm.model.reader import MotionReader
+from deft_llm.model.speaker import Speaker
+from deft_llm.model.units import EXPERT_AUS
+from deft_llm.training.export import precise_from
+
+from .conftest import SMALL, make_motion
+
+
+def motions(count: int = 3):
+    rng = np.random.default_rng(0)
+    return [make_motion(f"a/{index}", rng.normal(size=(1, 2, 28, 28))) for index in range(count)]
+
+
+def speaker(model: DeftModel, sure: list[float]) -> Speaker:
+    ones, zeros = [1.0] * len(EXPERT_AUS), [0.0] * len(EXPERT_AUS)
+    calibration = {"au_scale": ones, "au_bias": zeros, "au_sure": sure}
+    return Speaker(model, MotionReader(list(model.motion), {"calibration": calibration}))
+
+
+def test_nothing_is_named_where_the_experts_are_sure_of_nothing(tiny_model) -> None:
+    said = speaker(tiny_model, [99.0] * len(EXPERT_AUS)).say(motions())
+    assert all(one.answer is not None and not one.answer.evidence for one in said)
+    assert all("AU" not in one.raw.split("Rationale:")[1] for one in said)
+
+
+def test_only_sure_units_are_named_each_once(tiny_model) -> None:
+    sure = [99.0] * len(EXPERT_AUS)
+    for number in (4, 12):
+        sure[EXPERT_AUS.index(number)] = -99.0
+    for one in speaker(tiny_model, sure).say(motions(6)):
+        assert one.answer is not None
+        named = [item.au for item in one.answer.evidence]
+        assert named == sorted(set(named)) and set(named) <= {4, 12}
+
+
+def test_a_checkpoint_without_the_limit_may_name_any_unit(tiny_model) -> None:
+    free = Speaker(tiny_model, MotionReader(list(tiny_model.motion), {}))
+    assert all("au45:" in grammar for grammar in free.grammars(_inputs()))
+
+
+def _inputs():
+    from deft_llm.model.inputs import motion_input
+
+    return [motion_input(motion) for motion in motions()]
+
+
+def test_a_checkpoint_without_language_is_refused() -> None:
+    with pytest.raises(DeftError, match="no language part"):
+        Speaker(DeftModel(DeftConfig(motion=[SMALL], experts=["motion"])))
+
+
+def test_the_limit_is_the_lowest_probability_of_the_wanted_precision() -> None:
+    p = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.55])
+    truth = np.array([1, 1, 1, 0, 1, 0])
+    assert precise_from(p, truth, 0.9) == 0.8
+    assert precise_from(p, truth, 0.8) == 0.6
+    assert precise_from(p, np.zeros(6), 0.9) == 0.95

@@ -1,0 +1,56 @@
+"""Rationales are read back sentence by sentence, and held against the evidence and the class."""
+
+import numpy as np
+import pytest
+
+from deft_llm.answer import parse
+from deft_llm.model.units import EXPERT_AUS
+from deft_llm.training.flow_text import answer_text
+from deft_llm.unimer.rationale import Claim, agrees, read_rationale
+
+SMILE = "Both mouth corners move up and outward, which is AU12. Coders would label this happiness."
+
+
+def test_reads_movements_sides_and_label() -> None:
+    read = read_rationale(SMILE)
+    assert read is not None and read.label == "happiness"
+    assert [claim[:3] for claim in read.claims] == [(12, "both", "mouth corner")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "She is happy. Coders would label this happiness.",
+        "Both mouth corners move up and outward, which is AU4. Coders would label this happiness.",
+        "Both mouth corners move up and outward, which is AU12.",
+        "Both mouth corners move up and outward. Coders would label this happiness.",
+        "Coders would label this happiness, which shows joy.",
+        "",
+    ],
+)
+def test_a_sentence_that_says_something_else_is_not_read(text) -> None:
+    assert read_rationale(text) is None
+
+
+def test_every_taught_answer_agrees_with_itself() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        side = (rng.random((len(EXPERT_AUS), 2)) < rng.choice([0.0, 0.05, 0.15])).astype(int)
+        assert agrees(parse(answer_text(side, int(rng.integers(-1, 10)), int(rng.integers(-1, 3)))))
+
+
+def test_disagreement_in_unit_side_or_label_is_found() -> None:
+    side = np.zeros((len(EXPERT_AUS), 2), int)
+    side[EXPERT_AUS.index(12)] = 1
+    text = answer_text(side, -1, 1)
+    assert agrees(parse(text))
+    for old, new in (
+        ("AU12 both, ", "AU12 left, "),
+        ("(positive)", "(negative)"),
+        ("which is AU12", "which is AU6"),
+        ("both mouth corners", "the left mouth corner"),
+        ("Both mouth corners", "The left mouth corner"),
+    ):
+        if old in text:
+            assert not agrees(parse(text.replace(old, new))), (old, text)
+    assert Claim(12, "both", "mouth corner", "up-lateral") in read_rationale(SMILE).claims
