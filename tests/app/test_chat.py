@@ -58,9 +58,10 @@ def test_language_part_is_held_against_the_motion(result):
     motion = result.analysis.readings[0].motion
     heard = []
 
-    def speak(text):
+    def speak(about, text):
+        assert about is motion
         heard.append(text)
-        return measured(CITES, motion)
+        return measured(CITES, about)
 
     answer = chat.reply(result, 0, "Why this class?", (), speak)
     assert heard == ["Why this class?"] and find_claims(answer) == []
@@ -78,17 +79,90 @@ def test_language_part_that_breaks_its_form_or_claims(result):
     from deft_llm.errors import DeftError
     from deft_llm.model.speaker import measured
 
-    motion = result.analysis.readings[0].motion
-    broken = chat.reply(result, 0, "What moved?", (), lambda text: measured("She smiles.", motion))
+    broken = chat.reply(result, 0, "What moved?", (), lambda motion, text: measured("She smiles.", motion))
     assert chat.BROKEN in broken and "smiles" not in broken and "AU12" in broken
     claims = CITES.replace("The right mouth corner was pulled up and outward", "She is lying")
-    bad = chat.reply(result, 0, "What moved?", (), lambda text: measured(claims, motion))
+    bad = chat.reply(result, 0, "What moved?", (), lambda motion, text: measured(claims, motion))
     assert "lying" not in bad and "left out" in bad
 
-    def absent(text):
+    def absent(motion, text):
         raise DeftError("the language model is not there; run 'deft setup'.")
 
     assert "deft setup" in chat.reply(result, 0, "What moved?", (), absent)
+
+
+def imagine(motion, held):
+    """As the page's worker does it, with the method of the analysis."""
+    from deft_llm.app import worker
+
+    return worker.TASKS["what_if"](motion, held, "deft", None, lambda share, text: None)
+
+
+def test_what_if_is_measured_again(result):
+    """The mouth corner moved, the brow did not: holding the one or the other still must tell them apart."""
+    before = result.analysis.readings[0].prediction.probabilities["positive"]
+    mouth = chat.reply(result, 0, "What if the right lip corner and cheek had not moved?", imagine=imagine)
+    assert "With the mouth corners and the cheeks held still, deft gives positive" in mouth
+    assert f"({100 * before:.0f} % as it is)" in mouth and "AU12 (lip corner puller) remains." not in mouth
+    assert "One side alone cannot be held still" in mouth and chat.WORDLESS in mouth
+    brow = chat.reply(result, 0, "and the brow?", ["What if the mouth had not moved?"], imagine=imagine)
+    assert "With the brows held still" in brow and "AU12 (lip corner puller) remains" in brow
+    again = chat.reply(result, 0, "What if it had not?", ["Did the left brow move?"], imagine=imagine)
+    assert "With the brows held still" in again and "One side alone" in again
+    for answer in (mouth, brow, again):
+        assert find_claims(answer) == []
+    plain = chat.reply(result, 0, "Did the brow not move?", imagine=imagine)
+    assert "held still" not in plain and "inner brow" in plain
+    assert "not show" in chat.reply(result, 0, "What if she felt angry without the brow?", imagine=imagine)
+
+
+def test_language_part_reads_the_motion_that_is_left(result):
+    from deft_llm.model.prompt import ANSWER_QUESTION
+    from deft_llm.model.speaker import measured
+
+    motion = result.analysis.readings[0].motion
+    heard = []
+
+    def speak(about, text):
+        heard.append((about, text))
+        return measured(CITES, about)
+
+    answer = chat.reply(result, 0, "What if AU12 were absent?", (), speak, imagine)
+    ((about, asked),) = heard
+    assert asked == ANSWER_QUESTION and about is not motion
+    assert abs(about.flow).sum() < abs(motion.flow).sum()
+    assert answer.startswith("**Measured.** With the regions of AU12 held still")
+    assert "**The model says, with the regions of AU12 held still.**" in answer and find_claims(answer) == []
+    smile = next(line for line in answer.splitlines() if line.startswith("- AU12"))
+    assert "does not support it" in smile
+
+
+def test_page_sends_a_what_if_to_the_worker(result):
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from deft_llm.app.limits import Limits
+    from deft_llm.app.page import Page
+    from deft_llm.model.speaker import measured
+
+    sent = []
+
+    def run(task, motion, *arguments):
+        sent.append(task)
+        if task == "ask":
+            return measured(CITES, motion)
+        held, method, checkpoint = arguments
+        assert (held.words, method, checkpoint) == ("the brows", "deft", None)
+        return imagine(motion, held)
+
+    page = Page(SimpleNamespace(result=run), Limits())
+    for speaks, tasks in ((False, ["what_if"]), (True, ["what_if", "ask"])):
+        sent.clear()
+        shown = replace(result, speaks=speaks)
+        *_, turn = page.ask(shown, 0, "What if the brow had not moved?", [])
+        assert sent == tasks and turn["role"] == "assistant"
+        assert "With the brows held still, deft gives" in turn["content"]
+        assert ("The model says, with the brows held still" in turn["content"]) == speaks
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +198,8 @@ def test_checkpoint_with_a_language_part(speaking, clip, result):
     method = worker._analyzer("deft", str(speaking)).method
     assert method.answers and str(method.folder) == str(speaking)
 
-    def speak(text):
-        return worker.ask(motion, text, str(speaking), told)
+    def speak(about, text):
+        return worker.ask(about, text, str(speaking), told)
 
     answer = chat.reply(result, 0, "What moved?", (), speak)
     assert "**Measured.**" in answer and chat.WORDLESS not in answer and find_claims(answer) == []

@@ -10,19 +10,27 @@ from typing import TYPE_CHECKING
 from deft_llm.baselines.measured import describe
 from deft_llm.claims import find_claims
 from deft_llm.errors import DeftError
+from deft_llm.explain.held import PLACES, Held, held_still, places_in
+from deft_llm.explain.what_if import BROKEN, WhatIf
 from deft_llm.explain.words import duration_of, regions_of, when_of
 from deft_llm.facs.units import ENTRIES, name
+from deft_llm.model.prompt import ANSWER_QUESTION
+from deft_llm.motion.hide import hide
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
     from deft_llm.explain.analysis import Reading
     from deft_llm.model.speaker import Spoken
+    from deft_llm.store import Motion
+
+    Speak = Callable[[Motion, str], Spoken]
+    Imagine = Callable[[Motion, Held], WhatIf]
 
 WORDLESS = "No language part is loaded: this is put together from the measurement."
 FIGURES = (
     "This is put together from the measurement; the language part is asked about classes and Action Units."
 )
-BROKEN = "The language part's answer did not keep to its form, so it is left out."
+UNASKED = "*The language part could not be asked: {}*"
 _REFUSALS = (
     (r"\b(ly(ing|e)|lie[sdr]?|liar|decei\w*|decept\w*|honest\w*|dishonest\w*|truth\w*|trust\w*|guilt\w*|cheat\w*)\b",
      "That cannot be answered from a face: no facial movement shows whether somebody lies."),
@@ -37,18 +45,14 @@ _REFUSALS = (
      "That cannot be answered from a face: it does not show what a person feels. What can be said is how the "
      "skin moved and which label coders would give to it."),
 )  # fmt: skip
-AREAS = {
-    "brow": ("brow", "glabella", "forehead"), "forehead": ("forehead",), "eye": ("lid", "eye corner"),
-    "lid": ("lid",), "nose": ("nose", "nostril"), "cheek": ("cheek",), "mouth": ("mouth", "lip"),
-    "lip": ("lip", "mouth corner"), "chin": ("chin",), "smile": ("mouth corner", "cheek"),
-}  # fmt: skip
 
 
 def reply(
     result: Result | None, rank: int, question: str, earlier: Sequence[str] = (),
-    speak: Callable[[str], Spoken] | None = None,
+    speak: Speak | None = None, imagine: Imagine | None = None,
 ) -> str:  # fmt: skip
-    """One answer. ``earlier``: what was asked before; ``speak`` asks the language part, if there is one."""
+    """One answer. ``earlier``: what was asked before; ``speak`` asks the language part, if there is one,
+    about a motion; ``imagine`` measures a motion again with regions held still, where that is asked."""
     text = " ".join(question.split())[:500]
     if not text:
         return (
@@ -63,19 +67,57 @@ def reply(
         return f"No movement was found in this video, so there is nothing to ask about. {why}".strip()
     rank = min(rank, len(result.analysis.readings) - 1)
     reading = result.analysis.readings[rank]
+    held = held_in(text, earlier)
+    if held is not None and imagine is not None and reading.motion is not None:
+        return imagined_reply(reading.motion, held, imagine, speak)
     found = measured_reply(result, rank, text, earlier)
     if speak is None:
         return f"{found}\n\n*{WORDLESS}*"
     if reading.motion is None or _NUMBERS.search(text):
         return f"{found}\n\n*{FIGURES}*"
     try:
-        said = spoken_reply(speak(in_context(text, earlier)))
+        said = spoken_reply(speak(reading.motion, in_context(text, earlier)))
     except DeftError as error:
-        said = f"*The language part could not be asked: {error}*"
+        said = UNASKED.format(error)
     return f"**Measured.** {found}\n\n{said}"
 
 
+def imagined_reply(motion: Motion, held: Held, imagine: Imagine, speak: Speak | None) -> str:
+    """What is measured with regions held still, then the language part on the motion that is left."""
+    found = imagine(motion, held).text
+    if speak is None:
+        return f"{found}\n\n*{WORDLESS}*"
+    try:
+        said = spoken_reply(
+            speak(hide(motion, held.regions), ANSWER_QUESTION),
+            f"The model says, with {held.words} held still.",
+        )
+    except DeftError as error:
+        said = UNASKED.format(error)
+    return f"**Measured.** {found}\n\n{said}"
+
+
+def held_in(question: str, earlier: Sequence[str]) -> Held | None:
+    """What a question holds still, also as a follow-up: "and the mouth?" after "What if the brow had not
+    moved?", "What if it had not?" after "Did the brow move?"."""
+    low = question.lower()
+    if found := held_still(low):
+        return found
+    if _subject(low) is None:
+        if earlier and (subject := _subject(last := earlier[-1].lower())) and _IT.search(low):
+            side = re.search(r"\b(?:left|right)\b", last)
+            meant = f"au{subject[1]}" if subject[0] == "au" else subject[1]
+            return held_still(_IT.sub(f"{side.group()} {meant}" if side else meant, low, count=1))
+        return None
+    before = next((text for text in reversed(earlier) if not _FOLLOW.match(text)), None)
+    if before is not None and held_still(before) and _FOLLOW.match(low) and not _VERB.search(low):
+        return held_still(f"what if {re.sub(r'^(what|how)|[^a-z0-9 ]', ' ', low)} had not moved")
+    return None
+
+
 _FOLLOW = re.compile(r"(and|what about|how about|also|on the|the (left|right))\b", re.IGNORECASE)
+_IT = re.compile(r"\b(?:it|that|this|they)\b")
+_VERB = re.compile(r"\b(?:did|does|do|is|are|was|were|when|why|which|how(?! about)|mov\w+|tell)\b")
 _NUMBERS = re.compile(
     r"\b(when|how long|how many|duration|onset|apex|offset|how fast|how sure|certain|confiden\w+|limit\w*|"
     r"noise|quality|other movement|list)\b",
@@ -89,10 +131,10 @@ def in_context(question: str, earlier: Sequence[str]) -> str:
     if not _FOLLOW.match(question):
         return question
     before = next((text for text in reversed(earlier) if not _FOLLOW.match(text)), None)
-    return question if before is None else f"{before} {question}"
+    return question if before is None or held_still(before) else f"{before} {question}"
 
 
-def spoken_reply(said: Spoken) -> str:
+def spoken_reply(said: Spoken, lead: str = "The model says.") -> str:
     """The language part's answer with each statement held against the measured motion."""
     if said.answer is None:
         return f"*{BROKEN}*"
@@ -100,7 +142,7 @@ def spoken_reply(said: Spoken) -> str:
     words = f"{said.answer.rationale} It would be coded as {label}.".strip()
     if find_claims(words):
         return "*The language part's answer claimed more than a face shows, so it is left out.*"
-    lines = [f"**The model says.** {words}"]
+    lines = [f"**{lead}** {words}"]
     for row in said.evidence:
         size = "" if row.px is None else f"{row.px:.2f} px, "
         z = "" if row.z is None else f"z {row.z:.0f}"
@@ -160,10 +202,7 @@ def measured_reply(result: Result, rank: int, question: str, earlier: Sequence[s
 def _subject(text: str) -> tuple[str, str] | None:
     if match := re.search(r"\b(?:au|action unit)\s*-?(\d{1,2})\b", text):
         return "au", match.group(1)
-    for word in AREAS:
-        if re.search(rf"\b{word}(s|brows?|lids?|balls?|head)?\b|\beye{word}s?\b", text):
-            return "area", word
-    return None
+    return next((("area", word) for word in places_in(text)), None)
 
 
 def _what(rank: int, reading: Reading) -> str:
@@ -236,7 +275,7 @@ def _about(reading: Reading, kind: str, word: str, question: str) -> str:
     rows = []
     table = motion.regions
     for index, key in enumerate(REGION_KEYS):
-        if any(part in key for part in AREAS[word]) and (not side or side in key or key in AREAS[word]):
+        if any(part in key for part in PLACES[word]) and (not side or side in key or key in PLACES[word]):
             z = float(table.z[0, index])
             size = "" if motion.units == "relative" else f"{table.px[0, index]:.2f} px, "
             rows.append((z, f"{key} {size}z {z:.1f}"))

@@ -118,12 +118,16 @@ class Page:
         """The conversation with one question and its answer more."""
         history = list(history or [])
         earlier = [_plain(turn["content"]) for turn in history if turn.get("role") == "user"]
-        speak = None
-        if result is not None and result.speaks and result.analysis.readings:
-            motion = result.analysis.readings[rank].motion
-            speak = lambda text: self.slots.result("ask", motion, text, self.checkpoint)  # noqa: E731
+
+        def speak(motion: Any, text: str) -> Any:
+            return self.slots.result("ask", motion, text, self.checkpoint)
+
+        def imagine(motion: Any, held: Any) -> Any:
+            return self.slots.result("what_if", motion, held, result.analysis.method, self.checkpoint)
+
+        speaks = result is not None and result.speaks
         try:
-            answer = chat.reply(result, rank, question, earlier, speak)
+            answer = chat.reply(result, rank, question, earlier, speak if speaks else None, imagine)
         except DeftError as error:
             answer = clean_message(str(error))
         return [*history, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]

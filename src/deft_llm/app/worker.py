@@ -156,6 +156,17 @@ def compare(
     return found
 
 
+def what_if(
+    motion: Any, held: Any, method: str, checkpoint: str | None, tell: Callable[[float, str], None]
+) -> Any:
+    """The ``explain.what_if.WhatIf`` of one measured movement with the regions of ``held`` held still."""
+    from deft_llm.explain import what_if as asked
+
+    tell(0.5, f"measuring with {held.words} held still")
+    options: dict[str, Any] = {"answers": False} if method == "deft" else {}
+    return asked.what_if(motion, held, _analyzer(method, checkpoint, **options).method)
+
+
 def crash(tell: Callable[[float, str], None]) -> None:
     """End the process at once, as a broken decoder would; tests use it."""
     import os
@@ -163,4 +174,6 @@ def crash(tell: Callable[[float, str], None]) -> None:
     os._exit(13)
 
 
-TASKS: dict[str, Callable[..., Any]] = {"analyse": analyse, "ask": ask, "compare": compare, "crash": crash}
+TASKS: dict[str, Callable[..., Any]] = {
+    "analyse": analyse, "ask": ask, "compare": compare, "what_if": what_if, "crash": crash,
+}  # fmt: skip

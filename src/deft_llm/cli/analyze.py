@@ -15,7 +15,10 @@ def analyze(
     apex: Annotated[int | None, typer.Option(help="Its strongest frame.")] = None,
     offset: Annotated[int | None, typer.Option(help="Its last frame.")] = None,
     method: Annotated[str | None, typer.Option(help="deft, rules or flow2text.")] = None,
-    question: Annotated[str | None, typer.Option(help="A question for methods that read text.")] = None,
+    question: Annotated[
+        str | None,
+        typer.Option(help='For methods that read text; "what if the brow had not moved?" for all of them.'),
+    ] = None,
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="The video is a mirror image (selfie).")
     ] = False,

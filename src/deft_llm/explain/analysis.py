@@ -143,6 +143,12 @@ class Analysis:
         """What this video does not allow to judge, each with its reason."""
         return of_video(self.signal, self.movements)
 
+    @property
+    def own_answer(self) -> str | None:
+        """The answer to the question where it is none of the movements' own (with regions held still)."""
+        told = {one.prediction.answer for one in self.readings if one.prediction is not None}
+        return None if self.question_answer in told else self.question_answer
+
     def timeline(self) -> dict[str, list[float]]:
         """Motion per area over time, aligned px away from where the area was a second around; thinned."""
         return self._timeline

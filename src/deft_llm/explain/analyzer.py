@@ -12,6 +12,7 @@ from deft_llm.answer import COARSE, Answer, render
 from deft_llm.baselines.measured import rationale, read_units
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.analysis import Analysis, Reading
+from deft_llm.explain.held import Held, held_still
 from deft_llm.explain.judgement import hold_small_faces_back
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
 from deft_llm.method import METHODS, Method, Question, Sample, Task, build_method
@@ -110,7 +111,9 @@ class Analyzer:
 
         onset, apex, offset: 0-based frames of one movement to read instead of the spotted ones (apex and
         offset may be left out). ``mirrored``: the video is a mirror image (selfie). ``fps`` of a folder of
-        images. Raises: UsageError for impossible indices; DeftError where the video or face cannot be read.
+        images. A ``question`` that holds regions still ("What if the brow had not moved?") is answered for
+        the first movement by measuring it again so. Raises: UsageError for impossible indices; DeftError
+        where the video or face cannot be read.
         """
         path = Path(path)
         info = probe(path)
@@ -134,9 +137,12 @@ class Analyzer:
         movements = [self._given(signal, onset, apex, offset, path)] if given else spotting.movements
         movements = hold_small_faces_back(movements, signal)
         started = perf_counter()
-        readings = self._read_all(path, movements, signal, read, question)
-        seconds["reading"] = perf_counter() - started
+        held = held_still(question) if question else None
+        readings = self._read_all(path, movements, signal, read, None if held else question)
         answers = [r.prediction.answer for r in readings if r.prediction is not None and r.prediction.answer]
+        if held is not None:
+            answers = self._imagined(held, readings)
+        seconds["reading"] = perf_counter() - started
         return Analysis(
             source=path.name, method=self.method.name, video=_video(info, signal, mirrored),
             readings=readings, spotting=spotting, signal=signal, question=question,
@@ -200,6 +206,15 @@ class Analyzer:
             apex_time=float(times[apex]), offset_time=None if offset is None else float(times[offset]),
             duration=lasts, strength=0.0, reason="The frames were given.",
         )  # fmt: skip
+
+    def _imagined(self, held: Held, readings: list[Reading]) -> list[str]:
+        """What is measured and said of the first movement with regions held still; empty without one."""
+        from deft_llm.explain.what_if import what_if
+
+        first = next((reading for reading in readings if reading.motion is not None), None)
+        if first is None or first.motion is None:
+            return []
+        return [what_if(first.motion, held, self.method, first.prediction).spoken]
 
     def _read_all(
         self, path: Path, movements: list[Movement], signal: Signal, read: Callable[..., Iterator[Frame]],

@@ -107,6 +107,8 @@ def summary_of(analysis: Analysis) -> str:
                   if one.why not in said]  # fmt: skip
     if len(analysis.readings) > 8:
         lines.append(f"... and {len(analysis.readings) - 8} weaker ones in result.json.")
+    if analysis.own_answer:
+        lines += [f"Asked: {analysis.question}"] + [f"   {text}" for text in analysis.own_answer.splitlines()]
     counts: dict[str, int] = {}
     for event in analysis.spotting.events:
         counts[event.kind] = counts.get(event.kind, 0) + 1

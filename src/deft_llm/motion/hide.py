@@ -1,0 +1,62 @@
+"""A clip with some face regions held still: their motion is taken out of all that a method reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from deft_llm.facs.regions import REGIONS
+from deft_llm.store.motion import REGION_FIELDS, Motion, RegionTable
+
+
+def hide(motion: Motion, names: Collection[str]) -> Motion:
+    """The clip as if the named regions (both sides; ``facs.regions`` without a side) had not moved.
+
+    There, flow (P, 2, H, W), strain (P, H, W) and dynamic images (P, 224, 224) become the map's median, the
+    region table's motion becomes 0 (its noise floor stays), and faces (3, 224, 224, 3) keep their onset look.
+    Borders are soft, as the region weights are. Shapes, types, landmarks and all other regions stay.
+    """
+    from deft_llm.motion.regions import region_weights
+
+    if not names:
+        return motion
+    rows = [index for index, region in enumerate(REGIONS) if region.name in names]
+    landmarks = None if motion.landmarks is None else motion.landmarks[0]
+
+    def seen(size: tuple[int, int]) -> np.ndarray:
+        weights = region_weights(landmarks, size=size)[rows]
+        peak = np.maximum(weights.max((-2, -1), keepdims=True), 1e-12)
+        # Half of a region's peak weight is its edge; everything inside goes.
+        return 1 - np.clip(2 * (weights / peak).max(0), 0, 1)
+
+    def still(maps: np.ndarray) -> np.ndarray:
+        level = np.median(maps, axis=(-2, -1), keepdims=True)
+        return (level + (maps - level) * seen(maps.shape[-2:])).astype(maps.dtype)
+
+    faces = motion.faces
+    if faces is not None:
+        start = faces[:1].astype(np.float32)
+        faces = np.round(start + (faces - start) * seen(faces.shape[1:3])[..., None]).astype(np.uint8)
+    return replace(
+        motion,
+        flow=still(motion.flow),
+        strain=still(motion.strain),
+        dynamic=None if motion.dynamic is None else still(motion.dynamic),
+        faces=faces,
+        regions=_still_table(motion.regions, rows),
+    )
+
+
+def _still_table(table: RegionTable, rows: Sequence[int]) -> RegionTable:
+    """The region table with some regions at rest; their noise floor stays."""
+    changed = {}
+    for name in REGION_FIELDS:
+        values = np.array(getattr(table, name))
+        if name == "profile":
+            values[rows] = 0
+        elif name not in ("floor", "profile_times"):
+            values[:, rows] = np.where(np.isnan(values[:, rows]), np.nan, 0)
+        changed[name] = values
+    return replace(table, **changed)
