@@ -51,13 +51,14 @@ def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) ->
         if fault := _implausible(support):
             aus[support.au], not_judged[support.au] = 0.0, fault
     ranked = sorted((s for s in supports if aus[s.au] >= 0.5), key=lambda s: -aus[s.au])
+    there = {s.au for s in ranked}
     strongest = max((math.hypot(s.dx, s.dy) for s in ranked), default=0.0)
     evidence: list[Evidence] = []
     seen: set[int] = set()
     for support in ranked:
         rivals = seen & set(entry(support.au).look_alikes)
         faint = math.hypot(support.dx, support.dy) < FAINT * strongest
-        shadowed = seen & SHADOWS.get(support.au, set())
+        shadowed = there & SHADOWS.get(support.au, set())
         if shadowed or ((rivals or faint) and aus[support.au] < 0.9):
             # The same motion cannot count for two units that look alike, nor its leak for one elsewhere.
             aus[support.au] = min(aus[support.au], 0.45)

@@ -162,13 +162,17 @@ def _similarity(middle: Array, right: float, down: float, turn: float, size: flo
 
 
 def save_video(path: Path, images: Iterable[Array], fps: float, *, quality: int = 18) -> Path:
-    """Write uint8 RGB frames as H.264 (``quality``: x264's constant rate factor, lower is better)."""
+    """Write uint8 RGB frames as H.264 (``quality``: x264's constant rate factor, lower is better).
+
+    One thread encodes, since x264's threads change what it writes: the same frames give the same file anywhere.
+    """
     import av
 
     path = Path(path)
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(quality), "preset": "fast"})
+        options = {"crf": str(quality), "preset": "fast", "threads": "1"}
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
         for image in images:
             height, width = (side // 2 * 2 for side in image.shape[:2])
