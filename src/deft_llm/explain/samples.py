@@ -164,7 +164,7 @@ def _similarity(middle: Array, right: float, down: float, turn: float, size: flo
 def save_video(path: Path, images: Iterable[Array], fps: float, *, quality: int = 18) -> Path:
     """Write uint8 RGB frames as H.264 (``quality``: x264's constant rate factor, lower is better).
 
-    One thread encodes, since x264's threads change what it writes: the same frames give the same file anywhere.
+    One thread encodes: more of them change what x264 writes, and the same frames shall give the same file.
     """
     import av
 
