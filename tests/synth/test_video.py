@@ -61,6 +61,32 @@ def test_a_stopped_run_goes_on(made: Path, tmp_path: Path) -> None:
     assert (out / "records" / "c0000.json").stat().st_mtime_ns == kept
 
 
+def test_killed_at_random_moments_it_ends_with_the_same_corpus(made: Path, tmp_path: Path) -> None:
+    import random
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    out = tmp_path / "killed"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    command = [sys.executable, "-m", "deft_llm.cli", "synth", str(out), *options, "--workers", "2"]
+    chance, killed = random.Random(0), 0
+    for _ in range(3):
+        before = len(digests(out))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and len(digests(out)) == before and time.monotonic() < deadline:
+            time.sleep(0.02)  # it has begun to write
+        time.sleep(chance.uniform(0.0, 1.0))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed, "at least one run must have been stopped in its work"
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert digests(out) == digests(made)
+
+
 def test_h264_and_long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--format video and --long-videos: one file a clip that reads back, larger at a better quality."""
     from deft_llm import corpora
