@@ -232,9 +232,9 @@ def main() -> None:
         new = score([spoken[row] for row in rows], heads[rows], clips.of(rows))
         found["unseen_combinations"] = {"known_sets": len(known), **new}
     if given.still:
-        from deft_llm.motion.hide import hide
+        from deft_llm.motion.hide import MARGIN, hide
 
-        moved = [hide(motion, STILL[given.still]) for motion in clips.motions]
+        moved = [hide(motion, STILL[given.still], MARGIN) for motion in clips.motions]
         found |= held_still(clips, spoken, ask(speaker, moved, questions, given.batch)[0], given.still)
     print(json.dumps({**found, "example": spoken[0].text}))
 

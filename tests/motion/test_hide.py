@@ -5,7 +5,7 @@ import pytest
 
 from deft_llm.explain.samples import warp_field
 from deft_llm.facs.regions import REGIONS
-from deft_llm.motion.hide import hide
+from deft_llm.motion.hide import MARGIN, hide
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.motion.regions import CANONICAL_LANDMARKS, region_weights
 
@@ -56,3 +56,10 @@ def test_faces_keep_their_onset_look_there(motion):
     weight = region_weights(None, size=(224, 224))[[region.name for region in REGIONS].index("chin")]
     y, x = np.unravel_index(weight.argmax(), weight.shape)
     assert (hidden[:, y, x] == 80).all()
+
+
+def test_a_margin_takes_in_the_skin_around(motion):
+    gone = (hide(motion, BROW, margin).flow - motion.flow for margin in (0.0, MARGIN))
+    narrow, wide = (np.abs(change.astype(float)) > 0.02 for change in gone)
+    assert wide.sum() > 1.3 * narrow.sum()
+    assert not wide[..., 2 * wide.shape[-2] // 3 :, :].any()

@@ -15,7 +15,7 @@ from deft_llm.explain.what_if import BROKEN, WhatIf
 from deft_llm.explain.words import duration_of, regions_of, when_of
 from deft_llm.facs.units import ENTRIES, name
 from deft_llm.model.prompt import ANSWER_QUESTION
-from deft_llm.motion.hide import hide
+from deft_llm.motion.hide import MARGIN, hide
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
@@ -89,7 +89,7 @@ def imagined_reply(motion: Motion, held: Held, imagine: Imagine, speak: Speak | 
         return f"{found}\n\n*{WORDLESS}*"
     try:
         said = spoken_reply(
-            speak(hide(motion, held.regions), ANSWER_QUESTION),
+            speak(hide(motion, held.regions, MARGIN), ANSWER_QUESTION),
             f"The model says, with {held.words} held still.",
         )
     except DeftError as error:

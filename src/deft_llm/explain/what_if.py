@@ -16,7 +16,7 @@ from deft_llm.facs.regions import REGIONS
 from deft_llm.facs.units import name
 from deft_llm.files import digest
 from deft_llm.method import Method, Sample
-from deft_llm.motion.hide import hide
+from deft_llm.motion.hide import MARGIN, hide
 
 if TYPE_CHECKING:
     from deft_llm.records import Prediction
@@ -84,7 +84,7 @@ def what_if(motion: Motion, held: Held, method: Method, before: Prediction | Non
     The clip's name marks what is held: a method that remembers clips reads both.
     """
     name_of_hidden = f"{motion.clip_id}#{digest(held.regions, 10)}"
-    hidden = replace(hide(motion, held.regions), clip_id=name_of_hidden)
+    hidden = replace(hide(motion, held.regions, MARGIN), clip_id=name_of_hidden)
     asked = [] if before is not None else [_sample(motion)]
     *first, after = method.predict([*asked, _sample(hidden)])
     was = before if before is not None else first[0]

@@ -10,12 +10,16 @@ import numpy as np
 from deft_llm.facs.regions import REGIONS
 from deft_llm.store.motion import REGION_FIELDS, Motion, RegionTable
 
+MARGIN = 0.12
+"""How far around a region its skin drags the rest along, as a share of the map's side."""
 
-def hide(motion: Motion, names: Collection[str]) -> Motion:
+
+def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
     """The clip as if the named regions (both sides; ``facs.regions`` without a side) had not moved.
 
     There, flow (P, 2, H, W), strain (P, H, W) and dynamic images (P, 224, 224) become the map's median, the
     region table's motion becomes 0 (its noise floor stays), and faces (3, 224, 224, 3) keep their onset look.
+    ``margin`` (share of the map's side) takes in the skin around them, for maps alone, not for the table.
     Borders are soft, as the region weights are. Shapes, types, landmarks and all other regions stay.
     """
     from deft_llm.motion.regions import region_weights
@@ -29,7 +33,8 @@ def hide(motion: Motion, names: Collection[str]) -> Motion:
         weights = region_weights(landmarks, size=size)[rows]
         peak = np.maximum(weights.max((-2, -1), keepdims=True), 1e-12)
         # Half of a region's peak weight is its edge; everything inside goes.
-        return 1 - np.clip(2 * (weights / peak).max(0), 0, 1)
+        inside = np.clip(2 * (weights / peak).max(0), 0, 1)
+        return 1 - (_grown(inside, margin * min(size)) if margin else inside)
 
     def still(maps: np.ndarray) -> np.ndarray:
         level = np.median(maps, axis=(-2, -1), keepdims=True)
@@ -47,6 +52,15 @@ def hide(motion: Motion, names: Collection[str]) -> Motion:
         faces=faces,
         regions=_still_table(motion.regions, rows),
     )
+
+
+def _grown(inside: np.ndarray, pixels: float) -> np.ndarray:
+    """A soft mask (H, W) widened by some pixels."""
+    import cv2
+
+    side = 2 * max(int(round(pixels)), 1) + 1
+    wide = cv2.dilate(inside.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    return cv2.GaussianBlur(wide, (0, 0), max(pixels / 6, 0.3))
 
 
 def _still_table(table: RegionTable, rows: Sequence[int]) -> RegionTable:
