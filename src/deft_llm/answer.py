@@ -186,6 +186,7 @@ def lark_grammar(
     max_rationale: int = MAX_RATIONALE,
     stop_after: Literal["class", "evidence", "rationale"] = "rationale",
     once: bool = False,
+    decided: bool = False,
 ) -> str:
     """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
 
@@ -193,16 +194,18 @@ def lark_grammar(
     motion FACS describes). The grammar fixes the form only: no class, AU, side, region or direction is
     preferred; empty ``aus`` leave "none" as the only evidence. ``stop_after`` ends the answer early where
     only the class or the evidence is wanted. ``once``: units in ascending order, each at most once, and none
-    but ``aus`` in the rationale either.
+    but ``aus`` in the rationale either. ``decided``: a class and at least one unit must be named.
     """
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
     parts += ['"\\nRationale: " RATIONALE'] * (stop_after == "rationale")
     rules = ["start: " + " ".join(parts)]
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
-    heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*coarses, UNDETERMINED)]
+    heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*coarses, *(() if decided else (UNDETERMINED,)))]
     rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in dict.fromkeys(heads)) + ")")
     rules += _evidence_rules(numbers, max_evidence, figures, once)
+    if decided and numbers:
+        rules = [rule.replace('evidence: "none" | ', "evidence: ") for rule in rules]
     for number in numbers:
         regions = dict.fromkeys(motion.region for motion in ENTRIES[number].motion)
         places = [

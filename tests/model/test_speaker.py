@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from deft_llm.errors import DeftError
 from deft_llm.model.deft import DeftConfig, DeftModel
@@ -64,3 +65,15 @@ def test_the_limit_is_the_lowest_probability_of_the_wanted_precision() -> None:
     assert precise_from(p, truth, 0.9) == 0.8
     assert precise_from(p, truth, 0.8) == 0.6
     assert precise_from(p, np.zeros(6), 0.9) == 0.95
+
+
+def test_a_sure_unit_is_named_and_the_class_is_one_that_the_head_holds_possible(tiny_model) -> None:
+    sure = [99.0] * len(EXPERT_AUS)
+    sure[EXPERT_AUS.index(12)] = -99.0
+    one = speaker(tiny_model, sure)
+    for member in tiny_model.motion:  # a head that knows one class
+        torch.nn.init.zeros_(member.coarse.weight)
+        member.coarse.bias.data = torch.tensor([-9.0, 9.0, -9.0])
+    for said in one.say(motions(4)):
+        assert said.answer is not None and said.answer.coarse == "positive"
+        assert [item.au for item in said.answer.evidence] == [12]

@@ -33,9 +33,11 @@ class Spoken:
 class Speaker:
     """Answers for clips with a checkpoint that has a language part.
 
-    ``reader``: the checkpoint's experts as ``--zero-shot`` reads them. With one, an answer may name as
-    evidence only what they see surely enough (``zero_shot.evident_aus``); which of those, and all other
-    words, are the language model's choice. Without one it may name any AU.
+    ``reader``: the checkpoint's experts as ``--zero-shot`` reads them. With one, an answer is held to what
+    they see: as evidence it names AUs that they are sure of (``zero_shot.evident_aus``), at least one where
+    there are any, and its class is one that they hold possible (``plausible_classes``), left undetermined
+    only where no AU is sure. Which of those, and all other words, are the language model's choice. Without a
+    reader it may say anything of the grammar.
     Raises: DeftError for a checkpoint without a language part.
     """
 
@@ -77,16 +79,30 @@ class Speaker:
         faces: Sequence[Any] | None = None,
         fines: Sequence[str] | None = None,
     ) -> list[str]:
-        """The grammar of each clip's answer: the classes of the task, the AUs that may be named."""
+        """The grammar of each clip's answer: the classes and AUs that may be named."""
+        from deft_llm.facs.emotions import FINE, coarse_of
         from deft_llm.model.deft import answer_grammar
-        from deft_llm.model.zero_shot import evident_aus
+        from deft_llm.model.zero_shot import evident_aus, plausible_classes
 
-        classes = {"fines": fines} if fines else {}
         if self.reader is None:
-            return [answer_grammar(**classes)] * len(inputs)
+            return [answer_grammar(**({"fines": fines} if fines else {}))] * len(inputs)
         reading = self.reader.read(inputs, faces=faces)
-        allowed = evident_aus(reading, self.reader.config.get("calibration"))
-        return [answer_grammar(**classes, aus=aus, once=True) for aus in allowed]
+        sure = evident_aus(reading, self.reader.config.get("calibration"))
+        if not self.bounded:
+            return [answer_grammar(fines=fines or FINE, aus=aus, once=True) for aus in sure]
+        grammars = []
+        for aus, coarses in zip(sure, plausible_classes(reading), strict=True):
+            known = [fine for fine in fines or FINE if coarse_of(fine) in coarses]
+            grammars.append(
+                answer_grammar(fines=known, coarses=coarses, aus=aus, once=True, decided=bool(aus))
+            )
+        return grammars
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the checkpoint says from when on its experts are sure."""
+        config = self.reader.config if self.reader is not None else {}
+        return "au_sure" in (config.get("calibration") or {})
 
 
 def measured(text: str, motion: Motion) -> Spoken:

@@ -11,8 +11,9 @@ from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_class
 from deft_llm.model.reader import Reading
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.records import Coarse
 
-COARSE = ("negative", "positive", "surprise")
+COARSE: tuple[Coarse, ...] = ("negative", "positive", "surprise")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -51,6 +52,14 @@ def evident_aus(reading: Reading, calibration: dict[str, Any] | None = None) -> 
         return [EXPERT_AUS] * len(reading.au)
     passed = presence_logits(reading, calibration) >= np.asarray(sure, float)
     return [tuple(number for number, there in zip(EXPERT_AUS, row) if there) for row in passed]
+
+
+def plausible_classes(reading: Reading, least: float = 0.25) -> list[tuple[Coarse, ...]]:
+    """Per clip the coarse classes that the emotion head gives at least ``least``, or else the likeliest."""
+    chances = softmax(reading.coarse_logits())
+    return [
+        tuple(name for name, p in zip(COARSE, row) if p >= min(least, row.max())) for row in chances
+    ]  # fmt: skip
 
 
 def _calibration(calibration: dict[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
