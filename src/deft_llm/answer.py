@@ -194,14 +194,16 @@ def lark_grammar(
     motion FACS describes). The grammar fixes the form only: no class, AU, side, region or direction is
     preferred; empty ``aus`` leave "none" as the only evidence. ``stop_after`` ends the answer early where
     only the class or the evidence is wanted. ``once``: units in ascending order, each at most once, and none
-    but ``aus`` in the rationale either. ``decided``: a class and at least one unit must be named.
+    but ``aus`` in the rationale either. ``decided``: a class and at least one unit must be named,
+    the class by a fine label where it has one.
     """
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
     parts += ['"\\nRationale: " RATIONALE'] * (stop_after == "rationale")
     rules = ["start: " + " ".join(parts)]
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
-    heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*coarses, *(() if decided else (UNDETERMINED,)))]
+    open_ones = [coarse for coarse in coarses if not (decided and coarse in map(coarse_of, fines))]
+    heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*open_ones, *([] if decided else [UNDETERMINED]))]
     rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in dict.fromkeys(heads)) + ")")
     rules += _evidence_rules(numbers, max_evidence, figures, once)
     if decided and numbers:

@@ -155,7 +155,7 @@ def test_a_decided_answer_names_a_class_and_a_unit() -> None:
     grammar = lark_grammar(fines=("happiness",), coarses=("positive",), aus=(12,), once=True, decided=True)
     item = "AU12 both, mouth corner, up\nRationale: x."
     assert consume(grammar, f"Class: happiness (positive)\nEvidence: {item}")
-    assert consume(grammar, f"Class: undetermined (positive)\nEvidence: {item}")
+    assert not consume(grammar, f"Class: undetermined (positive)\nEvidence: {item}")
     assert not consume(grammar, f"Class: undetermined (undetermined)\nEvidence: {item}")
     assert not consume(grammar, f"Class: undetermined (negative)\nEvidence: {item}")
     assert not consume(grammar, "Class: happiness (positive)\nEvidence: none\nRationale: x.")

@@ -35,8 +35,8 @@ class Speaker:
 
     ``reader``: the checkpoint's experts as ``--zero-shot`` reads them. With one, an answer is held to what
     they see: as evidence it names AUs that they are sure of (``zero_shot.evident_aus``), at least one where
-    there are any, and its class is one that they hold possible (``plausible_classes``), left undetermined
-    only where no AU is sure. Which of those, and all other words, are the language model's choice. Without a
+    there are any, and its class is their likeliest or nearly so (``plausible_classes``), undetermined only
+    where no AU is sure. Which of those, and all other words, are the language model's choice. Without a
     reader it may say anything of the grammar.
     Raises: DeftError for a checkpoint without a language part.
     """

@@ -54,7 +54,7 @@ def evident_aus(reading: Reading, calibration: dict[str, Any] | None = None) -> 
     return [tuple(number for number, there in zip(EXPERT_AUS, row) if there) for row in passed]
 
 
-def plausible_classes(reading: Reading, least: float = 0.25) -> list[tuple[Coarse, ...]]:
+def plausible_classes(reading: Reading, least: float = 0.4) -> list[tuple[Coarse, ...]]:
     """Per clip the coarse classes that the emotion head gives at least ``least``, or else the likeliest."""
     chances = softmax(reading.coarse_logits())
     return [
