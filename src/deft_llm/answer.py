@@ -26,6 +26,7 @@ COARSE: tuple[Coarse, ...] = ("negative", "positive", "surprise")
 UNDETERMINED = "undetermined"
 MAX_EVIDENCE = 6
 MAX_RATIONALE = 400
+LABELLED = ". Coders would label this {label}."
 _NAMES = MIDLINE_REGIONS + PAIRED_REGIONS
 _SIDE_WORDS = "both|left|right|asymmetric|upper|lower|(?:left|right|asymmetric) (?:upper|lower)"
 _CLASS = re.compile(rf"Class: (?P<fine>[a-z][a-z -]*) \((?P<coarse>{'|'.join(COARSE)}|{UNDETERMINED})\)$")
@@ -195,7 +196,7 @@ def lark_grammar(
     preferred; empty ``aus`` leave "none" as the only evidence. ``stop_after`` ends the answer early where
     only the class or the evidence is wanted. ``once``: units in ascending order, each at most once, and none
     but ``aus`` in the rationale either. ``decided``: a class and at least one unit must be named,
-    the class by a fine label where it has one.
+    the class by a fine label where it has one, and the rationale is a sentence that ends with that label's.
     """
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
@@ -204,7 +205,10 @@ def lark_grammar(
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
     open_ones = [coarse for coarse in coarses if not (decided and coarse in map(coarse_of, fines))]
     heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*open_ones, *([] if decided else [UNDETERMINED]))]
-    rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in dict.fromkeys(heads)) + ")")
+    heads = list(dict.fromkeys(heads))
+    rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in heads) + ")")
+    if decided and stop_after == "rationale":
+        rules = _bound_to_its_class(heads)
     rules += _evidence_rules(numbers, max_evidence, figures, once)
     if decided and numbers:
         rules = [rule.replace('evidence: "none" | ', "evidence: ") for rule in rules]
@@ -219,14 +223,38 @@ def lark_grammar(
     if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":
-        letter = "[A-Za-z]"
-        rest = "[ -~]"
-        if once:  # "AU" only before a number that the evidence may hold
-            units = "|".join(map(str, numbers))
-            rest = rf"([ -@B-~]|A[ -TV-~]{f'|AU({units})[ -.:-~]' if numbers else ''})"
-            letter = "[B-Zb-z]|A[ -TV-~]"
-        rules.append(rf"RATIONALE: /({letter}){rest}{{0,{max_rationale - 3}}}/")
+        rules.append(f"RATIONALE: /{_rationale(numbers if once else None, decided, max_rationale)}/")
     return "\n".join(rules) + "\n"
+
+
+def _rationale(numbers: Sequence[int] | None, decided: bool, most: int) -> str:
+    """The regular expression of a rationale; ``numbers``: "AU" stands before one of these alone.
+
+    ``decided``: one sentence without its full stop, which the label's sentence brings.
+    """
+    if numbers is None:
+        return rf"[A-Za-z][ -~]{{0,{most - 1}}}"
+    stop = "" if decided else "."
+    units = f"AU({'|'.join(map(str, numbers))})" if numbers else ""
+    letters = [
+        rf"[ -\-{stop}0-@B-~]",
+        rf"A[ -\-{stop}0-TV-~]",
+        *([rf"{units}[ -\-{stop}:-~]"] if units else []),
+    ]
+    length = most - 4 - (len(LABELLED) + 20) * decided
+    return rf"([B-Zb-z]|A[ -TV-~])({'|'.join(letters)}){{0,{length}}}" + (f"({units})?" if units else "")
+
+
+def _bound_to_its_class(heads: Sequence[str]) -> list[str]:
+    """The start of a decided answer: its rationale ends with the label of its own first line."""
+    rules = ["start: " + " | ".join(f"as{number}" for number in range(len(heads)))]
+    for number, head in enumerate(heads):
+        fine, coarse = head.removesuffix(")").split(" (")
+        label = LABELLED.format(label=coarse if fine == UNDETERMINED else fine)
+        rules.append(
+            f'as{number}: "Class: {head}" "\\nEvidence: " evidence "\\nRationale: " RATIONALE "{label}"'
+        )
+    return rules
 
 
 def _evidence_rules(numbers: Sequence[int], most: int, figures: bool, once: bool) -> list[str]:

@@ -153,9 +153,17 @@ def test_named_units_come_once_in_order_and_bind_the_rationale() -> None:
 
 def test_a_decided_answer_names_a_class_and_a_unit() -> None:
     grammar = lark_grammar(fines=("happiness",), coarses=("positive",), aus=(12,), once=True, decided=True)
-    item = "AU12 both, mouth corner, up\nRationale: x."
+    item = (
+        "AU12 both, mouth corner, up\nRationale: It moves, which is AU12. Coders would label this happiness."
+    )
     assert consume(grammar, f"Class: happiness (positive)\nEvidence: {item}")
     assert not consume(grammar, f"Class: undetermined (positive)\nEvidence: {item}")
     assert not consume(grammar, f"Class: undetermined (undetermined)\nEvidence: {item}")
     assert not consume(grammar, f"Class: undetermined (negative)\nEvidence: {item}")
-    assert not consume(grammar, "Class: happiness (positive)\nEvidence: none\nRationale: x.")
+    assert not consume(
+        grammar, f"Class: happiness (positive)\nEvidence: {item.replace('this happiness', 'this fear')}"
+    )
+    assert not consume(
+        grammar, f"Class: happiness (positive)\nEvidence: {item.replace('which is', 'no. Is')}"
+    )
+    assert not consume(grammar, "Class: happiness (positive)\nEvidence: none" + item.partition("up")[2])
