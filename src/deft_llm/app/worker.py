@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -130,15 +129,9 @@ def ask(motion: Any, question: str, checkpoint: str | None, tell: Callable[[floa
     """The language part's ``Spoken`` answer about a movement. Raises: DeftError for a checkpoint without."""
     del tell
     from deft_llm.model.checkpoint import SHIPPED
+    from deft_llm.model.speaker import shared_speaker
 
-    return _speaker(str(checkpoint or SHIPPED)).say([motion], question)[0]
-
-
-@lru_cache(maxsize=1)
-def _speaker(folder: str) -> Any:
-    from deft_llm.model.speaker import Speaker
-
-    return Speaker.from_checkpoint(Path(folder))
+    return shared_speaker(Path(checkpoint or SHIPPED)).say([motion], question)[0]
 
 
 def compare(

@@ -228,10 +228,10 @@ class DeftMethod:
         """Add the language model's own answer to each row; its class is kept beside the head's."""
         from deft_llm.facs.emotions import FINE
         from deft_llm.model.prompt import ANSWER_QUESTION
-        from deft_llm.model.speaker import Speaker
+        from deft_llm.model.speaker import shared_speaker
 
         if self._speaker is None:
-            self._speaker = Speaker.from_checkpoint(self.folder)
+            self._speaker = shared_speaker(self.folder)
         fines = [name for name in self.task.classes if name in FINE] or None
         asked = [sample.question.text if sample.question else ANSWER_QUESTION for sample in samples]
         spoken = self._speaker.say([sample.motion for sample in samples], asked, fines=fines)

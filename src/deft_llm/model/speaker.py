@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,23 @@ class Speaker:
         """Whether the checkpoint says from when on its experts are sure."""
         config = self.reader.config if self.reader is not None else {}
         return "au_sure" in (config.get("calibration") or {})
+
+
+def shared_speaker(folder: Path) -> Speaker:
+    """The speaker of a checkpoint, loaded once a process however many ask for it; anew when its weights
+    changed.
+
+    Raises: DeftError for a folder without a checkpoint or without a language part.
+    """
+    from deft_llm.model.checkpoint import WEIGHTS
+
+    weights = Path(folder) / WEIGHTS
+    return _loaded(str(folder), weights.stat().st_mtime_ns if weights.is_file() else 0)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: str, stamp: int) -> Speaker:
+    return Speaker.from_checkpoint(Path(folder))
 
 
 def measured(text: str, motion: Motion) -> Spoken:
