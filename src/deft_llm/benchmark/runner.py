@@ -35,6 +35,7 @@ from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import BENCHMARK_AUS
 from deft_llm.files import digest, read_json, sha256_of, write_json, write_jsonl
 from deft_llm.method import Method, Sample, Task
+from deft_llm.processes import end_with_parent
 from deft_llm.records import Prediction
 from deft_llm.store import Store
 
@@ -178,6 +179,7 @@ _HERE: dict[str, Workplace] = {}
 
 
 def _start(*arguments: Any) -> None:
+    end_with_parent()
     place = Workplace(*arguments).open()
     _limit_threads()
     place.prepare()

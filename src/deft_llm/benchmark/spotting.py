@@ -21,6 +21,7 @@ from deft_llm.errors import DeftError, UsageError
 from deft_llm.evaluation.folds import FoldClip, Folds, write_folds, zero_shot_folds
 from deft_llm.files import digest, write_jsonl
 from deft_llm.method import Method, Sample, Task, build_method
+from deft_llm.processes import end_with_parent
 from deft_llm.records import Clip, Prediction, PredictionTruth
 
 READY = ("rules", "flow2text", "deft")
@@ -187,6 +188,7 @@ _HERE: dict[str, Any] = {}
 
 
 def _start(run: Path, settings: BenchmarkSettings) -> None:
+    end_with_parent()
     from deft_llm.motion.measure import default_landmarker
 
     task = Task("emotion", settings.labels) if settings.labels == "megc3" else Task("emotion")

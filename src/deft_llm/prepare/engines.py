@@ -8,6 +8,7 @@ from typing import Any
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.prepare.work import Done, Job, do
+from deft_llm.processes import end_with_parent
 
 ENGINES = ("local", "ray")
 
@@ -33,20 +34,10 @@ def run(jobs: Sequence[Job], workers: int, engine: str, on_done: Callable[[Done]
 
 def _one_thread() -> None:
     """Workers share the machine: one thread each. A worker ends with the process that started it."""
-    import multiprocessing
-    import threading
-
     import cv2
 
     cv2.setNumThreads(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def follow() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()
 
 
 def _processes(jobs: Sequence[Job], workers: int) -> Iterator[Done]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import read_json, write_json, write_jsonl, write_text
+from deft_llm.processes import end_with_parent
 from deft_llm.records import Clip
 from deft_llm.synth.settings import ClipSpec, VideoSettings, clip_specs
 
@@ -107,7 +108,7 @@ def _run(out: Path, settings: VideoSettings, todo: list[ClipSpec], workers: int)
     from multiprocessing import get_context
 
     tasks = [(str(out), settings.model_dump(), chunk) for chunk in _chunks(todo)]
-    with get_context("spawn").Pool(min(workers, len(tasks))) as pool:
+    with get_context("spawn").Pool(min(workers, len(tasks)), initializer=end_with_parent) as pool:
         yield from pool.imap_unordered(_work, tasks)
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import digest, read_json, write_bytes, write_json, write_text
+from deft_llm.processes import end_with_parent
 from deft_llm.records import ActionUnit, Clip, Source, Truth, Units
 from deft_llm.synth.coder import annotate
 from deft_llm.synth.flow_config import FlowConfig
@@ -114,7 +115,7 @@ def _run(out: Path, settings: FlowSettings, workers: int) -> Iterator[int]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         yield from pool.map(_work, tasks)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.processes import end_with_parent
 
 
 def run_jobs(
@@ -33,7 +34,9 @@ def _processes(function: Callable[[Any], Any], jobs: Sequence[Any], workers: int
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=context, initializer=end_with_parent
+    ) as pool:
         try:
             yield from pool.map(function, jobs)
         except BrokenProcessPool as error:
