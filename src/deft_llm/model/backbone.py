@@ -21,6 +21,7 @@ def load_backbone(name: str = EMBEDDED, *, dtype: str = "float32", four_bit: boo
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     if name == TINY:
         return tiny_backbone()
@@ -37,6 +38,7 @@ def load_backbone(name: str = EMBEDDED, *, dtype: str = "float32", four_bit: boo
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
     try:
+        logging.disable_progress_bar()  # loading takes a second; its bar would stand in our own output
         tokenizer = AutoTokenizer.from_pretrained(where)
         model = AutoModelForCausalLM.from_pretrained(where, **options)
     except (OSError, ValueError, ImportError) as error:
