@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from deft_llm.answer import COARSE
 from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.model.speaker import Spoken, measured
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.store import Motion
 
-CLASSES = ("negative", "positive", "surprise")
 PHRASINGS = (
     "Tell me the class first, then what you saw, then how the two go together.",
     "Class, evidence and rationale, please.",
@@ -108,12 +108,11 @@ def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, An
     """The shares that the module's docstring names."""
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.model.refit import macro_f1
+    from deft_llm.training.flow_text import side_of
     from deft_llm.unimer.rationale import agrees
 
-    said, counts = (
-        [],
-        dict.fromkeys(("parsed", "agree", "hit", "named", "there", "sides", "stated", "supported"), 0),
-    )
+    said = []
+    counts = dict.fromkeys(("parsed", "agree", "hit", "named", "there", "sides", "stated", "supported"), 0)
     for row, one in enumerate(spoken):
         truth = clips.units(row)
         counts["there"] += len(truth)
@@ -122,7 +121,7 @@ def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, An
             said.append(-1)
             continue
         coarse = answer.coarse or coarse_of(answer.fine)
-        said.append(CLASSES.index(coarse) if coarse in CLASSES else -1)
+        said.append(COARSE.index(coarse) if coarse in COARSE else -1)
         stated = {item.au: item.side for item in answer.evidence}
         named = {au: side for au, side in stated.items() if clips.known[row, EXPERT_AUS.index(au)]}
         counts["parsed"] += 1
@@ -131,7 +130,9 @@ def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, An
         counts["named"] += len(named)
         counts["hit"] += len(named.keys() & truth)
         counts["sides"] += sum(
-            _side(clips.side[row], au) == side for au, side in named.items() if au in truth
+            side_of(au, *clips.side[row][EXPERT_AUS.index(au)]) == side
+            for au, side in named.items()
+            if au in truth
         )
         counts["supported"] += sum(item.status == "supported" for item in one.evidence)
     text, share = np.array(said), lambda part, whole: round(part / max(whole, 1), 3)
@@ -146,13 +147,6 @@ def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, An
         "sides_right": share(counts["sides"], counts["hit"]),
         "aus_named": counts["named"], "motion_supports": share(counts["supported"], counts["stated"]),
     }  # fmt: skip
-
-
-def _side(sides: np.ndarray, number: int) -> str:
-    from deft_llm.facs.units import entry
-
-    left, right = sides[EXPERT_AUS.index(number)] > 0
-    return "both" if left == right or entry(number).scoring != "sides" else ("left" if left else "right")
 
 
 def held_still(clips: Clips, spoken: list[Spoken], again: list[Spoken], area: str) -> dict[str, Any]:

@@ -25,3 +25,32 @@ def run():
         return 0
 
     return call
+
+
+@pytest.fixture
+def worker_left_behind(tmp_path):
+    """Start a script that prints a worker's process id, kill it, and tell whether that worker lives on."""
+    import subprocess
+    import sys
+    import time
+    from pathlib import Path
+
+    def alive(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
+
+    def call(text: str) -> bool:
+        script = tmp_path / "orphans.py"
+        script.write_text(text)
+        process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+        worker = int(process.stdout.readline())
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 20
+        while alive(worker) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return alive(worker)
+
+    return call

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import FINE, coarse_of
-from deft_llm.facs.regions import DIRECTIONS, MIDLINE_REGIONS, PAIRED_REGIONS
+from deft_llm.facs.regions import DIRECTIONS, REGION_NAMES
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
 from deft_llm.records import AUSide, Coarse, Evidence
 
@@ -26,12 +26,11 @@ COARSE: tuple[Coarse, ...] = ("negative", "positive", "surprise")
 UNDETERMINED = "undetermined"
 MAX_EVIDENCE = 6
 MAX_RATIONALE = 400
-LABELLED = ". Coders would label this {label}."
-_NAMES = MIDLINE_REGIONS + PAIRED_REGIONS
+LABELLED = "Coders would label this {label}."
 _SIDE_WORDS = "both|left|right|asymmetric|upper|lower|(?:left|right|asymmetric) (?:upper|lower)"
 _CLASS = re.compile(rf"Class: (?P<fine>[a-z][a-z -]*) \((?P<coarse>{'|'.join(COARSE)}|{UNDETERMINED})\)$")
 _ITEM = re.compile(
-    rf"AU(?P<au>\d{{1,2}}) (?P<side>{_SIDE_WORDS}), (?P<region>{'|'.join(_NAMES)}), "
+    rf"AU(?P<au>\d{{1,2}}) (?P<side>{_SIDE_WORDS}), (?P<region>{'|'.join(REGION_NAMES)}), "
     rf"(?P<direction>{'|'.join(sorted(DIRECTIONS, key=len, reverse=True))})"
     r"(?:, (?P<px>\d+\.\d) px \((?P<iod>\d+\.\d) % IOD\)|, z (?P<z>-?\d+\.\d))?$"
 )
@@ -199,19 +198,18 @@ def lark_grammar(
     the class by a fine label where it has one, and the rationale is a sentence that ends with that label's.
     """
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
-    parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
-    parts += ['"\\nRationale: " RATIONALE'] * (stop_after == "rationale")
-    rules = ["start: " + " ".join(parts)]
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
     open_ones = [coarse for coarse in coarses if not (decided and coarse in map(coarse_of, fines))]
     heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*open_ones, *([] if decided else [UNDETERMINED]))]
     heads = list(dict.fromkeys(heads))
-    rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in heads) + ")")
     if decided and stop_after == "rationale":
         rules = _bound_to_its_class(heads)
-    rules += _evidence_rules(numbers, max_evidence, figures, once)
-    if decided and numbers:
-        rules = [rule.replace('evidence: "none" | ', "evidence: ") for rule in rules]
+    else:
+        parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
+        parts += ['"\\nRationale: " RATIONALE'] * (stop_after == "rationale")
+        rules = ["start: " + " ".join(parts)]
+        rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in heads) + ")")
+    rules += _evidence_rules(numbers, max_evidence, figures, once, needed=decided)
     for number in numbers:
         regions = dict.fromkeys(motion.region for motion in ENTRIES[number].motion)
         places = [
@@ -241,7 +239,7 @@ def _rationale(numbers: Sequence[int] | None, decided: bool, most: int) -> str:
         rf"A[ -\-{stop}0-TV-~]",
         *([rf"{units}[ -\-{stop}:-~]"] if units else []),
     ]
-    length = most - 4 - (len(LABELLED) + 20) * decided
+    length = most - 4 - (len(LABELLED) + 22) * decided
     return rf"([B-Zb-z]|A[ -TV-~])({'|'.join(letters)}){{0,{length}}}" + (f"({units})?" if units else "")
 
 
@@ -250,22 +248,25 @@ def _bound_to_its_class(heads: Sequence[str]) -> list[str]:
     rules = ["start: " + " | ".join(f"as{number}" for number in range(len(heads)))]
     for number, head in enumerate(heads):
         fine, coarse = head.removesuffix(")").split(" (")
-        label = LABELLED.format(label=coarse if fine == UNDETERMINED else fine)
+        label = ". " + LABELLED.format(label=coarse if fine == UNDETERMINED else fine)
         rules.append(
             f'as{number}: "Class: {head}" "\\nEvidence: " evidence "\\nRationale: " RATIONALE "{label}"'
         )
     return rules
 
 
-def _evidence_rules(numbers: Sequence[int], most: int, figures: bool, once: bool) -> list[str]:
-    """Rules of the evidence: "none" or up to ``most`` statements, with ``once`` each unit in its turn."""
+def _evidence_rules(
+    numbers: Sequence[int], most: int, figures: bool, once: bool, needed: bool
+) -> list[str]:  # fmt: skip
+    """Rules of the evidence: "none" (not where it is ``needed``) or up to ``most`` statements, with ``once``
+    each unit in its turn."""
     if not numbers:
         return ['evidence: "none"']
-    tail = " FIGURES?" * figures
+    tail, none = " FIGURES?" * figures, '"none" | ' * (not needed)
     if not once:
         units = " | ".join(f"au{number}" for number in numbers)
-        return [f'evidence: "none" | item ("; " item){{0,{most - 1}}}', f"item: ({units}){tail}"]
-    rules = ['evidence: "none" | ' + " | ".join(f"from{number}x1" for number in numbers)]
+        return [f'evidence: {none}item ("; " item){{0,{most - 1}}}', f"item: ({units}){tail}"]
+    rules = [f"evidence: {none}" + " | ".join(f"from{number}x1" for number in numbers)]
     for depth in range(1, most + 1):
         for place, number in enumerate(numbers[depth - 1 :], depth - 1):
             later = [f"from{after}x{depth + 1}" for after in numbers[place + 1 :]] if depth < most else []

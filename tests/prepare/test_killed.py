@@ -87,24 +87,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_workers_end_with_their_parent(tmp_path):
-    script = tmp_path / "orphans.py"
-    script.write_text(ORPHANS)
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    worker = int(process.stdout.readline())
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 20
-    while alive(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(worker)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+def test_workers_end_with_their_parent(worker_left_behind):
+    assert not worker_left_behind(ORPHANS)
 
 
 @pytest.mark.slow

@@ -14,14 +14,13 @@ import numpy as np
 
 from deft_llm.evaluation.deletion import region_curves
 from deft_llm.evaluation.rows import label_of
-from deft_llm.facs.regions import REGIONS
+from deft_llm.facs.regions import REGION_NAMES, REGIONS
 from deft_llm.files import digest
 from deft_llm.method import Method, Sample
 from deft_llm.motion.hide import hide
 from deft_llm.records import Prediction
 from deft_llm.store import Motion
 
-NAMES = tuple(dict.fromkeys(region.name for region in REGIONS))
 RANDOM_ORDERS = 3
 STEPS = 6
 
@@ -35,7 +34,8 @@ def ranking(row: Prediction, motion: Motion) -> tuple[list[str], str]:
     table = motion.regions
     strength = np.where(np.isfinite(table.z[0]), table.z[0], table.magnitude[0])
     most = {
-        name: max(float(s) for s, region in zip(strength, REGIONS) if region.name == name) for name in NAMES
+        name: max(float(s) for s, region in zip(strength, REGIONS) if region.name == name)
+        for name in REGION_NAMES
     }
     stated = [item.region for item in row.evidence if item.region in most and item.status != "unexplained"]
     rest = sorted(most, key=lambda name: (-most[name], name))

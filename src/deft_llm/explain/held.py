@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from deft_llm.facs.regions import MIDLINE_REGIONS, PAIRED_REGIONS, REGIONS
+from deft_llm.facs.regions import MIDLINE_REGIONS, PAIRED_REGIONS, REGION_NAMES
 from deft_llm.facs.units import ENTRIES, MICRO_AUS, entry, name, number_of
+from deft_llm.unimer.phrases import listed
 
 PLACES = {
     "brow": ("brow", "glabella", "forehead"), "forehead": ("forehead",), "eye": ("lid", "eye corner"),
@@ -16,14 +17,13 @@ PLACES = {
 }  # fmt: skip
 """What people call a part of the face, and the parts of region names that it means."""
 
-_NAMES = tuple(dict.fromkeys(region.name for region in REGIONS))
 _ALIASES = {
     "mouth corner": r"|lip\s+corners?|corners?\s+of\s+the\s+(?:mouth|lips?)",
     "outer eye corner": r"|eye\s+corners?",
 }
 _SPELT = {
     one: re.sub(r"(brow|lid)$", r"(?:eye)?\1", one).replace(" ", r"\s+") + "s?" + _ALIASES.get(one, "")
-    for one in _NAMES
+    for one in REGION_NAMES
 }
 _PLACE = rf"(?:eye)?({'|'.join(PLACES)})(?:s|d|balls?)?"
 _UNIT = "|".join(name(number).replace(" ", r"\s+") for number in MICRO_AUS)
@@ -130,21 +130,20 @@ def _held(clause: str) -> Held | None:
             for number in [int(digits) for digits in re.findall(r"\d+", numbers or "")] or [number_of(unit)]:
                 moved = [part.region for part in entry(number).motion] if number in ENTRIES else []
                 found.update(moved)
-                listed = bool(words) and " of AU" in words[0]
-                words += [f"AU{number}" if listed else f"the regions of AU{number}"] if moved else []
+                following = bool(words) and " of AU" in words[0]
+                words += [f"AU{number}" if following else f"the regions of AU{number}"] if moved else []
             continue
-        meant = [one for one in _NAMES if region and re.fullmatch(_SPELT[one], region)] or [
-            one for one in _NAMES if any(part in one for part in PLACES[place])
+        meant = [one for one in REGION_NAMES if region and re.fullmatch(_SPELT[one], region)] or [
+            one for one in REGION_NAMES if any(part in one for part in PLACES[place])
         ]
         found.update(meant)
         words.append(_called(place or meant[0]))
     if not found:
         return None
-    *before, last = dict.fromkeys(words)
     sides = {side for side in ("left", "right") if re.search(rf"\b{side}\b", clause)}
     one_side = len(sides) == 1 and not found.isdisjoint(PAIRED_REGIONS)
-    said = f"{', '.join(before)} and {last}" if before else last
-    return Held(tuple(one for one in _NAMES if one in found), said, one_side)
+    said = listed(list(dict.fromkeys(words)))
+    return Held(tuple(one for one in REGION_NAMES if one in found), said, one_side)
 
 
 def _called(word: str) -> str:

@@ -17,6 +17,7 @@ from deft_llm.facs.units import name
 from deft_llm.files import digest
 from deft_llm.method import Method, Sample
 from deft_llm.motion.hide import MARGIN, hide
+from deft_llm.unimer.phrases import listed
 
 if TYPE_CHECKING:
     from deft_llm.records import Prediction
@@ -162,5 +163,4 @@ def _verb(aus: Sequence[int], one: str, many: str) -> str:
 
 
 def _listed(aus: Sequence[int]) -> str:
-    *before, last = [f"AU{au} ({name(au)})" for au in aus]
-    return f"{', '.join(before)} and {last}" if before else last
+    return listed([f"AU{au} ({name(au)})" for au in aus])

@@ -33,6 +33,7 @@ PAIRED_REGIONS = (
     "mouth corner",
 )
 MIDLINE_REGIONS = ("forehead", "glabella", "nose root", "chin")
+REGION_NAMES: tuple[str, ...] = MIDLINE_REGIONS + PAIRED_REGIONS
 
 REGIONS: tuple[Region, ...] = tuple(Region(name, "mid") for name in MIDLINE_REGIONS) + tuple(
     Region(name, side) for name in PAIRED_REGIONS for side in ("left", "right")

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.answer import COARSE
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_class
 from deft_llm.model.reader import Reading
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import Coarse
-
-COARSE: tuple[Coarse, ...] = ("negative", "positive", "surprise")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

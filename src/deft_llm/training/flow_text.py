@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deft_llm.answer import Answer, render
+from deft_llm.answer import COARSE, LABELLED, Answer, render
 from deft_llm.facs.directions import octant
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry, is_valid, name, valid_directions
 from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.records import AUSide, Coarse, Evidence
+from deft_llm.records import AUSide, Evidence
 
-COARSE: tuple[Coarse, ...] = ("negative", "positive", "surprise")
 CONVENTION = "FACS"
 
 
@@ -26,6 +25,13 @@ class Triple:
     row: int
     question: str
     answer: str
+
+
+def side_of(number: int, left: bool, right: bool) -> AUSide:
+    """The side to state of an AU that moves on the subject's left, right or both."""
+    if (left and right) or entry(number).scoring != "sides":
+        return "both"
+    return "left" if left else "right"
 
 
 def evidence_of(side: np.ndarray) -> list[Evidence]:
@@ -39,7 +45,7 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
         unit = entry(number)
         if not (left or right) or not unit.motion:
             continue
-        where: AUSide = "both" if left and right or unit.scoring != "sides" else ("left" if left else "right")
+        where = side_of(number, left, right)
         main = max(unit.motion, key=lambda motion: motion.weight)
         direction = octant(main.medial, main.up)
         if unit.pattern in ("converging", "diverging"):
@@ -55,14 +61,15 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
 def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
     """The (C, E, R) text without figures, as the model is to write it."""
     from deft_llm.unimer.phrases import listed, movement, sentence
+    from deft_llm.unimer.rationale import NO_LABEL, NO_UNIT
 
     rows = evidence_of(side)
     label = FINE[fine] if fine >= 0 else None
     klass = coarse_of(label) if label else (COARSE[coarse] if coarse >= 0 else None)
     parts = [f"{movement(r.region, r.side, r.direction, None, None)}, which is AU{r.au}" for r in rows]
-    head = sentence(listed(parts)) if parts else "No Action Unit can be measured in the flow."
+    head = sentence(listed(parts)) if parts else f"{NO_UNIT}."
     word = label or klass
-    tail = f"Coders would label this {word}." if word else "These movements determine no label."
+    tail = LABELLED.format(label=word) if word else f"{NO_LABEL}."
     rationale = f"{head} {tail}"
     while len(rationale) > 400 and len(parts) > 1:
         parts.pop()

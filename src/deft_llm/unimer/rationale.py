@@ -9,12 +9,12 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from deft_llm.answer import Answer
+from deft_llm.answer import LABELLED, Answer
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
 from deft_llm.unimer.phrases import movement
 
 _CLAIM = re.compile(r"(?:^|, | and )(?P<words>(?:(?!, which is).)+?), which is AU(?P<au>\d{1,2})")
-_LABEL = re.compile(r"Coders would label this (?P<label>[a-z]+)")
+_LABEL = re.compile(LABELLED.removesuffix(".").format(label="(?P<label>[a-z]+)"))
 NO_UNIT = "No Action Unit can be measured in the flow"
 NO_LABEL = "These movements determine no label"
 
@@ -36,14 +36,14 @@ class Rationale(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _wordings() -> dict[tuple[int, str], list[Claim]]:
-    found: dict[tuple[int, str], list[Claim]] = {}
+def _wordings() -> dict[tuple[int, str], Claim]:
+    found: dict[tuple[int, str], Claim] = {}
     for number, unit in ENTRIES.items():
         for region in dict.fromkeys(motion.region for motion in unit.motion):
             for direction in valid_directions(number, region):
                 for side in valid_sides(number):
                     words = movement(region, side, direction, None, None)
-                    found.setdefault((number, words), []).append(Claim(number, side, region, direction))
+                    found.setdefault((number, words), Claim(number, side, region, direction))
     return found
 
 
@@ -73,7 +73,7 @@ def _claims(sentence: str) -> list[Claim] | None:
         known = _wordings().get((int(match["au"]), match["words"]))
         if match.start() != end or known is None:
             return None
-        found.append(known[0])
+        found.append(known)
         end = match.end()
     return found if end == len(lowered) and found else None
 
