@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deft_llm.errors import DeftError
+from deft_llm.model.answer_loss import answer_loss, left_padded
 from deft_llm.model.backbone import EMBEDDED, add_lora, load_backbone
 from deft_llm.model.face_experts import FaceExpertConfig, StructureExpert, TextureExpert
 from deft_llm.model.fusion import Fusion
@@ -167,11 +167,7 @@ class DeftModel(nn.Module):
             before, after = prompt_parts(self.tokenizer, question)
             ids = lambda part: embed(torch.tensor(part, dtype=torch.long, device=soft.device)).to(soft.dtype)  # noqa: E731
             rows.append(torch.cat([ids(before), tokens, ids(after)]))
-        longest = max(len(row) for row in rows)
-        embeds = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
-        mask = torch.stack([F.pad(torch.ones(len(row), dtype=torch.long, device=soft.device),
-                                  (longest - len(row), 0)) for row in rows])  # fmt: skip
-        return embeds, mask
+        return left_padded(rows)
 
     def forward(
         self, batch: DeftBatch, questions: Sequence[str] | None = None, answers: Sequence[str] | None = None,
@@ -188,33 +184,8 @@ class DeftModel(nn.Module):
         if self.llm is None:
             raise DeftError("this model has no language model; build it with one to train on text.")
         embeds, mask = self.prompt(self.soft_tokens(out, batch.has_faces, drop), questions)
-        end = self.tokenizer.eos_token_id
-        ids = [
-            self.tokenizer(text, add_special_tokens=False).input_ids + [end] * (not cut) for text in answers
-        ]
-        longest = max(len(row) for row in ids)
-        target = torch.full((len(ids), longest), -100)
-        fed = torch.full((len(ids), longest), end)
-        for index, row in enumerate(ids):
-            target[index, : len(row)] = torch.tensor(row)
-            fed[index, : len(row)] = torch.tensor(row)
-        target, fed = target.to(embeds.device), fed.to(embeds.device)
-        words = self.llm.get_input_embeddings()(fed).to(embeds.dtype)
-        full = torch.cat([embeds, words], 1)
-        mask = torch.cat([mask, (target != -100).long()], 1)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
         shared = self._constant(batch, drop) if share_prefix else 0
-        if shared:
-            full, mask, positions, cache = self._behind_prefix(full, mask, positions, shared)
-        # Logits at answer positions only: the head over the whole vocabulary is half of a small model's cost.
-        logits = self.llm(
-            inputs_embeds=full, attention_mask=mask, position_ids=positions, logits_to_keep=longest + 1,
-            **({"past_key_values": cache, "use_cache": True} if shared else {"use_cache": False}),
-        ).logits[:, :-1]  # fmt: skip
-        total = F.cross_entropy(
-            logits.float().flatten(0, 1), target.flatten(), ignore_index=-100, reduction="sum"
-        )
-        out.loss = total / _tokens_a_process((target != -100).sum())
+        out.loss = answer_loss(self.llm, self.tokenizer, embeds, mask, answers, cut=cut, shared=shared)
         return out
 
     def _constant(self, batch: DeftBatch, drop: Sequence[str]) -> int:
@@ -224,29 +195,6 @@ class DeftModel(nn.Module):
             return 0
         before, _ = prompt_parts(self.tokenizer, "")
         return len(before) + 3 * EXPERTS.index("motion") + 1
-
-    def _behind_prefix(
-        self, full: Tensor, mask: Tensor, positions: Tensor, shared: int
-    ) -> tuple[Tensor, Tensor, Tensor, Any]:
-        """The rows without their common start, and the cache of that start read once for all rows."""
-        from transformers import DynamicCache
-
-        rows, length = mask.shape
-        first = int(mask[:, 0].argmax())  # the longest prompt: it has no padding on its left
-        with torch.no_grad():
-            read = self.llm(
-                inputs_embeds=full[first : first + 1, :shared], logits_to_keep=1, use_cache=True
-            ).past_key_values
-        cache = DynamicCache()
-        for index, layer in enumerate(read.layers):
-            cache.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1), index)
-        # What a shorter row still holds of the prefix behind its padding is masked: it is in the cache.
-        padding = (mask.cumsum(-1) == 0).sum(-1)
-        source = torch.arange(shared, length, device=mask.device).expand(rows, -1)
-        inside = source >= (padding + shared)[:, None]
-        ones = torch.ones(rows, shared, dtype=mask.dtype, device=mask.device)
-        rest = mask[:, shared:] * inside.to(mask.dtype)
-        return full[:, shared:], torch.cat([ones, rest], 1), positions[:, shared:], cache
 
     @torch.inference_mode()
     def answer(
@@ -310,17 +258,6 @@ class DeftModel(nn.Module):
         load_strict(cast(nn.Module, holder), tensors, str(folder))
         model.saved_config = saved  # type: ignore[assignment]
         return model.eval()
-
-
-def _tokens_a_process(count: Tensor) -> Tensor:
-    """Answer tokens of all processes over their number: their averaged losses are then one process's loss."""
-    from torch import distributed
-
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return count
-    everywhere = count.clone()
-    distributed.all_reduce(everywhere)
-    return everywhere / distributed.get_world_size()
 
 
 class _Own:
