@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from deft_llm.answer import parse
-from deft_llm.baselines.flow2text import Flow2Text, Flow2TextOptions, evidence_of, region_lines
+from deft_llm.baselines.flow2text import Flow2Text, Flow2TextOptions, class_lines, evidence_of
 from deft_llm.baselines.rules import class_probabilities
+from deft_llm.baselines.table_words import STILL, motion_words, table_words
 from deft_llm.claims import find_claims
 from deft_llm.errors import UsageError
 from deft_llm.explain.samples import Injected
 from deft_llm.facs.emotions import emotion_scores
+from deft_llm.facs.regions import REGION_INDEX, REGIONS
 from deft_llm.method import Sample, Task, build_method
 from deft_llm.motion.measure import measure_clip
 
@@ -84,9 +86,27 @@ def test_flow2text_counts_what_it_cannot_parse(sample, tiny_llm):
     assert row.parsed is False and row.answer and row.fine is None and row.evidence == []
 
 
-def test_region_lines_name_what_moves(sample):
-    first, *_ = region_lines(sample.motion, 8)
-    assert first.startswith("right mouth corner: up-lateral") and "%IOD" in first
+def test_table_words_name_what_moves_first(sample):
+    lines = motion_words(sample.motion, 8).splitlines()
+    assert lines[0].startswith("right ") and lines[0].endswith(" 9")
+    assert any(line.startswith("right mouth corner up-lateral ") for line in lines)
+
+
+def test_table_words_are_the_same_whatever_the_scale_and_join_sides_that_move_alike():
+    table = np.zeros((len(REGIONS), 3), np.float32)
+    for key, dx, dy in (("left inner brow", -0.1, -2.0), ("right inner brow", 0.1, -1.8), ("chin", 0, 1.0)):
+        table[REGION_INDEX[key], :2] = dx, dy
+    assert table_words(table).splitlines() == ["both inner brow up 9", "chin down 4"]
+    assert table_words(3 * table) == table_words(table)
+    table[REGION_INDEX["left inner brow"], 1] = -0.5
+    assert table_words(table, 2).splitlines() == ["right inner brow up 9", "chin down 5"]
+    assert table_words(0 * table) == STILL
+
+
+def test_a_coarse_class_is_any_of_its_first_lines():
+    assert class_lines("positive") == ["Class: happiness (positive)", "Class: undetermined (positive)"]
+    assert class_lines("disgust") == ["Class: disgust (negative)"]
+    assert len(class_lines("negative")) == 7 and class_lines("others") == ["Class: others (undetermined)"]
 
 
 def test_figures_are_measured_whatever_is_claimed(sample):

@@ -1,8 +1,9 @@
 """The ``flow2text`` baseline: the region table in words, read by a text-only LLM that answers (C, E, R).
 
 After MELLM (flow turned into sentences for an LLM). The answer's form is held by a grammar; class, AUs,
-sides, regions and rationale are the LLM's own words, and only figures come from the table. Without an adapter
-the LLM has never seen such a task: its answers are weak, and every row says that it is untrained.
+sides, regions and rationale are the LLM's own words, and only figures come from the table. Without an
+adapter (``training.flow2text`` makes one) the LLM has never seen such a task: its answers are weak, and every
+row says that it is untrained.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from deft_llm.answer import COARSE, Answer, AnswerError, fill_figures, lark_grammar, parse, render
+from deft_llm.baselines.table_words import motion_words, prompt_text
+from deft_llm.errors import DeftError
 from deft_llm.facs.directions import direction_word
-from deft_llm.facs.emotions import coarse_of
+from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGION_INDEX, REGIONS
 from deft_llm.facs.units import entry
+from deft_llm.files import read_json
 from deft_llm.method import Sample, Task
 from deft_llm.records import Evidence, Prediction
 
@@ -31,23 +35,18 @@ UNTRAINED = (
     "flow2text runs an untrained language model: it has learned nothing about faces, so its class, Action "
     "Units and rationale are guesses; only the figures are measured."
 )
-INSTRUCTION = (
-    "Facial skin moved in a video as listed (subject's own left and right; %IOD = percent of the distance "
-    "between the eyes; z = motion over noise). Say which label coders of micro-expressions would give, the "
-    "FACS Action Units with side, region and direction, and why."
-)
 
 
 class Flow2TextOptions(BaseModel):
-    """Options: another model's folder or name, a trained adapter, how many regions are told."""
+    """Options: another model's folder or name, a trained adapter's folder, how many regions are told."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = None
     adapter: str | None = None
     regions: int = 8
-    max_new_tokens: int = 128
-    batch: int = 4
+    max_new_tokens: int = 200
+    batch: int = 16
 
 
 class Flow2Text:
@@ -82,10 +81,10 @@ class Flow2Text:
         return [self._row(*parts) for parts in zip(samples, prompts, texts)]
 
     def _prompt(self, sample: Sample, tokenizer: Any) -> str:
-        lines = "\n".join(region_lines(sample.motion, self.options.regions))
-        asked = f"\nQuestion: {sample.question.text}" if sample.question else ""
-        messages = [{"role": "user", "content": f"{INSTRUCTION}\n{lines}{asked}"}]
-        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        from deft_llm.model.prompt import ANSWER_QUESTION
+
+        question = sample.question.text if sample.question else ANSWER_QUESTION
+        return prompt_text(tokenizer, motion_words(sample.motion, self.options.regions), question)
 
     def _row(self, sample: Sample, prompt: str, text: str) -> Prediction:
         try:
@@ -96,7 +95,7 @@ class Flow2Text:
         answer = render(fill_figures(said, evidence)) if said else text
         claimed = {statement.au for statement in said.evidence} if said else set()
         classes = self._probabilities(prompt) if self.task.name == "emotion" else {}
-        trained = self.options.adapter is not None
+        about = trained_by(self.options.adapter)
         return Prediction(
             method=self.name, task=self.task.name, clip_id=sample.clip_id, corpus=sample.corpus,
             subject=sample.subject, label_space=self.task.label_space,
@@ -106,7 +105,7 @@ class Flow2Text:
             text_label=self._text_label(said),
             aus={str(au): 0.9 if au in claimed else 0.1 for au in sorted({*self.task.aus, *claimed})},
             evidence=evidence, answer=answer, parsed=said is not None,
-            extras={"trained": trained, **({} if trained else {"warning": UNTRAINED})},
+            extras=about if about["trained"] else {**about, "warning": UNTRAINED},
         )  # type: ignore[arg-type]  # fmt: skip
 
     def _text_label(self, said: Answer | None) -> str | None:
@@ -114,60 +113,60 @@ class Flow2Text:
         return (wanted.get(said.fine or "") or wanted.get(said.coarse or "")) if said else None
 
     def _probabilities(self, prompt: str) -> dict[str, float]:
-        """Class probabilities: how likely the LLM finds each class line after the prompt."""
+        """Class probabilities: how likely the LLM begins its answer with a first line of each class."""
         import torch
 
+        from deft_llm.model.answer_loss import repeated
+
         model, tokenizer = self._model()
-        heads = [_class_line(label) for label in self.task.classes]
-        tokens = [tokenizer(prompt + head, add_special_tokens=False)["input_ids"] for head in heads]
-        first = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-        encoded = _encode(tokenizer, [prompt + head for head in heads])
+        classes = {label: class_lines(label) for label in self.task.classes}
+        lines = list(dict.fromkeys(line for found in classes.values() for line in found))
+        encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
+        ids = [encode(line) for line in lines]
+        longest = max(len(row) for row in ids)
+        fed = torch.tensor([row + [0] * (longest - len(row)) for row in ids])
+        before = torch.tensor([encode(prompt)])
         with torch.inference_mode():
-            scores = model(**encoded).logits.float().log_softmax(-1)
-        width = encoded["input_ids"].shape[1]
-        total = []
-        for row, ids in enumerate(tokens):
-            start = width - len(ids) + first
-            picked = scores[row, start - 1 : width - 1].gather(-1, encoded["input_ids"][row, start:, None])
-            total.append(float(picked.mean()))
-        raised = np.exp(np.array(total) - max(total))
-        return {label: round(float(p), 6) for label, p in zip(self.task.classes, raised / raised.sum())}
+            read = model(input_ids=before, use_cache=True)
+            behind = model(
+                input_ids=fed, past_key_values=repeated(read.past_key_values, len(ids)), use_cache=True
+            ).logits
+            first = read.logits[:, -1:].expand(len(ids), -1, -1)
+            scores = torch.cat([first, behind[:, :-1]], 1).float().log_softmax(-1)
+        told = scores.gather(-1, fed[..., None])[..., 0].numpy()
+        total = np.array([told[index, : len(row)].sum() for index, row in enumerate(ids)])
+        chance = dict(zip(lines, np.exp(total - total.max())))
+        sums = {label: sum(chance[line] for line in found) for label, found in classes.items()}
+        return {label: round(float(share / sum(sums.values())), 6) for label, share in sums.items()}
 
     def _model(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
-            from transformers.utils.logging import disable_progress_bar
+            from deft_llm.model.backbone import EMBEDDED, load_backbone
 
-            from deft_llm.setup.weights import require
-
-            disable_progress_bar()
-            source = self.options.model or str(require("llm"))
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
+            model, tokenizer = load_backbone(self.options.model or EMBEDDED)
             if self.options.adapter:
-                from peft import PeftModel
-
-                model = PeftModel.from_pretrained(model, self.options.adapter).eval()
-            self._loaded = (model, AutoTokenizer.from_pretrained(source))
+                model = with_adapter(model, Path(self.options.adapter))
+            self._loaded = (model.eval(), tokenizer)
         return self._loaded
 
 
-def region_lines(motion: Motion, most: int) -> list[str]:
-    """The regions that move most, in words: "right mouth corner: up-lateral, 1.8 %IOD, z 12"."""
-    table = motion.regions
-    strength = (
-        np.where(np.isfinite(table.z[0]), table.z[0], 0.0) if motion.units == "px" else table.magnitude[0]
-    )
-    lines = []
-    for r in np.argsort(-strength)[:most]:
-        if motion.units == "px" and strength[r] < 2.0:
-            continue
-        word = direction_word(float(table.dx[0, r]), float(table.dy[0, r]), REGIONS[r].side)
-        if motion.units == "px":
-            lines.append(f"{REGIONS[r].key}: {word}, {table.iod_percent[0, r]:.1f} %IOD, z {strength[r]:.0f}")
-        else:
-            lines.append(f"{REGIONS[r].key}: {word}, {strength[r]:.1f} relative")
-    return lines or ["nothing moved above the noise"]
+def with_adapter(model: Any, folder: Path) -> Any:
+    """The model with a trained LoRA adapter. Raises: DeftError for a folder without a finished one."""
+    from peft import PeftModel
+
+    if not (folder / "adapter_config.json").is_file():
+        raise DeftError(
+            f"{folder}: no finished adapter; train one with `python -m deft_llm.training.flow2text`."
+        )
+    return PeftModel.from_pretrained(model, str(folder))
+
+
+def trained_by(adapter: str | None) -> dict[str, Any]:
+    """Whether an adapter was trained, and by how many steps where its folder tells."""
+    if adapter is None:
+        return {"trained": False}
+    state = Path(adapter) / "state.json"
+    return {"trained": True, **({"steps": read_json(state)["step"]} if state.is_file() else {})}
 
 
 def evidence_of(statement: Any, motion: Motion) -> Evidence:
@@ -197,11 +196,13 @@ def evidence_of(statement: Any, motion: Motion) -> Evidence:
     )  # fmt: skip
 
 
-def _class_line(label: str) -> str:
+def class_lines(label: str) -> list[str]:
+    """First lines of an answer that mean a task's label; a coarse one has those of its fine labels too."""
     plain = re.sub(r"[^a-z]", "", label.lower())
-    if plain in COARSE and coarse_of(plain) != plain or plain in ("negative", "positive"):
-        return f"Class: undetermined ({plain})"
-    return f"Class: {plain} ({coarse_of(plain) or 'undetermined'})"
+    if plain in COARSE:
+        fines = [fine for fine in FINE if coarse_of(fine) == plain]
+        return [f"Class: {fine} ({plain})" for fine in fines] + [f"Class: undetermined ({plain})"]
+    return [f"Class: {plain} ({coarse_of(plain) or 'undetermined'})"]
 
 
 def _encode(tokenizer: Any, texts: Sequence[str]) -> dict[str, Any]:
