@@ -7,6 +7,8 @@
         --phrasings    the question in wordings that no training text has
         --still brow   what if the brow had not moved? the same clips with that region held still
         --seen RUN.. --trained-on SHARDS    clips whose AUs no clip of these stage-2 runs had together, apart
+        --recombine    with the two: new clips, all of whose sets of AUs are in no prior and no training clip
+                       (SHARDS is not read; the class of such a set is nobody's, so AUs alone count)
 
 Prints one line of JSON: share that parses; whose three parts agree (``unimer.rationale``: every sentence of
 the rationale reads back to a movement of the evidence or to the class); whose statements the measured motion
@@ -19,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.model.speaker import Spoken, measured
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.store import Motion
+from deft_llm.training.flow_shards import FlowBatch
 
 PHRASINGS = (
     "Tell me the class first, then what you saw, then how the two go together.",
@@ -40,6 +43,9 @@ PHRASINGS = (
 )
 STILL = {"brow": ("inner brow", "outer brow", "glabella", "forehead"), "mouth": ("mouth corner", "cheek")}
 MOVED_BY = {"brow": {1, 2, 4}, "mouth": {6, 12, 14, 15, 20}}
+
+OPPOSED = [{5, 43}, {5, 7}, {7, 43}, {18, 20}, {23, 25}, {24, 25}, {24, 26}, {25, 28}, {12, 18}, {18, 28}]
+"""Pairs of AUs that one face does not show at once."""
 
 
 @dataclass
@@ -64,17 +70,50 @@ class Clips:
 
 def load(shards: Path, count: int, skip: int) -> Clips:
     """``count`` clips with a class, after the first ``skip`` of them."""
-    from deft_llm.motion.measure import motion_from_flow
     from deft_llm.training.flow_shards import FlowShards
 
     data = FlowShards(shards)
     pool = data.take(np.arange(min(4 * (count + skip), len(data))))
-    rows = np.flatnonzero(pool.coarse >= 0)[skip : skip + count]
+    return clips_of(pool, np.flatnonzero(pool.coarse >= 0)[skip : skip + count])
+
+
+def clips_of(pool: FlowBatch, rows: np.ndarray) -> Clips:
+    """Motions of flow-level samples, one phase."""
+    from deft_llm.motion.measure import motion_from_flow
+
     motions = [
         motion_from_flow(f"flow/{row}", pool.maps[row][:1, :2].astype(np.float32), units="relative")
         for row in rows
     ]
     return Clips(motions, pool.side[rows], pool.known[rows] > 0, pool.coarse[rows])
+
+
+def recombined(known: set[frozenset[int]], count: int, seed: int) -> Clips:
+    """Clips of validation identities that show one AU beside a usual set of AUs: a set of AUs that neither a
+    prior nor ``known`` (sets of places in EXPERT_AUS) holds."""
+    from deft_llm.synth.flow_config import FlowConfig
+    from deft_llm.synth.flow_synth import FlowSynth
+    from deft_llm.synth.prior import load_prior
+    from deft_llm.training.flow_shards import targets_of
+
+    usual = load_prior("facs")
+    taken = {frozenset(EXPERT_AUS[place] for place in places) for places in known}
+    taken |= {frozenset(aus) for name in ("facs", "corpora") for aus in load_prior(name).joint}
+    singles = sorted({au for aus in usual.joint for au in aus} & set(EXPERT_AUS))
+    new = {
+        fine: {
+            (*aus, au): 1.0 for aus in rows for au in singles
+            if len(aus) <= 2 and au not in aus and frozenset((*aus, au)) not in taken
+            and not any({au, other} in OPPOSED for other in aus)
+        }
+        for fine, rows in usual.combinations.items()
+    }  # fmt: skip
+    prior = replace(usual, name="recombined", combinations={fine: rows for fine, rows in new.items() if rows})
+    batch = FlowSynth("validation", FlowConfig(identities=40), prior=prior).batch(2 * count, seed)
+    pool = targets_of(batch)
+    named = [frozenset(np.flatnonzero(side.any(-1)).tolist()) for side in pool.side]
+    rows = [row for row, places in enumerate(named) if len(places) > 1 and places not in known][:count]
+    return clips_of(pool, np.array(rows))
 
 
 def ask(
@@ -201,6 +240,7 @@ def main() -> None:
     parser.add_argument("--phrasings", action="store_true")
     parser.add_argument("--still", choices=sorted(STILL))
     parser.add_argument("--seen", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--recombine", action="store_true")
     parser.add_argument("--trained-on", type=Path, metavar="SHARDS")
     given = parser.parse_args()
     speaker = Speaker.from_checkpoint(given.checkpoint)
@@ -208,7 +248,11 @@ def main() -> None:
         speaker.model = start_model(TrainConfig(experts=["motion"]), given.checkpoint, language=False).eval()
     if given.free:
         speaker.reader = None
-    clips = load(given.shards, given.clips, given.skip)
+    known = seen_together(given.seen, given.trained_on) if given.seen else set()
+    clips = (
+        recombined(known, given.clips, given.skip) if given.recombine
+        else load(given.shards, given.clips, given.skip)
+    )  # fmt: skip
     words = PHRASINGS if given.phrasings else (ANSWER_QUESTION,)
     questions = [words[row % len(words)] for row in range(len(clips.motions))]
     started = time.perf_counter()
@@ -217,8 +261,9 @@ def main() -> None:
         **score(spoken, heads, clips),
         "s_per_answer": round((time.perf_counter() - started) / len(spoken), 2),
     }
-    if given.seen:
-        known = seen_together(given.seen, given.trained_on)
+    if given.recombine:
+        found = {name: found[name] for name in found if "uf1" not in name} | {"known_sets": len(known)}
+    elif given.seen:
         rows = [
             row for row, side in enumerate(clips.side)
             if frozenset(np.flatnonzero(side.any(-1)).tolist()) not in known

@@ -11,7 +11,7 @@ distance, z) are measured and filled in from the region table. The coarse class 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -181,6 +181,7 @@ def lark_grammar(
     fines: Sequence[str] = FINE,
     coarses: Sequence[Coarse] = COARSE,
     aus: Sequence[int] | None = None,
+    sides: Mapping[int, str] | None = None,
     figures: bool = False,
     max_evidence: int = MAX_EVIDENCE,
     max_rationale: int = MAX_RATIONALE,
@@ -191,11 +192,12 @@ def lark_grammar(
     """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
 
     ``fines`` and ``coarses`` narrow the classes to a task's labels; ``aus`` the units (default: all whose
-    motion FACS describes). The grammar fixes the form only: no class, AU, side, region or direction is
-    preferred; empty ``aus`` leave "none" as the only evidence. ``stop_after`` ends the answer early where
-    only the class or the evidence is wanted. ``once``: units in ascending order, each at most once, and none
-    but ``aus`` in the rationale either. ``decided``: a class and at least one unit must be named,
-    the class by a fine label where it has one, and the rationale is a sentence that ends with that label's.
+    motion FACS describes), ``sides`` an AU's side or part to one. The grammar fixes the form only: no class,
+    AU, region or direction is preferred; empty ``aus`` leave "none" as the only evidence. ``stop_after`` ends
+    the answer early where only the class or the evidence is wanted. ``once``: units in ascending order, each
+    at most once, and none but ``aus`` in the rationale either. ``decided``: a class and at least one unit
+    must be named, the class by a fine label where it has one, and the rationale is a sentence that ends with
+    that label's.
     """
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
@@ -216,8 +218,9 @@ def lark_grammar(
             f'"{region}, " ({" | ".join(_quote(word) for word in valid_directions(number, region))})'
             for region in regions
         ]
-        sides = " | ".join(_quote(side) for side in valid_sides(number))
-        rules.append(f'au{number}: "AU{number} " ({sides}) ", " ({" | ".join(places)})')
+        held = (sides or {}).get(number)
+        words = " | ".join(_quote(side) for side in ([held] if held else valid_sides(number)))
+        rules.append(f'au{number}: "AU{number} " ({words}) ", " ({" | ".join(places)})')
     if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":

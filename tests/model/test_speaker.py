@@ -43,15 +43,39 @@ def test_only_sure_units_are_named_each_once(tiny_model) -> None:
         assert named == sorted(set(named)) and set(named) <= {4, 12}
 
 
+def test_a_unit_is_named_on_the_side_where_the_experts_see_it(tiny_model) -> None:
+    from deft_llm.model.zero_shot import seen_sides
+
+    sure = [99.0] * len(EXPERT_AUS)
+    for number in (12, 17):
+        sure[EXPERT_AUS.index(number)] = -99.0
+    one, clips = speaker(tiny_model, sure), motions(8)
+    reading = one.reader.read(_inputs(8))
+    seen = seen_sides(reading, one.reader.config["calibration"])
+    logits = reading.au_logits()[:, EXPERT_AUS.index(12)]
+    for row, (left, right) in enumerate(logits):
+        weaker = "left" if left < right else "right"
+        assert seen[row][12] == (
+            "both" if min(left, right) > 0 else {"left": "right", "right": "left"}[weaker]
+        )
+        assert 17 not in seen[row], "FACS scores no side of AU17"
+    named = 0
+    for said, sides in zip(one.say(clips), seen, strict=True):
+        for item in said.answer.evidence:
+            named += item.au == 12
+            assert item.side == (sides[12] if item.au == 12 else "both")
+    assert named
+
+
 def test_a_checkpoint_without_the_limit_may_name_any_unit(tiny_model) -> None:
     free = Speaker(tiny_model, MotionReader(list(tiny_model.motion), {}))
     assert all("au45:" in grammar for grammar in free.grammars(_inputs()))
 
 
-def _inputs():
+def _inputs(count: int = 3):
     from deft_llm.model.inputs import motion_input
 
-    return [motion_input(motion) for motion in motions()]
+    return [motion_input(motion) for motion in motions(count)]
 
 
 def test_a_checkpoint_without_language_is_refused() -> None:

@@ -36,9 +36,9 @@ class Speaker:
 
     ``reader``: the checkpoint's experts as ``--zero-shot`` reads them. With one, an answer is held to what
     they see: as evidence it names AUs that they are sure of (``zero_shot.evident_aus``), at least one where
-    there are any, and its class is their likeliest or nearly so (``plausible_classes``), undetermined only
-    where no AU is sure. Which of those, and all other words, are the language model's choice. Without a
-    reader it may say anything of the grammar.
+    there are any, on the side where they see them (``seen_sides``), and its class is their likeliest or
+    nearly so (``plausible_classes``), undetermined only where no AU is sure. Which of those, and all other
+    words, are the language model's choice. Without a reader it may say anything of the grammar.
     Raises: DeftError for a checkpoint without a language part.
     """
 
@@ -83,19 +83,24 @@ class Speaker:
         """The grammar of each clip's answer: the classes and AUs that may be named."""
         from deft_llm.facs.emotions import FINE, coarse_of
         from deft_llm.model.deft import answer_grammar
-        from deft_llm.model.zero_shot import evident_aus, plausible_classes
+        from deft_llm.model.zero_shot import evident_aus, plausible_classes, seen_sides
 
         if self.reader is None:
             return [answer_grammar(**({"fines": fines} if fines else {}))] * len(inputs)
         reading = self.reader.read(inputs, faces=faces)
-        sure = evident_aus(reading, self.reader.config.get("calibration"))
+        calibration = self.reader.config.get("calibration")
+        sure = evident_aus(reading, calibration)
         if not self.bounded:
             return [answer_grammar(fines=fines or FINE, aus=aus, once=True) for aus in sure]
         grammars = []
-        for aus, coarses in zip(sure, plausible_classes(reading), strict=True):
+        for aus, sides, coarses in zip(
+            sure, seen_sides(reading, calibration), plausible_classes(reading), strict=True
+        ):
             known = [fine for fine in fines or FINE if coarse_of(fine) in coarses]
             grammars.append(
-                answer_grammar(fines=known, coarses=coarses, aus=aus, once=True, decided=bool(aus))
+                answer_grammar(
+                    fines=known, coarses=coarses, aus=aus, sides=sides, once=True, decided=bool(aus)
+                )
             )
         return grammars
 

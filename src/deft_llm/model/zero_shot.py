@@ -10,9 +10,10 @@ import numpy as np
 from deft_llm.answer import COARSE
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_class
+from deft_llm.facs.units import entry
 from deft_llm.model.reader import Reading
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.records import Coarse
+from deft_llm.records import AUSide, Coarse
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -51,6 +52,20 @@ def evident_aus(reading: Reading, calibration: dict[str, Any] | None = None) -> 
         return [EXPERT_AUS] * len(reading.au)
     passed = presence_logits(reading, calibration) >= np.asarray(sure, float)
     return [tuple(number for number, there in zip(EXPERT_AUS, row) if there) for row in passed]
+
+
+def seen_sides(reading: Reading, calibration: dict[str, Any] | None = None) -> list[dict[int, AUSide]]:
+    """Per clip the side of each AU that FACS sides, were it there: both where the weaker side's calibrated
+    logit is above 0 as well, else the stronger side, the subject's own."""
+    scale, bias = _calibration(calibration)
+    logits = reading.au_logits() * scale[:, None] + bias[:, None]
+    return [
+        {
+            number: "both" if sides.min() > 0 else ("left" if sides[0] > sides[1] else "right")
+            for number, sides in zip(EXPERT_AUS, row) if entry(number).scoring == "sides"
+        }
+        for row in logits
+    ]  # fmt: skip
 
 
 def plausible_classes(reading: Reading, least: float = 0.4) -> list[tuple[Coarse, ...]]:
