@@ -1,6 +1,6 @@
 """A clip's region table in words, and the prompt that ``flow2text`` reads: the same in training and use.
 
-The words tell what the motion expert reads, relative motion: prepared stores in px, published flow maps of
+The words tell relative motion, as the motion expert reads it: prepared stores in px, published flow maps of
 unknown scale and training shards all speak alike.
 """
 
@@ -61,12 +61,19 @@ def table_words(table: np.ndarray, most: int = 8) -> str:
 
 def motion_words(motion: Motion, most: int = 8) -> str:
     """``table_words`` of a clip's first phase; where it is known that no region left the noise, that."""
-    from deft_llm.model.inputs import motion_input
-
     z = motion.regions.z[0]
     if motion.units == "px" and np.isfinite(z).any() and np.nanmax(z) < NOISE_Z:
         return STILL
-    return table_words(motion_input(motion).table[0], most)
+    return table_words(relative_table(motion), most)
+
+
+def relative_table(motion: Motion) -> np.ndarray:
+    """(R, 2) relative dx, dy of a clip's own regions, first phase: each axis minus the map's median, over
+    its spread, as ``motion.normalise.relative`` does it (maps that are relative already stay as they are)."""
+    flow = motion.flow[0].astype(np.float32).reshape(2, -1)
+    flow = np.where(np.isfinite(flow), flow, np.nan)
+    measured = np.stack([motion.regions.dx[0], motion.regions.dy[0]], -1).astype(np.float32)
+    return (measured - np.nanmedian(flow, -1)) / np.maximum(np.nanstd(flow, -1), 1e-6)
 
 
 def prompt_text(tokenizer: Any, words: str, question: str) -> str:
