@@ -98,10 +98,8 @@ def main() -> None:
         from deft_llm.unimer.store_cases import AVAILABLE, store_cases
 
         rng = np.random.default_rng(options.seed)
-        cases = list(store_cases(options.store, options.corpus))
-        result = run_held_out(cases, AVAILABLE, rng)
-        for _ in range(options.draws - 1):
-            result.rows += run_held_out([case for case in cases if case.truth], AVAILABLE, rng).rows
+        cases = store_cases(options.store, options.corpus)
+        result = run_held_out(cases, AVAILABLE, rng, draws=options.draws)
         found.append(report(str(options.store.name), result))
     else:
         for name, units, noise in (

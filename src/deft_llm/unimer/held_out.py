@@ -11,7 +11,7 @@ from deft_llm.facs.units import entry
 from deft_llm.records import ActionUnit
 from deft_llm.store.motion import Motion, RegionTable
 from deft_llm.unimer.calibration import Calibration, load_calibration
-from deft_llm.unimer.constraint import measure_support
+from deft_llm.unimer.constraint import AUSupport, measure_support
 from deft_llm.unimer.simulate import Scenes, World
 from deft_llm.unimer.verdict import side_fault, verdicts
 
@@ -121,40 +121,46 @@ def run_held_out(
     available: tuple[int, ...],
     rng: np.random.Generator,
     calibration: Calibration | None = None,
+    draws: int = 1,
 ) -> HeldOut:
-    """Judge true and falsified labels of all cases; neutral and blink clips must yield no evidence."""
+    """Judge true and falsified labels of all cases; neutral and blink clips must yield no evidence.
+
+    Every case is measured once; its labels are falsified ``draws`` times over.
+    """
     calibration = calibration or load_calibration()
     result = HeldOut()
     for case in cases:
         supports = measure_support(case.motion, calibration)
-        by_au = {support.au: support for support in supports}
-        units = case.motion.units
         if not case.truth:
-            result.calm.append((case.kind, not verdicts(supports, None, calibration, units)))
+            calm = not verdicts(supports, None, calibration, case.motion.units)
+            result.calm.append((case.kind, calm))
             continue
-        for position, (label, size) in enumerate(zip(case.truth, case.sizes, strict=True)):
-            kind = "true"
-            if rng.random() < FALSE_SHARE:
-                kind, label = falsified(case.truth, position, available, rng)
-            kept = verdicts(supports, [label], calibration, units)[0].status == "supported"
-            measured = by_au.get(label.number)
-            limit = calibration.threshold(units, label.number)
-            seen_au = measured is not None and limit is not None and measured.support >= limit
-            right = _side_right(label, measured.side) if kind == "true" and seen_au and measured else None
-            agrees = None if right is None or measured is None else not side_fault(label, measured)
-            result.rows.append(
-                Row(
-                    kind,
-                    label.number,
-                    size,
-                    case.noise,
-                    kept,
-                    seen_au,
-                    right,
-                    agrees,
-                )
-            )
+        for _ in range(draws):
+            for position, (label, size) in enumerate(zip(case.truth, case.sizes, strict=True)):
+                kind = "true"
+                if rng.random() < FALSE_SHARE:
+                    kind, label = falsified(case.truth, position, available, rng)
+                result.rows.append(_judged(case, kind, label, size, supports, calibration))
     return result
+
+
+def _judged(
+    case: Case,
+    kind: str,
+    label: ActionUnit,
+    size: float,
+    supports: list[AUSupport],
+    calibration: Calibration,
+) -> Row:
+    units = case.motion.units
+    kept = verdicts(supports, [label], calibration, units)[0].status == "supported"
+    measured = next((support for support in supports if support.au == label.number), None)
+    limit = calibration.threshold(units, label.number)
+    if measured is None or limit is None or measured.support < limit:
+        return Row(kind, label.number, size, case.noise, kept, False, None)
+    right = _side_right(label, measured.side) if kind == "true" else None
+    agrees = None if right is None else not side_fault(label, measured)
+    return Row(kind, label.number, size, case.noise, kept, True, right, agrees)
 
 
 def _side_right(label: ActionUnit, measured: str) -> bool | None:
