@@ -81,6 +81,13 @@ class FlowConfig(BaseModel):
     texture_patchy: Range = Field((0.2, 1.2), description="how unevenly it lies (log sd)")
     background_texture: LogRange = Field((0.001, 0.5), description="energy of the background's texture")
 
+    # a video codec before the estimator (0: none; corpora of the field keep raw pictures, videos do not)
+    coded_chance: float = Field(0.0, description="the frames were coded as video")
+    coded_block: Range = Field((2.5, 10.0), description="side of a block, % of the crop width")
+    coded_skip: LogRange = Field((0.05, 0.9), description="least change of a coded block over the largest")
+    coded_whole: Range = Field((0.0, 0.9), description="how much of a block moves as one, in quarter px")
+    coded_scale: Range = Field((0.6, 1.6), description="px of the coded picture over px of 280")
+
     # the estimator
     exact_chance: float = Field(0.08, description="no estimator at all: the true field with noise")
     window: LogRange = Field(

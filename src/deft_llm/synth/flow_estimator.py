@@ -87,11 +87,14 @@ class Scene:
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def estimate(
-        self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray
+        self, rng: np.random.Generator, u: np.ndarray, v: np.ndarray, still: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The estimated flows (F, N), px, of the true planes ``u`` and ``v``."""
+        """The estimated flows (F, N), px, of the true planes ``u`` and ``v``; ``still`` (F, N): where the two
+        pictures are the same to the bit, noise as well."""
         if not self.exact:
             seen_u, seen_v = self._seen(rng, u, v)
+            if still is not None:
+                seen_u[still], seen_v[still] = 0, 0
             seen, flows = np.concatenate([seen_u, seen_v]), len(u)
             wide, near = self._blurred(seen, self.coarse), self._blurred(seen, self.fine)
             coarse_u, coarse_v = self.coarse_inverse.solve(wide[:flows], wide[flows:])

@@ -14,6 +14,7 @@ import numpy as np
 
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE
+from deft_llm.synth.flow_codec import Codec
 from deft_llm.synth.flow_config import FlowConfig
 from deft_llm.synth.flow_draw import (
     Drawn,
@@ -130,7 +131,14 @@ class FlowSynth:
             u[:, scene.background] = 0
             v[:, scene.background] = 0
         shift = rng.uniform(*config.crop_jitter) * rng.standard_normal((2, len(u), 1), dtype=np.float32)
-        u, v = scene.estimate(rng, u + shift[0].astype(np.float32), v + shift[1].astype(np.float32))
+        u, v = u + shift[0].astype(np.float32), v + shift[1].astype(np.float32)
+        coder = np.random.default_rng([seed, number, 29])
+        still = (
+            Codec(coder, config, work).apply(scene.tensor, u, v)
+            if happens(coder, config.coded_chance)
+            else None
+        )
+        u, v = scene.estimate(rng, u, v, still)
         share = rng.uniform(0.4, 1.0, len(u)) * (rng.random(len(u)) < config.head_removed_chance)
         _remove_similarity(u, v, scene.background, share)
         flows = np.stack([u, v], 1).reshape(-1, 2, work, work)

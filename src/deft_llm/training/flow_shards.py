@@ -143,11 +143,12 @@ def main() -> None:
     parser.add_argument("--prior", default="facs")
     parser.add_argument("--units", default="arkit,makehuman")
     parser.add_argument("--neutral", type=float, default=0.06)
+    parser.add_argument("--coded", type=float, default=0.0, help="share of samples behind a video codec")
     given = parser.parse_args()
     make_shards(
         given.folder, shards=given.shards, size=given.size, seed=given.seed, identities=given.identities,
         split=given.split, prior=given.prior, unit_sets=tuple(given.units.split(",")), first=given.first,
-        overrides={"neutral_chance": given.neutral},
+        overrides={"neutral_chance": given.neutral, "coded_chance": given.coded},
     )  # fmt: skip
 
 
