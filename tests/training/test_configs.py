@@ -32,3 +32,13 @@ def test_training_without_data_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="STORE"):
         train(TrainConfig(), [], tmp_path / "run")
+
+
+def test_bfloat16_is_taken_where_the_processor_has_units_for_it(monkeypatch) -> None:
+    import torch
+
+    from deft_llm.training.stage2 import fast_bfloat16
+
+    for name, able in (("amx_bf16", True), ("avx512_bf16", True), ("avx2", False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True})
+        assert fast_bfloat16("cpu") is able

@@ -19,6 +19,17 @@ from deft_llm.model.prompt import EXPERTS
 from deft_llm.training.flow_shards import FlowShards
 
 
+def fast_bfloat16(device: str) -> bool:
+    """Whether a device ("cpu", "cuda", ...) multiplies bfloat16 in units of its own; a processor without them
+    takes several times as long as in float32."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu":
+        return True
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
 class Stage2Weights(BaseModel):
     """Weights of the hybrid objective; 0 switches a part off (each has an ablation)."""
 
@@ -39,6 +50,7 @@ class Stage2Config(BaseModel):
     ``cut_rationale``, share of the full-answer steps whose text stops before the rationale; ``bucket``,
     candidates a row among which rows of like length are taken; ``share_prefix``, the constant start of the
     prompt is read once a step, without gradient. ``projector_rate``: projectors' share of the learning rate.
+    ``autocast``: bfloat16 in the forward pass; None: where the device has units for it (``fast_bfloat16``).
     ``evidence_floor``: the text names an AU only where the motion expert's own logit lies above it: what the
     flow does not show is no evidence (flow-level samples).
     """
@@ -54,7 +66,7 @@ class Stage2Config(BaseModel):
     train_experts: bool = False
     expert_rate: float = 0.1
     expert_dropout: float = 0.1
-    autocast: bool = True
+    autocast: bool | None = None
     independence: str = "cross_covariance"
     losses: Stage2Weights = Field(default_factory=Stage2Weights)
     full_answers: float = 0.7
@@ -106,7 +118,9 @@ class Stage2Module(nn.Module):
     def forward(self, batch: Stage2Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Next-token loss on the answers, head losses, independence and adversary."""
         weights = self.config.losses
-        with torch.autocast(batch.clips.maps.device.type, torch.bfloat16, enabled=self.config.autocast):
+        device, wanted = batch.clips.maps.device.type, self.config.autocast
+        halved = fast_bfloat16(device) if wanted is None else wanted
+        with torch.autocast(device, torch.bfloat16, enabled=halved):
             out = self.deft(
                 batch.clips, batch.questions, batch.answers, drop=batch.drop, cut=batch.cut,
                 share_prefix=self.config.share_prefix,
