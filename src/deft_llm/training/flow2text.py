@@ -110,7 +110,8 @@ def train(
     if backbone == EMBEDDED:
         reader.llm.peft_config["default"].base_model_name_or_path = EMBEDDED_NAME
     if PartialState().is_main_process:
-        reader.llm.save_pretrained(str(out))
+        # The vocabulary stays as it was: nothing of the base is asked for.
+        reader.llm.save_pretrained(str(out), save_embedding_layers=False)
     return Path(out)
 
 
@@ -125,10 +126,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--learning-rate", type=float, default=4e-4)
+    parser.add_argument(
+        "--cut-rationale", type=float, default=0.4, help="share of full answers that stop before it"
+    )
     parser.add_argument("--regions", type=int, default=8, help="most regions that are told of a clip")
     parser.add_argument("--backbone", default="embedded")
     given = parser.parse_args()
-    config = settings_of(given.steps, batch=given.batch, seed=given.seed, learning_rate=given.learning_rate)
+    config = settings_of(
+        given.steps, batch=given.batch, seed=given.seed, learning_rate=given.learning_rate,
+        cut_rationale=given.cut_rationale,
+    )  # fmt: skip
     train(
         given.shards, given.out, config, backbone=given.backbone, regions=given.regions,
         progress=lambda done, total, parts: print(
