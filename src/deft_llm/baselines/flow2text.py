@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,6 @@ class Flow2Text:
 
     def __init__(self, task: Task, options: Flow2TextOptions) -> None:
         self.task, self.options = task, options
-        self._loaded: tuple[Any, Any] | None = None
 
     def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
         """Nothing is learned: the LLM stays as it came, or as the adapter makes it."""
@@ -140,14 +140,21 @@ class Flow2Text:
         return {label: round(float(share / sum(sums.values())), 6) for label, share in sums.items()}
 
     def _model(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            from deft_llm.model.backbone import EMBEDDED, load_backbone
+        adapter = self.options.adapter
+        weights = Path(adapter or "", "adapter_model.safetensors")
+        stamp = weights.stat().st_mtime_ns if adapter and weights.is_file() else 0
+        return _loaded(self.options.model, adapter, stamp)
 
-            model, tokenizer = load_backbone(self.options.model or EMBEDDED)
-            if self.options.adapter:
-                model = with_adapter(model, Path(self.options.adapter))
-            self._loaded = (model.eval(), tokenizer)
-        return self._loaded
+
+@lru_cache(maxsize=1)
+def _loaded(name: str | None, adapter: str | None, stamp: int) -> tuple[Any, Any]:
+    """(model, tokenizer), loaded once a process however many folds ask; anew when the adapter changed."""
+    from deft_llm.model.backbone import EMBEDDED, load_backbone
+
+    model, tokenizer = load_backbone(name or EMBEDDED)
+    if adapter:
+        model = with_adapter(model, Path(adapter))
+    return model.eval(), tokenizer
 
 
 def with_adapter(model: Any, folder: Path) -> Any:
