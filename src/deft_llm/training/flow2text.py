@@ -129,12 +129,14 @@ def main() -> None:
     parser.add_argument(
         "--cut-rationale", type=float, default=0.4, help="share of full answers that stop before it"
     )
+    parser.add_argument("--bucket", type=int, default=4, help="candidates a row for rows of like length")
+    parser.add_argument("--cooldown", type=int, default=60, help="last steps, over which the rate falls")
     parser.add_argument("--regions", type=int, default=8, help="most regions that are told of a clip")
     parser.add_argument("--backbone", default="embedded")
     given = parser.parse_args()
     config = settings_of(
         given.steps, batch=given.batch, seed=given.seed, learning_rate=given.learning_rate,
-        cut_rationale=given.cut_rationale,
+        cut_rationale=given.cut_rationale, bucket=given.bucket, cooldown_steps=given.cooldown,
     )  # fmt: skip
     train(
         given.shards, given.out, config, backbone=given.backbone, regions=given.regions,
