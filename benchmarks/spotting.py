@@ -24,13 +24,17 @@ import numpy as np
 from deft_llm.explain.samples import Injected, living_portrait, move_pixels, save_video, warp_field
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.video import frames
+from deft_llm.facs.regions import REGIONS
 from deft_llm.motion.signal import Signal
-from deft_llm.motion.spotting import Movement, Spotting, spot
+from deft_llm.motion.spotting import PARTS, Movement, Spotting, SpottingSettings, spot
+from deft_llm.motion.spotting_candidates import measure_paths
 from deft_llm.motion.spotting_signal import signal_of
 from deft_llm.setup.weights import require
 
 AUS = (1, 2, 4, 12, 14, 15)
 LOWER = {12, 14, 15}
+BROWS = [index for index, region in enumerate(REGIONS) if "brow" in region.name]
+UNREST = ("not_judged", "restless", "speech", "bone_px", "brows_px")
 EVERY = 1.6  # s from one warp to the next
 COURSE = (0.0, 0.18, 0.42)  # s: onset, apex, offset
 
@@ -155,19 +159,35 @@ def signal_for(piece: Piece, truth: list[Injected], folder: Path | None) -> Sign
     return signal
 
 
-def run(piece: Piece, folder: Path | None) -> dict:
+def run(piece: Piece, folder: Path | None, settings: SpottingSettings) -> dict:
     """One video at one size -> rows of the warps, and the judged movements of each kind."""
     count = int(piece.seconds * piece.fps)
     truth = plan(count, piece.fps, piece.px, piece.seed, piece.linear) if piece.px else []
-    spotting = spot(signal_for(piece, truth, folder))
+    signal = signal_for(piece, truth, folder)
+    spotting = spot(signal, settings)
     judged = [movement.kind for movement in spotting.movements if movement.judged]
     covered = lambda spans: round(sum(span.stop - span.start + 1 for span in spans) / count, 2)  # noqa: E731
     return {
         "rows": score(spotting, truth, piece.fps),
         "judged": {kind: judged.count(kind) for kind in set(judged)},
         "not_judged": sum(not movement.judged for movement in spotting.movements),
-        "restless": covered(spotting.restless), "speech": covered(spotting.speech),
+        "restless": covered(spotting.restless), "speech": covered(spotting.speech), **unrest(signal),
     }  # fmt: skip
+
+
+def unrest(signal: Signal) -> dict:
+    """Aligned px (90 between the eyes): what the skull's motion leaves on bone, and how far brows are away
+    from where they were 0.25 s before and after (median and upper tenth)."""
+    parts = [
+        measure_paths(signal, part, PARTS)
+        for part in signal.segments()
+        if part.stop - part.start > signal.fps
+    ]
+    brows = np.concatenate([paths.away[0.25][:, BROWS].ravel() for paths in parts])
+    return {
+        "bone_px": round(float(np.nanmedian(signal.residual)), 2),
+        "brows_px": [round(float(np.quantile(brows, at)), 2) for at in (0.5, 0.9)],
+    }
 
 
 def table(rows: list[dict]) -> dict:
@@ -192,19 +212,23 @@ def table(rows: list[dict]) -> dict:
 def report(pieces: list[Piece], done: dict[str, dict]) -> dict:
     """Curves by video and size, and false movements a minute where nothing was injected."""
     result: dict = {}
+    pool: dict[str, list[dict]] = {}
     for piece in pieces:
         if piece.name not in done:
             continue
         found = done[piece.name]
         if piece.px:
             result.setdefault(piece.video, {})[f"{piece.px:g} px"] = table(found["rows"])
+            pool.setdefault(f"{piece.px:g} px", []).extend(found["rows"])
         else:
             a_minute = {kind: round(60 * n / piece.seconds, 2) for kind, n in found["judged"].items()}
             false = a_minute.get("micro-expression", 0.0)
-            shares = {key: found[key] for key in ("not_judged", "restless", "speech")}
+            shares = {key: found[key] for key in UNREST}
             result.setdefault(piece.video, {})["no warps"] = {
                 "false_micro_a_minute": false, "all_judged_a_minute": a_minute, **shares,
             }  # fmt: skip
+    if len(result) > 1:
+        result["all videos"] = {px: table(rows) for px, rows in pool.items()}
     return result
 
 
@@ -223,7 +247,12 @@ def main() -> None:
         "--signals", type=Path, help="folder that keeps motion signals: only spotting runs again"
     )
     parser.add_argument("--pieces", type=int, help="stop after so many videos; another call goes on")
+    parser.add_argument(
+        "--bone-limit", type=float, help="aligned px left on bone beyond which faces are not judged"
+    )
     options = parser.parse_args()
+    limit = options.bone_limit
+    settings = SpottingSettings() if limit is None else SpottingSettings(residual_limit=limit)
     lengths = (options.seconds * 2)[: len(options.videos)]
     pieces = [
         Piece(video, seconds, options.fps if video == "portrait" else 30.0, px, options.seed, options.quality,
@@ -232,7 +261,7 @@ def main() -> None:
     ]  # fmt: skip
     done: dict[str, dict] = {}
     for piece in pieces[: options.pieces]:
-        done[piece.name] = run(piece, options.signals)
+        done[piece.name] = run(piece, options.signals, settings)
         print(json.dumps(report([piece], done)), flush=True)
     print(json.dumps(report(pieces, done), indent=2))
 

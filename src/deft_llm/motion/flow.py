@@ -89,6 +89,23 @@ def estimate(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.n
     return np.ascontiguousarray(np.moveaxis(flow, -1, 0), np.float32)
 
 
+@lru_cache(maxsize=1)
+def _coarse() -> Any:
+    import cv2
+
+    engine: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    engine.setFinestScale(1)
+    return engine
+
+
+def estimate_small(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Flow (2, H, W) of uint8 grey pictures of a face that was enlarged three times and more.
+
+    DIS from its second scale on: such pictures hold nothing finer, and its patches then cover more skin.
+    """
+    return np.ascontiguousarray(np.moveaxis(_coarse().calc(first, second, None), -1, 0), np.float32)
+
+
 def _grey(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint8:
         raise UsageError(f"flow needs uint8 images, not {image.dtype}.")

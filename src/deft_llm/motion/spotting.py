@@ -60,7 +60,7 @@ class SpottingSettings(BaseModel):
     least_fit: float = 0.55
     head_leak: float = 0.12
     head_limit: float = 3.0
-    residual_limit: float = 2.0
+    residual_limit: float = 1.0
     stand_out: float = 5.0
     stand_out_alone: float = 2.7
     least_rise: float = 0.065

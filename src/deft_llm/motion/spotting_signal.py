@@ -17,13 +17,18 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.faces.align import align, inter_ocular, transform_of
 from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.motion.flow import estimate, estimate_small
 from deft_llm.motion.regions import region_weights
 from deft_llm.motion.signal import Array, Signal
 from deft_llm.motion.skull import CELLS, Skull
 
 FLOW_SIZE = 112  # region means are taken on the flow at half size: same figures, a quarter of the work
-OVERLAP = 4  # frames measured against both references when one takes over
-MAX_OUT_OF_PLANE, MAX_AGE = 0.15, 8.0
+OVERLAP, HASTY = 4, 2  # frames measured against both references when one takes over; HASTY: in motion
+MAX_AGE = 8.0  # s
+# Flow to a head that has turned away, or that the skull's motion does not explain, errs by more than one more
+# joint does: rad out of plane, aligned px, and the least age (s) at which a reference gives way to that.
+MAX_OUT_OF_PLANE, MAX_RESIDUAL, LEAST_AGE = 0.08, 1.0, 0.1
+SMALL = 3.0  # times: faces enlarged more than this have no detail finer than DIS' second scale
 HOLD_SHIFT, HOLD_CHANGE = 2.0, 0.02  # aligned px, and rad or log scale: within these the transform is held
 MAX_GAP = 0.12  # s without a face that are bridged
 CUT_DIFFERENCE = 28.0  # mean grey difference of neighbouring aligned frames that means a cut
@@ -59,10 +64,12 @@ class _Reference:
     since: float
     offset: Array  # (R, 2) displacement at the reference itself
     turned: Array  # (2,) yaw and pitch of the head there
+    flow: Callable[[Array, Array], Array]
 
 
 class SignalBuilder:
-    """Builds a ``Signal`` frame by frame; ``flow`` (first, second) -> (2, H, W) defaults to DIS."""
+    """Builds a ``Signal`` frame by frame; ``flow`` (first, second) -> (2, H, W) defaults to DIS, at the scale
+    that the face's size in the source calls for."""
 
     def __init__(
         self, fps: float, *, landmarker: Any = None, flow: Callable[[Array, Array], Array] | None = None
@@ -71,18 +78,15 @@ class SignalBuilder:
             from deft_llm.faces.landmarker import Landmarker
 
             landmarker = Landmarker()
-        if flow is None:
-            from deft_llm.motion.flow import estimate
-
-            flow = estimate
         self.fps = fps
         self.faces_seen = 0
         self._landmarker: Any = landmarker
-        self._flow: Callable[[Array, Array], Array] = flow
+        self._flow = flow
         self._face: Any = None
         self._reference: _Reference | None = None
         self._next: _Reference | None = None
         self._joining: list[tuple[Array, Array]] = []
+        self._overlap = OVERLAP
         self._segment = -1
         self._lost_since: float | None = None
         self._thumbnail: Array | None = None
@@ -187,6 +191,7 @@ class SignalBuilder:
         return _Reference(
             grey, weights.reshape(len(REGION_KEYS), -1), Skull(aligned, depth, weights), time,
             np.zeros((len(REGION_KEYS), 2)), np.zeros(2),
+            estimate_small if _scale(matrix) > SMALL else estimate,
         )  # fmt: skip
 
     def _measure(self, time: float, aligned: Array, landmarks: Array) -> tuple[Array, Array, float]:
@@ -197,10 +202,11 @@ class SignalBuilder:
         if self._next is not None:
             local_next, head_next, _ = self._against(self._next, aligned)
             self._joining.append((total - local_next, turned - head_next[4:]))
-            if len(self._joining) >= OVERLAP:
+            if len(self._joining) >= self._overlap:
                 self._next.offset, self._next.turned = (np.mean(part, axis=0) for part in zip(*self._joining))
                 self._reference, self._next = self._next, None
-        elif float(np.abs(head[4:]).max()) > MAX_OUT_OF_PLANE or time - self._reference.since > MAX_AGE:
+        elif overlap := self._is_stale(time, head, residual):
+            self._overlap = overlap
             self._next = self._make_reference(time, aligned, landmarks)
             self._joining = [(total, turned)]
         # In the plane, the head's own path: where the landmarks are, and how the transform and the fit say
@@ -209,10 +215,19 @@ class SignalBuilder:
         pose = np.array([*middle, head[2] - _angle(matrix), head[3] - np.log(_scale(matrix))])
         return total, np.concatenate([pose, turned]), residual
 
+    def _is_stale(self, time: float, head: Array, residual: float) -> int:
+        """Frames in which the next reference takes over: 0 while this one is young and the head near it."""
+        assert self._reference is not None
+        age = time - self._reference.since
+        moved = float(np.abs(head[4:]).max()) > MAX_OUT_OF_PLANE or residual > MAX_RESIDUAL
+        if moved and age > LEAST_AGE:
+            return HASTY
+        return OVERLAP if age > MAX_AGE else 0
+
     def _against(self, reference: _Reference, aligned: Array) -> tuple[Array, Array, float]:
         import cv2
 
-        flow = self._flow(reference.grey, aligned)
+        flow = (self._flow or reference.flow)(reference.grey, aligned)
         half = [cv2.resize(part, (FLOW_SIZE, FLOW_SIZE), interpolation=cv2.INTER_AREA) for part in flow]
         cells = [cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for part in half]
         head, carried, residual = reference.skull.fit(np.dstack(cells))

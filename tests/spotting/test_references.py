@@ -1,0 +1,62 @@
+"""When a reference frame gives way, which flow a face's size calls for, when bone ends judging."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from deft_llm.explain.samples import Injected
+from deft_llm.motion.flow import estimate, estimate_small
+from deft_llm.motion.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
+from deft_llm.motion.spotting import spot
+from deft_llm.motion.spotting_signal import HASTY, MAX_AGE, OVERLAP, SignalBuilder
+
+STILL = np.zeros(6)
+TURNED = np.array([0, 0, 0, 0, 0.1, 0])
+
+
+@pytest.fixture
+def builder():
+    found = SignalBuilder(30.0, landmarker=object())
+    found._face = SimpleNamespace(depth=CANONICAL_DEPTH)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("age", "head", "residual", "frames"),
+    [(1.0, STILL, 0.3, 0), (0.05, TURNED, 3.0, 0), (0.2, TURNED, 0.3, HASTY), (0.2, STILL, 1.5, HASTY),
+     (MAX_AGE + 0.1, STILL, 0.3, OVERLAP)],
+)  # fmt: skip
+def test_a_reference_gives_way_to_age_turns_and_what_the_skull_does_not_explain(
+    builder, age, head, residual, frames
+):
+    builder._reference = SimpleNamespace(since=2.0)
+    assert builder._is_stale(2.0 + age, head, residual) == frames
+
+
+@pytest.mark.parametrize(("enlarged", "flow"), [(2.0, estimate), (4.0, estimate_small)])
+def test_small_faces_take_the_coarser_flow(builder, enlarged, flow):
+    builder._matrix = np.array([[enlarged, 0, 0], [0, enlarged, 0]])
+    reference = builder._make_reference(0.0, np.zeros((224, 224), np.uint8), CANONICAL_LANDMARKS / enlarged)
+    assert reference.flow is flow
+
+
+def test_the_coarser_flow_keeps_a_shift_of_an_enlarged_picture():
+    small = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, (56, 56)).astype(np.float32), (0, 0), 1.2)
+    large = cv2.resize(128 + 40 * small / small.std(), (224, 224), interpolation=cv2.INTER_CUBIC)
+    moved = cv2.warpAffine(
+        large, np.float32([[1, 0, 1.5], [0, 1, 0]]), (224, 224), borderMode=cv2.BORDER_REFLECT
+    )
+    as_bytes = lambda image: np.clip(image, 0, 255).astype(np.uint8)  # noqa: E731
+    flow = estimate_small(as_bytes(large), as_bytes(moved))
+    assert flow.shape == (2, 224, 224)
+    assert np.median(flow[0]) == pytest.approx(1.5, abs=0.15) and abs(np.median(flow[1])) < 0.1
+
+
+@pytest.mark.parametrize(("residual", "judged"), [(0.7, True), (1.4, False)])
+def test_a_face_is_judged_while_bone_keeps_less_than_one_pixel(make_signal, residual, judged):
+    signal = make_signal(movements=[Injected(12, "right", 300, 320, 345, 3.0)])
+    signal.residual[290:350] = residual
+    (movement,) = spot(signal).movements
+    assert movement.judged is judged
