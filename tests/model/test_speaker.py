@@ -67,6 +67,26 @@ def test_a_unit_is_named_on_the_side_where_the_experts_see_it(tiny_model) -> Non
     assert named
 
 
+def test_where_pixels_are_known_the_measured_side_is_said(tiny_model, monkeypatch) -> None:
+    from dataclasses import replace
+
+    from deft_llm.model import speaker as module
+    from deft_llm.unimer import constraint
+
+    sure = [99.0] * len(EXPERT_AUS)
+    sure[EXPERT_AUS.index(12)] = -99.0
+    clip = motions(1)[0]
+    support = next(row for row in constraint.measure_support(clip) if row.au == 12)
+    monkeypatch.setattr(
+        constraint, "measure_support", lambda motion: [replace(support, support=0.9, side="left")]
+    )
+    assert module.measured_sides(clip) == {}, "maps without a scale"
+    px = replace(clip, units="px")
+    assert module.measured_sides(px) == {12: "left"}
+    (said,) = speaker(tiny_model, sure).say([px])
+    assert [item.side for item in said.answer.evidence] == ["left"]
+
+
 def test_a_checkpoint_without_the_limit_may_name_any_unit(tiny_model) -> None:
     free = Speaker(tiny_model, MotionReader(list(tiny_model.motion), {}))
     assert all("au45:" in grammar for grammar in free.grammars(_inputs()))

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from deft_llm.answer import Answer, AnswerError, fill_figures, parse, render
 from deft_llm.errors import DeftError
 from deft_llm.model.prompt import ANSWER_QUESTION
-from deft_llm.records import Evidence
+from deft_llm.records import AUSide, Evidence
 from deft_llm.store import Motion
 
 if TYPE_CHECKING:
     from deft_llm.model.inputs import MotionInput
     from deft_llm.model.reader import MotionReader
+
+SUPPORTED = 0.5
+"""Support from which on the measured motion stands behind a statement."""
 
 
 @dataclass
@@ -36,7 +39,8 @@ class Speaker:
 
     ``reader``: the checkpoint's experts as ``--zero-shot`` reads them. With one, an answer is held to what
     they see: as evidence it names AUs that they are sure of (``zero_shot.evident_aus``), at least one where
-    there are any, on the side where they see them (``seen_sides``), and its class is their likeliest or
+    there are any, on the side where the motion is measured (``measured_sides``) or else where they see them
+    (``seen_sides``), and its class is their likeliest or
     nearly so (``plausible_classes``), undetermined only where no AU is sure. Which of those, and all other
     words, are the language model's choice. Without a reader it may say anything of the grammar.
     Raises: DeftError for a checkpoint without a language part.
@@ -68,7 +72,7 @@ class Speaker:
         for start in range(0, len(motions), batch):
             part = motions[start : start + batch]
             inputs, faces = [motion_input(m) for m in part], [face_input(m) for m in part]
-            grammars = self.grammars(inputs, faces, fines)
+            grammars = self.grammars(inputs, faces, fines, [measured_sides(m) for m in part])
             clips = batch_of(inputs, faces)
             texts = self.model.answer(clips, asked[start : start + batch], grammars, max_new_tokens)
             spoken += [measured(text, motion) for text, motion in zip(texts, part, strict=True)]
@@ -79,8 +83,10 @@ class Speaker:
         inputs: Sequence[MotionInput],
         faces: Sequence[Any] | None = None,
         fines: Sequence[str] | None = None,
+        sides: Sequence[dict[int, AUSide]] | None = None,
     ) -> list[str]:
-        """The grammar of each clip's answer: the classes and AUs that may be named."""
+        """The grammar of each clip's answer: the classes and AUs that may be named, each on its side;
+        ``sides``: what is known of them beyond the experts' reading."""
         from deft_llm.facs.emotions import FINE, coarse_of
         from deft_llm.model.deft import answer_grammar
         from deft_llm.model.zero_shot import evident_aus, plausible_classes, seen_sides
@@ -92,14 +98,15 @@ class Speaker:
         sure = evident_aus(reading, calibration)
         if not self.bounded:
             return [answer_grammar(fines=fines or FINE, aus=aus, once=True) for aus in sure]
+        seen = seen_sides(reading, calibration)
         grammars = []
-        for aus, sides, coarses in zip(
-            sure, seen_sides(reading, calibration), plausible_classes(reading), strict=True
+        for aus, own, more, coarses in zip(
+            sure, seen, sides or [{}] * len(seen), plausible_classes(reading), strict=True
         ):
             known = [fine for fine in fines or FINE if coarse_of(fine) in coarses]
             grammars.append(
                 answer_grammar(
-                    fines=known, coarses=coarses, aus=aus, sides=sides, once=True, decided=bool(aus)
+                    fines=known, coarses=coarses, aus=aus, sides=own | more, once=True, decided=bool(aus)
                 )
             )
         return grammars
@@ -126,6 +133,20 @@ def shared_speaker(folder: Path) -> Speaker:
 @lru_cache(maxsize=1)
 def _loaded(folder: str, stamp: int) -> Speaker:
     return Speaker.from_checkpoint(Path(folder))
+
+
+def measured_sides(motion: Motion) -> dict[int, AUSide]:
+    """The side of each sided AU that the measured motion of a clip with known pixels supports; maps without a
+    scale tell none."""
+    from deft_llm.facs.units import entry
+    from deft_llm.unimer.constraint import measure_support
+
+    if motion.units != "px":
+        return {}
+    return {
+        found.au: found.side for found in measure_support(motion)
+        if found.support >= SUPPORTED and entry(found.au).scoring == "sides"
+    }  # fmt: skip
 
 
 def measured(text: str, motion: Motion) -> Spoken:
@@ -162,7 +183,7 @@ def evidence_for(answer: Answer, motion: Motion) -> list[Evidence]:
                 iod_percent=support.iod_percent if support else None,
                 z=support.z if support else None,
                 support=min(max(share, 0.0), 1.0),
-                status="supported" if share >= 0.5 else "unsupported",
+                status="supported" if share >= SUPPORTED else "unsupported",
                 reason=support.reason if support else "this AU is not measured",
             )  # fmt: skip
         )
