@@ -116,3 +116,13 @@ def test_older_schema_and_empty_folder_are_refused(tiny_model, tmp_path) -> None
     (tmp_path / CONFIG).write_text(config)
     with pytest.raises(DeftError, match="schema 0"):
         DeftModel.from_pretrained(tmp_path)
+
+
+def test_an_adapter_is_added_without_a_warning() -> None:
+    import warnings
+
+    from deft_llm.model.backbone import add_lora, tiny_backbone
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        add_lora(tiny_backbone()[0], rank=2, alpha=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -79,4 +80,7 @@ def add_lora(model: Any, rank: int, alpha: int, dropout: float = 0.0) -> Any:
         raise DeftError("language model: no projection layers of a known name; name them in the config.")
     config = LoraConfig(task_type=TaskType.CAUSAL_LM, r=rank, lora_alpha=alpha, lora_dropout=dropout,
                         target_modules=targets)  # fmt: skip
-    return get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # PEFT asks the model in words that this version of transformers is about to drop
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        return get_peft_model(model, config)
