@@ -60,13 +60,18 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     names = [run.name for run in runs]
     tasks = {run.rows[0].task for run in runs}
     for index, run in enumerate(runs):
-        options = " ".join(f"{k}={v}" for k, v in _flat(run.config.get("options", {})).items())
+        options = " ".join(f"{k}={_shown(v)}" for k, v in _flat(run.config.get("options", {})).items())
         names[index] += f" {options}" if options else ""
         names[index] += f" [{run.rows[0].task}]" if len(tasks) > 1 else ""
     for index, run in enumerate(runs):
         if names.count(names[index]) > 1 or run.rows[0].seed:
             names[index] += f" seed {run.rows[0].seed}"
     return [f"{n} #{i + 1}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+
+
+def _shown(value: Any) -> Any:
+    """An option's value as tables show it: a file or folder by its name, wherever it lay."""
+    return Path(value).name if isinstance(value, str) and "/" in value else value
 
 
 def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
