@@ -111,9 +111,13 @@ def recombined(known: set[frozenset[int]], count: int, seed: int) -> Clips:
     prior = replace(usual, name="recombined", combinations={fine: rows for fine, rows in new.items() if rows})
     batch = FlowSynth("validation", FlowConfig(identities=40), prior=prior).batch(2 * count, seed)
     pool = targets_of(batch)
-    named = [frozenset(np.flatnonzero(side.any(-1)).tolist()) for side in pool.side]
-    rows = [row for row, places in enumerate(named) if len(places) > 1 and places not in known][:count]
-    return clips_of(pool, np.array(rows))
+    rows = [row for row, places in enumerate(sets_of(pool.side)) if len(places) > 1 and places not in known]
+    return clips_of(pool, np.array(rows[:count]))
+
+
+def sets_of(side: np.ndarray) -> list[frozenset[int]]:
+    """The places in EXPERT_AUS of each clip's AUs; side (N, A, 2)."""
+    return [frozenset(np.flatnonzero(row.any(-1)).tolist()) for row in side]
 
 
 def ask(
@@ -218,8 +222,7 @@ def seen_together(runs: list[Path], shards: Path) -> set[frozenset[int]]:
         meta = read_meta(run)
         source = flow_source(FlowShards(shards), Stage2Config(**meta["config"]))
         for step in range(meta["step"]):
-            sides = source(step, 0, 1).side
-            found |= {frozenset(np.flatnonzero(row.any(-1)).tolist()) for row in sides.numpy() > 0}
+            found |= set(sets_of(source(step, 0, 1).side.numpy() > 0))
     return found
 
 
@@ -264,10 +267,7 @@ def main() -> None:
     if given.recombine:
         found = {name: found[name] for name in found if "uf1" not in name} | {"known_sets": len(known)}
     elif given.seen:
-        rows = [
-            row for row, side in enumerate(clips.side)
-            if frozenset(np.flatnonzero(side.any(-1)).tolist()) not in known
-        ]  # fmt: skip
+        rows = [row for row, places in enumerate(sets_of(clips.side)) if places not in known]
         new = score([spoken[row] for row in rows], heads[rows], clips.of(rows))
         found["unseen_combinations"] = {"known_sets": len(known), **new}
     if given.still:

@@ -77,13 +77,13 @@ def test_where_pixels_are_known_the_measured_side_is_said(tiny_model, monkeypatc
     sure[EXPERT_AUS.index(12)] = -99.0
     clip = motions(1)[0]
     support = next(row for row in constraint.measure_support(clip) if row.au == 12)
-    monkeypatch.setattr(
-        constraint, "measure_support", lambda motion: [replace(support, support=0.9, side="left")]
-    )
-    assert module.measured_sides(clip) == {}, "maps without a scale"
+    found, asked = [replace(support, support=0.9, side="left")], []
+    monkeypatch.setattr(constraint, "measure_support", lambda motion: asked.append(motion) or found)
+    assert module.measured_sides(clip, found) == {}, "maps without a scale"
     px = replace(clip, units="px")
-    assert module.measured_sides(px) == {12: "left"}
+    assert module.measured_sides(px, found) == {12: "left"}
     (said,) = speaker(tiny_model, sure).say([px])
+    assert len(asked) == 1, "a clip is measured once"
     assert [item.side for item in said.answer.evidence] == ["left"]
 
 

@@ -18,6 +18,7 @@ from deft_llm.store import Motion
 if TYPE_CHECKING:
     from deft_llm.model.inputs import MotionInput
     from deft_llm.model.reader import MotionReader
+    from deft_llm.unimer.constraint import AUSupport
 
 SUPPORTED = 0.5
 """Support from which on the measured motion stands behind a statement."""
@@ -66,16 +67,19 @@ class Speaker:
         from deft_llm.model.deft import batch_of
         from deft_llm.model.face_inputs import face_input
         from deft_llm.model.inputs import motion_input
+        from deft_llm.unimer.constraint import measure_support
 
         asked = [question] * len(motions) if isinstance(question, str) else list(question)
         spoken: list[Spoken] = []
         for start in range(0, len(motions), batch):
             part = motions[start : start + batch]
             inputs, faces = [motion_input(m) for m in part], [face_input(m) for m in part]
-            grammars = self.grammars(inputs, faces, fines, [measured_sides(m) for m in part])
+            supports = [measure_support(m) for m in part]
+            sides = [measured_sides(*found) for found in zip(part, supports)]
+            grammars = self.grammars(inputs, faces, fines, sides)
             clips = batch_of(inputs, faces)
             texts = self.model.answer(clips, asked[start : start + batch], grammars, max_new_tokens)
-            spoken += [measured(text, motion) for text, motion in zip(texts, part, strict=True)]
+            spoken += [measured(*found) for found in zip(texts, part, supports, strict=True)]
         return spoken
 
     def grammars(
@@ -135,37 +139,37 @@ def _loaded(folder: str, stamp: int) -> Speaker:
     return Speaker.from_checkpoint(Path(folder))
 
 
-def measured_sides(motion: Motion) -> dict[int, AUSide]:
+def measured_sides(motion: Motion, supports: Sequence[AUSupport]) -> dict[int, AUSide]:
     """The side of each sided AU that the measured motion of a clip with known pixels supports; maps without a
-    scale tell none."""
+    scale tell none. ``supports``: ``unimer.constraint.measure_support`` of the clip."""
     from deft_llm.facs.units import entry
-    from deft_llm.unimer.constraint import measure_support
 
     if motion.units != "px":
         return {}
     return {
-        found.au: found.side for found in measure_support(motion)
+        found.au: found.side for found in supports
         if found.support >= SUPPORTED and entry(found.au).scoring == "sides"
     }  # fmt: skip
 
 
-def measured(text: str, motion: Motion) -> Spoken:
-    """Parse an answer and add what was measured for each AU that it names; nothing else is changed."""
+def measured(text: str, motion: Motion, supports: Sequence[AUSupport] | None = None) -> Spoken:
+    """Parse an answer and add what was measured for each AU that it names; nothing else is changed.
+
+    ``supports``: ``unimer.constraint.measure_support`` of the clip, measured here where None."""
+    from deft_llm.unimer.constraint import measure_support
+
     try:
         answer = parse(text)
     except AnswerError:
         return Spoken(text, text, None)
-    rows = evidence_for(answer, motion)
+    found = supports if supports is not None or not answer.evidence else measure_support(motion)
+    rows = evidence_for(answer, found or ())
     return Spoken(text, render(fill_figures(answer, rows)), answer, rows)
 
 
-def evidence_for(answer: Answer, motion: Motion) -> list[Evidence]:
+def evidence_for(answer: Answer, supports: Sequence[AUSupport]) -> list[Evidence]:
     """One row of evidence for each statement: its own words, the measured figures and the AU's support."""
-    from deft_llm.unimer.constraint import measure_support
-
-    if not answer.evidence:
-        return []
-    found = {support.au: support for support in measure_support(motion)}
+    found = {support.au: support for support in supports}
     rows = []
     for item in answer.evidence:
         support = found.get(item.au)

@@ -17,6 +17,7 @@ from deft_llm.model.deft import DeftBatch, DeftModel
 from deft_llm.model.motion_expert import MotionExpert
 from deft_llm.model.prompt import EXPERTS
 from deft_llm.training.flow_shards import FlowShards
+from deft_llm.training.text_rules import TextRule, miscoded, shown_sides
 
 
 def fast_bfloat16(device: str) -> bool:
@@ -52,7 +53,8 @@ class Stage2Config(BaseModel):
     prompt is read once a step, without gradient. ``projector_rate``: projectors' share of the learning rate.
     ``autocast``: bfloat16 in the forward pass; None: where the device has units for it (``fast_bfloat16``).
     ``evidence_floor``: the text names an AU only where the motion expert's own logit lies above it: what the
-    flow does not show is no evidence (flow-level samples).
+    flow does not show is no evidence (flow-level samples). ``text_rule`` instead holds answers by Uni-MER's
+    own constraints (``training.text_rules``), where a share ``false_labels`` of the labels is made wrong.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -75,6 +77,8 @@ class Stage2Config(BaseModel):
     share_prefix: bool = False
     projector_rate: float = 1.0
     evidence_floor: float | None = None
+    text_rule: TextRule | None = None
+    false_labels: float = 0.0
     validate_every: int = 0
     validate_clips: int = 64
     save_every: int = 50
@@ -271,7 +275,11 @@ def flow_source(
             model.motion.eval()
             with torch.no_grad():
                 shown = side * (model.read(seen).au > config.evidence_floor)
-        asked = triples(shown.numpy(), taken.fine, taken.coarse, rows, rng, full)
+        named = shown.numpy()
+        if config.text_rule is not None:
+            labels = miscoded(side.numpy(), config.false_labels, rng)
+            named = shown_sides(config.text_rule, maps[:, 0].numpy(), labels, taken.fine, rng)
+        asked = triples(named, taken.fine, taken.coarse, rows, rng, full)
         cut = full == 1.0 and rng.random() < config.cut_rationale
         texts = [t.answer.partition("Rationale:")[0] if cut else t.answer for t in asked]
         keep = like_lengths([len(t) for t in texts], config.batch, rng)[rank::world]

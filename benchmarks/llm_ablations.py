@@ -1,0 +1,165 @@
+"""Ablations of the language part: 300 steps each from the shipped experts, equal budget, fresh adapter.
+
+    python -m deft_llm.training.flow_shards shards --shards 60 --size 4000 --seed 20000 --identities 160
+    python -m deft_llm.training.flow_shards held --shards 1 --size 4000 --seed 900 --identities 48 \\
+        --split validation
+    python benchmarks/llm_ablations.py shards held --out runs/llm [--only both labels ..] [--clips 100]
+
+configs/ablations/llm: what the answers are held to (``both``, ``labels``, ``flow``, ``neither``; 30 % of the
+labels are wrong in all of them), an expert never trained, the parts of the hybrid loss. ``words`` reads the
+region table in words instead of the expert's tokens (``training.flow2text``). All see the same samples in the
+same order. Scored on flow-level clips of validation identities, class and evidence alone, the language model
+free to name any class and AU. A finished run is kept, so a stopped command goes on, steps included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from answers import Clips, load, score
+
+from deft_llm.answer import parse
+from deft_llm.files import read_json, write_json
+from deft_llm.model.prompt import ANSWER_QUESTION
+from deft_llm.model.speaker import Spoken
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "ablations" / "llm"
+ORDER = (
+    "both", "labels", "flow", "neither", "random_experts", "words", "hybrid", "generative_only",
+    "discriminative_only", "no_au", "no_class",
+)  # fmt: skip
+COLUMNS = ("text_uf1", "head_uf1", "au_precision", "au_recall", "sides_right")
+RESAMPLES = 500
+
+
+def trained(name: str, shards: Path, out: Path, start: Path | None) -> Any:
+    """The model of a config after its steps, trained into ``out`` (resumes)."""
+    from deft_llm.config import load_config
+    from deft_llm.model.checkpoint import SHIPPED
+    from deft_llm.training.flow_shards import FlowShards
+    from deft_llm.training.run import TrainConfig, start_model
+    from deft_llm.training.stage2 import Stage2, flow_source, run
+
+    config = load_config(TrainConfig, CONFIGS / f"{'both' if name == 'words' else name}.yaml", [])
+    settings = config.stage2 if config.stages == [2] else config.stage3
+    if name == "words":
+        return _reader(shards, out, settings)
+    base = None if config.start is None else start or SHIPPED
+    model = start_model(config, base, language=False)
+    stage = Stage2(model, settings, flow_source(FlowShards(shards), settings, model))
+    run(stage, out, progress=_say(name))
+    return model.eval()
+
+
+def _reader(shards: Path, out: Path, settings: Any) -> Any:
+    from deft_llm.training.flow2text import train
+
+    train(shards, out, settings, progress=_say("words"))
+    return out
+
+
+def _say(name: str) -> Any:
+    return lambda done, total, parts: print(
+        f"{name}: step {done} of {total}, " + ", ".join(f"{k} {v:.3f}" for k, v in parts.items()), flush=True
+    )
+
+
+def said(model: Any, clips: Clips, batch: int = 16) -> tuple[list[Spoken], np.ndarray]:
+    """Class and evidence of every clip, and the head's class; greedy, nothing held to the experts."""
+    from deft_llm.model.deft import answer_grammar, batch_of
+    from deft_llm.model.inputs import motion_input
+
+    spoken, heads = [], []
+    for start in range(0, len(clips.motions), batch):
+        part = clips.motions[start : start + batch]
+        inputs = batch_of([motion_input(motion) for motion in part])
+        with torch.inference_mode():
+            out = model.read(inputs)
+        heads += out.coarse.argmax(-1).tolist()
+        grammar = answer_grammar(stop_after="evidence", once=True)
+        spoken += map(_spoken, model.answer(inputs, [ANSWER_QUESTION] * len(part), grammar, out=out))
+    return spoken, np.array(heads)
+
+
+def read_aloud(adapter: Path, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
+    """The same of the adapter that reads words; it has no head."""
+    from deft_llm.baselines.flow2text import build
+    from deft_llm.method import Sample, Task
+
+    method = build(Task(name="au"), adapter=str(adapter))
+    samples = [Sample(m.clip_id, "flow", "one", lambda m=m: m) for m in clips.motions]  # type: ignore[misc]
+    texts = [row.answer or "" for row in method.predict(samples)]
+    return [_spoken(text.partition("\nRationale:")[0]) for text in texts], np.full(len(texts), -1)
+
+
+def _spoken(text: str) -> Spoken:
+    return Spoken(text, text, parse(f"{text.strip()}\nRationale: ."))
+
+
+def spread(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, list[float]]:
+    """95 % intervals of ``COLUMNS`` over clips."""
+    rng, rows = np.random.default_rng(0), np.arange(len(spoken))
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = rng.choice(rows, len(rows)).tolist()
+        one = score([spoken[row] for row in drawn], heads[drawn], clips.of(drawn))
+        found.append([one[name] for name in COLUMNS])
+    low, high = np.quantile(np.array(found, float), [0.025, 0.975], axis=0)
+    return {name: [round(float(a), 3), round(float(b), 3)] for name, a, b in zip(COLUMNS, low, high)}
+
+
+def measure(name: str, given: argparse.Namespace) -> None:
+    """Train, score and keep one ablation."""
+    path = given.out / f"{name}.json"
+    if path.is_file():
+        return
+    started = time.process_time()
+    model = trained(name, given.shards, given.out / name, given.checkpoint)
+    seconds = time.process_time() - started
+    clips = load(given.held, given.clips, 0)
+    spoken, heads = read_aloud(model, clips) if name == "words" else said(model, clips)
+    found = {"run": name, **score(spoken, heads, clips), "interval": spread(spoken, heads, clips)}
+    write_json(path, {**found, "cpu_s": round(seconds), "example": spoken[0].text})
+    print(json.dumps(found), flush=True)
+
+
+def table(out: Path) -> str:
+    """What has been measured as a Markdown table."""
+    lines = ["| run | UF1, class in the text | UF1, head | AU precision | AU recall | sides right |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
+    for name in ORDER:
+        path = out / f"{name}.json"
+        if not path.is_file():
+            continue
+        row = read_json(path)
+        cells = [f"{row[c]:.3f} [{row['interval'][c][0]:.3f}, {row['interval'][c][1]:.3f}]" for c in COLUMNS]
+        if name == "words":
+            cells[1] = "-"
+        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is not measured yet, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("held", type=Path, help="flow-level shards of validation identities")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, help="whose experts are read; the shipped ones by default")
+    parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--only", nargs="+", choices=ORDER, default=ORDER)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name in given.only:
+        measure(name, given)
+    print(table(given.out))
+
+
+if __name__ == "__main__":
+    main()

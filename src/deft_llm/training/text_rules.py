@@ -1,0 +1,120 @@
+"""Which Action Units a training answer names: those of the labels, of the flow, of both, or of neither.
+
+Uni-MER's answers stand under two constraints, AU labels and optical flow. The other rules are there for
+ablations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from deft_llm.facs.emotions import FINE
+from deft_llm.facs.units import entry
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.records import ActionUnit, AUSide
+from deft_llm.training.flow_text import side_of
+from deft_llm.unimer.constraint import AUSupport, measure_support
+
+TextRule = Literal["both", "labels", "flow", "neither"]
+"""``labels``: what the coder wrote. ``flow``: what the measured motion shows, no label read. ``both``: labels
+that the motion supports. ``neither``: AUs that are usual for the clip's class, its motion and AUs unread."""
+
+
+def shown_sides(
+    rule: TextRule, maps: np.ndarray, labels: np.ndarray, fine: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Sides (N, A, 2) in {0, 1} of the AUs that each clip's answer names, in the order of EXPERT_AUS.
+
+    maps (N, 3, H, W) relative u, v, strain of onset to apex; labels (N, A, 2) as coded; fine (N,) indices
+    into FINE, -1 for none.
+    """
+    if rule == "labels":
+        return labels
+    if rule == "neither":
+        return np.stack([_usual(int(label), rng) for label in fine])
+    judge = _supported if rule == "both" else _seen
+    return np.stack([judge(*clip) for clip in zip(maps, labels, strict=True)])
+
+
+def miscoded(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Labels (N, A, 2) of which each AU is replaced by a wrong one with probability ``share``: half of these
+    a neighbour or the wrong side, half any other (``unimer.held_out.falsified``)."""
+    from deft_llm.unimer.held_out import falsified
+
+    if not share:
+        return labels
+    rows = []
+    for row in labels:
+        units = units_of(row)
+        kept = [
+            falsified(units, place, EXPERT_AUS, rng)[1] if rng.random() < share else unit
+            for place, unit in enumerate(units)
+        ]
+        rows.append(sides_of([(unit.number, unit.side) for unit in kept]))
+    return np.stack(rows) if rows else labels
+
+
+def units_of(row: np.ndarray) -> tuple[ActionUnit, ...]:
+    """AUs of one clip's sides (A, 2)."""
+    return tuple(
+        ActionUnit(number=number, side=side_of(number, bool(left), bool(right)))
+        for number, (left, right) in zip(EXPERT_AUS, row, strict=True)
+        if left or right
+    )
+
+
+def sides_of(units: Sequence[tuple[int, AUSide]]) -> np.ndarray:
+    """Sides (A, 2) float32 of AUs; those that the expert does not know are left out."""
+    row = np.zeros((len(EXPERT_AUS), 2), np.float32)
+    for number, side in units:
+        if number in AU_INDEX:
+            row[AU_INDEX[number]] = np.maximum(row[AU_INDEX[number]], (side != "right", side != "left"))
+    return row
+
+
+def _supports(clip: np.ndarray) -> list[AUSupport]:
+    from deft_llm.motion.measure import motion_from_flow
+
+    return measure_support(motion_from_flow("clip", clip[None, :2].astype(np.float32), units="relative"))
+
+
+def _supported(clip: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The labels that the motion supports."""
+    from deft_llm.unimer.calibration import load_calibration
+    from deft_llm.unimer.verdict import verdicts
+
+    units = units_of(labels)
+    found = verdicts(_supports(clip), units, load_calibration(), "relative")
+    passed = {row.au for row in found if row.status == "supported"}
+    return sides_of([(unit.number, unit.side) for unit in units if unit.number in passed])
+
+
+def _seen(clip: np.ndarray, _labels: np.ndarray) -> np.ndarray:
+    """The AUs that the motion fits, the strongest of look-alikes alone."""
+    from deft_llm.unimer.calibration import load_calibration
+
+    calibration = load_calibration()
+    taken: set[int] = set()
+    found = []
+    for support in sorted(_supports(clip), key=lambda one: -one.support):
+        limit = calibration.unlabelled_threshold("relative", support.au)
+        if not support.judged or limit is None or support.support < limit or support.au in taken:
+            continue
+        taken |= {support.au, *entry(support.au).look_alikes}
+        found.append((support.au, support.side))
+    return sides_of(found)
+
+
+def _usual(fine: int, rng: np.random.Generator) -> np.ndarray:
+    """A set of AUs that is usual for a label, on both sides."""
+    from deft_llm.synth.prior import load_prior
+
+    table = load_prior("facs").combinations.get(FINE[fine], {}) if fine >= 0 else {}
+    if not table:
+        return sides_of([])
+    sets, shares = list(table), np.array(list(table.values()), float)
+    chosen = sets[int(rng.choice(len(sets), p=shares / shares.sum()))]
+    return sides_of([(number, "both") for number in chosen])
