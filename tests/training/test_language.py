@@ -101,6 +101,28 @@ def test_only_the_language_part_moves_in_stage_2_and_experts_move_in_stage_3(sha
         assert ("motion" in moved) == joint
 
 
+def test_without_the_loss_of_the_text_the_language_part_is_not_run(shards, tmp_path, monkeypatch) -> None:
+    from deft_llm.model import deft
+
+    monkeypatch.setattr(deft, "answer_loss", lambda *args, **options: pytest.fail("the LLM was run"))
+    folder = start_checkpoint(tmp_path / "c")
+    settings = Stage2Config(**{**STAGE2, "train_experts": True, "losses": {"text": 0.0}})
+    model = start_model(config(folder), folder)
+    before = {name: value.clone() for name, value in model.own_tensors().items()}
+    run(Stage2(model, settings, flow_source(FlowShards(shards), settings)), tmp_path / "run")
+    moved = {n.split(".")[0] for n, value in model.own_tensors().items() if not torch.equal(value, before[n])}
+    assert "motion" in moved and not moved & {"llm", "projectors"}
+
+
+@pytest.mark.parametrize("rule", ["both", "neither"])
+def test_answers_are_held_to_the_rule_of_the_config(shards: Path, rule: str) -> None:
+    settings = Stage2Config(**{**STAGE2, "text_rule": rule, "false_labels": 0.3, "full_answers": 1.0})
+    first, again = (flow_source(FlowShards(shards), settings)(4, 0, 1) for _ in range(2))
+    free = flow_source(FlowShards(shards), settings.model_copy(update={"text_rule": None}))(4, 0, 1)
+    assert first.answers == again.answers
+    assert first.answers != free.answers, "the true AUs"
+
+
 def test_training_stops_early_and_keeps_the_best_state(shards: Path, tmp_path: Path) -> None:
     from deft_llm.training.loop import fit
     from deft_llm.training.stage1 import Stage1, Stage1Config

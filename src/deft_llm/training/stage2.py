@@ -120,16 +120,17 @@ class Stage2Module(nn.Module):
             )
 
     def forward(self, batch: Stage2Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Next-token loss on the answers, head losses, independence and adversary."""
+        """Next-token loss on the answers (without it the LLM is not run), head losses, independence,
+        adversary."""
         weights = self.config.losses
         device, wanted = batch.clips.maps.device.type, self.config.autocast
         halved = fast_bfloat16(device) if wanted is None else wanted
         with torch.autocast(device, torch.bfloat16, enabled=halved):
+            asked = (batch.questions, batch.answers) if weights.text else ()
             out = self.deft(
-                batch.clips, batch.questions, batch.answers, drop=batch.drop, cut=batch.cut,
-                share_prefix=self.config.share_prefix,
-            )  # fmt: skip
-        parts = {"text": out.loss}
+                batch.clips, *asked, drop=batch.drop, cut=batch.cut, share_prefix=self.config.share_prefix
+            )
+        parts = {"text": out.loss} if weights.text else {}
         if self.config.train_experts:
             if batch.side is not None and weights.au:
                 known = batch.known[..., None].expand_as(batch.side)
