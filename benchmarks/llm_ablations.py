@@ -1,4 +1,4 @@
-"""Ablations of the language part: 300 steps each from the shipped experts, equal budget, fresh adapter.
+"""Ablations of the language part: 300 steps each from the shipped checkpoint, equal budget.
 
     python -m deft_llm.training.flow_shards shards --shards 60 --size 4000 --seed 20000 --identities 160
     python -m deft_llm.training.flow_shards held --shards 1 --size 4000 --seed 900 --identities 48 \\
@@ -6,10 +6,12 @@
     python benchmarks/llm_ablations.py shards held --out runs/llm [--only both labels ..] [--clips 100]
 
 configs/ablations/llm: what the answers are held to (``both``, ``labels``, ``flow``, ``neither``; 30 % of the
-labels are wrong in all of them), an expert never trained, the parts of the hybrid loss. ``words`` reads the
-region table in words instead of the expert's tokens (``training.flow2text``). All see the same samples in the
-same order. Scored on flow-level clips of validation identities, class and evidence alone, the language model
-free to name any class and AU. A finished run is kept, so a stopped command goes on, steps included.
+labels are wrong in all of them), the parts of the hybrid loss, an expert never trained (``random_experts``),
+the region table in words instead of tokens (``words``, ``training.flow2text``). All see the same samples in
+the same order; all but the two last-named begin with the shipped language part, for in so few steps a new one
+learns the form of an answer and little else. Scored on flow-level clips of validation identities, class and
+evidence alone, the language model free to name any class and AU. A finished run is kept, so a stopped command
+goes on, steps included.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from deft_llm.model.speaker import Spoken
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablations" / "llm"
 ORDER = (
-    "both", "labels", "flow", "neither", "random_experts", "words", "hybrid", "generative_only",
-    "discriminative_only", "no_au", "no_class",
+    "both", "labels", "flow", "neither", "hybrid", "generative_only", "discriminative_only", "no_au",
+    "no_class", "random_experts", "words",
 )  # fmt: skip
 COLUMNS = ("text_uf1", "head_uf1", "au_precision", "au_recall", "sides_right")
 RESAMPLES = 500
@@ -51,7 +53,7 @@ def trained(name: str, shards: Path, out: Path, start: Path | None) -> Any:
     if name == "words":
         return _reader(shards, out, settings)
     base = None if config.start is None else start or SHIPPED
-    model = start_model(config, base, language=False)
+    model = start_model(config, base)
     stage = Stage2(model, settings, flow_source(FlowShards(shards), settings, model))
     run(stage, out, progress=_say(name))
     return model.eval()
