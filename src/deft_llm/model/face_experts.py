@@ -13,6 +13,7 @@ APPEARANCE = 64
 CHANGE = 56
 CHANGE_CHANNELS = 4
 POINT = 32
+TURN = 3
 STRUCTURE_TOKENS = ("brows and eyes", "nose and cheeks", "mouth and chin", "onset appearance")
 TEXTURE_TOKENS = (
     "forehead", "glabella", "right brow", "left brow", "right eye", "left eye", "nose",
@@ -21,11 +22,13 @@ TEXTURE_TOKENS = (
 
 
 class FaceExpertConfig(NamedTuple):
-    """Token width, first channels and landmark count of both face experts."""
+    """Token width, first channels and landmark count of both face experts; ``space``: whether the structure
+    expert is given the landmarks' depth and the head's turn (checkpoints without the field are not)."""
 
     width: int = 96
     channels: int = 16
     landmarks: int = 478
+    space: bool = False
 
 
 class ExpertOutput(NamedTuple):
@@ -45,8 +48,9 @@ def _small_trunk(inputs: int, channels: int, width: int) -> nn.Sequential:
 
 
 class StructureExpert(nn.Module):
-    """Onset landmarks (B, 478, 2), centred on the eyes in inter-ocular distances, and the onset's grey face
-    (B, 1, 64, 64) to 4 tokens: three parts of the geometry and the appearance. Static by construction."""
+    """Onset landmarks (B, 478, 2), centred on the eyes in inter-ocular distances, the onset's grey face
+    (B, 1, 64, 64) and, where made for it, ``face_inputs.space_input`` (B, 481; NaN or None: not known) to 4
+    tokens: three parts of the geometry and the appearance. Static by construction."""
 
     def __init__(self, config: FaceExpertConfig | None = None) -> None:
         super().__init__()
@@ -56,13 +60,19 @@ class StructureExpert(nn.Module):
         self.where = nn.Parameter(torch.randn(config.landmarks, POINT) * 0.02)
         self.mix = nn.Linear(POINT, config.width)
         self.linear = nn.Linear(config.landmarks * 2, 3 * config.width)
+        if config.space:
+            self.space = nn.Linear(config.landmarks + TURN, 3 * config.width)
         self.trunk = _small_trunk(1, config.channels, config.width)
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, landmarks: Tensor, appearance: Tensor) -> ExpertOutput:
+    def forward(self, landmarks: Tensor, appearance: Tensor, space: Tensor | None = None) -> ExpertOutput:
         points = F.gelu(self.point(landmarks) + self.where)
         geometry = self.mix(torch.einsum("kl,blw->bkw", self.part, points))
         geometry = geometry + self.linear(landmarks.flatten(1)).unflatten(1, (3, -1))
+        if self.config.space and space is not None:
+            known = space.isfinite().all(1)[:, None]
+            added = self.space(torch.where(known, space, 0.0)) * known
+            geometry = geometry + added.unflatten(1, (3, -1))
         look = self.trunk(appearance).mean((2, 3))
         tokens = self.norm(torch.cat([geometry, look[:, None]], 1))
         return ExpertOutput(tokens, tokens.mean(1))

@@ -25,8 +25,8 @@ class FaceWeights(BaseModel):
     """Weights of the parts of the loss; 0 switches a part off (each has an ablation).
 
     ``au``, ``coarse``, ``fine``: the fused heads; ``texture``: AUs from the texture tokens alone;
-    ``geometry``: exact landmarks, pose and held strengths from the structure tokens; ``shape``: the onset's
-    own landmarks, bent at random, from the structure tokens; ``independence``:
+    ``geometry``: exact landmarks, the mesh's pose and held strengths from the structure tokens; ``pose``: how
+    the face is turned, from the same; ``shape``: the onset's own landmarks, bent at random; ``independence``:
     structure against motion and texture; ``adversary``: subjects from the texture tokens given the AUs.
     """
 
@@ -36,6 +36,7 @@ class FaceWeights(BaseModel):
     fine: float = 0.5
     texture: float = 20.0
     geometry: float = 1.0
+    pose: float = 1.0
     shape: float = 2.0
     independence: float = 1.0
     adversary: float = 0.1
@@ -54,7 +55,7 @@ class FaceConfig(BaseModel):
     warmup_steps: int = 30
     cooldown_steps: int = 250
     experts: list[str] = Field(default_factory=lambda: ["structure", "texture"])
-    faces: dict[str, Any] = Field(default_factory=dict)
+    faces: dict[str, Any] = Field(default_factory=lambda: {"space": True})
     swap: float = 0.5
     expert_dropout: float = 0.15
     augment_on: bool = True
@@ -80,6 +81,7 @@ class FaceModule(nn.Module):
         self.texture = TextureExpert(face) if "texture" in config.experts else None
         self.fusion = Fusion(width, face.width, fine_classes)
         self.geometry = nn.Linear(len(STRUCTURE_TOKENS) * face.width, truth)
+        self.pose = nn.Linear(len(STRUCTURE_TOKENS) * face.width, 2)
         self.shape = nn.Linear(len(STRUCTURE_TOKENS) * face.width, face.landmarks * 2)
         self.texture_au = nn.Linear(len(TEXTURE_TOKENS) * face.width, aus * 2)
         self.adversary = losses.SubjectAdversary(face.width, aus, subjects)
@@ -89,7 +91,7 @@ class FaceModule(nn.Module):
         left_out = drop or []
         structure = texture = None
         if self.structure is not None and "structure" not in left_out:
-            structure = self.structure(batch["landmarks"], batch["look"])
+            structure = self.structure(batch["landmarks"], batch["look"], batch["space"])
         if self.texture is not None and "texture" not in left_out:
             texture = self.texture(batch["change"])
         return structure, texture
@@ -113,12 +115,11 @@ class FaceModule(nn.Module):
             parts["texture"] = losses.asymmetric_loss(alone, side, self.config.gamma_negative, known=known)
             parts["adversary"] = self.adversary(texture.pooled, side.amax(-1), batch["subject"])
         if structure is not None:
-            parts["geometry"] = nn.functional.smooth_l1_loss(
-                self.geometry(structure.tokens.flatten(1)), batch["truth"]
-            )
-            parts["shape"] = nn.functional.smooth_l1_loss(
-                self.shape(structure.tokens.flatten(1)), batch["shape"].flatten(1)
-            )
+            own, distance = structure.tokens.flatten(1), nn.functional.smooth_l1_loss
+            parts["geometry"] = distance(self.geometry(own), batch["truth"])
+            parts["shape"] = distance(self.shape(own), batch["shape"].flatten(1))
+            known = batch["turn"].isfinite()  # older films do not say it
+            parts["pose"] = distance(self.pose(own) * known, torch.where(known, batch["turn"], 0.0))
             parts["independence"] = self._dependence(structure, texture, batch["motion"])
         parts = {name: value for name, value in parts.items() if getattr(weights, name)}
         total = sum(getattr(weights, name) * value for name, value in parts.items())
