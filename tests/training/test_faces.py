@@ -167,7 +167,7 @@ def test_structure_without_space_is_as_before_and_with_it_does_without_depth() -
 
 def test_space_of_the_mirror_image_turns_round() -> None:
     rng = np.random.default_rng(0)
-    marks = (CANONICAL_LANDMARKS[None] - 111.5) / 90 + 0.02 * rng.normal(size=(1, 478, 2)).astype(np.float32)
+    marks = (CANONICAL_LANDMARKS[None] - 111.5) / 90 + 0.02 * rng.normal(size=(1, 478, 2))
     depth = CANONICAL_DEPTH / 90 + 0.02 * rng.normal(size=478) + 0.2 * marks[0, :, 0]
     own = torch.from_numpy(space_input(marks[0], depth))[None]
     other = mirrored_landmarks(torch.from_numpy(marks).float())[0].numpy()

@@ -26,7 +26,7 @@ class FaceWeights(BaseModel):
 
     ``au``, ``coarse``, ``fine``: the fused heads; ``texture``: AUs from the texture tokens alone;
     ``geometry``: exact landmarks, the mesh's pose and held strengths from the structure tokens; ``pose``: how
-    the face is turned, from the same; ``shape``: the onset's own landmarks, bent at random; ``independence``:
+    the face is turned, from those of the geometry alone; ``shape``: the onset's own landmarks, bent at random; ``independence``:
     structure against motion and texture; ``adversary``: subjects from the texture tokens given the AUs.
     """
 
@@ -81,7 +81,7 @@ class FaceModule(nn.Module):
         self.texture = TextureExpert(face) if "texture" in config.experts else None
         self.fusion = Fusion(width, face.width, fine_classes)
         self.geometry = nn.Linear(len(STRUCTURE_TOKENS) * face.width, truth)
-        self.pose = nn.Linear(len(STRUCTURE_TOKENS) * face.width, 2)
+        self.pose = nn.Linear((len(STRUCTURE_TOKENS) - 1) * face.width, 2)
         self.shape = nn.Linear(len(STRUCTURE_TOKENS) * face.width, face.landmarks * 2)
         self.texture_au = nn.Linear(len(TEXTURE_TOKENS) * face.width, aus * 2)
         self.adversary = losses.SubjectAdversary(face.width, aus, subjects)
@@ -119,7 +119,8 @@ class FaceModule(nn.Module):
             parts["geometry"] = distance(self.geometry(own), batch["truth"])
             parts["shape"] = distance(self.shape(own), batch["shape"].flatten(1))
             known = batch["turn"].isfinite()  # older films do not say it
-            parts["pose"] = distance(self.pose(own) * known, torch.where(known, batch["turn"], 0.0))
+            shape_alone = structure.tokens[:, :-1].flatten(1)  # the appearance would tell who it is instead
+            parts["pose"] = distance(self.pose(shape_alone) * known, torch.where(known, batch["turn"], 0.0))
             parts["independence"] = self._dependence(structure, texture, batch["motion"])
         parts = {name: value for name, value in parts.items() if getattr(weights, name)}
         total = sum(getattr(weights, name) * value for name, value in parts.items())
