@@ -19,7 +19,7 @@ TURN_UNIT = 5.0
 @dataclass
 class FaceInput:
     """landmarks (478, 2) in inter-ocular distances from the eyes' midpoint, appearance (1, 64, 64) grey of
-    unit spread, space (481,) of ``space_input`` (all of the onset alone); change (4, 56, 56)."""
+    unit spread, space (1437,) of ``space_input`` (all of the onset alone); change (4, 56, 56)."""
 
     landmarks: np.ndarray
     appearance: np.ndarray
@@ -51,20 +51,19 @@ def normalised_depth(depth: np.ndarray) -> np.ndarray:
 
 
 def space_input(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """(481,) of one frame's ``normalised_landmarks`` and ``normalised_depth``: depth beyond the canonical
-    face's, then yaw, pitch and roll in units of TURN_UNIT; NaN where depth is missing."""
+    """(1437,) of one frame's ``normalised_landmarks`` and ``normalised_depth``: the points (478, 3) in space,
+    then yaw, pitch and roll in units of TURN_UNIT; NaN where depth is missing."""
     from deft_llm.faces.pose import head_turn
-    from deft_llm.motion.regions import CANONICAL_DEPTH
 
-    beyond = depth - normalised_depth(CANONICAL_DEPTH)
-    return np.concatenate([beyond, head_turn(landmarks, depth) / TURN_UNIT]).astype(np.float32)
+    points = np.column_stack([landmarks, depth])
+    return np.concatenate([points.ravel(), head_turn(landmarks, depth) / TURN_UNIT]).astype(np.float32)
 
 
 def no_space() -> np.ndarray:
     """``space_input`` of a clip whose depth is not known."""
     from deft_llm.motion.regions import CANONICAL_DEPTH
 
-    return np.full(len(CANONICAL_DEPTH) + TURN, np.nan, np.float32)
+    return np.full(3 * len(CANONICAL_DEPTH) + TURN, np.nan, np.float32)
 
 
 def change_images(motion: Motion, grey: np.ndarray) -> np.ndarray:

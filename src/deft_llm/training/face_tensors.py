@@ -116,17 +116,19 @@ def mirrored_landmarks(landmarks: Tensor) -> Tensor:
 
 
 def mirrored_space(space: Tensor) -> Tensor:
-    """``face_inputs.space_input`` (B, 481) of the mirror image: yaw and roll turn round."""
+    """``face_inputs.space_input`` (B, 1437) of the mirror image: yaw and roll turn round."""
     from deft_llm.motion.regions import TWIN
 
     twin = torch.from_numpy(np.asarray(TWIN, np.int64))
-    return torch.cat([space[:, twin], space[:, len(twin) :] * space.new_tensor([-1.0, 1.0, -1.0])], 1)
+    points = space[:, : 3 * len(twin)].unflatten(1, (-1, 3))[:, twin] * space.new_tensor([-1.0, 1.0, 1.0])
+    turn = space[:, 3 * len(twin) :] * space.new_tensor([-1.0, 1.0, -1.0])
+    return torch.cat([points.flatten(1), turn], 1)
 
 
 def blurred_space(space: Tensor, rng: np.random.Generator, unknown: float = 0.1) -> Tensor:
-    """Depth and turn (B, 481) with the landmarker's noise; at random a tenth of the clips has none."""
+    """``space_input`` (B, 1437) with the landmarker's noise; at random a tenth of the clips has none."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    noisy = space + 0.02 * torch.randn(space.shape, generator=generator)
+    noisy = space + 0.004 * torch.randn(space.shape, generator=generator)
     known = torch.rand(len(space), 1, generator=generator) >= unknown
     return torch.where(known, noisy, torch.nan)
 

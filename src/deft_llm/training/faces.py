@@ -18,7 +18,7 @@ from deft_llm.model import losses
 from deft_llm.model.face_experts import STRUCTURE_TOKENS, TEXTURE_TOKENS
 from deft_llm.model.motion_expert import MotionOutput
 from deft_llm.training.face_films import Films
-from deft_llm.training.face_tensors import FilmTensors
+from deft_llm.training.face_tensors import FilmTensors, mirrored_space
 
 
 class FaceWeights(BaseModel):
@@ -26,8 +26,9 @@ class FaceWeights(BaseModel):
 
     ``au``, ``coarse``, ``fine``: the fused heads; ``texture``: AUs from the texture tokens alone;
     ``geometry``: exact landmarks, the mesh's pose and held strengths from the structure tokens; ``pose``: how
-    the face is turned, from those of the geometry alone; ``shape``: the onset's own landmarks, bent at random; ``independence``:
-    structure against motion and texture; ``adversary``: subjects from the texture tokens given the AUs.
+    the face is turned, from the geometry tokens alone; ``shape``: the onset's own landmarks, bent at random;
+    ``independence``: structure against motion and texture; ``adversary``: subjects from the texture tokens
+    given the AUs.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,7 +37,7 @@ class FaceWeights(BaseModel):
     fine: float = 0.5
     texture: float = 20.0
     geometry: float = 1.0
-    pose: float = 1.0
+    pose: float = 4.0
     shape: float = 2.0
     independence: float = 1.0
     adversary: float = 0.1
@@ -55,7 +56,7 @@ class FaceConfig(BaseModel):
     warmup_steps: int = 30
     cooldown_steps: int = 250
     experts: list[str] = Field(default_factory=lambda: ["structure", "texture"])
-    faces: dict[str, Any] = Field(default_factory=lambda: {"space": True})
+    faces: dict[str, Any] = Field(default_factory=lambda: {"space": 40})
     swap: float = 0.5
     expert_dropout: float = 0.15
     augment_on: bool = True
@@ -142,6 +143,8 @@ class FaceStage:
         self.config, self.films, self.seed, self.step = config, films, config.seed, 0
         self.model = FaceModule(config, films.motion_width, films.fine.shape[-1], films.subjects,
                                 films.truth.shape[1])  # fmt: skip
+        if self.model.structure is not None and self.model.structure.config.space:
+            self.model.structure.choose_axes(torch.cat([films.space, mirrored_space(films.space)]))
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -216,16 +219,16 @@ def train(
     config: FaceConfig, base: Path, films: Films, out: Path, share: float = 0.15, **options: Any
 ) -> FaceStage:
     """Train face experts beside the motion experts of ``base`` into ``out``; validates on ``share`` of the
-    subjects; resumes by itself."""
+    subjects, or learns from all where ``validate_every`` is 0; resumes by itself."""
     from deft_llm.training.loop import fit
 
-    last = max(int(round(share * (films.subject.max() + 1))), 1)
+    last = max(int(round(share * (films.subject.max() + 1))), 1) if config.validate_every else 0
     held = films.subject > films.subject.max() - last
-    learn = FilmTensors(films.take(np.flatnonzero(~held)), base)
-    check = FilmTensors(films.take(np.flatnonzero(held)), base)
-    stage = FaceStage(config, learn)
+    stage = FaceStage(config, FilmTensors(films.take(np.flatnonzero(~held)), base))
+    check = FilmTensors(films.take(np.flatnonzero(held)), base) if last else None
 
     def validate() -> dict[str, float]:
+        assert check is not None
         seen = judge(stage.model, check)
         return scores(seen["au"], seen["coarse"], check)
 
