@@ -53,6 +53,9 @@ class StructureExpert(nn.Module):
     (B, 1, 64, 64) and, where made for it, ``face_inputs.space_input`` (B, 1437; NaN or None: not known) to 4
     tokens: three parts of the geometry and the appearance. Static by construction."""
 
+    mean_shape: Tensor
+    axes: Tensor
+
     def __init__(self, config: FaceExpertConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or FaceExpertConfig()
