@@ -7,7 +7,9 @@
 
 Linear and MLP probes are fitted on ``films`` (training subjects) and scored on ``test``; permuted: the same
 on shuffled targets. Landmark R2: the ten main components of the onset's landmarks; exact: true places of 35
-points; "landmarks themselves": the same probes on what the structure expert is given. Swaps put another
+points; pose: yaw and pitch of the face (rigid fit of true bony places in space), mesh pose: the same from
+the rest of the subject's own mesh; "geometry itself": the same probes on the landmarks, depth and turn that
+the structure expert is given. Swaps put another
 subject's structure, or another clip's motion, into a clip. Lures: the same movement with a misleading face.
 Onset-only and apex-only models see one picture and were trained on ``films``.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +31,21 @@ CLEAR = 0.8
 
 def inputs_of(films: Any) -> tuple[list[Any], list[Any]]:
     """What motion and face experts read of each film."""
-    from deft_llm.model.face_inputs import FaceInput, spread
+    from deft_llm.model.face_inputs import FaceInput, space_input, spread
     from deft_llm.model.inputs import MotionInput, region_pool
 
     maps = films.maps.astype(np.float32)
     motion = [MotionInput(item, np.ones(2, bool), region_pool(item)) for item in maps]
     faces = [
         FaceInput(
-            marks[0].astype(np.float32), spread(look[0].astype(np.float32))[None], change.astype(np.float32)
+            marks[0], spread(look[0].astype(np.float32))[None], change.astype(np.float32),
+            space_input(marks[0], depth[0]),
         )
-        for marks, look, change in zip(films.landmarks, films.looks, films.change, strict=True)
-    ]
+        for marks, depth, look, change in zip(
+            films.landmarks.astype(np.float32), films.depth.astype(np.float32), films.looks, films.change,
+            strict=True,
+        )
+    ]  # fmt: skip
     return motion, faces
 
 
@@ -51,7 +58,7 @@ def tokens_of(reader: Any, films: Any) -> dict[str, np.ndarray]:
     stack = lambda name: torch.from_numpy(np.stack([getattr(face, name) for face in faces]))  # noqa: E731
     with torch.inference_mode():
         if reader.faces is not None and reader.faces.structure is not None:
-            seen = reader.faces.structure(stack("landmarks"), stack("appearance"))
+            seen = reader.faces.structure(stack("landmarks"), stack("appearance"), stack("space"))
             found["structure"] = seen.tokens.flatten(1).numpy()
         if reader.faces is not None and reader.faces.texture is not None:
             found["texture"] = reader.faces.texture(stack("change")).tokens.flatten(1).numpy()
@@ -131,14 +138,12 @@ def donors(films: Any, seed: int) -> np.ndarray:
 
 def swaps(reader: Any, films: Any, seed: int) -> dict[str, float]:
     """What changes when one expert's input comes from a clip of another subject."""
-    from deft_llm.model.face_inputs import FaceInput
-
     motion, faces = inputs_of(films)
     donor = donors(films, seed)
     calibration = reader.config.get("calibration")
     whole = reader.read(motion, faces=faces)
     own, aus = whole.coarse_logits().argmax(1), sets_of(whole, calibration)
-    given = [FaceInput(faces[d].landmarks, faces[d].appearance, face.change) for d, face in zip(donor, faces)]
+    given = [replace(faces[d], change=face.change) for d, face in zip(donor, faces)]
     other = reader.read(motion, faces=given)
     found = {
         "structure swapped: class changes": (other.coarse_logits().argmax(1) != own).mean(),
@@ -147,9 +152,8 @@ def swaps(reader: Any, films: Any, seed: int) -> dict[str, float]:
     differ = own != own[donor]
     moved = {
         "motion swapped": faces,
-        "motion and texture swapped": [FaceInput(f.landmarks, f.appearance, faces[d].change)
-                                       for d, f in zip(donor, faces)],
-    }  # fmt: skip
+        "motion and texture swapped": [replace(f, change=faces[d].change) for d, f in zip(donor, faces)],
+    }
     for name, seen in moved.items():
         got = reader.read([motion[d] for d in donor], faces=seen)
         follows = got.coarse_logits().argmax(1) == own[donor]
@@ -267,7 +271,9 @@ def main() -> None:
     marks = [films.landmarks[:, 0].astype(np.float32).reshape(len(films), -1) for films in (fit, plain)]
     axes = PCA(10).fit(marks[0])
     measured = [axes.transform(part) for part in marks]
-    held["landmarks themselves"], known["landmarks themselves"] = marks[1], marks[0]
+    for place, films, own in ((known, fit, marks[0]), (held, plain, marks[1])):
+        space = np.stack([face.space for face in inputs_of(films)[1]])
+        place["geometry itself"] = np.concatenate([own, space], 1)
     for name, x in held.items():
         row: dict[str, Any] = {
             "same-subject AUC": verification_auc(x, [str(s) for s in plain.subject]),
@@ -277,7 +283,8 @@ def main() -> None:
             row[f"AU AUROC, {model}"] = au_probe(known[name], x, fit, plain, model)
             row[f"landmark R2, {model}"] = truth_probe(known[name], x, *measured, model)
             row[f"exact geometry R2, {model}"] = truth_probe(known[name], x, flat(fit), flat(plain), model)
-            row[f"pose R2, {model}"] = truth_probe(known[name], x, fit.pose, plain.pose, model)
+            row[f"pose R2, {model}"] = truth_probe(known[name], x, fit.turn, plain.turn, model)
+            row[f"mesh pose R2, {model}"] = truth_probe(known[name], x, fit.pose, plain.pose, model)
         experts[name] = row
     motion, faces = inputs_of(test)
     alone, fused = reader.read(motion), reader.read(motion, faces=faces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ import torch
 
 from deft_llm.errors import DeftError
 from deft_llm.model.checkpoint import SHIPPED
-from deft_llm.model.face_experts import APPEARANCE, CHANGE
-from deft_llm.model.face_inputs import FaceInput
+from deft_llm.model.face_experts import APPEARANCE, CHANGE, FaceExpertConfig, StructureExpert
+from deft_llm.model.face_inputs import FaceInput, space_input
 from deft_llm.model.inputs import maps_input
 from deft_llm.model.reader import MotionReader
 from deft_llm.model.units import EXPERT_AUS
+from deft_llm.motion.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
 from deft_llm.training.face_films import Films, FilmSettings, camera_of, coded, level, load_films
-from deft_llm.training.face_tensors import FilmTensors
+from deft_llm.training.face_tensors import FilmTensors, mirrored_landmarks, mirrored_space
 from deft_llm.training.faces import FaceConfig, FaceModule, FaceStage, FaceWeights, add_faces, judge, train
 
 COUNT = 12
@@ -30,13 +32,15 @@ def films(count: int = COUNT) -> Films:
     return Films(
         maps=rng.normal(size=(count, 2, 3, 28, 28)).astype(np.float16),
         landmarks=rng.normal(size=(count, 3, 478, 2)).astype(np.float16),
+        depth=rng.normal(size=(count, 3, 478)).astype(np.float16),
         looks=rng.integers(0, 256, (count, 3, APPEARANCE, APPEARANCE)).astype(np.uint8),
         change=rng.normal(size=(count, 4, CHANGE, CHANGE)).astype(np.float16), side=side,
         known=np.ones((count, aus), np.uint8), coarse=rng.integers(0, 3, count),
         fine=rng.integers(0, 8, count),
         moved=side.astype(np.float32), held=np.zeros((count, aus, 2), np.float32),
         geometry=rng.normal(size=(count, 35, 2)).astype(np.float32),
-        pose=rng.normal(size=(count, 2)).astype(np.float32), lure=np.zeros(count, int), plan=np.arange(count),
+        pose=rng.normal(size=(count, 2)).astype(np.float32),
+        turn=rng.normal(size=(count, 2)).astype(np.float32), lure=np.zeros(count, int), plan=np.arange(count),
         subject=np.arange(count) // 3,
     )  # fmt: skip
 
@@ -81,9 +85,10 @@ def test_independence_reaches_structure_and_not_motion(tensors: FilmTensors, ind
 def test_structure_never_sees_a_later_frame() -> None:
     later = films()
     later.landmarks[:, 1:] += 1
+    later.depth[:, 1:] += 1
     later.looks[:, 1:] = 0
     first, second = (FilmTensors(f, SHIPPED).batch(np.arange(3)) for f in (films(), later))
-    for name in ("landmarks", "look"):
+    for name in ("landmarks", "look", "space"):
         assert torch.equal(first[name], second[name])
 
 
@@ -135,6 +140,42 @@ def test_whole_model_loads_and_the_language_part_hears_what_it_was_trained_on(tm
     model = DeftModel.from_pretrained(tmp_path / "out", language=False)
     assert model.structure is not None and model.texture is not None
     assert model.config.speaks == ["motion"]
+
+
+def test_films_without_depth_are_read_and_learnt_from(tmp_path: Path) -> None:
+    older = {f.name: getattr(films(), f.name) for f in fields(Films) if f.name not in ("depth", "turn")}
+    np.savez(tmp_path / "00000.npz", **older)
+    read = load_films(tmp_path)
+    assert np.isnan(read.depth).all() and np.isnan(read.turn).all()
+    stage = FaceStage(FaceConfig(batch=6, expert_dropout=0.0), FilmTensors(read, SHIPPED))
+    total, parts = stage.model(stage.batch_of(0))
+    assert torch.isfinite(total) and parts["pose"] == 0
+
+
+def test_structure_without_space_is_as_before_and_with_it_does_without_depth() -> None:
+    rng = np.random.default_rng(0)
+    sizes = ((2, 478, 2), (2, 1, APPEARANCE, APPEARANCE), (2, 1437))
+    landmarks, look, space = (torch.from_numpy(rng.normal(size=size).astype(np.float32)) for size in sizes)
+    plain, spatial = StructureExpert(), StructureExpert(FaceExpertConfig(space=4))
+    assert not any(name.startswith("space") for name in plain.state_dict())
+    assert torch.equal(plain(landmarks, look, space).tokens, plain(landmarks, look).tokens)
+    spatial.choose_axes(space)
+    assert torch.count_nonzero(spatial.axes.abs().sum(1)) == 1
+    space[1] = torch.nan
+    seen, blind = spatial(landmarks, look, space).tokens, spatial(landmarks, look).tokens
+    assert not torch.equal(seen[0], blind[0])
+    assert torch.equal(seen[1], blind[1])
+
+
+def test_space_of_the_mirror_image_turns_round() -> None:
+    rng = np.random.default_rng(0)
+    marks = (CANONICAL_LANDMARKS[None] - 111.5) / 90 + 0.02 * rng.normal(size=(1, 478, 2))
+    depth = CANONICAL_DEPTH / 90 + 0.02 * rng.normal(size=478) + 0.2 * marks[0, :, 0]
+    own = torch.from_numpy(space_input(marks[0], depth))[None]
+    other = mirrored_landmarks(torch.from_numpy(marks).float())[0].numpy()
+    mirrored = space_input(other, depth[TWIN])
+    np.testing.assert_allclose(mirrored_space(own)[0], mirrored, atol=0.02)
+    assert abs(mirrored[-3]) > 1
 
 
 def test_no_films_is_said(tmp_path: Path) -> None:

@@ -156,7 +156,9 @@ class _View:
         one = lambda name: torch.from_numpy(getattr(seen, name)[None].astype(np.float32))  # noqa: E731
         with torch.no_grad():
             if self.faces.structure is not None:
-                self.face_experts["structure"] = self.faces.structure(one("landmarks"), one("appearance"))
+                self.face_experts["structure"] = self.faces.structure(
+                    one("landmarks"), one("appearance"), one("space")
+                )
             if self.faces.texture is not None:
                 self.face_experts["texture"] = self.faces.texture(one("change"))
 

@@ -49,6 +49,7 @@ class DeftBatch:
     appearance: Tensor | None = None
     change: Tensor | None = None
     has_faces: Tensor | None = None
+    space: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -125,7 +126,7 @@ class DeftModel(nn.Module):
         structure = texture = None
         if batch.change is not None and batch.landmarks is not None:
             if self.structure is not None:
-                structure = self.structure(batch.landmarks, batch.appearance)
+                structure = self.structure(batch.landmarks, batch.appearance, batch.space)
             if self.texture is not None:
                 texture = self.texture(batch.change)
         au, coarse, fine = self.fusion(motion, structure, texture, batch.has_faces)
@@ -281,7 +282,8 @@ def batch_of(inputs: Sequence[MotionInput], faces: Sequence[Any] | None = None) 
     first = next(face for face in faces if face is not None)
     fill = lambda name: torch.stack([torch.from_numpy(getattr(face or first, name)) for face in faces])  # noqa: E731
     there = torch.tensor([face is not None for face in faces])
-    return DeftBatch(maps, phases, table, fill("landmarks"), fill("appearance"), fill("change"), there)
+    faces_of = {name: fill(name) for name in ("landmarks", "appearance", "change", "space")}
+    return DeftBatch(maps, phases, table, has_faces=there, **faces_of)
 
 
 def answer_grammar(**options: Any) -> str:

@@ -13,6 +13,7 @@ APPEARANCE = 64
 CHANGE = 56
 CHANGE_CHANNELS = 4
 POINT = 32
+TURN = 3
 STRUCTURE_TOKENS = ("brows and eyes", "nose and cheeks", "mouth and chin", "onset appearance")
 TEXTURE_TOKENS = (
     "forehead", "glabella", "right brow", "left brow", "right eye", "left eye", "nose",
@@ -21,11 +22,14 @@ TEXTURE_TOKENS = (
 
 
 class FaceExpertConfig(NamedTuple):
-    """Token width, first channels and landmark count of both face experts."""
+    """Token width, first channels and landmark count of both face experts; ``space``: how many main
+    components of the shape in space the structure expert is given beside the head's turn (0, as in
+    checkpoints without the field: neither)."""
 
     width: int = 96
     channels: int = 16
     landmarks: int = 478
+    space: int = 0
 
 
 class ExpertOutput(NamedTuple):
@@ -45,8 +49,12 @@ def _small_trunk(inputs: int, channels: int, width: int) -> nn.Sequential:
 
 
 class StructureExpert(nn.Module):
-    """Onset landmarks (B, 478, 2), centred on the eyes in inter-ocular distances, and the onset's grey face
-    (B, 1, 64, 64) to 4 tokens: three parts of the geometry and the appearance. Static by construction."""
+    """Onset landmarks (B, 478, 2), centred on the eyes in inter-ocular distances, the onset's grey face
+    (B, 1, 64, 64) and, where made for it, ``face_inputs.space_input`` (B, 1437; NaN or None: not known) to 4
+    tokens: three parts of the geometry and the appearance. Static by construction."""
+
+    mean_shape: Tensor
+    axes: Tensor
 
     def __init__(self, config: FaceExpertConfig | None = None) -> None:
         super().__init__()
@@ -56,16 +64,42 @@ class StructureExpert(nn.Module):
         self.where = nn.Parameter(torch.randn(config.landmarks, POINT) * 0.02)
         self.mix = nn.Linear(POINT, config.width)
         self.linear = nn.Linear(config.landmarks * 2, 3 * config.width)
+        if config.space:
+            self.register_buffer("mean_shape", torch.zeros(3 * config.landmarks))
+            self.register_buffer("axes", torch.zeros(config.space, 3 * config.landmarks))
+            self.space = nn.Linear(config.space + TURN, 3 * config.width)
         self.trunk = _small_trunk(1, config.channels, config.width)
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, landmarks: Tensor, appearance: Tensor) -> ExpertOutput:
+    def forward(self, landmarks: Tensor, appearance: Tensor, space: Tensor | None = None) -> ExpertOutput:
         points = F.gelu(self.point(landmarks) + self.where)
         geometry = self.mix(torch.einsum("kl,blw->bkw", self.part, points))
         geometry = geometry + self.linear(landmarks.flatten(1)).unflatten(1, (3, -1))
+        if self.config.space and space is not None:
+            geometry = geometry + self._of_space(space)
         look = self.trunk(appearance).mean((2, 3))
         tokens = self.norm(torch.cat([geometry, look[:, None]], 1))
         return ExpertOutput(tokens, tokens.mean(1))
+
+    def _of_space(self, space: Tensor) -> Tensor:
+        """(B, 3, width) of shape and turn in space; zero where they are not known."""
+        known = space.isfinite().all(1)[:, None]
+        shape, turn = torch.where(known, space, 0.0).split([len(self.mean_shape), TURN], 1)
+        main = (shape - self.mean_shape) @ self.axes.t()
+        return (self.space(torch.cat([main, turn], 1)) * known).unflatten(1, (3, -1))
+
+    def choose_axes(self, space: Tensor) -> None:
+        """Take mean and main components (scaled to unit spread) of the shapes in ``space`` (N, 1437): those
+        of small spread matter for how the head is turned, and would be lost beside the large ones."""
+        shapes = space[space.isfinite().all(1)][:, : len(self.mean_shape)]
+        if len(shapes) < 2:
+            return
+        mean = shapes.mean(0)
+        _, spread, axes = torch.linalg.svd(shapes - mean, full_matrices=False)
+        count = min(self.config.space, len(shapes) - 1)
+        scale = (len(shapes) - 1) ** 0.5 / spread[:count, None].clamp_min(1e-6)
+        self.mean_shape.copy_(mean)
+        self.axes[:count].copy_(axes[:count] * scale)
 
 
 def _landmark_parts(count: int) -> Tensor:

@@ -59,7 +59,9 @@ class FaceReader:
             none, (au, coarse, fine) = torch.empty(0), own
             motion = MotionOutput(none, au, coarse, fine, clean=none, pooled=none)
             with torch.inference_mode():
-                structure = self.structure and self.structure(stack("landmarks"), stack("appearance"))
+                structure = self.structure and self.structure(
+                    stack("landmarks"), stack("appearance"), stack("space")
+                )
                 texture = self.texture and self.texture(stack("change"))
                 fused = self.fusion(motion, structure, texture, None)
             au, coarse, fine = ((new - old).numpy() for new, old in zip(fused, own, strict=True))

@@ -130,7 +130,7 @@ class DeftMethod:
         stack = lambda name: torch.from_numpy(np.stack([getattr(one, name) for one in seen]))  # noqa: E731
         with torch.inference_mode():
             if faces.structure is not None:
-                read = faces.structure(stack("landmarks"), stack("appearance"))
+                read = faces.structure(stack("landmarks"), stack("appearance"), stack("space"))
                 found["structure"] = read.tokens.flatten(1).numpy()
             if faces.texture is not None:
                 found["texture"] = faces.texture(stack("change")).tokens.flatten(1).numpy()

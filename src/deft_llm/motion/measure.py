@@ -102,6 +102,7 @@ def measure_clip(
         mask=view.mask,
         faces=np.stack([shots.faces[key] for key in (first, top, last)]),
         landmarks=np.stack([shots.landmarks[key] for key in (first, top, last)]),
+        depth=np.stack([shots.depth[key] for key in (first, top, last)]),
         dynamic=_dynamic(shots, view, frame_heads),
         iod_px=float(shots.iod),
         fps=fps,

@@ -67,9 +67,9 @@ def _course(keys: tuple[int, ...], count: int) -> tuple[int, ...]:
 
 @dataclass
 class Shots:
-    """Aligned pictures of one clip: ``grey`` and ``time`` by index, ``faces`` RGB and ``landmarks`` (aligned
-    px) of the keys; ``matrix`` source -> aligned; ``inside``: aligned pixels that the source shows; ``iod``
-    in the source, px; ``face``: the onset's; ``presence``: the least of the keys."""
+    """Aligned pictures of one clip: ``grey`` and ``time`` by index, ``faces`` RGB, ``landmarks`` and their
+    ``depth`` (aligned px) of the keys; ``matrix`` source -> aligned; ``inside``: aligned pixels that the
+    source shows; ``iod`` in the source, px; ``face``: the onset's; ``presence``: the least of the keys."""
 
     plan: Plan
     matrix: np.ndarray
@@ -80,6 +80,7 @@ class Shots:
     time: dict[int, float] = field(default_factory=dict)
     faces: dict[int, np.ndarray] = field(default_factory=dict)
     landmarks: dict[int, np.ndarray] = field(default_factory=dict)
+    depth: dict[int, np.ndarray] = field(default_factory=dict)
     presence: float = 0.0
 
     def averaged(self, key: int) -> np.ndarray:
@@ -157,6 +158,8 @@ def _keep(shots: Shots, frame: Frame, landmarker: Landmarker, name: str) -> None
         raise DeftError(f"{name}: the face is lost in frame {frame.index}; choose indices where it is seen.")
     shots.faces[frame.index] = picture
     shots.landmarks[frame.index] = move(face.landmarks, shots.matrix).astype(np.float32)
+    scale = float(np.hypot(shots.matrix[0, 0], shots.matrix[1, 0]))
+    shots.depth[frame.index] = (face.depth * scale).astype(np.float32)
     shots.presence = min(shots.presence, face.presence)
 
 

@@ -48,7 +48,8 @@ class Motion:
     P = 1 where the second phase is absent. head: (P, 4) similarity (log scale, rotation rad, tx, ty)
     that was taken out of flow (zeros where none was). strain: (P, H, W) optical strain magnitude.
     mask: bool (H, W), the face. faces: uint8 RGB (3, 224, 224, 3) aligned onset, apex, offset.
-    landmarks: (3, 478, 2) aligned px, head motion included. dynamic: float (P, 224, 224) dynamic images.
+    landmarks: (3, 478, 2) aligned px, head motion included; depth: (3, 478) their depth, aligned px, larger
+    is farther (absent in older stores). dynamic: float (P, 224, 224) dynamic images.
     iod_px: inter-ocular distance in the source. fps: of the source. indices: onset, apex, offset.
     """
 
@@ -61,6 +62,7 @@ class Motion:
     mask: Array | None = None
     faces: Array | None = None
     landmarks: Array | None = None
+    depth: Array | None = None
     dynamic: Array | None = None
     iod_px: float | None = None
     fps: float | None = None
@@ -83,6 +85,6 @@ class Motion:
         return frozenset(names)
 
 
-TENSOR_FIELDS = ("flow", "strain", "head", "mask", "faces", "landmarks", "dynamic")
+TENSOR_FIELDS = ("flow", "strain", "head", "mask", "faces", "landmarks", "depth", "dynamic")
 REGION_FIELDS = tuple(f.name for f in fields(RegionTable))
 FLOAT16_FIELDS = frozenset({"flow", "strain", "dynamic"})

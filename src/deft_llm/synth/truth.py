@@ -7,7 +7,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deft_llm.synth.assets import Subject, eye_patch_cached, eye_surface
+from deft_llm.faces.pose import angles, rigid_turn
+from deft_llm.synth.assets import Subject, eye_patch_cached, eye_surface, rotation
 from deft_llm.synth.head import load_head
 from deft_llm.synth.render import FaceState, Renderer, Scene, project, projection_matrix, view_matrix
 
@@ -43,6 +44,23 @@ def landmark_vertices() -> np.ndarray:
 def landmarks(state: FaceState, scene: Scene) -> np.ndarray:
     """Image positions of LANDMARKS (K, 2), px."""
     return project(state.vertices[landmark_vertices()], scene, state)[0].astype(np.float32)
+
+
+# What bone carries: which way a face looks is how these places lie in space.
+BONY_PARTS = ("eye corner", "temple", "nose root", "glabella", "forehead")
+BONY = [number for number, name in enumerate(LANDMARKS) if any(part in name for part in BONY_PARTS)]
+
+
+def face_turn(state: FaceState) -> np.ndarray:
+    """How the face is turned (3,): yaw, pitch, roll, degrees, by the rigid fit of the base mesh's BONY
+    places.
+
+    ``FaceState.turn`` counts from the rest of the subject's own mesh; faces are tilted against that by some
+    4 degrees (``head-angle`` and others), of which a regression on the exact shape tells half.
+    """
+    places = landmark_vertices()[BONY]
+    tilt = rigid_turn(state.vertices[places], load_head().rest[places])
+    return angles(rotation(*state.turn) @ tilt)
 
 
 def _surface(

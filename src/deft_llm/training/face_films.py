@@ -50,13 +50,16 @@ class FilmSettings(BaseModel):
 @dataclass
 class Films:
     """N films: maps (N, 2, 3, 28, 28) relative; landmarks (N, 3, 478, 2) in inter-ocular distances from the
-    eyes' midpoint and looks (N, 3, 64, 64) grey of onset, apex, offset; change (N, 4, 56, 56); side
+    eyes' midpoint, their depth (N, 3, 478) in the same unit (NaN in older films) and looks (N, 3, 64, 64)
+    grey of onset, apex, offset; change (N, 4, 56, 56); side
     (N, A, 2), known (N, A), coarse, fine (N,) as ``flow_shards.FlowBatch``; moved (N, A, 2) px at the apex;
     held (N, A, 2) px that the onset shows already; geometry (N, K, 2) exact onset landmarks; pose (N, 2) yaw,
-    pitch in degrees; lure, plan, subject (N,) numbers."""
+    pitch in degrees from the mesh's rest, turn (N, 2) the same of the face itself (``truth.face_turn``; NaN
+    in older films); lure, plan, subject (N,) numbers."""
 
     maps: np.ndarray
     landmarks: np.ndarray
+    depth: np.ndarray
     looks: np.ndarray
     change: np.ndarray
     side: np.ndarray
@@ -67,6 +70,7 @@ class Films:
     held: np.ndarray
     geometry: np.ndarray
     pose: np.ndarray
+    turn: np.ndarray
     lure: np.ndarray
     plan: np.ndarray
     subject: np.ndarray
@@ -96,9 +100,16 @@ def load_films(*folders: Path) -> Films:
                  for name in ("subject", "plan")}  # fmt: skip
         for path in files:
             with np.load(path, allow_pickle=False) as data:
-                found = {f.name: data[f.name] for f in fields(Films)}
+                found = _filled({name: data[name] for name in data.files})
             parts.append(found | {name: found[name] + start for name, start in after.items()})
     return Films(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def _filled(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A file's arrays; older ones have no depth (NaN) and no turn of the face (NaN)."""
+    unknown = {"depth": found["landmarks"].shape[:3], "turn": found["pose"].shape}
+    return {f.name: found[f.name] if f.name in found else np.full(unknown[f.name], np.nan, np.float32)
+            for f in fields(Films)}  # fmt: skip
 
 
 def make_films(folder: Path, settings: FilmSettings) -> int:
@@ -272,7 +283,7 @@ def _seen(motion: Any) -> dict[str, np.ndarray]:
     import cv2
 
     from deft_llm.model.face_experts import APPEARANCE
-    from deft_llm.model.face_inputs import change_images, normalised_landmarks
+    from deft_llm.model.face_inputs import change_images, normalised_depth, normalised_landmarks
     from deft_llm.model.inputs import motion_input
 
     grey = np.stack([cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY) for face in motion.faces])
@@ -280,6 +291,7 @@ def _seen(motion: Any) -> dict[str, np.ndarray]:
     return {
         "maps": motion_input(motion).maps.astype(np.float16), "looks": np.stack(looks),
         "landmarks": np.stack([normalised_landmarks(marks) for marks in motion.landmarks]).astype(np.float16),
+        "depth": np.stack([normalised_depth(depth) for depth in motion.depth]).astype(np.float16),
         "change": change_images(motion, grey).astype(np.float16),
     }  # fmt: skip
 
@@ -304,13 +316,14 @@ def _true(plan: Any, performer: Any, scene: Any, onset: int, apex: int) -> dict[
     for unit in plan.main.aus:
         marked[AU_INDEX[unit.number]] = (unit.side != "right", unit.side != "left")
     stray = (moved.max(-1) > 0.1) & (marked.max(-1) == 0)
-    event = plan.main
+    event, first = plan.main, performer.state(plan, onset)
     return {
         "side": marked, "known": (~stray).astype(np.uint8), "moved": moved, "held": held,
         "coarse": np.array(COARSE.index(event.coarse) if event.coarse else -1),
         "fine": np.array(FINE.index(event.fine)),
-        "geometry": level(truth.landmarks(performer.state(plan, onset), scene)),
+        "geometry": level(truth.landmarks(first, scene)),
         "pose": np.degrees(plan.turn[onset, :2]).astype(np.float32),
+        "turn": truth.face_turn(first)[:2].astype(np.float32),
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deft_llm.model.face_inputs import TURN_UNIT, space_input
 from deft_llm.model.motion_expert import MotionOutput
 from deft_llm.training.face_films import Films
 
@@ -37,6 +38,10 @@ class FilmTensors:
         self.motion_width = reader.members[0].config.width
         self.landmarks = torch.from_numpy(films.landmarks[:, frame].astype(np.float32))
         self.look = torch.from_numpy(films.looks[:, frame, None].astype(np.float32))
+        self.space = torch.from_numpy(
+            np.stack([space_input(*pair) for pair in zip(films.landmarks[:, frame].astype(np.float32),
+                                                         films.depth[:, frame].astype(np.float32))])
+        )  # fmt: skip
         self.change = torch.from_numpy(films.change.astype(np.float32))
         self.side, self.known = (torch.from_numpy(a.astype(np.float32)) for a in (films.side, films.known))
         self.coarse_class, self.fine_class = (torch.from_numpy(a.astype(np.int64))
@@ -46,6 +51,7 @@ class FilmTensors:
         self.mean_landmarks = self.landmarks.mean(0)
         self.landmark_spread = self.landmarks.std(0).clamp_min(0.005)
         self.truth, self.mirrored_truth = (torch.from_numpy(a) for a in truth_of(films))
+        self.turn = torch.from_numpy((films.turn / TURN_UNIT).astype(np.float32))
         self.films = films
 
     def __len__(self) -> int:
@@ -59,12 +65,15 @@ class FilmTensors:
             flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
         view = flip.long()
         pick = lambda value: value[index, view]  # noqa: E731
-        landmarks, look, change, side = (value[index] for value in (self.landmarks, self.look, self.change,
-                                                                    self.side))  # fmt: skip
+        landmarks, look, change, space, side = (
+            value[index] for value in (self.landmarks, self.look, self.change, self.space, self.side)
+        )
         landmarks = torch.where(flip[:, None, None], mirrored_landmarks(landmarks), landmarks)
+        space = torch.where(flip[:, None], mirrored_space(space), space)
         look, change = (torch.where(flip[:, None, None, None], v.flip(-1), v) for v in (look, change))
         if rng is not None:
             landmarks, look, change = augmented(landmarks, look, change, rng)
+            space = blurred_space(space, rng)
         shape = (landmarks - self.mean_landmarks) / self.landmark_spread
         motion = MotionOutput(
             torch.empty(0), pick(self.au), pick(self.coarse), pick(self.fine), torch.empty(0),
@@ -72,16 +81,17 @@ class FilmTensors:
         )  # fmt: skip
         return {
             "motion": motion, "landmarks": landmarks, "look": spread_out(look), "change": change,
-            "shape": shape, "side": torch.where(flip[:, None, None], side.flip(-1), side),
+            "space": space, "shape": shape, "side": torch.where(flip[:, None, None], side.flip(-1), side),
             "known": self.known[index], "coarse": self.coarse_class[index], "fine": self.fine_class[index],
             "subject": self.subject[index],
+            "turn": self.turn[index] * torch.where(flip[:, None], torch.tensor([-1.0, 1.0]), 1.0),
             "truth": torch.where(flip[:, None], self.mirrored_truth[index], self.truth[index]),
         }  # fmt: skip
 
 
 def truth_of(films: Films) -> tuple[np.ndarray, np.ndarray]:
     """What structure must tell, (N, D) about unit spread, of films and of their mirror images: exact
-    landmarks about these films' mean, pose, and how strongly each AU is held at onset."""
+    landmarks about these films' mean, the mesh's pose, and how strongly each AU is held at onset."""
     from deft_llm.synth.truth import LANDMARKS
 
     names = list(LANDMARKS)
@@ -93,7 +103,7 @@ def truth_of(films: Films) -> tuple[np.ndarray, np.ndarray]:
     sides = []
     for points, yaw, held in ((films.geometry, 1.0, films.held), (mirrored, -1.0, films.held[..., ::-1])):
         shape = ((points - centre) / scale).reshape(len(points), -1)
-        pose = films.pose * np.array([yaw, 1.0]) / 5.0
+        pose = films.pose * np.array([yaw, 1.0]) / TURN_UNIT
         sides.append(np.concatenate([shape, pose, np.log1p(held).reshape(len(held), -1) / 2], 1))
     return sides[0].astype(np.float32), sides[1].astype(np.float32)
 
@@ -103,6 +113,24 @@ def mirrored_landmarks(landmarks: Tensor) -> Tensor:
     from deft_llm.motion.regions import TWIN
 
     return landmarks[:, torch.from_numpy(np.asarray(TWIN, np.int64))] * landmarks.new_tensor([-1.0, 1.0])
+
+
+def mirrored_space(space: Tensor) -> Tensor:
+    """``face_inputs.space_input`` (B, 1437) of the mirror image: yaw and roll turn round."""
+    from deft_llm.motion.regions import TWIN
+
+    twin = torch.from_numpy(np.asarray(TWIN, np.int64))
+    points = space[:, : 3 * len(twin)].unflatten(1, (-1, 3))[:, twin] * space.new_tensor([-1.0, 1.0, 1.0])
+    turn = space[:, 3 * len(twin) :] * space.new_tensor([-1.0, 1.0, -1.0])
+    return torch.cat([points.flatten(1), turn], 1)
+
+
+def blurred_space(space: Tensor, rng: np.random.Generator, unknown: float = 0.1) -> Tensor:
+    """``space_input`` (B, 1437) with the landmarker's noise; at random a tenth of the clips has none."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    noisy = space + 0.004 * torch.randn(space.shape, generator=generator)
+    known = torch.rand(len(space), 1, generator=generator) >= unknown
+    return torch.where(known, noisy, torch.nan)
 
 
 def spread_out(look: Tensor) -> Tensor:

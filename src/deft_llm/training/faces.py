@@ -18,16 +18,17 @@ from deft_llm.model import losses
 from deft_llm.model.face_experts import STRUCTURE_TOKENS, TEXTURE_TOKENS
 from deft_llm.model.motion_expert import MotionOutput
 from deft_llm.training.face_films import Films
-from deft_llm.training.face_tensors import FilmTensors
+from deft_llm.training.face_tensors import FilmTensors, mirrored_space
 
 
 class FaceWeights(BaseModel):
     """Weights of the parts of the loss; 0 switches a part off (each has an ablation).
 
     ``au``, ``coarse``, ``fine``: the fused heads; ``texture``: AUs from the texture tokens alone;
-    ``geometry``: exact landmarks, pose and held strengths from the structure tokens; ``shape``: the onset's
-    own landmarks, bent at random, from the structure tokens; ``independence``:
-    structure against motion and texture; ``adversary``: subjects from the texture tokens given the AUs.
+    ``geometry``: exact landmarks, the mesh's pose and held strengths from the structure tokens; ``pose``: how
+    the face is turned, from the geometry tokens alone; ``shape``: the onset's own landmarks, bent at random;
+    ``independence``: structure against motion and texture; ``adversary``: subjects from the texture tokens
+    given the AUs.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,6 +37,7 @@ class FaceWeights(BaseModel):
     fine: float = 0.5
     texture: float = 20.0
     geometry: float = 1.0
+    pose: float = 4.0
     shape: float = 2.0
     independence: float = 1.0
     adversary: float = 0.1
@@ -54,7 +56,7 @@ class FaceConfig(BaseModel):
     warmup_steps: int = 30
     cooldown_steps: int = 250
     experts: list[str] = Field(default_factory=lambda: ["structure", "texture"])
-    faces: dict[str, Any] = Field(default_factory=dict)
+    faces: dict[str, Any] = Field(default_factory=lambda: {"space": 40})
     swap: float = 0.5
     expert_dropout: float = 0.15
     augment_on: bool = True
@@ -80,6 +82,7 @@ class FaceModule(nn.Module):
         self.texture = TextureExpert(face) if "texture" in config.experts else None
         self.fusion = Fusion(width, face.width, fine_classes)
         self.geometry = nn.Linear(len(STRUCTURE_TOKENS) * face.width, truth)
+        self.pose = nn.Linear((len(STRUCTURE_TOKENS) - 1) * face.width, 2)
         self.shape = nn.Linear(len(STRUCTURE_TOKENS) * face.width, face.landmarks * 2)
         self.texture_au = nn.Linear(len(TEXTURE_TOKENS) * face.width, aus * 2)
         self.adversary = losses.SubjectAdversary(face.width, aus, subjects)
@@ -89,7 +92,7 @@ class FaceModule(nn.Module):
         left_out = drop or []
         structure = texture = None
         if self.structure is not None and "structure" not in left_out:
-            structure = self.structure(batch["landmarks"], batch["look"])
+            structure = self.structure(batch["landmarks"], batch["look"], batch["space"])
         if self.texture is not None and "texture" not in left_out:
             texture = self.texture(batch["change"])
         return structure, texture
@@ -113,12 +116,12 @@ class FaceModule(nn.Module):
             parts["texture"] = losses.asymmetric_loss(alone, side, self.config.gamma_negative, known=known)
             parts["adversary"] = self.adversary(texture.pooled, side.amax(-1), batch["subject"])
         if structure is not None:
-            parts["geometry"] = nn.functional.smooth_l1_loss(
-                self.geometry(structure.tokens.flatten(1)), batch["truth"]
-            )
-            parts["shape"] = nn.functional.smooth_l1_loss(
-                self.shape(structure.tokens.flatten(1)), batch["shape"].flatten(1)
-            )
+            own, distance = structure.tokens.flatten(1), nn.functional.smooth_l1_loss
+            parts["geometry"] = distance(self.geometry(own), batch["truth"])
+            parts["shape"] = distance(self.shape(own), batch["shape"].flatten(1))
+            known = batch["turn"].isfinite()  # older films do not say it
+            shape_alone = structure.tokens[:, :-1].flatten(1)  # the appearance would tell who it is instead
+            parts["pose"] = distance(self.pose(shape_alone) * known, torch.where(known, batch["turn"], 0.0))
             parts["independence"] = self._dependence(structure, texture, batch["motion"])
         parts = {name: value for name, value in parts.items() if getattr(weights, name)}
         total = sum(getattr(weights, name) * value for name, value in parts.items())
@@ -140,6 +143,8 @@ class FaceStage:
         self.config, self.films, self.seed, self.step = config, films, config.seed, 0
         self.model = FaceModule(config, films.motion_width, films.fine.shape[-1], films.subjects,
                                 films.truth.shape[1])  # fmt: skip
+        if self.model.structure is not None and self.model.structure.config.space:
+            self.model.structure.choose_axes(torch.cat([films.space, mirrored_space(films.space)]))
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -214,16 +219,16 @@ def train(
     config: FaceConfig, base: Path, films: Films, out: Path, share: float = 0.15, **options: Any
 ) -> FaceStage:
     """Train face experts beside the motion experts of ``base`` into ``out``; validates on ``share`` of the
-    subjects; resumes by itself."""
+    subjects, or learns from all where ``validate_every`` is 0; resumes by itself."""
     from deft_llm.training.loop import fit
 
-    last = max(int(round(share * (films.subject.max() + 1))), 1)
+    last = max(int(round(share * (films.subject.max() + 1))), 1) if config.validate_every else 0
     held = films.subject > films.subject.max() - last
-    learn = FilmTensors(films.take(np.flatnonzero(~held)), base)
-    check = FilmTensors(films.take(np.flatnonzero(held)), base)
-    stage = FaceStage(config, learn)
+    stage = FaceStage(config, FilmTensors(films.take(np.flatnonzero(~held)), base))
+    check = FilmTensors(films.take(np.flatnonzero(held)), base) if last else None
 
     def validate() -> dict[str, float]:
+        assert check is not None
         seen = judge(stage.model, check)
         return scores(seen["au"], seen["coarse"], check)
 
