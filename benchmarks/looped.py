@@ -1,7 +1,7 @@
 """Real clips made longer: looped back and forth, warped along the face, with fresh camera noise.
 
-``Clip.at_rest`` cuts the longest stretch in which spotting itself, with its defaults and without any warp, sees one
-unbroken stretch of face with neither speech nor a restless head: a rule that knows nothing of what is found later.
+``Clip.at_rest`` cuts the longest stretch in which spotting itself, with its defaults and without any warp,
+sees one face without a break, neither speech nor a restless head: a rule that knows nothing of what is found.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm.explain.samples import Injected, move_pixels, warp_field
+from deft_llm.faces.align import inter_ocular
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.video import Frame, frames, probe
 from deft_llm.motion.spotting import spot
@@ -41,11 +42,18 @@ class Clip:
         # A new stretch of measuring ends the old one: its first frame counts as a gap.
         calm[1:] &= np.diff(signal.segment) == 0
         start, stop = max(runs(calm), key=lambda run: run[1] - run[0])
-        print(f"at rest: frames {start} to {stop - 1} of {len(signal)}", flush=True)
-        return replace(self, frames=self.frames[start:stop], landmarks=self.landmarks[start:stop])
+        rest = replace(self, frames=self.frames[start:stop], landmarks=self.landmarks[start:stop])
+        place = f"frames {start} to {stop - 1} of {len(signal)}"
+        print(f"at rest: {place}, {rest.apart_px:.0f} px between the eyes", flush=True)
+        return rest
+
+    @property
+    def apart_px(self) -> float:
+        """Source px between the eyes, the median of all frames."""
+        return float(np.median([inter_ocular(points) for points in self.landmarks if points is not None]))
 
     def looped(self, seconds: float, movements: list[Injected], seed: int) -> Iterator[np.ndarray]:
-        """Forth and back until ``seconds`` are full (no jump at the ends), warped, with fresh camera noise."""
+        """Forth and back until ``seconds`` are full (no jump at the ends), warped, with camera noise."""
         order = [*range(len(self.frames)), *range(len(self.frames) - 2, 0, -1)]
         random = np.random.default_rng(seed)
         for i in range(int(seconds * self.fps)):

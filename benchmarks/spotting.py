@@ -1,13 +1,14 @@
 """Spotting on real skin: FACS-like warps of known size, side and time in real video, found or not.
 
-    python benchmarks/spotting.py                                  40 s of the portrait, 24 s of carphone twice
+    python benchmarks/spotting.py                                  the portrait, carphone whole and at rest
     python benchmarks/spotting.py --signals DIR --pieces 3         three videos a call, resumed from DIR
     python benchmarks/spotting.py --video FILE                     another face video, whole and at rest
 
-Videos: the astronaut portrait brought to life, and the carphone clip (a talking man) looped back and forth,
-whole and ``at rest``: its longest stretch that spotting calls neither speech nor restless. Each gets fresh camera
-noise and H.264. Per size: share found (any judged movement with interval IoU >= .5), found as
-micro-expression, side right, error of onset, apex and offset; without warps: false micro-expressions a minute.
+Videos: the astronaut portrait brought to life (40 s), and the carphone clip (a talking man) looped back and
+forth (24 s), whole and ``at rest``: its longest stretch that spotting calls neither speech nor restless. Each
+gets fresh camera noise and H.264. Per size: share found (any judged movement with interval IoU >= .5), found
+as micro-expression, side right, error of onset, apex and offset; without warps: false micro-expressions a
+minute.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-
 from looped import clip_of
 
 from deft_llm.explain.samples import Injected, living_portrait, save_video

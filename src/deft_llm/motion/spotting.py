@@ -298,8 +298,8 @@ class _Context:
         )  # fmt: skip
 
     def _stands_out(self, course: Course, apex: int, shown: Array, size: Array) -> bool:
-        """Whether an area moves well above what strays in it while it is calm, and rose as skin does."""
-        if course.apex - course.onset < self.settings.least_rise:
+        """Whether an area moves well above what strays in it while it is calm, and moved as skin does."""
+        if self._is_sudden(course):
             return False
         end = course.release if course.offset is None else course.offset
         # A face strays less in a shorter time, but it does so more often: half a second is the least to ask.
@@ -314,6 +314,11 @@ class _Context:
             ):
                 return True
         return False
+
+    def _is_sudden(self, course: Course) -> bool:
+        """Whether it rises or falls faster than skin: a hand that leaves the face, a block coded anew."""
+        fall = np.inf if course.offset is None else course.offset - course.release
+        return min(course.apex - course.onset, fall) < self.settings.least_rise
 
     def _duration(self, onset: int, offset: int | None) -> tuple[float, float] | None:
         if offset is None:

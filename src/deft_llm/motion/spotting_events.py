@@ -14,7 +14,7 @@ BLINK_MAX, CLOSED_MAX = 0.5, 4.0  # s
 SPEECH_WINDOW, SPEECH_TURNS = 1.3, 4  # s, reversals of the mouth's opening within it
 SPEECH_SWING = 2.2  # aligned px (2.4 % of the inter-ocular distance): a reversal smaller than this is none
 SPEECH_OVER_JITTER, LANDMARK_JITTER = 5.0, 0.3  # times the lips' jitter, which is at most so many source px
-HANDOVER = 0.1  # s in which a reference that the head has outrun gives way
+HANDOVER = 0.1  # s in which a reference that the head has outrun gives way (LEAST_AGE of spotting_signal)
 TURN_ANGLE, TURN_SHIFT = 0.07, 5.0  # rad, aligned px within TURN_WINDOW
 TURN_WINDOW = 0.4  # s
 SHIFT_BLURS = 3.0
@@ -82,8 +82,8 @@ def find_speech(signal: Signal, part: slice) -> list[Span]:
 def _speech_swing(opening: Array, iod: float) -> float:
     """Aligned px that a reversal of the mouth's opening (T,) takes: more than landmarks jitter by.
 
-    ``iod``: source px between the eyes. Lips that do move quickly raise what looks like jitter; no landmark of
-    a face of that size jitters by more than LANDMARK_JITTER.
+    ``iod``: source px between the eyes. Lips that do move quickly raise what looks like jitter: it counts up
+    to LANDMARK_JITTER, what landmarks of a still face show.
     """
     if len(opening) < 5:
         return SPEECH_SWING
@@ -114,15 +114,15 @@ def restlessness(signal: Signal, part: slice, speed_limit: float, residual_limit
     """(T,) above 1 where the head's motion cannot be taken out well enough to judge the face.
 
     Either it turns too fast (a shift in the picture does no harm until it blurs), or rigid skin keeps more
-    than ``residual_limit`` aligned px that the skull's motion does not explain, for longer than a reference takes
-    to give way to that.
+    than ``residual_limit`` aligned px that the skull's motion does not explain, for longer than a reference
+    takes to give way to that.
     """
     turning = head_speed(signal, part, turns_only=True) / speed_limit
     return np.maximum(turning, _lasting(signal.residual[part], signal.fps) / residual_limit)
 
 
 def _lasting(residual: Array, fps: float) -> Array:
-    """Residual (T,) without peaks that are over within HANDOVER: a fresh reference explains the face again."""
+    """Residual (T,) without peaks that are over within HANDOVER: a fresh reference explains the face."""
     from scipy.ndimage import grey_opening
 
     return grey_opening(residual, size=int(round(HANDOVER * fps)) + 1, mode="nearest")
