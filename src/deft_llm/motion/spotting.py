@@ -65,6 +65,7 @@ class SpottingSettings(BaseModel):
     stand_out_alone: float = 2.7
     least_rise: float = 0.065
     most: int = 400
+    most_a_second: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,10 @@ class _Context:
         self.fps = signal.fps
 
     def excursions(self) -> list[Excursion]:
-        """The strongest excursions, enough of them to find every movement."""
+        """The strongest excursions, more of them the longer the stretch, enough to find every movement."""
         found = find_excursions(self.paths, self.fps, self.settings.least_z, self.settings.least_px)
-        return found[: self.settings.most]
+        lasts = len(self.times) / self.fps
+        return found[: max(self.settings.most, int(self.settings.most_a_second * lasts))]
 
     def movement_of(self, excursion: Excursion) -> tuple[Movement | None, tuple[int, int], Array]:
         """The movement around an excursion, the frames and the regions that it uses up."""
