@@ -77,5 +77,5 @@ def clip_of(path: Path, at_rest: bool) -> Clip:
     for frame in images:
         face = face and landmarker.track(frame.image, face)
         face = face or next(iter(landmarker.detect(frame.image)), None)
-        tracks.append(face and face.landmarks)
-    return Clip(images, tracks, float(round(probe(path).fps)))
+        tracks.append(None if face is None else face.landmarks)
+    return Clip(images, tracks, float(round(probe(path).fps or 25.0)))
