@@ -1,12 +1,14 @@
 """Spotting on real skin: FACS-like warps of known size, side and time in real video, found or not.
 
-    python benchmarks/spotting.py                                  40 s of the portrait, 24 s of carphone
+    python benchmarks/spotting.py                                  the portrait, carphone whole and at rest
     python benchmarks/spotting.py --signals DIR --pieces 3         three videos a call, resumed from DIR
+    python benchmarks/spotting.py --video FILE                     another face video, whole and at rest
 
-Two videos: the carphone clip (a talking man, looped back and forth) and the astronaut portrait brought to
-life; each gets fresh camera noise and H.264. Per size: share found (any judged movement with interval
-IoU >= .5), found as micro-expression, side right, error of onset, apex and offset; without warps: false
-micro-expressions a minute.
+Videos: the astronaut portrait brought to life (40 s), and the carphone clip (a talking man) looped back and
+forth (24 s), whole and ``at rest``: its longest stretch that spotting calls neither speech nor restless. Each
+gets fresh camera noise and H.264. Per size: share found (any judged movement with interval IoU >= .5), found
+as micro-expression, side right, error of onset, apex and offset; without warps: false micro-expressions a
+minute.
 """
 
 from __future__ import annotations
@@ -14,16 +16,15 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from looped import clip_of
 
-from deft_llm.explain.samples import Injected, living_portrait, move_pixels, save_video, warp_field
-from deft_llm.faces.landmarker import Landmarker
-from deft_llm.faces.video import frames
+from deft_llm.explain.samples import Injected, living_portrait, save_video
+from deft_llm.faces.video import frames, probe
 from deft_llm.facs.regions import REGIONS
 from deft_llm.motion.signal import Signal
 from deft_llm.motion.spotting import PARTS, Movement, Spotting, SpottingSettings, spot
@@ -33,6 +34,7 @@ from deft_llm.setup.weights import require
 
 AUS = (1, 2, 4, 12, 14, 15)
 LOWER = {12, 14, 15}
+AT_REST = " at rest"
 BROWS = [index for index, region in enumerate(REGIONS) if "brow" in region.name]
 UNREST = ("not_judged", "restless", "speech", "bone_px", "brows_px")
 EVERY = 1.6  # s from one warp to the next
@@ -41,7 +43,7 @@ COURSE = (0.0, 0.18, 0.42)  # s: onset, apex, offset
 
 @dataclass(frozen=True)
 class Piece:
-    """One video to make and read; ``px`` None: without warps."""
+    """One video to make and read; ``px`` None: without warps. ``source``: a real clip; None: the portrait."""
 
     video: str
     seconds: float
@@ -50,6 +52,11 @@ class Piece:
     seed: int
     quality: int
     linear: bool
+    source: Path | None = None
+
+    @property
+    def at_rest(self) -> bool:
+        return self.video.endswith(AT_REST)
 
     @property
     def name(self) -> str:
@@ -71,43 +78,27 @@ def plan(count: int, fps: float, px: float, seed: int, linear: bool = False) -> 
     found, start = [], 1.0
     while (start + COURSE[2] + 0.6) * fps < count:
         au, side = next(kinds)
-        marks = [int(round((start + at) * fps)) for at in COURSE]
-        found.append(Injected(au, side, *marks, px, linear=linear))
+        onset, apex, offset = (int(round((start + at) * fps)) for at in COURSE)
+        found.append(Injected(au, side, onset, apex, offset, px, linear=linear))
         start += EVERY + random.uniform(-0.2, 0.2)
     return found
 
 
-def looped_carphone(seconds: float, movements: list[Injected], seed: int) -> Iterator[np.ndarray]:
-    """Carphone forth and back until ``seconds`` are full, warped along the face, with fresh camera noise."""
-    clip = [frame.image for frame in frames(require("carphone"))]
-    landmarker, face, tracks = Landmarker(), None, []
-    for image in clip:
-        face = (face and landmarker.track(image, face)) or landmarker.detect(image)[0]
-        tracks.append(face.landmarks)
-    order = [*range(len(clip)), *range(len(clip) - 2, 0, -1)]
-    random = np.random.default_rng(seed)
-    for i in range(int(seconds * 30)):
-        source = order[i % len(order)]
-        image = clip[source]
-        for movement in movements:
-            if amount := movement.amount(i):
-                field = warp_field(tracks[source], movement.au, movement.side, image.shape[:2])
-                image = move_pixels(image, np.float32(amount * movement.px) * field)
-        yield np.clip(image + random.normal(0, 1.0, image.shape), 0, 255).astype(np.uint8)
-
-
-def score(spotting: Spotting, truth: list[Injected], fps: float) -> list[dict]:
+def score(spotting: Spotting, truth: list[Injected], signal: Signal) -> list[dict]:
     """One row a warp: judgeable, found, kind, side, errors in ms."""
     rows = []
     for warp in truth:
         in_speech = any(s.overlaps(warp.onset, warp.offset) for s in spotting.speech) and warp.au in LOWER
         in_turn = any(s.overlaps(warp.onset, warp.apex) for s in spotting.restless)
+        seen = signal.segment[warp.onset : warp.offset + 1]
+        unseen = seen.min() < 0 or seen.min() < seen.max()
         best = max(spotting.movements, key=lambda m: iou(m, warp), default=None)
-        hit = best is not None and best.judged and iou(best, warp) >= 0.5
-        row = {"au": warp.au, "side": warp.side, "judgeable": not (in_speech or in_turn), "found": hit}
-        if hit:
+        judgeable = not (in_speech or in_turn or unseen)
+        row = {"au": warp.au, "side": warp.side, "judgeable": judgeable, "found": False}
+        if best is not None and best.judged and iou(best, warp) >= 0.5:
+            row["found"] = True
             row |= {"micro": best.kind == "micro-expression", "side_right": side_of(best) == warp.side} | {
-                name: abs(getattr(best, name) - getattr(warp, name)) / fps * 1000
+                name: abs(getattr(best, name) - getattr(warp, name)) / signal.fps * 1000
                 for name in ("onset", "apex", "offset") if getattr(best, name) is not None
             }  # fmt: skip
         rows.append(row)
@@ -135,8 +126,8 @@ def signal_for(piece: Piece, truth: list[Injected], folder: Path | None) -> Sign
     if kept is not None and kept.is_file():
         with np.load(kept, allow_pickle=False) as arrays:
             return Signal(**{name: arrays[name] for name in arrays.files}, fps=piece.fps)
-    if piece.video == "carphone":
-        images = looped_carphone(piece.seconds, truth, piece.seed)
+    if piece.source is not None:
+        images = clip_of(piece.source, piece.at_rest).looped(piece.seconds, truth, piece.seed)
     else:
         count = int(piece.seconds * piece.fps)
         images = living_portrait(truth, count, fps=piece.fps, seed=piece.seed, drift=1.0)
@@ -168,7 +159,7 @@ def run(piece: Piece, folder: Path | None, settings: SpottingSettings) -> dict:
     judged = [movement.kind for movement in spotting.movements if movement.judged]
     covered = lambda spans: round(sum(span.stop - span.start + 1 for span in spans) / count, 2)  # noqa: E731
     return {
-        "rows": score(spotting, truth, piece.fps),
+        "rows": score(spotting, truth, signal),
         "judged": {kind: judged.count(kind) for kind in set(judged)},
         "not_judged": sum(not movement.judged for movement in spotting.movements),
         "restless": covered(spotting.restless), "speech": covered(spotting.speech), **unrest(signal),
@@ -232,14 +223,36 @@ def report(pieces: list[Piece], done: dict[str, dict]) -> dict:
     return result
 
 
+def planned(options: argparse.Namespace) -> list[Piece]:
+    """All videos to make: without warps first, then size by size."""
+    sources = {"portrait": None, "carphone": require("carphone")}
+    videos = options.videos or ["portrait", "carphone", f"carphone{AT_REST}"]
+    if options.video:
+        sources[options.video.stem] = options.video
+        videos = options.videos or [options.video.stem, options.video.stem + AT_REST]
+    pieces = []
+    for px in (None, *options.sizes):
+        for video in videos:
+            source = sources[video.removesuffix(AT_REST)]
+            seconds = options.seconds or (24.0 if source else 40.0)
+            fps = float(round(probe(source).fps or 25.0)) if source else options.fps
+            pieces.append(
+                Piece(video, seconds, fps, px, options.seed, options.quality, options.linear, source)
+            )
+    return pieces
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, nargs="+", default=[40.0, 24.0], help="of each video")
+    parser.add_argument(
+        "--seconds", type=float, help="of each video; default: 40 of the portrait, 24 of others"
+    )
     parser.add_argument("--sizes", type=float, nargs="*", default=[1.0, 0.5, 2.0, 0.3], help="source px")
-    parser.add_argument("--videos", nargs="*", default=["portrait", "carphone"])
-    parser.add_argument("--fps", type=float, default=30.0, help="of the portrait; carphone has 30")
+    parser.add_argument("--videos", nargs="*", help='of portrait, carphone, "carphone at rest"')
+    parser.add_argument("--video", type=Path, help="a face video to take instead, whole and at rest")
+    parser.add_argument("--fps", type=float, default=30.0, help="of the portrait; clips keep their own")
     parser.add_argument("--quality", type=int, default=20, help="x264's constant rate factor")
     parser.add_argument("--linear", action="store_true", help="straight courses instead of raised cosines")
     parser.add_argument("--seed", type=int, default=0)
@@ -253,12 +266,7 @@ def main() -> None:
     options = parser.parse_args()
     limit = options.bone_limit
     settings = SpottingSettings() if limit is None else SpottingSettings(residual_limit=limit)
-    lengths = (options.seconds * 2)[: len(options.videos)]
-    pieces = [
-        Piece(video, seconds, options.fps if video == "portrait" else 30.0, px, options.seed, options.quality,
-              options.linear)
-        for px in (None, *options.sizes) for video, seconds in zip(options.videos, lengths)
-    ]  # fmt: skip
+    pieces = planned(options)
     done: dict[str, dict] = {}
     for piece in pieces[: options.pieces]:
         done[piece.name] = run(piece, options.signals, settings)

@@ -60,3 +60,19 @@ def test_a_face_is_judged_while_bone_keeps_less_than_one_pixel(make_signal, resi
     signal.residual[290:350] = residual
     (movement,) = spot(signal).movements
     assert movement.judged is judged
+
+
+def test_bone_that_a_fresh_reference_explains_is_not_restless(make_signal):
+    signal = make_signal(movements=[Injected(12, "right", 300, 320, 345, 3.0)])
+    signal.residual[310:316] = 1.3  # gone within less than a tenth of a second
+    found = spot(signal)
+    assert not found.restless and found.movements[0].judged
+
+
+def test_a_hand_that_leaves_the_face_is_no_micro_expression(make_signal):
+    signal = make_signal()
+    rise = np.clip((np.arange(len(signal)) - 300) / 15, 0, 1) * (np.arange(len(signal)) < 318)
+    signal.displacement[..., 0] += (12 * rise)[:, None] * np.isin(
+        signal.region_keys, ("right upper lip", "right lower lip", "right mouth corner")
+    )
+    assert [movement for movement in spot(signal).movements if movement.kind == "micro-expression"] == []

@@ -127,3 +127,11 @@ def test_courses_are_fitted_to_a_fraction_of_a_frame():
 def test_reversals_count_only_swings():
     assert reversals(np.array([0, 1, 0, 3, 0, 3, 0.5, 1.0]), 2.0) == [0, 3, 4, 5]
     assert reversals(np.zeros(10), 1.0) == []
+
+
+@pytest.mark.parametrize(("iod", "seen"), [(20.0, False), (90.0, True)])
+def test_landmarks_that_jitter_on_a_small_face_are_no_speech(make_signal, iod, seen):
+    random = np.random.default_rng(1)
+    signal = make_signal(mouth=lambda times: random.normal(10, 1.2, len(times)), fps=30.0)
+    signal.iod_px[:] = iod
+    assert bool(spot(signal).speech) is seen

@@ -65,6 +65,7 @@ class SpottingSettings(BaseModel):
     stand_out_alone: float = 2.7
     least_rise: float = 0.065
     most: int = 400
+    most_a_second: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,10 @@ class _Context:
         self.fps = signal.fps
 
     def excursions(self) -> list[Excursion]:
-        """The strongest excursions, enough of them to find every movement."""
+        """The strongest excursions, more of them the longer the stretch, enough to find every movement."""
         found = find_excursions(self.paths, self.fps, self.settings.least_z, self.settings.least_px)
-        return found[: self.settings.most]
+        lasts = len(self.times) / self.fps
+        return found[: max(self.settings.most, int(self.settings.most_a_second * lasts))]
 
     def movement_of(self, excursion: Excursion) -> tuple[Movement | None, tuple[int, int], Array]:
         """The movement around an excursion, the frames and the regions that it uses up."""
@@ -298,8 +300,8 @@ class _Context:
         )  # fmt: skip
 
     def _stands_out(self, course: Course, apex: int, shown: Array, size: Array) -> bool:
-        """Whether an area moves well above what strays in it while it is calm, and rose as skin does."""
-        if course.apex - course.onset < self.settings.least_rise:
+        """Whether an area moves well above what strays in it while it is calm, and moved as skin does."""
+        if self._is_sudden(course):
             return False
         end = course.release if course.offset is None else course.offset
         # A face strays less in a shorter time, but it does so more often: half a second is the least to ask.
@@ -314,6 +316,11 @@ class _Context:
             ):
                 return True
         return False
+
+    def _is_sudden(self, course: Course) -> bool:
+        """Whether it rises or falls faster than skin: a hand that leaves the face, a block coded anew."""
+        fall = np.inf if course.offset is None else course.offset - course.release
+        return min(course.apex - course.onset, fall) < self.settings.least_rise
 
     def _duration(self, onset: int, offset: int | None) -> tuple[float, float] | None:
         if offset is None:

@@ -13,6 +13,8 @@ BLINK_DEPTH = 0.28  # share of the eye's usual opening that a blink takes away
 BLINK_MAX, CLOSED_MAX = 0.5, 4.0  # s
 SPEECH_WINDOW, SPEECH_TURNS = 1.3, 4  # s, reversals of the mouth's opening within it
 SPEECH_SWING = 2.2  # aligned px (2.4 % of the inter-ocular distance): a reversal smaller than this is none
+SPEECH_OVER_JITTER, LANDMARK_JITTER = 5.0, 0.3  # times the lips' jitter, which is at most so many source px
+HANDOVER = 0.1  # s in which a reference that the head has outrun gives way (LEAST_AGE of spotting_signal)
 TURN_ANGLE, TURN_SHIFT = 0.07, 5.0  # rad, aligned px within TURN_WINDOW
 TURN_WINDOW = 0.4  # s
 SHIFT_BLURS = 3.0
@@ -59,7 +61,7 @@ def find_blinks(signal: Signal, part: slice) -> list[Span]:
 def find_speech(signal: Signal, part: slice) -> list[Span]:
     """Stretches in which the mouth opens and closes again and again, as in speech or chewing."""
     opening = signal.mouth_opening[part].astype(float)
-    turns = reversals(opening, SPEECH_SWING)
+    turns = reversals(opening, _speech_swing(opening, float(np.nanmedian(signal.iod_px[part]))))
     speaking = np.zeros(len(opening), bool)
     width = SPEECH_WINDOW * signal.fps
     for first, _ in enumerate(turns):
@@ -75,6 +77,19 @@ def find_speech(signal: Signal, part: slice) -> list[Span]:
         first = part.start
         spans.append(Span("speech", first + start, first + stop - 1, first + peak, strength))
     return spans
+
+
+def _speech_swing(opening: Array, iod: float) -> float:
+    """Aligned px that a reversal of the mouth's opening (T,) takes: more than landmarks jitter by.
+
+    ``iod``: source px between the eyes. Lips that do move quickly raise what looks like jitter: it counts up
+    to LANDMARK_JITTER, what landmarks of a still face show.
+    """
+    if len(opening) < 5:
+        return SPEECH_SWING
+    second = opening[2:] - 2 * opening[1:-1] + opening[:-2]
+    jitter = float(np.median(np.abs(second))) / 0.6745 / np.sqrt(6.0)
+    return max(SPEECH_SWING, SPEECH_OVER_JITTER * min(jitter, LANDMARK_JITTER * 90.0 / max(iod, 1.0)))
 
 
 def find_head_turns(signal: Signal, part: slice) -> list[Span]:
@@ -99,10 +114,18 @@ def restlessness(signal: Signal, part: slice, speed_limit: float, residual_limit
     """(T,) above 1 where the head's motion cannot be taken out well enough to judge the face.
 
     Either it turns too fast (a shift in the picture does no harm until it blurs), or rigid skin keeps more
-    than ``residual_limit`` aligned px that the skull's motion does not explain.
+    than ``residual_limit`` aligned px that the skull's motion does not explain, for longer than a reference
+    takes to give way to that.
     """
     turning = head_speed(signal, part, turns_only=True) / speed_limit
-    return np.maximum(turning, signal.residual[part] / residual_limit)
+    return np.maximum(turning, _lasting(signal.residual[part], signal.fps) / residual_limit)
+
+
+def _lasting(residual: Array, fps: float) -> Array:
+    """Residual (T,) without peaks that are over within HANDOVER: a fresh reference explains the face."""
+    from scipy.ndimage import grey_opening
+
+    return grey_opening(residual, size=int(round(HANDOVER * fps)) + 1, mode="nearest")
 
 
 def head_speed(signal: Signal, part: slice, *, turns_only: bool = False) -> Array:
