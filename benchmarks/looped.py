@@ -1,4 +1,4 @@
-"""Real clips made longer: looped back and forth, warped along the face, with fresh camera noise.
+"""Real clips made longer: looped back and forth, warped along the face, with their own noise or fresh one.
 
 ``Clip.at_rest`` cuts the longest stretch in which spotting itself, with its defaults and without any warp,
 sees one face without a break, neither speech nor a restless head: a rule that knows nothing of what is found.
@@ -52,10 +52,12 @@ class Clip:
         """Source px between the eyes, the median of all frames."""
         return float(np.median([inter_ocular(points) for points in self.landmarks if points is not None]))
 
-    def looped(self, seconds: float, movements: list[Injected], seed: int) -> Iterator[np.ndarray]:
-        """Forth and back until ``seconds`` are full (no jump at the ends), warped, with camera noise."""
+    def looped(
+        self, seconds: float, movements: list[Injected], noise: np.random.Generator | None = None
+    ) -> Iterator[np.ndarray]:
+        """Forth and back until ``seconds`` are full (no jump at the ends), warped; ``noise`` draws fresh
+        camera noise on top of the clip's own."""
         order = [*range(len(self.frames)), *range(len(self.frames) - 2, 0, -1)]
-        random = np.random.default_rng(seed)
         for i in range(int(seconds * self.fps)):
             source = order[i % len(order)]
             image, landmarks = self.frames[source].image, self.landmarks[source]
@@ -64,7 +66,8 @@ class Clip:
                 if amount and landmarks is not None:
                     field = warp_field(landmarks, movement.au, movement.side, image.shape[:2])
                     image = move_pixels(image, np.float32(amount * movement.px) * field)
-            yield np.clip(image + random.normal(0, NOISE, image.shape), 0, 255).astype(np.uint8)
+            fresh = noise.normal(0, NOISE, image.shape) if noise is not None else 0.0
+            yield np.clip(np.rint(image + fresh), 0, 255).astype(np.uint8)
 
 
 @lru_cache(maxsize=2)

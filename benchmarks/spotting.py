@@ -5,10 +5,11 @@
     python benchmarks/spotting.py --video FILE                     another face video, whole and at rest
 
 Videos: the astronaut portrait brought to life (40 s), and the carphone clip (a talking man) looped back and
-forth (24 s), whole and ``at rest``: its longest stretch that spotting calls neither speech nor restless. Each
-gets fresh camera noise and H.264. Per size: share found (any judged movement with interval IoU >= .5), found
-as micro-expression, side right, error of onset, apex and offset; without warps: false micro-expressions a
-minute.
+forth (24 s), whole and ``at rest``: its longest stretch that spotting calls neither speech nor restless. The
+portrait gets camera noise and H.264; a real clip keeps its own noise and compression and is stored without
+loss (``--fresh``: camera noise and H.264 once more on top). Per size: share found (any judged movement with
+interval IoU >= .5), found as micro-expression, side right, error of onset, apex and offset; without warps:
+false micro-expressions a minute.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from deft_llm.setup.weights import require
 AUS = (1, 2, 4, 12, 14, 15)
 LOWER = {12, 14, 15}
 AT_REST = " at rest"
+LOSSLESS = 0  # x264's constant rate factor
 BROWS = [index for index, region in enumerate(REGIONS) if "brow" in region.name]
 UNREST = ("not_judged", "restless", "speech", "bone_px", "brows_px")
 EVERY = 1.6  # s from one warp to the next
@@ -53,6 +55,7 @@ class Piece:
     quality: int
     linear: bool
     source: Path | None = None
+    fresh: bool = True
 
     @property
     def at_rest(self) -> bool:
@@ -65,7 +68,7 @@ class Piece:
             self.video,
             f"{self.seconds:g}s",
             f"{self.fps:g}fps",
-            f"crf{self.quality}",
+            f"crf{self.quality}" if self.fresh else "own",
             f"seed{self.seed}",
         ]
         return " ".join([*words, f"{self.px or 0:g}px", *(["linear"] if self.linear else [])])
@@ -127,12 +130,14 @@ def signal_for(piece: Piece, truth: list[Injected], folder: Path | None) -> Sign
         with np.load(kept, allow_pickle=False) as arrays:
             return Signal(**{name: arrays[name] for name in arrays.files}, fps=piece.fps)
     if piece.source is not None:
-        images = clip_of(piece.source, piece.at_rest).looped(piece.seconds, truth, piece.seed)
+        noise = np.random.default_rng(piece.seed) if piece.fresh else None
+        images = clip_of(piece.source, piece.at_rest).looped(piece.seconds, truth, noise)
     else:
         count = int(piece.seconds * piece.fps)
         images = living_portrait(truth, count, fps=piece.fps, seed=piece.seed, drift=1.0)
     with tempfile.TemporaryDirectory() as name:
-        path = save_video(Path(name) / "clip.mp4", images, piece.fps, quality=piece.quality)
+        quality = piece.quality if piece.fresh else LOSSLESS
+        path = save_video(Path(name) / "clip.mp4", images, piece.fps, quality=quality)
         signal = signal_of(frames(path), piece.fps)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -237,7 +242,17 @@ def planned(options: argparse.Namespace) -> list[Piece]:
             seconds = options.seconds or (24.0 if source else 40.0)
             fps = float(round(probe(source).fps or 25.0)) if source else options.fps
             pieces.append(
-                Piece(video, seconds, fps, px, options.seed, options.quality, options.linear, source)
+                Piece(
+                    video,
+                    seconds,
+                    fps,
+                    px,
+                    options.seed,
+                    options.quality,
+                    options.linear,
+                    source,
+                    fresh=source is None or options.fresh,
+                )  # fmt: skip
             )
     return pieces
 
@@ -254,6 +269,7 @@ def main() -> None:
     parser.add_argument("--video", type=Path, help="a face video to take instead, whole and at rest")
     parser.add_argument("--fps", type=float, default=30.0, help="of the portrait; clips keep their own")
     parser.add_argument("--quality", type=int, default=20, help="x264's constant rate factor")
+    parser.add_argument("--fresh", action="store_true", help="real clips too: camera noise and H.264 anew")
     parser.add_argument("--linear", action="store_true", help="straight courses instead of raised cosines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
