@@ -156,6 +156,11 @@ class Calibration(BaseModel):
         return index
 
     @cached_property
+    def drawn(self) -> frozenset[int]:
+        """AUs whose templates come from the FACS table, for synthesis cannot make them."""
+        return frozenset(atom.au for atom in self.atoms if atom.made_of == "table")
+
+    @cached_property
     def mirror_order(self) -> np.ndarray:
         """Position of every template's mirror image."""
         swap = {"left": "right", "right": "left", "both": "both"}

@@ -1,7 +1,9 @@
 """The second pass over a px clip: which sides take part, once the presence filters have named the AUs.
 
 Only the templates of AUs that the first pass keeps explain the motion, by least squares whitened with noise,
-residual head motion and how each kept AU differs from person to person. No label is read.
+residual head motion and how each kept AU differs from person to person. Where the first pass is nearly sure
+that the other side is still, it stays still: on real skin least squares alone finds sides that do not move.
+No label is read.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deft_llm.facs.units import entry
 from deft_llm.unimer.calibration import Calibration
 from deft_llm.unimer.region_vectors import RegionVector
 from deft_llm.unimer.spread import FLOOR_OVER_NOISE
 
 KEPT_SHARE = 0.5  # of an AU's threshold: from this presence on its templates take part
+STILL_SHARE = 0.5  # of the first pass' cut: below it the second side is still, whatever the second pass says
 UNKNOWN = 0.02  # share of the motion's energy taken as scatter before the AUs' sizes are known
 RIDGE = 1e-4
 LEAST_PX = 1e-3
@@ -36,8 +40,38 @@ def side_probabilities(
     """Probability that the weaker side takes part, per two-sided AU that the first pass keeps."""
     if calibration.second_pass is None:
         return {}
-    read = calibration.second_pass.filter
-    return {au: float(read.probability(row)) for au, row in side_rows(motion, calibration, first).items()}
+    read, models = calibration.second_pass.filter, calibration.models["px"]
+    found = {}
+    for au, row in side_rows(motion, calibration, first).items():
+        second, still = first[au].second, STILL_SHARE * models[au].side_threshold
+        share = float(read.probability(row))
+        found[au] = min(share, second) if second < still else share
+    return found
+
+
+def kept_aus(first: Mapping[int, FirstPass], calibration: Calibration) -> list[int]:
+    """AUs whose templates take part: present enough, learned from face units, not outdone by a look-alike.
+
+    Of look-alikes, one below its own threshold is left out beside one of more presence: it would take that
+    one's motion. Templates drawn from the FACS table are left out for the same reason.
+    """
+    models = calibration.models["px"]
+    near = [
+        au
+        for au, found in first.items()
+        if found.presence >= KEPT_SHARE * models[au].threshold and au not in calibration.drawn
+    ]
+
+    def outdone(au: int) -> bool:
+        if first[au].presence >= models[au].threshold:
+            return False
+        return any(
+            first[other].presence > first[au].presence
+            for other in near
+            if other in entry(au).look_alikes or au in entry(other).look_alikes
+        )
+
+    return [au for au in near if not outdone(au)]
 
 
 def side_rows(
@@ -45,7 +79,7 @@ def side_rows(
 ) -> dict[int, np.ndarray]:
     """Features (8,) of every two-sided AU that the first pass keeps; ``first`` names all AUs with a model."""
     models = calibration.models["px"]
-    kept = [au for au, found in first.items() if found.presence >= KEPT_SHARE * models[au].threshold]
+    kept = kept_aus(first, calibration)
     asked = [au for au in kept if models[au].second_side is not None]
     if not asked:
         return {}
