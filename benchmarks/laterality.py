@@ -2,10 +2,10 @@
 
     python benchmarks/laterality.py [--scenes 4000] [--stores STORE ... [--corpus CORPUS]]
 
-Without --stores, region-level scenes of synthetic *validation* subjects; with them, prepared stores whose clips
-know their truth (``benchmarks/portrait_store.py``, ``rendered_store.py``, ``deft prepare synthetic``). Counted are
-two-sided AUs from 1 px, and of .5-3 px, whose support passes: by whether one side moves, both alike, or the second
-side much less than the first (25-45 %), which counts as two-sided.
+Without --stores, region-level scenes of synthetic *validation* subjects; with them, prepared stores whose
+clips know their truth (``benchmarks/portrait_store.py``, ``rendered_store.py``, ``deft prepare synthetic``).
+Counted are two-sided AUs from 1 px, and of .5-3 px, whose support passes: by whether one side moves, both
+alike, or the second side much less than the first (25-45 %), which counts as two-sided.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,10 +36,18 @@ def scenes(count: int, subjects: int, seed: int) -> Iterator[Case]:
     return scene_cases(simulate(world, count, np.random.default_rng([seed, 78]), PX), world)
 
 
-def sides(
-    cases: Iterable[Case], ways: dict[str, Calibration]
-) -> list[tuple[str, int, str, float, dict[str, bool]]]:
-    """Per true AU that passes: clip, AU, kind of truth, size (px), and by each way whether its side is right."""
+class Side(NamedTuple):
+    """One true AU that passes: its clip, number, kind of truth, size (px), and which ways tell its side."""
+
+    clip: str
+    au: int
+    kind: str
+    size: float
+    right: dict[str, bool]
+
+
+def sides(cases: Iterable[Case], ways: dict[str, Calibration]) -> list[Side]:
+    """The true two-sided AUs whose support passes by every way."""
     rows = []
     for case in cases:
         if not case.truth:
@@ -51,20 +60,20 @@ def sides(
                 if supports[label.number].support >= (ways[name].threshold("px", label.number) or 1.0)
             }
             if len(right) == len(ways) and None not in right.values():
-                rows.append((case.motion.clip_id, label.number, KINDS[label.side], size, right))
+                rows.append(Side(case.motion.clip_id, label.number, KINDS[label.side], size, right))
     return rows
 
 
-def show(title: str, rows: list[tuple[str, int, str, float, dict[str, bool]]], wrong: bool) -> None:
+def show(title: str, rows: list[Side], wrong: bool) -> None:
     """Print one line a range and way, then which sides each way misses."""
     for name, (low, high) in RANGES.items():
-        some = [row for row in rows if low <= row[3] < high]
-        for way in some[0][4] if some else ():
+        some = [row for row in rows if low <= row.size < high]
+        for way in some[0].right if some else ():
             parts = []
             for kind in dict.fromkeys(KINDS.values()):
-                right = [row[4][way] for row in some if row[2] == kind]
+                right = [row.right[way] for row in some if row.kind == kind]
                 parts.append(f"{kind} {np.mean(right):.3f} of {len(right)}" if right else f"{kind} -")
-            share = np.mean([row[4][way] for row in some])
+            share = np.mean([row.right[way] for row in some])
             print(f"{title}, {name}: {way:12} {share:.4f} of {len(some)}  " + "  ".join(parts))
     for clip, au, kind, size, right in rows if wrong else ():
         if not all(right.values()):

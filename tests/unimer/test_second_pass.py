@@ -10,7 +10,13 @@ from deft_llm.unimer.calibration import Calibration, Filter, SecondPass, load_ca
 from deft_llm.unimer.constraint import measure_support
 from deft_llm.unimer.held_out import table_motion
 from deft_llm.unimer.region_vectors import REGION_COUNT, mirrored, region_vector
-from deft_llm.unimer.second_pass import FirstPass, side_probabilities, side_rows, whitened_fit
+from deft_llm.unimer.second_pass import (
+    FirstPass,
+    kept_aus,
+    side_probabilities,
+    side_rows,
+    whitened_fit,
+)
 from deft_llm.unimer.spread import (
     head_covariance,
     identity_components,
@@ -62,6 +68,26 @@ def test_only_kept_two_sided_aus_are_read(calibration: Calibration):
     assert set(rows) == {12} and rows[12].shape == (8,)
     assert rows[12][-1] == 2.0  # AU17 is kept as well, and has no sides
     assert side_rows(motion, calibration, named(calibration)) == {}
+
+
+def test_look_alikes_that_are_outdone_and_drawn_templates_are_left_out(calibration: Calibration):
+    limit = {au: model.threshold for au, model in calibration.models["px"].items()}
+    first = {au: FirstPass(0.0, "left", 0.0) for au in limit}
+    first[12] = FirstPass(1.0, "left", 0.0)
+    first[14] = FirstPass(0.9 * limit[14], "left", 0.9)  # looks like AU12 and is below its threshold
+    first[4] = FirstPass(0.9 * limit[4], "left", 0.9)  # so is AU4, but it looks like nothing that is there
+    first[13] = FirstPass(1.0, "left", 0.9)  # no synthetic face makes AU13
+    assert set(kept_aus(first, calibration)) == {4, 12}
+    first[14] = FirstPass(limit[14], "left", 0.9)
+    assert set(kept_aus(first, calibration)) == {4, 12, 14}
+
+
+def test_a_side_that_is_surely_still_stays_still(calibration: Calibration):
+    motion = motion_of(vector_of((12, "both", 2.0)))
+    cut = calibration.models["px"][12].side_threshold
+    for share, low in ((0.2 * cut, True), (0.9 * cut, False)):
+        first = named(calibration, 12) | {12: FirstPass(1.0, "left", share)}
+        assert (side_probabilities(motion, calibration, first)[12] < 0.5) == low
 
 
 def test_a_second_side_raises_the_probability(calibration: Calibration):

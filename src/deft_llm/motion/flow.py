@@ -44,7 +44,8 @@ def _farneback() -> Estimator:
     """Polynomial expansion (Farneback 2003), on pictures of stretched grey levels.
 
     OpenCV adds a fixed 1e-3 to each pixel's determinant, which goes with the fourth power of the grey levels:
-    at 0-255 it shrinks the motion of plain skin to as little as a third, at FARNEBACK_STRETCH times that it does nothing.
+    at 0-255 it shrinks the motion of plain skin to as little as a third, at FARNEBACK_STRETCH times that it
+    does nothing.
     """
     import cv2
 
