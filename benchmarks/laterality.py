@@ -1,6 +1,6 @@
 """How well sides are told to the letter: by each AU's own filter, and with the second pass beside it.
 
-    python benchmarks/laterality.py [--scenes 4000] [--stores STORE ... [--corpus CORPUS]]
+    python benchmarks/laterality.py [--scenes 2000] [--stores STORE ... [--corpus CORPUS]]
 
 Without --stores, region-level scenes of synthetic *validation* subjects; with them, prepared stores whose
 clips know their truth (``benchmarks/portrait_store.py``, ``rendered_store.py``, ``deft prepare synthetic``).
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scenes", type=int, default=4000)
+    parser.add_argument("--scenes", type=int, default=2000)
     parser.add_argument("--subjects", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stores", type=Path, nargs="*", default=[])
