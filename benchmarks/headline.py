@@ -4,7 +4,7 @@ score.
     python -m deft_llm.training.flow_shards arkit --shards 6 --seed 7000 --identities 96 --units arkit
     deft train --config configs/headline.yaml flow_shards=arkit --out runs/arkit
     python -m deft_llm.training.face_films unseen --split test --seed 2 --subjects 16 --films 8 \\
-        --units makehuman --lit far-side --lures .2 --flow farneback --crf 23 --smallest .2 --largest 3
+        --units makehuman --lit far-side --lures .2 --flow farneback8 --crf 23 --smallest .2 --largest 3
     python benchmarks/headline.py arkit unseen --trained runs/arkit/model
 
 All methods are fitted on the same flow-level maps (flow model, arkit units, training subjects) and see

@@ -95,6 +95,7 @@ def by_setting(seeds: int, quick: bool) -> None:
         "averaging 20 ms": MeasureSettings(profile=0, average_ms=20),
         "no parallax": MeasureSettings(profile=0, parallax=False),
         "farneback": MeasureSettings(profile=0, flow="farneback"),
+        "farneback8": MeasureSettings(profile=0, flow="farneback8"),
     }
     if not quick:
         choices["tvl1"] = MeasureSettings(profile=0, flow="tvl1")

@@ -1,10 +1,12 @@
 """A store of rendered faces for the benchmark: short films of ``deft synth``'s renderer, measured as clips.
 
-    python benchmarks/rendered_store.py STORE [--subjects 24] [--films 10] [--seed 0]
+    python benchmarks/rendered_store.py STORE [--subjects 24] [--films 10] [--seed 0] [--split test]
+        [--flow dis] [--size 256] [--smallest PX --largest PX]
 
 Only the frames that measuring looks at are drawn, so it takes minutes instead of an hour; cameras, light,
-noise, head motion and the coder's imprecise apex are those of the films that face experts are trained on, the
-subjects are from the test range. About a third of the faces mislead (held smile, asymmetry, wrinkles, nod).
+noise, head motion and the coder's imprecise apex are those of the films that face experts are trained on.
+About a third of the faces mislead (held smile, asymmetry, wrinkles, nod). Runs that differ in --flow alone
+show the same pictures. --smallest, --largest: px that the main AU moves by on a face 280 px wide.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from deft_llm.errors import DeftError
 from deft_llm.files import digest
 from deft_llm.records import Clip, Source, Truth
 from deft_llm.store import StoreWriter
+from deft_llm.synth.events import PX_PER_IOD
 from deft_llm.synth.identity import sample_identity, split_seeds
+from deft_llm.synth.unit_map import AU_MAP
 from deft_llm.training.face_films import LURES, FilmSettings, shoot
 
 
@@ -32,14 +36,20 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=24)
     parser.add_argument("--films", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", choices=["calibration", "validation", "test"], default="test")
+    parser.add_argument("--flow", choices=["dis", "farneback", "tvl1"], default="dis")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--smallest", type=float, default=0.0)
+    parser.add_argument("--largest", type=float, default=0.0)
     options = parser.parse_args()
-    settings = FilmSettings(split="test", subjects=options.subjects, films=options.films, seed=options.seed)
+    given = {name: value for name, value in vars(options).items() if name != "store"}
+    settings = FilmSettings(**given)
     from deft_llm.synth.production import Studio
 
     studio, clips = Studio(), 0
     writer = StoreWriter(options.store, {"films": settings.model_dump()})
     for subject, identity in enumerate(
-        split_seeds("test", options.subjects, options.seed * options.subjects)
+        split_seeds(options.split, options.subjects, options.seed * options.subjects)
     ):
         key = digest([settings.model_dump(), subject])
         if not writer.has_shard(subject, key):
@@ -70,8 +80,24 @@ def film(studio, settings: FilmSettings, subject: int, identity: int, number: in
         clip_id=name, corpus="synthetic", subject=person, fps=fps, source=Source(kind="frames", path="-"),
         onset=onset, apex=apex, offset=offset, apex_is_annotated=True, coding="truth",
         notes=[LURES[lure]] if lure else [],
-        truth=Truth(onset=event.onset, apex=event.apex, offset=event.offset, **known), **known,
+        truth=Truth(onset=event.onset, apex=event.apex, offset=event.offset,
+                    attributes={"strength_px": strengths(taken)}, **known), **known,
     ), taken.motion  # fmt: skip
+
+
+def strengths(taken) -> dict[str, list[float]]:
+    """Per AU the [left, right] px that it moves by from onset to apex on a face 280 px wide."""
+    found: dict[str, list[float]] = {}
+    onset, apex = taken.marks
+    for key, curve in taken.plan.tracks.items():
+        if isinstance(key, str) or key.au not in AU_MAP:
+            continue
+        px = PX_PER_IOD * AU_MAP[key.au].full * abs(float(curve[apex] - curve[onset]))
+        sides = found.setdefault(str(key.au), [0.0, 0.0])
+        for place, side in enumerate(("left", "right")):
+            if key.side in (None, side):
+                sides[place] = round(max(sides[place], px), 4)
+    return found
 
 
 if __name__ == "__main__":

@@ -40,6 +40,16 @@ def test_every_estimator_finds_a_shift_and_its_signs(method: str) -> None:
     assert np.median(inner[1]) == pytest.approx(-0.5, abs=0.2)
 
 
+@pytest.mark.parametrize("method", ["dis", "farneback"])
+def test_plain_skin_is_not_measured_too_small(method: str) -> None:
+    """Texture of a few grey levels moves by as much as strong texture does."""
+    matrix = np.float32([[1, 0, 0.8], [0, 1, 0]])
+    plain = 128 + (texture() - 128) / 10
+    moved = cv2.warpAffine(plain, matrix, (96, 96), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    flow = estimate(np.round(plain).astype(np.uint8), np.round(moved).astype(np.uint8), method)
+    assert np.median(flow[0, 20:-20, 20:-20]) == pytest.approx(0.8, abs=0.15)
+
+
 def test_flow_refuses_what_it_cannot_read() -> None:
     image = texture().astype(np.uint8)
     for first, second, method in (

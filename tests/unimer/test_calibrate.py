@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from deft_llm.records import Clip, Source, Truth
-from deft_llm.unimer.calibrate import best_cut, shares_of
+from deft_llm.unimer.calibrate import Held, best_cut, feature_table, kept_maps, shares_of
+from deft_llm.unimer.calibrate_sides import fit_second_pass
 from deft_llm.unimer.calibration import Atom, complete_atoms, load_calibration
 from deft_llm.unimer.region_vectors import REGION_COUNT, mirrored
+from deft_llm.unimer.simulate import PX, World, simulate
 from deft_llm.unimer.store_cases import true_sizes
 
 
@@ -45,6 +49,36 @@ def test_label_shares_are_those_of_the_design():
     near = np.array([False] * 8 + [True] * 2)
     weights = shares_of(there, there, near)
     np.testing.assert_allclose([weights[there].sum(), weights[~there & ~near].sum()], [0.7, 0.1])
+
+
+def toy_world(people: int, seed: int) -> World:
+    """Subjects whose regions differ by a tenth from the shipped templates."""
+    calibration = load_calibration()
+    gains = 1.0 + 0.1 * np.random.default_rng(seed).standard_normal((people, 1, REGION_COUNT, 1))
+    centres = np.random.default_rng(0).uniform(-60.0, 60.0, (REGION_COUNT, 2))
+    aus = np.array([atom.au for atom in calibration.atoms])
+    sides = np.array([atom.side for atom in calibration.atoms])
+    return World(calibration.atom_array * gains, aus, sides, centres)
+
+
+def test_the_second_pass_is_fitted_on_scenes_of_others():
+    calibration, worlds = load_calibration(), (toy_world(12, 1), toy_world(6, 2))
+    scenes = simulate(worlds[1], 150, np.random.default_rng(3), PX)
+    table, left = feature_table(scenes, calibration, "px", tuple(calibration.models["px"]))
+    found = fit_second_pass(calibration, worlds, Held(scenes, table, left))
+    assert len(found.filter.weights) == 8 and len(found.centres) == REGION_COUNT
+    assert all(np.array(rows).shape[1] == 2 * REGION_COUNT for rows in found.spreads.values())
+    assert {12, 17} <= set(found.spreads)
+    one, both = np.zeros(8), np.zeros(8)
+    one[[0, 1, 5, 6]], both[[0, 1, 2, 3, 4, 5, 6]] = (-4, -1, -1, -3), (4, 1, 0.8, 8, 1, 1, 3)
+    assert found.filter.probability(one) < 0.5 < found.filter.probability(both)
+
+
+def test_map_filters_of_an_older_file_are_kept(tmp_path):
+    maps = load_calibration().maps
+    value = {"version": 1, "maps": None if maps is None else maps.model_dump(mode="json")}
+    (tmp_path / "old.json").write_text(json.dumps(value))
+    assert kept_maps(tmp_path / "old.json") == maps
 
 
 def clip(**attributes) -> Clip:

@@ -122,8 +122,8 @@ def test_mirroring_swaps_sides():
 def test_calibration_is_versioned_and_names_its_command(tmp_path):
     calibration = load_calibration()
     assert calibration.command.startswith("python -m deft_llm.unimer.calibrate")
-    (tmp_path / "old.json").write_text('{"version": 0}')
-    with pytest.raises(DeftError, match="calibration version 0"):
+    (tmp_path / "old.json").write_text('{"version": 1}')
+    with pytest.raises(DeftError, match="calibration version 1, this release reads 2"):
         load_calibration(tmp_path / "old.json")
 
 

@@ -41,7 +41,7 @@ class FilmSettings(BaseModel):
     lures: float = 0.3
     twins: bool = False
     size: int = 256
-    flow: Literal["dis", "farneback", "tvl1"] = "dis"
+    flow: Literal["dis", "farneback", "farneback8", "tvl1"] = "dis"
     crf: int = Field(0, ge=0, le=51, description="H.264 quality of the drawn frames, 0: not coded")
     smallest: float = Field(0.0, ge=0, description="with largest: px of the main AU, log-uniform")
     largest: float = Field(0.0, ge=0, description="0: as the prior of deft synth")

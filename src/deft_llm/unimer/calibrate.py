@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import entry
-from deft_llm.files import write_text
+from deft_llm.files import read_json, write_text
 from deft_llm.unimer.calibration import (
     CALIBRATION_FILE,
     CALIBRATION_VERSION,
@@ -100,14 +100,14 @@ def feature_table(
     return {au: np.array(x) for au, x in rows.items()}, {au: np.array(x) for au, x in left.items()}
 
 
-def fit_filter(table: np.ndarray, truth: np.ndarray, strength: float = 0.03) -> Filter:
-    """Logistic regression with balanced classes, its standardisation folded into the weights."""
+def fit_filter(table: np.ndarray, truth: np.ndarray, strength: float = 0.03, balanced: bool = True) -> Filter:
+    """Logistic regression, classes balanced or as frequent as they are, standardisation in the weights."""
     from sklearn.linear_model import LogisticRegression
 
     mean, scale = table.mean(0), np.maximum(table.std(0), 1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=200)
+        model = LogisticRegression(C=strength, class_weight="balanced" if balanced else None, max_iter=200)
         model.fit((table - mean) / scale, truth)
     weights = model.coef_[0] / scale
     bias = float(model.intercept_[0] - weights @ mean)
@@ -144,10 +144,18 @@ def shares_of(true: np.ndarray, there: np.ndarray, near: np.ndarray) -> np.ndarr
     return weights
 
 
+class Held(NamedTuple):
+    """Scenes of the threshold subjects, their per AU features (n, F) and whether left is stronger (n,)."""
+
+    scenes: Scenes
+    table: dict[int, np.ndarray]
+    left: dict[int, np.ndarray]
+
+
 def fit_mode(
     mode: Mode, calibration: Calibration, worlds: tuple[World, World], scenes: int, seed: int
-) -> dict[int, AUModel]:
-    """Filters on the first world's subjects, thresholds on the second's."""
+) -> tuple[dict[int, AUModel], Held]:
+    """Filters on the first world's subjects, thresholds on the second's, whose scenes come along."""
     difficulty = PX if mode == "px" else RELATIVE
     numbers = (*worlds[0].numbers, 43)
     first = simulate(worlds[0], scenes, np.random.default_rng([seed, 1]), difficulty)
@@ -178,7 +186,8 @@ def fit_mode(
             unlabelled_threshold=round(float(max(threshold, calm)), 4),
         )
     cut = round(best_cut(*(np.concatenate(part) for part in zip(*decided, strict=True))), 4)
-    return {au: model.model_copy(update={"side_threshold": cut}) for au, model in models.items()}
+    models = {au: model.model_copy(update={"side_threshold": cut}) for au, model in models.items()}
+    return models, Held(second, held, held_left)
 
 
 def largest(scenes: Scenes, world: World, au: int) -> np.ndarray:
@@ -201,6 +210,7 @@ def best_cut(score: np.ndarray, truth: np.ndarray) -> float:
 def make_regions(scenes: int, seed: int, command: str) -> Calibration:
     """Templates, filters and thresholds on region vectors, px and relative, from calibration subjects."""
     from deft_llm.synth.identity import split_seeds
+    from deft_llm.unimer.calibrate_sides import fit_second_pass
 
     seeds = split_seeds("calibration", FILTER_SUBJECTS + THRESHOLD_SUBJECTS)
     parts = seeds[:FILTER_SUBJECTS], seeds[FILTER_SUBJECTS:]
@@ -222,11 +232,10 @@ def make_regions(scenes: int, seed: int, command: str) -> Calibration:
         atoms=templates(sharp[0]),
         models={},
     )
-    models: dict[Mode, dict[int, AUModel]] = {
-        "px": fit_mode("px", calibration, sharp, scenes, seed),
-        "relative": fit_mode("relative", calibration, loose, scenes // 4, seed),
-    }
-    return calibration.model_copy(update={"models": models})
+    px, held = fit_mode("px", calibration, sharp, scenes, seed)
+    relative, _ = fit_mode("relative", calibration, loose, scenes // 4, seed)
+    calibration = calibration.model_copy(update={"models": {"px": px, "relative": relative}})
+    return calibration.model_copy(update={"second_pass": fit_second_pass(calibration, sharp, held)})
 
 
 def make_maps(maps: int, seed: int, command: str) -> MapModel:
@@ -253,6 +262,12 @@ def make_maps(maps: int, seed: int, command: str) -> MapModel:
     return MapModel(command=command, filters=filters, thresholds=thresholds, unlabelled_thresholds=unlabelled)
 
 
+def kept_maps(file: Path) -> MapModel | None:
+    """The map filters of a calibration file of any version; their format has not changed since the first."""
+    value = read_json(file).get("maps")
+    return None if value is None else MapModel.model_validate(value)
+
+
 def main() -> None:
     """Write the calibration file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -264,9 +279,13 @@ def main() -> None:
     options = parser.parse_args()
     command = f"python -m deft_llm.unimer.calibrate --scenes {options.scenes} --maps {options.maps}"
     command += f" --seed {options.seed}" + (f" --only {options.only}" if options.only else "")
-    old = load_calibration(options.out) if options.only else None
-    maps = old.maps if old and options.only == "regions" else make_maps(options.maps, options.seed, command)
-    regions = old if old and options.only == "maps" else make_regions(options.scenes, options.seed, command)
+    only = options.only
+    maps = kept_maps(options.out) if only == "regions" else make_maps(options.maps, options.seed, command)
+    regions = (
+        load_calibration(options.out)
+        if only == "maps"
+        else make_regions(options.scenes, options.seed, command)
+    )
     write_text(options.out, regions.model_copy(update={"maps": maps}).model_dump_json() + "\n")
 
 

@@ -13,8 +13,9 @@ from deft_llm.errors import DeftError
 from deft_llm.files import read_json
 from deft_llm.unimer.dense import MapFilters
 from deft_llm.unimer.region_vectors import REGION_COUNT, mirrored
+from deft_llm.unimer.spread import head_covariance, noise_covariance, template_covariance
 
-CALIBRATION_VERSION = 1
+CALIBRATION_VERSION = 2  # 2: the second pass over the AUs that are there (``unimer.second_pass``)
 CALIBRATION_FILE = Path(__file__).with_name("calibration.json")
 
 
@@ -63,6 +64,30 @@ class AUModel(BaseModel):
     unlabelled_threshold: float = Field(default=0.9, ge=0.0, le=1.0)
 
 
+class SecondPass(BaseModel):
+    """What tells the sides of a px clip's AUs once it is known which AUs are there (``unimer.second_pass``).
+
+    centres: (R, 2) region centres around the face's middle, aligned px; spreads: per AU the (C, 2R) main
+    components by which people differ from its left or whole-face template (none: drawn from the FACS table);
+    filter: one for all AUs, .5 being its cut.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    centres: list[list[float]]
+    spreads: dict[int, list[list[float]]]
+    filter: Filter
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        """Covariance (2R, 2R) of noise of unit size."""
+        return noise_covariance(np.array(self.centres))
+
+    @cached_property
+    def head(self) -> np.ndarray:
+        """Covariance (2R, 2R) of residual head motion, px^2."""
+        return head_covariance(np.array(self.centres))
+
+
 class MapModel(BaseModel):
     """Support on flow maps: the filter bank and, per AU, where a label counts as seen (see ``AUModel``)."""
 
@@ -99,6 +124,7 @@ class Calibration(BaseModel):
     gates: Gates = Gates()
     models: dict[Literal["px", "relative"], dict[int, AUModel]]
     maps: MapModel | None = None
+    second_pass: SecondPass | None = None
 
     def threshold(self, units: str, au: int) -> float | None:
         """Support from which a label of this AU counts as seen; None where the AU is not judged."""
@@ -130,10 +156,26 @@ class Calibration(BaseModel):
         return index
 
     @cached_property
+    def drawn(self) -> frozenset[int]:
+        """AUs whose templates come from the FACS table, for synthesis cannot make them."""
+        return frozenset(atom.au for atom in self.atoms if atom.made_of == "table")
+
+    @cached_property
     def mirror_order(self) -> np.ndarray:
         """Position of every template's mirror image."""
         swap = {"left": "right", "right": "left", "both": "both"}
         return np.array([self.atom_index[atom.au][swap[atom.side]] for atom in self.atoms])
+
+    @cached_property
+    def template_covariances(self) -> np.ndarray:
+        """How much every template's motion scatters at 1 px, (K, 2R, 2R); needs the second pass."""
+        spreads = self.second_pass.spreads if self.second_pass else {}
+        found = []
+        for atom, template in zip(self.atoms, self.atom_array, strict=True):
+            components = np.array(spreads.get(atom.au, [])).reshape(-1, REGION_COUNT, 2)
+            components = mirrored(components) if atom.side == "right" else components
+            found.append(template_covariance(template, components))
+        return np.array(found)
 
 
 def complete_atoms(half: list[Atom]) -> list[Atom]:

@@ -6,8 +6,9 @@ against it. Explaining-away, filters and thresholds come from the calibration fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from deft_llm.store.motion import ALIGNED_IOD, Motion
 from deft_llm.unimer.calibration import ALIASES, Calibration, load_calibration
 from deft_llm.unimer.dense import map_of
 from deft_llm.unimer.region_vectors import RegionVector, region_vector
+from deft_llm.unimer.second_pass import FirstPass, side_probabilities
 from deft_llm.unimer.sighting import Sighting, sight
 from deft_llm.unimer.support_features import Explained, explain, features, strong_side
 from deft_llm.unimer.time_constraint import Rise, rise_of
@@ -69,6 +71,8 @@ def measure_support(
         return [_not_judged(au, fault) for au in aus]
     explained = explain(vector, calibration)
     read = _map_readings(motion, calibration)
+    asked = {ALIASES.get(au, au) for au in aus} - set(read)
+    read |= _region_readings(explained, calibration, asked)
     return [_measure(au, motion, explained, calibration, read.get(ALIASES.get(au, au))) for au in aus]
 
 
@@ -86,11 +90,22 @@ def judge(
     return verdicts(measure_support(motion, calibration), labels, calibration, motion.units)
 
 
-Reading = tuple[float, float, float]
+class Reading(NamedTuple):
+    """What the filters say of one AU.
+
+    presence: [0, 1]; strong: its stronger side, "both" for midline AUs; second: [0, 1], how far the other
+    side takes part; both: whether that counts as two-sided; from_map: read off a stretched map.
+    """
+
+    presence: float
+    strong: str
+    second: float
+    both: bool
+    from_map: bool = False
 
 
 def _map_readings(motion: Motion, calibration: Calibration) -> dict[int, Reading]:
-    """Presence, left and right of every AU that the filter bank knows, where the motion is a relative map."""
+    """Readings of every AU that the filter bank knows, where the motion is a relative map."""
     if motion.units != "relative" or calibration.maps is None:
         return {}
     image = map_of(motion)
@@ -99,7 +114,36 @@ def _map_readings(motion: Motion, calibration: Calibration) -> dict[int, Reading
     filters = calibration.maps.filters
     odds = filters.odds(image[None])[0]
     shares = 1.0 / (1.0 + np.exp(-np.clip(odds, -30, 30)))
-    return {au: tuple(float(x) for x in shares[:, column]) for column, au in enumerate(filters.numbers)}  # type: ignore[misc]
+    found = {}
+    for column, au in enumerate(filters.numbers):
+        raw, left, right = (float(x) for x in shares[:, column])
+        second = min(left, right) / max(left, right, 1e-9)
+        strong = "left" if left >= right else "right"
+        found[au] = Reading(raw, strong, second, min(left, right) >= 0.5 or second >= 0.5, True)
+    return found
+
+
+def _region_readings(
+    explained: Explained, calibration: Calibration, asked: Iterable[int]
+) -> dict[int, Reading]:
+    """Readings of AUs by the region filters; in px the second pass, which looks at all AUs, tells sides."""
+    px = explained.motion.units == "px"
+    models = calibration.models["px" if px else "relative"]
+    first = {}
+    for au in models if px else [au for au in asked if au in models]:
+        found = features(explained, calibration, au)
+        other = models[au].second_side
+        first[au] = FirstPass(
+            float(models[au].presence.probability(found)),
+            strong_side(explained, calibration, au),
+            float(other.probability(found)) if other else 1.0,
+        )
+    told = side_probabilities(explained.motion, calibration, first) if px else {}
+    readings = {}
+    for au, seen in first.items():
+        both = told[au] >= 0.5 if au in told else seen.second >= models[au].side_threshold
+        readings[au] = Reading(seen.presence, seen.strong, told.get(au, seen.second), both)
+    return readings
 
 
 def _clip_fault(vector: RegionVector, calibration: Calibration) -> str:
@@ -120,27 +164,16 @@ def _not_judged(au: int, reason: str) -> AUSupport:
 def _measure(
     au: int, motion: Motion, explained: Explained, calibration: Calibration, read: Reading | None = None
 ) -> AUSupport:
-    known = ALIASES.get(au, au)
-    model = calibration.models[motion.units].get(known)
-    if known not in calibration.atom_index or model is None:
+    if read is None or ALIASES.get(au, au) not in calibration.atom_index:
         return _not_judged(au, "the calibration holds no motion template of this AU")
-    if read is None:
-        found = features(explained, calibration, known)
-        raw = float(model.presence.probability(found))
-        second = float(model.second_side.probability(found)) if model.second_side else 1.0
-        strong = strong_side(explained, calibration, known)
-        side = _side(au, explained, calibration, strong, second >= model.side_threshold)
-    else:
-        raw, left, right = read
-        strong = "left" if left >= right else "right"
-        second = min(left, right) / max(left, right, 1e-9)
-        side = _side(au, explained, calibration, strong, min(left, right) >= 0.5 or second >= 0.5)
+    raw, strong, second = read.presence, read.strong, read.second
+    side = _side(au, explained, calibration, strong, read.both)
     seen = sight(au, side, explained.motion)
     if seen is None:
         return replace(_not_judged(au, "none of the AU's regions could be measured"), raw=raw)
     rise = rise_of(motion, au, side, calibration.gates)
     limits = _limits(seen, rise, explained.motion, calibration)
-    hard = limits if read is None else tuple(limit for limit in limits if "rise" in limit)
+    hard = tuple(limit for limit in limits if "rise" in limit) if read.from_map else limits
     support = raw * (LIMITED if hard else 1.0)
     sides = (support, support * second) if strong != "right" else (support * second, support)
     return _complete(

@@ -158,12 +158,12 @@ def _judged(
     limit = calibration.threshold(units, label.number)
     if measured is None or limit is None or measured.support < limit:
         return Row(kind, label.number, size, case.noise, kept, False, None)
-    right = _side_right(label, measured.side) if kind == "true" else None
+    right = side_right(label, measured.side) if kind == "true" else None
     agrees = None if right is None else not side_fault(label, measured)
     return Row(kind, label.number, size, case.noise, kept, True, right, agrees)
 
 
-def _side_right(label: ActionUnit, measured: str) -> bool | None:
+def side_right(label: ActionUnit, measured: str) -> bool | None:
     """Whether the measured side is the label's; None where the AU has no sides. Asymmetric counts as both."""
     if entry(label.number).scoring != "sides":
         return None
@@ -198,4 +198,4 @@ def _share(part: float, whole: float) -> float | None:
     return None if not whole else round(part / whole, 4)
 
 
-__all__ = ["Case", "HeldOut", "figures", "run_held_out", "scene_cases", "table_motion"]
+__all__ = ["Case", "HeldOut", "figures", "run_held_out", "scene_cases", "side_right", "table_motion"]
