@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.regions import REGIONS
 from deft_llm.motion.signal import Array, Signal
-from deft_llm.motion.spotting_candidates import Excursion, find_excursions, measure_paths
+from deft_llm.motion.spotting_candidates import Excursion, find_excursions, measure_paths, unusual
 from deft_llm.motion.spotting_events import (
     Span,
     find_blinks,
@@ -182,7 +182,7 @@ class _Context:
         self.paths = measure_paths(signal, part, PARTS)
         self.path = self.paths.path
         self.times = signal.times[part]
-        self.head = head_speed(signal, part)
+        self.head = unusual(head_speed(signal, part), signal.fps)
         self.restless = restlessness(signal, part, settings.head_limit, settings.residual_limit)
         self.fps = signal.fps
 
@@ -225,14 +225,15 @@ class _Context:
         return away / max(float(np.linalg.norm(away)), 1e-9)
 
     def _shift(self, course: Course) -> tuple[Array, Array]:
-        """(R, 2) displacement from onset to apex and (R,) its noise: the floor and the head's leak."""
+        """(R, 2) displacement from onset to apex and (R,) its noise: the floor, which holds what the head's
+        usual motion leaves, and what a faster head leaves."""
         onset, apex, release, offset = self._frames(course)
         pad = max(1, int(round(0.04 * self.fps)))
         before = self.path[max(0, onset - pad) : onset + 1].mean(0)
         top = self.path[apex : max(apex, min(release, apex + pad)) + 1].mean(0)
-        turned = float(self.head[onset : apex + 1].max())
+        hurried = float(self.head[onset : apex + 1].max())
         lasts = float(self.times[release if offset is None else offset] - self.times[onset])
-        noise = np.hypot(self.paths.floor_at(lasts, apex), self.settings.head_leak * turned)
+        noise = np.hypot(self.paths.floor_at(lasts, apex), self.settings.head_leak * hurried)
         return top - before, noise
 
     def _members(self, course: Course, window: slice, seed: Array) -> tuple[Array, Array]:

@@ -123,6 +123,12 @@ def wander(size: Array, fps: float) -> Array:
     return _in_blocks(size, width, low) / np.sqrt(-2 * np.log(1 - low))
 
 
+def unusual(speed: Array, fps: float) -> Array:
+    """(T,) how much faster the head is than in ordinary moments, in blocks of some seconds."""
+    usual = _in_blocks(speed[:, None], int(BLOCK * fps), QUANTILE)[:, 0]
+    return np.maximum(speed - usual, 0.0)
+
+
 def _calm(straying: Array, fps: float) -> Array:
     """(T, A) how far the areas' most straying regions are away while the area is calm."""
     low = CROWD_QUANTILE if len(straying) >= SHORT * fps else 0.5 * CROWD_QUANTILE

@@ -91,6 +91,8 @@ class SignalBuilder:
         self._lost_since: float | None = None
         self._thumbnail: Array | None = None
         self._matrix: Array = np.zeros((2, 3))
+        self._middle: Array | None = None
+        self._place: Array = np.zeros(2)
         self._rows: list[tuple[float, int, Array, Array, Array, float, float, float]] = []
 
     def add(self, time: float, image: Array) -> None:
@@ -211,9 +213,18 @@ class SignalBuilder:
             self._joining = [(total, turned)]
         # In the plane, the head's own path: where the landmarks are, and how the transform and the fit say
         # that the head is turned and sized.
-        matrix, middle = self._matrix, landmarks.mean(0) * 90.0 / max(inter_ocular(landmarks), 1e-6)
-        pose = np.array([*middle, head[2] - _angle(matrix), head[3] - np.log(_scale(matrix))])
+        matrix = self._matrix
+        pose = np.array([*self._walk(landmarks), head[2] - _angle(matrix), head[3] - np.log(_scale(matrix))])
         return total, np.concatenate([pose, turned]), residual
+
+    def _walk(self, landmarks: Array) -> Array:
+        """(2,) aligned px that the face has gone in the picture, added up step by step: the size of each
+        frame's face scales its step alone, not the way from the picture's corner."""
+        middle = landmarks.mean(0)
+        if self._middle is not None:
+            self._place = self._place + (middle - self._middle) * 90.0 / max(inter_ocular(landmarks), 1e-6)
+        self._middle = middle
+        return self._place
 
     def _is_stale(self, time: float, head: Array, residual: float) -> int:
         """Frames in which the next reference takes over: 0 while this one is young and the head near it."""
