@@ -10,6 +10,7 @@ from deft_llm.explain.samples import Injected
 from deft_llm.motion.flow import estimate, estimate_small
 from deft_llm.motion.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
 from deft_llm.motion.spotting import spot
+from deft_llm.motion.spotting_candidates import unusual
 from deft_llm.motion.spotting_signal import HASTY, MAX_AGE, OVERLAP, SignalBuilder
 
 STILL = np.zeros(6)
@@ -52,6 +53,23 @@ def test_the_coarser_flow_keeps_a_shift_of_an_enlarged_picture():
     flow = estimate_small(as_bytes(large), as_bytes(moved))
     assert flow.shape == (2, 224, 224)
     assert np.median(flow[0]) == pytest.approx(1.5, abs=0.15) and abs(np.median(flow[1])) < 0.1
+
+
+def test_the_face_s_way_does_not_depend_on_how_large_each_frame_takes_it(builder):
+    """A face far from the picture's corner whose measured size jitters by 2 % stays where it is."""
+    random, place = np.random.default_rng(0), np.array([300.0, 200.0])
+    shape = CANONICAL_LANDMARKS - CANONICAL_LANDMARKS.mean(0)
+    still = [builder._walk(place + shape * (0.25 + 0.005 * random.normal())) for _ in range(50)]
+    assert np.abs(still).max() < 1e-3
+    gone = builder._walk(place + [3.0, 0.0] + shape * 0.25) - still[-1]
+    assert gone == pytest.approx([12.0, 0.0], rel=0.05), "aligned px: 90 between the eyes"
+
+
+def test_a_head_that_always_sways_adds_no_noise_of_its_own():
+    speed = np.full(600, 3.0)
+    assert not unusual(speed, 30.0).any()
+    speed[300:310] = 7.0
+    assert unusual(speed, 30.0)[305] == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(("residual", "judged"), [(0.7, True), (1.4, False)])

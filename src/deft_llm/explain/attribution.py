@@ -80,6 +80,7 @@ def attribute(motion: Motion, checkpoint: Path | None = None, steps: int = STEPS
 
     from deft_llm.model.inputs import motion_input
     from deft_llm.model.units import EXPERT_AUS
+    from deft_llm.model.zero_shot import class_offsets
 
     reader = _reader(checkpoint)
     calibration = reader.config.get("calibration") or {}
@@ -89,6 +90,7 @@ def attribute(motion: Motion, checkpoint: Path | None = None, steps: int = STEPS
     view = _View(reader.members, torch.from_numpy(given.phases[None, :count]), *_face_part(reader, motion))
     with torch.no_grad():
         coarse, au = view.outputs(maps)
+        coarse = coarse + torch.as_tensor(class_offsets(calibration), dtype=coarse.dtype)
         index = int(coarse[0].argmax())
         scale = torch.as_tensor(calibration.get("au_scale", np.ones(len(EXPERT_AUS))), dtype=au.dtype)
         bias = torch.as_tensor(calibration.get("au_bias", np.zeros(len(EXPERT_AUS))), dtype=au.dtype)

@@ -105,7 +105,7 @@ class Speaker:
         seen = seen_sides(reading, calibration)
         grammars = []
         for aus, own, more, coarses in zip(
-            sure, seen, sides or [{}] * len(seen), plausible_classes(reading), strict=True
+            sure, seen, sides or [{}] * len(seen), plausible_classes(reading, calibration), strict=True
         ):
             known = [fine for fine in fines or FINE if coarse_of(fine) in coarses]
             grammars.append(

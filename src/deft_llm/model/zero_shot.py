@@ -68,9 +68,27 @@ def seen_sides(reading: Reading, calibration: dict[str, Any] | None = None) -> l
     ]  # fmt: skip
 
 
-def plausible_classes(reading: Reading, least: float = 0.4) -> list[tuple[Coarse, ...]]:
+BALANCE = 0.5
+"""Share of the training clips' class prior that is taken out of the coarse head: scores weigh classes alike,
+but without any prior the rarer ones would be favoured too much where clips are faint."""
+
+
+def class_offsets(calibration: dict[str, Any] | None) -> np.ndarray:
+    """(3,) to add to the coarse head's logits; 0 where the training clips' ``class_shares`` are unknown."""
+    shares = (calibration or {}).get("class_shares")
+    return np.zeros(len(COARSE)) if shares is None else -BALANCE * np.log(np.asarray(shares, float))
+
+
+def coarse_chances(reading: Reading, calibration: dict[str, Any] | None) -> np.ndarray:
+    """(N, 3) probabilities of the coarse classes, the training clips' prior partly taken out."""
+    return softmax(reading.coarse_logits() + class_offsets(calibration))
+
+
+def plausible_classes(
+    reading: Reading, calibration: dict[str, Any] | None = None, least: float = 0.4
+) -> list[tuple[Coarse, ...]]:
     """Per clip the coarse classes that the emotion head gives at least ``least``, or else the likeliest."""
-    chances = softmax(reading.coarse_logits())
+    chances = coarse_chances(reading, calibration)
     return [
         tuple(name for name, p in zip(COARSE, row) if p >= min(least, row.max())) for row in chances
     ]  # fmt: skip
@@ -92,7 +110,7 @@ def class_log_probabilities(
     """
     present = sigmoid(presence_logits(reading, calibration))
     if set(classes) <= set(COARSE):
-        head = np.log(softmax(reading.coarse_logits()) + 1e-6)
+        head = np.log(coarse_chances(reading, calibration) + 1e-6)
         columns = [COARSE.index(name) for name in classes]
     elif set(classes) <= set(FINE):
         head = np.log(softmax(reading.fine_logits()) + 1e-6)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.answer import COARSE
 from deft_llm.errors import DeftError
 from deft_llm.training.flow_shards import FlowShards
 
@@ -32,7 +33,7 @@ EVIDENCE_PRECISION = 0.93
 
 
 def calibrate(members: Sequence[Any], validation: Any, limit: int = 3000) -> dict[str, Any] | None:
-    """AU scale and bias so that 0.5 is the F1-optimal threshold on validation subjects.
+    """AU scale and bias so that 0.5 is the F1-optimal threshold on validation subjects; class shares.
 
     ``validation``: FlowShards or StoreData; None gives no calibration. Scale: logistic fit of the
     ensemble's logit (more certain of the two sides); bias: minus the threshold. ``au_sure``: the calibrated
@@ -70,7 +71,13 @@ def calibrate(members: Sequence[Any], validation: Any, limit: int = 3000) -> dic
     limit_p = precise_from(chance[judged], truth[judged], EVIDENCE_PRECISION)
     sure_from = np.log(limit_p / (1 - limit_p)) - cut
     return {"au_scale": scale.round(4).tolist(), "au_bias": bias.round(4).tolist(),
-            "au_sure": sure_from.round(4).tolist()}  # fmt: skip
+            "au_sure": sure_from.round(4).tolist(), "class_shares": class_shares(batch.coarse)}  # fmt: skip
+
+
+def class_shares(coarse: np.ndarray) -> list[float]:
+    """Share of each coarse class among labels (N,), -1 for none; each counted once more, so none is 0."""
+    counts = np.bincount(coarse[coarse >= 0], minlength=len(COARSE)) + 1.0
+    return (counts / counts.sum()).round(4).tolist()  # type: ignore[no-any-return]
 
 
 def precise_from(p: np.ndarray, truth: np.ndarray, precision: float) -> float:
