@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from answers import Clips, load, score
 
-from deft_llm.answer import parse
+from deft_llm.answer import AnswerError, parse
 from deft_llm.files import read_json, write_json
 from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.model.speaker import Spoken
@@ -84,8 +84,10 @@ def said(model: Any, clips: Clips, batch: int = 16) -> tuple[list[Spoken], np.nd
         with torch.inference_mode():
             out = model.read(inputs)
         heads += out.coarse.argmax(-1).tolist()
-        grammar = answer_grammar(stop_after="evidence", once=True)
-        spoken += map(_spoken, model.answer(inputs, [ANSWER_QUESTION] * len(part), grammar, out=out))
+        # The word that ends the evidence in training must be there to be chosen; of what follows, one letter.
+        grammar = answer_grammar(max_rationale=1)
+        texts = model.answer(inputs, [ANSWER_QUESTION] * len(part), grammar, max_new_tokens=160, out=out)
+        spoken += map(_spoken, texts)
     return spoken, np.array(heads)
 
 
@@ -97,11 +99,14 @@ def read_aloud(adapter: Path, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
     method = build(Task(name="au"), adapter=str(adapter))
     samples = [Sample(m.clip_id, "flow", "one", lambda m=m: m) for m in clips.motions]  # type: ignore[misc]
     texts = [row.answer or "" for row in method.predict(samples)]
-    return [_spoken(text.partition("\nRationale:")[0]) for text in texts], np.full(len(texts), -1)
+    return [_spoken(text) for text in texts], np.full(len(texts), -1)
 
 
 def _spoken(text: str) -> Spoken:
-    return Spoken(text, text, parse(f"{text.strip()}\nRationale: ."))
+    try:
+        return Spoken(text, text, parse(text))
+    except AnswerError:
+        return Spoken(text, text, None)
 
 
 def spread(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, list[float]]:

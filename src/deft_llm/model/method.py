@@ -283,9 +283,11 @@ class DeftMethod:
     def _emotion_opinion(self) -> np.ndarray | None:
         from deft_llm.model.zero_shot import class_log_probabilities
 
+        # The refit finds class biases of its own: the head speaks as it was trained.
+        calibration = self.calibration and {**self.calibration, "class_shares": None}
         try:
             return class_log_probabilities(
-                self._reading, list(self.task.classes), self.calibration, self._rules_weight()
+                self._reading, list(self.task.classes), calibration, self._rules_weight()
             )
         except UsageError:
             return None
