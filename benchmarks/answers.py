@@ -121,9 +121,11 @@ def sets_of(side: np.ndarray) -> list[frozenset[int]]:
 
 
 def ask(
-    speaker: Any, motions: list[Motion], questions: list[str], batch: int, shuffle: bool = False
-) -> tuple[list[Spoken], np.ndarray]:
-    """Answers, and the class that the emotion head gives to each clip."""
+    speaker: Any, motions: list[Motion], questions: list[str], batch: int, shuffle: bool = False,
+    grammar: str | None = None,
+) -> tuple[list[Spoken], np.ndarray]:  # fmt: skip
+    """Answers, and the class that the emotion head gives to each clip; ``grammar`` in place of each clip's
+    own."""
     from deft_llm.model.deft import batch_of
     from deft_llm.model.inputs import motion_input
 
@@ -131,7 +133,7 @@ def ask(
     for start in range(0, len(motions), batch):
         part = motions[start : start + batch]
         inputs = [motion_input(motion) for motion in part]
-        clips, grammars = batch_of(inputs), speaker.grammars(inputs)
+        clips, grammars = batch_of(inputs), [grammar] * len(part) if grammar else speaker.grammars(inputs)
         with torch.inference_mode():
             out = speaker.model.read(clips)
         heads += out.coarse.argmax(-1).tolist()

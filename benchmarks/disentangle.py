@@ -243,31 +243,16 @@ def class_scores(coarse: np.ndarray, au: np.ndarray, films: Any) -> dict[str, fl
             "AU AUROC": float(np.mean(areas))}  # fmt: skip
 
 
-def main() -> None:
-    """Print one JSON object."""
+def probed(reader: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[str, Any]]:
+    """What probes fitted on films ``fit`` read from each expert's tokens in ``plain``, and from the geometry
+    itself."""
     from sklearn.decomposition import PCA
 
     from deft_llm.evaluation.probes import verification_auc
-    from deft_llm.model.reader import MotionReader
-    from deft_llm.training.face_films import load_films
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("test", type=Path)
-    parser.add_argument("films", type=Path, nargs="+")
-    parser.add_argument("--steps", type=int, default=300, help="of the one-picture models; 0: without them")
-    parser.add_argument("--prior", default="facs")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    reader = MotionReader.from_checkpoint(given.checkpoint)
-    fit, test = load_films(*given.films), load_films(given.test)
-    plain = test.take(np.flatnonzero(test.lure == 0))
     held, known = tokens_of(reader, plain), tokens_of(reader, fit)
     flat = lambda films: films.geometry.reshape(len(films), -1)  # noqa: E731
-    rng, experts = np.random.default_rng(given.seed), {}
+    rng, experts = np.random.default_rng(seed), {}
     marks = [films.landmarks[:, 0].astype(np.float32).reshape(len(films), -1) for films in (fit, plain)]
     axes = PCA(10).fit(marks[0])
     measured = [axes.transform(part) for part in marks]
@@ -286,6 +271,29 @@ def main() -> None:
             row[f"pose R2, {model}"] = truth_probe(known[name], x, fit.turn, plain.turn, model)
             row[f"mesh pose R2, {model}"] = truth_probe(known[name], x, fit.pose, plain.pose, model)
         experts[name] = row
+    return experts
+
+
+def main() -> None:
+    """Print one JSON object."""
+    from deft_llm.model.reader import MotionReader
+    from deft_llm.training.face_films import load_films
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("films", type=Path, nargs="+")
+    parser.add_argument("--steps", type=int, default=300, help="of the one-picture models; 0: without them")
+    parser.add_argument("--prior", default="facs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    reader = MotionReader.from_checkpoint(given.checkpoint)
+    fit, test = load_films(*given.films), load_films(given.test)
+    plain = test.take(np.flatnonzero(test.lure == 0))
+    experts = probed(reader, fit, plain, given.seed)
     motion, faces = inputs_of(test)
     alone, fused = reader.read(motion), reader.read(motion, faces=faces)
     logits = {"motion alone": (alone.coarse_logits(), alone.au_logits()),

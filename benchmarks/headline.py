@@ -1,11 +1,13 @@
 """The headline: trained on one unit set, tested on the other, on unseen subjects, beside the Bayes-optimal
 score.
 
-    python -m deft_llm.training.flow_shards arkit --shards 6 --seed 7000 --identities 96 --units arkit
-    deft train --config configs/headline.yaml flow_shards=arkit --out runs/arkit
+    python -m deft_llm.training.flow_shards arkit --shards 12 --seed 7100 --identities 96 --units arkit \\
+        --coded 0.6
+    deft train --config configs/headline.yaml flow_shards=arkit stage1.steps=4000 --out runs/arkit
     python -m deft_llm.training.face_films unseen --split test --seed 2 --subjects 16 --films 8 \\
         --units makehuman --lit far-side --lures .2 --flow farneback8 --crf 23 --smallest .2 --largest 3
-    python benchmarks/headline.py arkit unseen --trained runs/arkit/model
+    python benchmarks/headline.py arkit unseen --trained runs/arkit/model --samples 4000 \\
+        --methods majority,svm,mdmo_svm,rules,ststnet
 
 All methods are fitted on the same flow-level maps (flow model, arkit units, training subjects) and see
 rendered test subjects through another estimator, after H.264, under light and cameras of their own, as 28 x

@@ -23,13 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from answers import Clips, load, score
+from answers import Clips, ask, load, score
 
-from deft_llm.answer import AnswerError, parse
 from deft_llm.files import read_json, write_json
 from deft_llm.model.prompt import ANSWER_QUESTION
-from deft_llm.model.speaker import Spoken
+from deft_llm.model.speaker import Speaker, Spoken, measured
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablations" / "llm"
 ORDER = (
@@ -72,23 +70,13 @@ def _say(name: str) -> Any:
     )
 
 
-def said(model: Any, clips: Clips, batch: int = 16) -> tuple[list[Spoken], np.ndarray]:
+def said(model: Any, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
     """Class and evidence of every clip, and the head's class; greedy, nothing held to the experts."""
-    from deft_llm.model.deft import answer_grammar, batch_of
-    from deft_llm.model.inputs import motion_input
+    from deft_llm.model.deft import answer_grammar
 
-    spoken, heads = [], []
-    for start in range(0, len(clips.motions), batch):
-        part = clips.motions[start : start + batch]
-        inputs = batch_of([motion_input(motion) for motion in part])
-        with torch.inference_mode():
-            out = model.read(inputs)
-        heads += out.coarse.argmax(-1).tolist()
-        # The word that ends the evidence in training must be there to be chosen; of what follows, one letter.
-        grammar = answer_grammar(max_rationale=1)
-        texts = model.answer(inputs, [ANSWER_QUESTION] * len(part), grammar, max_new_tokens=160, out=out)
-        spoken += map(_spoken, texts)
-    return spoken, np.array(heads)
+    # The word that ends the evidence in training must be there to be chosen; of what follows, one letter.
+    questions = [ANSWER_QUESTION] * len(clips.motions)
+    return ask(Speaker(model), clips.motions, questions, 16, grammar=answer_grammar(max_rationale=1))
 
 
 def read_aloud(adapter: Path, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
@@ -98,15 +86,8 @@ def read_aloud(adapter: Path, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
 
     method = build(Task(name="au"), adapter=str(adapter))
     samples = [Sample(m.clip_id, "flow", "one", lambda m=m: m) for m in clips.motions]  # type: ignore[misc]
-    texts = [row.answer or "" for row in method.predict(samples)]
-    return [_spoken(text) for text in texts], np.full(len(texts), -1)
-
-
-def _spoken(text: str) -> Spoken:
-    try:
-        return Spoken(text, text, parse(text))
-    except AnswerError:
-        return Spoken(text, text, None)
+    rows = zip(method.predict(samples), clips.motions, strict=True)
+    return [measured(row.answer or "", motion) for row, motion in rows], np.full(len(samples), -1)
 
 
 def spread(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, list[float]]:

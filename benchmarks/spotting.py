@@ -241,19 +241,9 @@ def planned(options: argparse.Namespace) -> list[Piece]:
             source = sources[video.removesuffix(AT_REST)]
             seconds = options.seconds or (24.0 if source else 40.0)
             fps = float(round(probe(source).fps or 25.0)) if source else options.fps
-            pieces.append(
-                Piece(
-                    video,
-                    seconds,
-                    fps,
-                    px,
-                    options.seed,
-                    options.quality,
-                    options.linear,
-                    source,
-                    fresh=source is None or options.fresh,
-                )  # fmt: skip
-            )
+            fresh = source is None or options.fresh
+            settings = (options.seed, options.quality, options.linear)
+            pieces.append(Piece(video, seconds, fps, px, *settings, source, fresh))
     return pieces
 
 

@@ -52,12 +52,17 @@ def align(
     """
     import cv2
 
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    scale = scale_of(matrix)
     if scale < 0.7:
         image = cv2.GaussianBlur(image, (0, 0), 0.45 / scale)
     mode = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=mode,
                           borderValue=border or 0)  # fmt: skip
+
+
+def scale_of(matrix: np.ndarray) -> float:
+    """How many times a similarity transform (2, 3) enlarges."""
+    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
 def move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

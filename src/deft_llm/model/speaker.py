@@ -162,8 +162,9 @@ def measured(text: str, motion: Motion, supports: Sequence[AUSupport] | None = N
         answer = parse(text)
     except AnswerError:
         return Spoken(text, text, None)
-    found = supports if supports is not None or not answer.evidence else measure_support(motion)
-    rows = evidence_for(answer, found or ())
+    if supports is None:
+        supports = measure_support(motion) if answer.evidence else ()
+    rows = evidence_for(answer, supports)
     return Spoken(text, render(fill_figures(answer, rows)), answer, rows)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.faces.align import align, move, transform_of
+from deft_llm.faces.align import align, move, scale_of, transform_of
 from deft_llm.faces.geometry import inter_ocular
 from deft_llm.faces.landmarker import Face, Landmarker
 from deft_llm.faces.video import Frame
@@ -158,8 +158,7 @@ def _keep(shots: Shots, frame: Frame, landmarker: Landmarker, name: str) -> None
         raise DeftError(f"{name}: the face is lost in frame {frame.index}; choose indices where it is seen.")
     shots.faces[frame.index] = picture
     shots.landmarks[frame.index] = move(face.landmarks, shots.matrix).astype(np.float32)
-    scale = float(np.hypot(shots.matrix[0, 0], shots.matrix[1, 0]))
-    shots.depth[frame.index] = (face.depth * scale).astype(np.float32)
+    shots.depth[frame.index] = (face.depth * scale_of(shots.matrix)).astype(np.float32)
     shots.presence = min(shots.presence, face.presence)
 
 

@@ -15,6 +15,16 @@ HEAD = ("right", "down", "roll", "size", "yaw", "pitch")
 """Columns of ``Signal.head``: aligned px, aligned px, rad, log, rad, rad."""
 
 
+HANDOVER = 0.1
+"""Seconds in which a reference frame that the head has outrun gives way to a fresh one."""
+
+
+def jitter_of(course: Array, axis: int | tuple[int, ...] = 0) -> Array:
+    """What courses (T, ...) jitter by from frame to frame: second differences, robust, over ``axis``."""
+    second = course[2:] - 2 * course[1:-1] + course[:-2]
+    return np.asarray(np.median(np.abs(second), axis=axis) / 0.6745 / np.sqrt(6.0))
+
+
 @dataclass
 class Signal:
     """One face over time; T frames, R regions in the order of ``facs.regions.REGION_KEYS``.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deft_llm.motion.signal import Array, Signal
+from deft_llm.motion.signal import Array, Signal, jitter_of
 from deft_llm.motion.spotting_clean import cleaned
 
 SCALES = (0.12, 0.25, 0.5, 1.0, 2.2)  # s: half widths of the excursions that are looked for
@@ -38,8 +38,7 @@ def camera_noise(displacement: Array) -> Array:
     """(R,) aligned px: what a region's figure jitters from frame to frame (second differences, robust)."""
     if len(displacement) < 5:
         return np.full(displacement.shape[1], 0.1)
-    second = displacement[2:] - 2 * displacement[1:-1] + displacement[:-2]
-    return np.median(np.abs(second), axis=(0, 2)) / 0.6745 / np.sqrt(6.0) + 1e-3
+    return jitter_of(displacement, (0, 2)) + 1e-3
 
 
 @dataclass(frozen=True)

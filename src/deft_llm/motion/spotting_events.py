@@ -7,14 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from deft_llm.motion.signal import Array, Signal
+from deft_llm.motion.signal import HANDOVER, Array, Signal, jitter_of
 
 BLINK_DEPTH = 0.28  # share of the eye's usual opening that a blink takes away
 BLINK_MAX, CLOSED_MAX = 0.5, 4.0  # s
 SPEECH_WINDOW, SPEECH_TURNS = 1.3, 4  # s, reversals of the mouth's opening within it
 SPEECH_SWING = 2.2  # aligned px (2.4 % of the inter-ocular distance): a reversal smaller than this is none
 SPEECH_OVER_JITTER, LANDMARK_JITTER = 5.0, 0.3  # times the lips' jitter, which is at most so many source px
-HANDOVER = 0.1  # s in which a reference that the head has outrun gives way (LEAST_AGE of spotting_signal)
 TURN_ANGLE, TURN_SHIFT = 0.07, 5.0  # rad, aligned px within TURN_WINDOW
 TURN_WINDOW = 0.4  # s
 SHIFT_BLURS = 3.0
@@ -87,8 +86,7 @@ def _speech_swing(opening: Array, iod: float) -> float:
     """
     if len(opening) < 5:
         return SPEECH_SWING
-    second = opening[2:] - 2 * opening[1:-1] + opening[:-2]
-    jitter = float(np.median(np.abs(second))) / 0.6745 / np.sqrt(6.0)
+    jitter = float(jitter_of(opening))
     return max(SPEECH_SWING, SPEECH_OVER_JITTER * min(jitter, LANDMARK_JITTER * 90.0 / max(iod, 1.0)))
 
 

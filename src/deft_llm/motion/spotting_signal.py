@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.faces.align import align, inter_ocular, transform_of
+from deft_llm.faces.align import align, inter_ocular, scale_of, transform_of
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.motion.flow import estimate, estimate_small
 from deft_llm.motion.regions import region_weights
-from deft_llm.motion.signal import Array, Signal
+from deft_llm.motion.signal import HANDOVER, Array, Signal
 from deft_llm.motion.skull import CELLS, Skull
 
 FLOW_SIZE = 112  # region means are taken on the flow at half size: same figures, a quarter of the work
 OVERLAP, HASTY = 4, 2  # frames measured against both references when one takes over; HASTY: in motion
 MAX_AGE = 8.0  # s
 # Flow to a head that has turned away, or that the skull's motion does not explain, errs by more than one more
-# joint does: rad out of plane, aligned px, and the least age (s) at which a reference gives way to that.
-MAX_OUT_OF_PLANE, MAX_RESIDUAL, LEAST_AGE = 0.08, 1.0, 0.1
+# joint does: rad out of plane, aligned px. A reference gives way to that from the age of HANDOVER on.
+MAX_OUT_OF_PLANE, MAX_RESIDUAL = 0.08, 1.0
 SMALL = 3.0  # times: faces enlarged more than this have no detail finer than DIS' second scale
 HOLD_SHIFT, HOLD_CHANGE = 2.0, 0.02  # aligned px, and rad or log scale: within these the transform is held
 MAX_GAP = 0.12  # s without a face that are bridged
@@ -164,7 +164,7 @@ class SignalBuilder:
         if self._reference is not None:
             held, wish = self._matrix, wanted
             turn = abs(_angle(held) - _angle(wish))
-            size = abs(np.log(_scale(held) / _scale(wish)))
+            size = abs(np.log(scale_of(held) / scale_of(wish)))
             middle = landmarks.mean(0)
             shift = np.linalg.norm(held[:, :2] @ middle + held[:, 2] - wish[:, :2] @ middle - wish[:, 2])
             if turn < HOLD_CHANGE and size < HOLD_CHANGE and shift < HOLD_SHIFT:
@@ -189,11 +189,11 @@ class SignalBuilder:
         matrix = self._matrix
         aligned = landmarks @ matrix[:, :2].T + matrix[:, 2]
         weights = region_weights(aligned, (FLOW_SIZE, FLOW_SIZE))
-        depth = (self._face.depth - np.median(self._face.depth)) * _scale(matrix)
+        depth = (self._face.depth - np.median(self._face.depth)) * scale_of(matrix)
         return _Reference(
             grey, weights.reshape(len(REGION_KEYS), -1), Skull(aligned, depth, weights), time,
             np.zeros((len(REGION_KEYS), 2)), np.zeros(2),
-            estimate_small if _scale(matrix) > SMALL else estimate,
+            estimate_small if scale_of(matrix) > SMALL else estimate,
         )  # fmt: skip
 
     def _measure(self, time: float, aligned: Array, landmarks: Array) -> tuple[Array, Array, float]:
@@ -214,7 +214,9 @@ class SignalBuilder:
         # In the plane, the head's own path: where the landmarks are, and how the transform and the fit say
         # that the head is turned and sized.
         matrix = self._matrix
-        pose = np.array([*self._walk(landmarks), head[2] - _angle(matrix), head[3] - np.log(_scale(matrix))])
+        pose = np.array(
+            [*self._walk(landmarks), head[2] - _angle(matrix), head[3] - np.log(scale_of(matrix))]
+        )
         return total, np.concatenate([pose, turned]), residual
 
     def _walk(self, landmarks: Array) -> Array:
@@ -231,7 +233,7 @@ class SignalBuilder:
         assert self._reference is not None
         age = time - self._reference.since
         moved = float(np.abs(head[4:]).max()) > MAX_OUT_OF_PLANE or residual > MAX_RESIDUAL
-        if moved and age > LEAST_AGE:
+        if moved and age > HANDOVER:
             return HASTY
         return OVERLAP if age > MAX_AGE else 0
 
@@ -248,10 +250,6 @@ class SignalBuilder:
 
 def _angle(matrix: Array) -> float:
     return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
-
-
-def _scale(matrix: Array) -> float:
-    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
 def _openings(landmarks: Array, iod: float) -> tuple[Array, float]:

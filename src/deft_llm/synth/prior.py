@@ -106,8 +106,13 @@ class Prior:
             if not labels:
                 raise UsageError(f"class {coarse!r}: choose negative, positive, surprise or others.")
         fine = _draw(rng, labels)
-        aus = _draw(rng, self.combinations[fine])
+        aus = self.draw_aus(rng, fine)
         return Expression(_perform(rng, aus, fine), fine, coarse_of(fine))
+
+    def draw_aus(self, rng: np.random.Generator, fine: str) -> tuple[int, ...]:
+        """Draw the AUs of one expression of a fine label that the prior holds."""
+        aus: tuple[int, ...] = _draw(rng, self.combinations[fine])
+        return aus
 
     def bayes_uf1(self, classes: tuple[str, ...] = COARSE) -> float:
         """UF1 of the best decision that knows the AU combination exactly, on ``classes`` (coarse or fine).

@@ -112,9 +112,7 @@ def _usual(fine: int, rng: np.random.Generator) -> np.ndarray:
     """A set of AUs that is usual for a label, on both sides."""
     from deft_llm.synth.prior import load_prior
 
-    table = load_prior("facs").combinations.get(FINE[fine], {}) if fine >= 0 else {}
-    if not table:
+    prior = load_prior("facs")
+    if fine < 0 or FINE[fine] not in prior.combinations:
         return sides_of([])
-    sets, shares = list(table), np.array(list(table.values()), float)
-    chosen = sets[int(rng.choice(len(sets), p=shares / shares.sum()))]
-    return sides_of([(number, "both") for number in chosen])
+    return sides_of([(number, "both") for number in prior.draw_aus(rng, FINE[fine])])
