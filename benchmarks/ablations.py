@@ -10,8 +10,8 @@
 
 ``motion``: configs/ablations/stage1_*.yaml with a small expert, tested on flow-level samples of test
 identities. ``faces``: configs/ablations/faces/*.yaml beside the shipped motion expert, tested on rendered
-films. A finished run is kept, so a stopped command goes on. The table: mean over seeds, 95 % interval over
-subjects of the value and of its difference from "full" on the same clips.
+films, with probes of their tokens. A finished run is kept, so a stopped command goes on. The table: mean over
+seeds, 95 % interval over subjects of the value and of its difference from "full" on the same clips.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ CONFIGS = Path(__file__).parents[1] / "configs" / "ablations"
 SMALL = {"stem": 16, "middle": 32, "width": 64, "blocks": 1}
 RESAMPLES = 300
 FLOW_TEST = 2000
+PROBES = (
+    "AU AUROC, structure", "pose R2, structure", "geometry R2, structure", "same subject, structure",
+    "AU AUROC, texture", "same subject, texture",
+)  # fmt: skip
 
 
 def flow_test(path: Path) -> dict[str, np.ndarray]:
@@ -142,7 +146,37 @@ def run_faces(given: argparse.Namespace) -> None:
             if stage.model.structure is not None:
                 swapped = judge(stage.model, test, faces_of=donor)
                 found["swapped"] = _softmax(swapped["coarse"])
-            _keep(path, found, started)
+            _keep(path, found | face_probes(stage.model, learn, test), started)
+
+
+def face_probes(model: Any, learn: Any, test: Any) -> dict[str, np.ndarray]:
+    """What linear probes, fitted on the training subjects' films, read from each face expert's tokens in the
+    test films without a lure (benchmarks/disentangle.py): what the losses are for."""
+    from disentangle import au_probe, truth_probe
+
+    from deft_llm.evaluation.probes import verification_auc
+
+    plain = np.flatnonzero(test.films.lure == 0)
+    films, known, seen = test.films.take(plain), _face_tokens(model, learn), _face_tokens(model, test)
+    found = {}
+    for name, tokens in seen.items():
+        pair = (known[name], tokens[plain])
+        found[f"AU AUROC, {name}"] = au_probe(*pair, learn.films, films, "linear")["score"]
+        found[f"same subject, {name}"] = verification_auc(pair[1], [str(s) for s in films.subject])
+        if name == "structure":
+            found["pose R2, structure"] = truth_probe(*pair, learn.films.turn, films.turn, "linear")["score"]
+            shapes = [each.geometry.reshape(len(each), -1) for each in (learn.films, films)]
+            found["geometry R2, structure"] = truth_probe(*pair, *shapes, "linear")["score"]
+    return {name: np.array(value) for name, value in found.items()}
+
+
+def _face_tokens(model: Any, films: Any) -> dict[str, np.ndarray]:
+    import torch
+
+    model.eval()
+    with torch.inference_mode():
+        seen = dict(zip(("structure", "texture"), model.see(films.batch(np.arange(len(films))))))
+    return {name: out.tokens.flatten(1).numpy() for name, out in seen.items() if out is not None}
 
 
 def _truth(films: Any) -> dict[str, np.ndarray]:
@@ -212,10 +246,11 @@ def rows_of(runs: dict[str, list[dict[str, np.ndarray]]], truth: dict[str, np.nd
     spread = {
         n: np.std([figures(run, truth, weights[:1])[:, 0] for run in many], 0) for n, many in runs.items()
     }
-    lines = [
-        "| run | seeds | UF1 | difference | AU AUROC | difference | class changes, structure swapped |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    probes = [name for name in PROBES if any(name in run for many in runs.values() for run in many)]
+    columns = ["run", "seeds", "UF1", "difference", "AU AUROC", "difference"]
+    if probes:
+        columns += ["class changes, structure swapped", *probes]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for name in sorted(runs, key=lambda n: (n != "full", -found[n][0, 0])):
         cells = []
         for metric in (0, 1):
@@ -225,9 +260,15 @@ def rows_of(runs: dict[str, list[dict[str, np.ndarray]]], truth: dict[str, np.nd
         swapped = [
             (r["swapped"].argmax(1) != r["classes"].argmax(1)).mean() for r in runs[name] if "swapped" in r
         ]
-        cells.append(f"{100 * np.mean(swapped):.1f} %" if swapped else "")
+        if probes:
+            cells.append(f"{100 * np.mean(swapped):.1f} %" if swapped else "")
+        cells += [_mean_and_sd([float(run[p]) for run in runs[name] if p in run]) for p in probes]
         lines.append(f"| {name.replace('_', ' ')} | {len(runs[name])} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _mean_and_sd(values: list[float]) -> str:
+    return f"{np.mean(values):.2f}, sd {np.std(values):.2f}" if values else ""
 
 
 def _interval(values: np.ndarray, sign: str = "") -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -176,12 +176,21 @@ def _same_place(row: Evidence, item: Statement) -> bool:
     )
 
 
+class Held(NamedTuple):
+    """What an AU's statement is held to, None where the writer may choose: side (or part), region,
+    direction."""
+
+    side: str | None = None
+    region: str | None = None
+    direction: str | None = None
+
+
 def lark_grammar(
     *,
     fines: Sequence[str] = FINE,
     coarses: Sequence[Coarse] = COARSE,
     aus: Sequence[int] | None = None,
-    sides: Mapping[int, str] | None = None,
+    held: Mapping[int, Held] | None = None,
     figures: bool = False,
     max_evidence: int = MAX_EVIDENCE,
     max_rationale: int = MAX_RATIONALE,
@@ -192,7 +201,7 @@ def lark_grammar(
     """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
 
     ``fines`` and ``coarses`` narrow the classes to a task's labels; ``aus`` the units (default: all whose
-    motion FACS describes), ``sides`` an AU's side or part to one. The grammar fixes the form only: no class,
+    motion FACS describes), ``held`` what is said of an AU. The grammar fixes the form only: no class,
     AU, region or direction is preferred; empty ``aus`` leave "none" as the only evidence. ``stop_after`` ends
     the answer early where only the class or the evidence is wanted. ``once``: units in ascending order, each
     at most once, and none but ``aus`` in the rationale either. ``decided``: a class and at least one unit
@@ -213,19 +222,22 @@ def lark_grammar(
         rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in heads) + ")")
     rules += _evidence_rules(numbers, max_evidence, figures, once, needed=decided)
     for number in numbers:
-        regions = dict.fromkeys(motion.region for motion in ENTRIES[number].motion)
-        places = [
-            f'"{region}, " ({" | ".join(_quote(word) for word in valid_directions(number, region))})'
-            for region in regions
-        ]
-        held = (sides or {}).get(number)
-        words = " | ".join(_quote(side) for side in ([held] if held else valid_sides(number)))
-        rules.append(f'au{number}: "AU{number} " ({words}) ", " ({" | ".join(places)})')
+        rules.append(_statement_rule(number, (held or {}).get(number, Held())))
     if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":
         rules.append(f"RATIONALE: /{_rationale(numbers if once else None, decided, max_rationale)}/")
     return "\n".join(rules) + "\n"
+
+
+def _statement_rule(number: int, held: Held) -> str:
+    regions = [held.region] if held.region else dict.fromkeys(m.region for m in ENTRIES[number].motion)
+    places = []
+    for region in regions:
+        words = [held.direction] if held.direction else valid_directions(number, region)
+        places.append(f'"{region}, " ({" | ".join(map(_quote, words))})')
+    sides = [held.side] if held.side else valid_sides(number)
+    return f'au{number}: "AU{number} " ({" | ".join(map(_quote, sides))}) ", " ({" | ".join(places)})'
 
 
 def _rationale(numbers: Sequence[int] | None, decided: bool, most: int) -> str:

@@ -67,24 +67,53 @@ def test_a_unit_is_named_on_the_side_where_the_experts_see_it(tiny_model) -> Non
     assert named
 
 
-def test_where_pixels_are_known_the_measured_side_is_said(tiny_model, monkeypatch) -> None:
+def test_where_pixels_are_known_the_measured_place_is_said(tiny_model, monkeypatch) -> None:
     from dataclasses import replace
 
     from deft_llm.model import speaker as module
     from deft_llm.unimer import constraint
 
     sure = [99.0] * len(EXPERT_AUS)
-    sure[EXPERT_AUS.index(12)] = -99.0
+    for number in (12, 17):
+        sure[EXPERT_AUS.index(number)] = -99.0
     clip = motions(1)[0]
-    support = next(row for row in constraint.measure_support(clip) if row.au == 12)
-    found, asked = [replace(support, support=0.9, side="left")], []
+    smile, chin = (s for s in constraint.measure_support(clip) if s.au in (12, 17))
+    smile = replace(smile, support=0.9, side="left", region="cheek", direction="up-medial")
+    chin = replace(chin, support=0.9, side="both", region="chin", direction="down")
+    found, asked = [smile, chin], []
     monkeypatch.setattr(constraint, "measure_support", lambda motion: asked.append(motion) or found)
-    assert module.measured_sides(clip, found) == {}, "maps without a scale"
+    assert module.measured_places(clip, found) == {}, "maps without a scale"
     px = replace(clip, units="px")
-    assert module.measured_sides(px, found) == {12: "left"}
+    assert module.measured_places(px, found) == {12: ("left", "cheek", "up-medial"), 17: (None, None, None)}
     (said,) = speaker(tiny_model, sure).say([px])
     assert len(asked) == 1, "a clip is measured once"
-    assert [item.side for item in said.answer.evidence] == ["left"]
+    for item in said.answer.evidence:
+        if item.au == 12:
+            assert (item.side, item.region, item.direction) == ("left", "cheek", "up-medial")
+        else:
+            assert item.direction != "down", "FACS knows no chin that sinks with AU17"
+    assert said.answer.evidence
+
+
+def test_figures_are_those_of_the_place_that_is_named() -> None:
+    from dataclasses import replace
+
+    from deft_llm.answer import parse
+    from deft_llm.model.speaker import evidence_for
+    from deft_llm.store.motion import ALIGNED_IOD
+    from deft_llm.unimer.constraint import measure_support
+    from deft_llm.unimer.region_vectors import region_vector
+    from deft_llm.unimer.sighting import motion_of
+
+    clip = replace(motions(1)[0], units="px", iod_px=45.0)
+    supports = measure_support(clip)
+    seen = next(s for s in supports if s.au == 12)
+    other = next(r for r in ("mouth corner", "cheek") if r != seen.region)
+    said = parse(f"Class: happiness (positive)\nEvidence: AU12 left, {other}, up\nRationale: It moves.")
+    (row,) = evidence_for(said, supports, clip)
+    dx, dy, z = motion_of(other, "left", region_vector(clip))
+    assert (row.dx, row.dy, row.z) == pytest.approx((dx, dy, z))
+    assert row.px == pytest.approx(np.hypot(dx, dy) * 45.0 / ALIGNED_IOD) and row.support == seen.support
 
 
 def test_a_checkpoint_without_the_limit_may_name_any_unit(tiny_model) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deft_llm.motion.spotting import Kind, Movement, SpottingSettings
+from deft_llm.store.motion import ALIGNED_IOD
 
 if TYPE_CHECKING:
     from deft_llm.motion.signal import Signal
@@ -19,7 +20,6 @@ LEAST_IOD = 20.0
 SMALL_IOD = 30.0
 LEAST_FPS = 20.0
 """Frames a second: below, a movement of 0.1 s, as brief as coders mark, may lie between two frames."""
-ALIGNED_IOD = 90.0
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deft_llm.answer import Answer, AnswerError, fill_figures, parse, render
+from deft_llm.answer import Answer, AnswerError, Held, Statement, fill_figures, parse, render
 from deft_llm.errors import DeftError
 from deft_llm.model.prompt import ANSWER_QUESTION
-from deft_llm.records import AUSide, Evidence
+from deft_llm.records import Evidence
 from deft_llm.store import Motion
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class Speaker:
 
     ``reader``: the checkpoint's experts as ``--zero-shot`` reads them. With one, an answer is held to what
     they see: as evidence it names AUs that they are sure of (``zero_shot.evident_aus``), at least one where
-    there are any, on the side where the motion is measured (``measured_sides``) or else where they see them
-    (``seen_sides``), and its class is their likeliest or
-    nearly so (``plausible_classes``), undetermined only where no AU is sure. Which of those, and all other
-    words, are the language model's choice. Without a reader it may say anything of the grammar.
+    there are any, where and which way the motion is measured (``measured_places``) or else on the side where
+    they see them (``seen_sides``), and its class is their likeliest or nearly so (``plausible_classes``),
+    undetermined only where no AU is sure. Which of those, and all other words, are the language model's
+    choice. Without a reader it may say anything of the grammar.
     Raises: DeftError for a checkpoint without a language part.
     """
 
@@ -75,8 +75,8 @@ class Speaker:
             part = motions[start : start + batch]
             inputs, faces = [motion_input(m) for m in part], [face_input(m) for m in part]
             supports = [measure_support(m) for m in part]
-            sides = [measured_sides(*found) for found in zip(part, supports)]
-            grammars = self.grammars(inputs, faces, fines, sides)
+            places = [measured_places(*found) for found in zip(part, supports)]
+            grammars = self.grammars(inputs, faces, fines, places)
             clips = batch_of(inputs, faces)
             texts = self.model.answer(clips, asked[start : start + batch], grammars, max_new_tokens)
             spoken += [measured(*found) for found in zip(texts, part, supports, strict=True)]
@@ -87,10 +87,10 @@ class Speaker:
         inputs: Sequence[MotionInput],
         faces: Sequence[Any] | None = None,
         fines: Sequence[str] | None = None,
-        sides: Sequence[dict[int, AUSide]] | None = None,
+        places: Sequence[dict[int, Held]] | None = None,
     ) -> list[str]:
         """The grammar of each clip's answer: the classes and AUs that may be named, each on its side;
-        ``sides``: what is known of them beyond the experts' reading."""
+        ``places``: what is known of AUs beyond the experts' reading."""
         from deft_llm.facs.emotions import FINE, coarse_of
         from deft_llm.model.deft import answer_grammar
         from deft_llm.model.zero_shot import evident_aus, plausible_classes, seen_sides
@@ -104,14 +104,13 @@ class Speaker:
             return [answer_grammar(fines=fines or FINE, aus=aus, once=True) for aus in sure]
         seen = seen_sides(reading, calibration)
         grammars = []
-        for aus, own, more, coarses in zip(
-            sure, seen, sides or [{}] * len(seen), plausible_classes(reading, calibration), strict=True
+        for aus, sides, more, coarses in zip(
+            sure, seen, places or [{}] * len(seen), plausible_classes(reading, calibration), strict=True
         ):
+            held = {number: Held(side) for number, side in sides.items()} | more
             known = [fine for fine in fines or FINE if coarse_of(fine) in coarses]
             grammars.append(
-                answer_grammar(
-                    fines=known, coarses=coarses, aus=aus, sides=own | more, once=True, decided=bool(aus)
-                )
+                answer_grammar(fines=known, coarses=coarses, aus=aus, held=held, once=True, decided=bool(aus))
             )
         return grammars
 
@@ -139,17 +138,22 @@ def _loaded(folder: str, stamp: int) -> Speaker:
     return Speaker.from_checkpoint(Path(folder))
 
 
-def measured_sides(motion: Motion, supports: Sequence[AUSupport]) -> dict[int, AUSide]:
-    """The side of each sided AU that the measured motion of a clip with known pixels supports; maps without a
-    scale tell none. ``supports``: ``unimer.constraint.measure_support`` of the clip."""
-    from deft_llm.facs.units import entry
+def measured_places(motion: Motion, supports: Sequence[AUSupport]) -> dict[int, Held]:
+    """Side (of AUs that FACS sides), region and direction of each AU that the measured motion of a clip with
+    known pixels supports; maps without a scale tell none. ``supports``: ``unimer.constraint.measure_support``
+    of the clip."""
+    from deft_llm.facs.units import entry, valid_directions
 
     if motion.units != "px":
         return {}
-    return {
-        found.au: found.side for found in supports
-        if found.support >= SUPPORTED and entry(found.au).scoring == "sides"
-    }  # fmt: skip
+    held = {}
+    for found in supports:
+        if found.support < SUPPORTED:
+            continue
+        side = found.side if entry(found.au).scoring == "sides" else None
+        fits = found.direction in valid_directions(found.au, found.region)
+        held[found.au] = Held(side, found.region, found.direction) if fits else Held(side)
+    return held
 
 
 def measured(text: str, motion: Motion, supports: Sequence[AUSupport] | None = None) -> Spoken:
@@ -164,32 +168,36 @@ def measured(text: str, motion: Motion, supports: Sequence[AUSupport] | None = N
         return Spoken(text, text, None)
     if supports is None:
         supports = measure_support(motion) if answer.evidence else ()
-    rows = evidence_for(answer, supports)
+    rows = evidence_for(answer, supports, motion)
     return Spoken(text, render(fill_figures(answer, rows)), answer, rows)
 
 
-def evidence_for(answer: Answer, supports: Sequence[AUSupport]) -> list[Evidence]:
-    """One row of evidence for each statement: its own words, the measured figures and the AU's support."""
+def evidence_for(answer: Answer, supports: Sequence[AUSupport], motion: Motion) -> list[Evidence]:
+    """One row of evidence for each statement: its own words, the AU's support, and the motion of the place
+    that it names."""
     found = {support.au: support for support in supports}
-    rows = []
-    for item in answer.evidence:
-        support = found.get(item.au)
-        share = float(support.support) if support is not None else 0.0
-        rows.append(
-            Evidence(
-                au=item.au,
-                side=item.side,
-                part=item.part,
-                region=item.region,
-                direction=item.direction,
-                dx=float(support.dx) if support else 0.0,
-                dy=float(support.dy) if support else 0.0,
-                px=support.px if support else None,
-                iod_percent=support.iod_percent if support else None,
-                z=support.z if support else None,
-                support=min(max(share, 0.0), 1.0),
-                status="supported" if share >= SUPPORTED else "unsupported",
-                reason=support.reason if support else "this AU is not measured",
-            )  # fmt: skip
-        )
-    return rows
+    return [_evidence(item, found.get(item.au), motion) for item in answer.evidence]
+
+
+def _evidence(item: Statement, support: AUSupport | None, motion: Motion) -> Evidence:
+    from deft_llm.unimer.constraint import seen_at
+
+    share = min(max(float(support.support), 0.0), 1.0) if support else 0.0
+    place = support
+    if support and support.judged and (support.region, support.side) != (item.region, item.side):
+        place = seen_at(support, item.region, item.side, motion)
+    return Evidence(
+        au=item.au,
+        side=item.side,
+        part=item.part,
+        region=item.region,
+        direction=item.direction,
+        dx=float(place.dx) if place else 0.0,
+        dy=float(place.dy) if place else 0.0,
+        px=place.px if place else None,
+        iod_percent=place.iod_percent if place else None,
+        z=place.z if place else None,
+        support=share,
+        status="supported" if share >= SUPPORTED else "unsupported",
+        reason=support.reason if support else "this AU is not measured",
+    )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deft_llm.facs.directions import direction_word
 from deft_llm.facs.units import MICRO_AUS, entry
 from deft_llm.records import ActionUnit, AUSide, Evidence, Phase
 from deft_llm.store.motion import ALIGNED_IOD, Motion
@@ -19,7 +20,7 @@ from deft_llm.unimer.calibration import ALIASES, Calibration, load_calibration
 from deft_llm.unimer.dense import map_of
 from deft_llm.unimer.region_vectors import RegionVector, region_vector
 from deft_llm.unimer.second_pass import FirstPass, side_probabilities
-from deft_llm.unimer.sighting import Sighting, sight
+from deft_llm.unimer.sighting import Sighting, motion_of, sight, word_side
 from deft_llm.unimer.support_features import Explained, explain, features, strong_side
 from deft_llm.unimer.time_constraint import Rise, rise_of
 
@@ -225,6 +226,16 @@ def _limits(
     if rise is not None and not rise.rises:
         found.append(f"the motion does not rise to the apex (there {rise.at_apex:.0%} of its peak)")
     return tuple(found)
+
+
+def seen_at(support: AUSupport, region: str, side: str, motion: Motion) -> AUSupport | None:
+    """The same AU with the motion of another ``region`` and ``side``; None where that was not measured."""
+    found = motion_of(region, side, region_vector(motion))
+    if found is None:
+        return None
+    dx, dy, z = found
+    word = direction_word(dx, dy, word_side(region, side))  # type: ignore[arg-type]
+    return _complete(replace(support, region=region, dx=dx, dy=dy, z=z, direction=word), motion)
 
 
 def _complete(support: AUSupport, motion: Motion) -> AUSupport:
