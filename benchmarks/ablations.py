@@ -28,8 +28,8 @@ SMALL = {"stem": 16, "middle": 32, "width": 64, "blocks": 1}
 RESAMPLES = 300
 FLOW_TEST = 2000
 PROBES = (
-    "AU AUROC, structure", "pose R2, structure", "geometry R2, structure", "same subject, structure",
-    "AU AUROC, texture", "same subject, texture",
+    "AU AUROC, linear, structure", "pose R2, linear, structure", "exact geometry R2, linear, structure",
+    "same subject, structure", "AU AUROC, linear, texture", "same subject, texture",
 )  # fmt: skip
 
 
@@ -152,21 +152,17 @@ def run_faces(given: argparse.Namespace) -> None:
 def face_probes(model: Any, learn: Any, test: Any) -> dict[str, np.ndarray]:
     """What linear probes, fitted on the training subjects' films, read from each face expert's tokens in the
     test films without a lure (benchmarks/disentangle.py): what the losses are for."""
-    from disentangle import au_probe, truth_probe
+    from disentangle import token_probes, truths
 
     from deft_llm.evaluation.probes import verification_auc
 
     plain = np.flatnonzero(test.films.lure == 0)
     films, known, seen = test.films.take(plain), _face_tokens(model, learn), _face_tokens(model, test)
-    found = {}
+    targets, found = truths(learn.films, films), {}
     for name, tokens in seen.items():
-        pair = (known[name], tokens[plain])
-        found[f"AU AUROC, {name}"] = au_probe(*pair, learn.films, films, "linear")["score"]
-        found[f"same subject, {name}"] = verification_auc(pair[1], [str(s) for s in films.subject])
-        if name == "structure":
-            found["pose R2, structure"] = truth_probe(*pair, learn.films.turn, films.turn, "linear")["score"]
-            shapes = [each.geometry.reshape(len(each), -1) for each in (learn.films, films)]
-            found["geometry R2, structure"] = truth_probe(*pair, *shapes, "linear")["score"]
+        found[f"same subject, {name}"] = verification_auc(tokens[plain], [str(s) for s in films.subject])
+        read = token_probes((known[name], tokens[plain]), learn.films, films, targets, ("linear",))
+        found |= {f"{figure}, {name}": row["score"] for figure, row in read.items()}
     return {name: np.array(value) for name, value in found.items()}
 
 
@@ -248,8 +244,7 @@ def rows_of(runs: dict[str, list[dict[str, np.ndarray]]], truth: dict[str, np.nd
     }
     probes = [name for name in PROBES if any(name in run for many in runs.values() for run in many)]
     columns = ["run", "seeds", "UF1", "difference", "AU AUROC", "difference"]
-    if probes:
-        columns += ["class changes, structure swapped", *probes]
+    columns += ["class changes, structure swapped", *probes]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for name in sorted(runs, key=lambda n: (n != "full", -found[n][0, 0])):
         cells = []
@@ -260,8 +255,7 @@ def rows_of(runs: dict[str, list[dict[str, np.ndarray]]], truth: dict[str, np.nd
         swapped = [
             (r["swapped"].argmax(1) != r["classes"].argmax(1)).mean() for r in runs[name] if "swapped" in r
         ]
-        if probes:
-            cells.append(f"{100 * np.mean(swapped):.1f} %" if swapped else "")
+        cells.append(f"{100 * np.mean(swapped):.1f} %" if swapped else "")
         cells += [_mean_and_sd([float(run[p]) for run in runs[name] if p in run]) for p in probes]
         lines.append(f"| {name.replace('_', ' ')} | {len(runs[name])} | " + " | ".join(cells) + " |")
     return lines

@@ -243,34 +243,61 @@ def class_scores(coarse: np.ndarray, au: np.ndarray, films: Any) -> dict[str, fl
             "AU AUROC": float(np.mean(areas))}  # fmt: skip
 
 
+def truths(fit: Any, plain: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What is exactly known of films ``fit`` and ``plain``, by name: landmarks (ten main components of those
+    of ``fit``), true places, pose and mesh pose."""
+    from sklearn.decomposition import PCA
+
+    marks = [landmarks_of(films) for films in (fit, plain)]
+    axes = PCA(10, random_state=0).fit(marks[0])
+    return {
+        "landmark": (axes.transform(marks[0]), axes.transform(marks[1])),
+        "exact geometry": (flat(fit.geometry), flat(plain.geometry)),
+        "pose": (fit.turn, plain.turn),
+        "mesh pose": (fit.pose, plain.pose),
+    }
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """(N, ...) to (N, D)."""
+    return values.reshape(len(values), -1)
+
+
+def landmarks_of(films: Any) -> np.ndarray:
+    """(N, D) landmarks of the onset."""
+    return flat(films.landmarks[:, 0].astype(np.float32))
+
+
+def token_probes(
+    tokens: tuple[np.ndarray, np.ndarray], fit: Any, plain: Any,
+    targets: dict[str, tuple[np.ndarray, np.ndarray]], models: tuple[str, ...] = ("linear", "mlp"),
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """What probes fitted on an expert's tokens of films ``fit`` read from those of ``plain``; ``targets``:
+    their ``truths``."""
+    row = {}
+    for model in models:
+        row[f"AU AUROC, {model}"] = au_probe(*tokens, fit, plain, model)
+        for name, pair in targets.items():
+            row[f"{name} R2, {model}"] = truth_probe(*tokens, *pair, model)
+    return row
+
+
 def probed(reader: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[str, Any]]:
     """What probes fitted on films ``fit`` read from each expert's tokens in ``plain``, and from the geometry
     itself."""
-    from sklearn.decomposition import PCA
-
     from deft_llm.evaluation.probes import verification_auc
 
     held, known = tokens_of(reader, plain), tokens_of(reader, fit)
-    flat = lambda films: films.geometry.reshape(len(films), -1)  # noqa: E731
-    rng, experts = np.random.default_rng(seed), {}
-    marks = [films.landmarks[:, 0].astype(np.float32).reshape(len(films), -1) for films in (fit, plain)]
-    axes = PCA(10).fit(marks[0])
-    measured = [axes.transform(part) for part in marks]
-    for place, films, own in ((known, fit, marks[0]), (held, plain, marks[1])):
+    rng, targets, experts = np.random.default_rng(seed), truths(fit, plain), {}
+    for place, films in ((known, fit), (held, plain)):
         space = np.stack([face.space for face in inputs_of(films)[1]])
-        place["geometry itself"] = np.concatenate([own, space], 1)
+        place["geometry itself"] = np.concatenate([landmarks_of(films), space], 1)
     for name, x in held.items():
-        row: dict[str, Any] = {
+        experts[name] = {
             "same-subject AUC": verification_auc(x, [str(s) for s in plain.subject]),
             "same-subject AUC, permuted": verification_auc(x, list(map(str, rng.permutation(plain.subject)))),
+            **token_probes((known[name], x), fit, plain, targets),
         }
-        for model in ("linear", "mlp"):
-            row[f"AU AUROC, {model}"] = au_probe(known[name], x, fit, plain, model)
-            row[f"landmark R2, {model}"] = truth_probe(known[name], x, *measured, model)
-            row[f"exact geometry R2, {model}"] = truth_probe(known[name], x, flat(fit), flat(plain), model)
-            row[f"pose R2, {model}"] = truth_probe(known[name], x, fit.turn, plain.turn, model)
-            row[f"mesh pose R2, {model}"] = truth_probe(known[name], x, fit.pose, plain.pose, model)
-        experts[name] = row
     return experts
 
 

@@ -73,9 +73,11 @@ def test_where_pixels_are_known_the_measured_place_is_said(tiny_model, monkeypat
     from deft_llm.model import speaker as module
     from deft_llm.unimer import constraint
 
-    sure = [99.0] * len(EXPERT_AUS)
-    for number in (12, 17):
+    def only(number: int) -> Speaker:
+        sure = [99.0] * len(EXPERT_AUS)
         sure[EXPERT_AUS.index(number)] = -99.0
+        return speaker(tiny_model, sure)
+
     clip = motions(1)[0]
     smile, chin = (s for s in constraint.measure_support(clip) if s.au in (12, 17))
     smile = replace(smile, support=0.9, side="left", region="cheek", direction="up-medial")
@@ -85,14 +87,13 @@ def test_where_pixels_are_known_the_measured_place_is_said(tiny_model, monkeypat
     assert module.measured_places(clip, found) == {}, "maps without a scale"
     px = replace(clip, units="px")
     assert module.measured_places(px, found) == {12: ("left", "cheek", "up-medial"), 17: (None, None, None)}
-    (said,) = speaker(tiny_model, sure).say([px])
+    (said,) = only(12).say([px])
     assert len(asked) == 1, "a clip is measured once"
-    for item in said.answer.evidence:
-        if item.au == 12:
-            assert (item.side, item.region, item.direction) == ("left", "cheek", "up-medial")
-        else:
-            assert item.direction != "down", "FACS knows no chin that sinks with AU17"
-    assert said.answer.evidence
+    places = [(item.side, item.region, item.direction) for item in said.answer.evidence]
+    assert places == [("left", "cheek", "up-medial")]
+    (said,) = only(17).say([px])
+    (item,) = said.answer.evidence
+    assert item.au == 17 and item.direction != "down", "FACS knows no chin that sinks with AU17"
 
 
 def test_figures_are_those_of_the_place_that_is_named() -> None:
