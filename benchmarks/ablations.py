@@ -2,8 +2,8 @@
 
     python -m deft_llm.training.flow_shards shards --shards 20 --seed 9000 --identities 128
     python benchmarks/ablations.py motion shards --out runs/ablations
-    python -m deft_llm.training.face_films films --lit near-frontal
-    python -m deft_llm.training.face_films test --split test --subjects 24 --films 6 --lit far-side \\
+    python -m recipes.face_films films --lit near-frontal
+    python -m recipes.face_films test --split test --subjects 24 --films 6 --lit far-side \\
         --lures .5 --twins
     python benchmarks/ablations.py faces films --test test --out runs/ablations
     python benchmarks/ablations.py table --out runs/ablations
@@ -35,8 +35,8 @@ PROBES = (
 
 def flow_test(path: Path) -> dict[str, np.ndarray]:
     """Flow-level samples of test identities, with subjects."""
-    from deft_llm.synth.flow_config import FlowConfig
-    from deft_llm.synth.flow_synth import FlowSynth
+    from deft_llm.synth.flow.config import FlowConfig
+    from deft_llm.synth.flow.sampler import FlowSynth
     from deft_llm.training.flow_shards import FIELDS, targets_of
 
     if not path.exists():
@@ -55,7 +55,7 @@ def stage1_predictions(expert: Any, test: dict[str, np.ndarray], by_fine: bool) 
 
     from deft_llm.facs.emotions import FINE, coarse_of
     from deft_llm.training.augment import relative
-    from deft_llm.training.stage1 import region_table
+    from deft_llm.training.motion import region_table
     from deft_llm.training.store_data import COARSE
 
     home = torch.tensor([[float(coarse_of(fine) == name) for name in COARSE] for fine in FINE])
@@ -91,8 +91,8 @@ def run_motion(given: argparse.Namespace) -> None:
     """Train and test every stage-1 config."""
     from deft_llm.config import load_config
     from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.run import TrainConfig
-    from deft_llm.training.stage1 import Stage1
+    from deft_llm.training.motion import Stage1
+    from deft_llm.training.start import TrainConfig
 
     test, shards = flow_test(given.out / "flow_test.npz"), FlowShards(given.data[0], given.shards)
     for seed in range(given.seeds):
@@ -114,8 +114,7 @@ def run_faces(given: argparse.Namespace) -> None:
     """Train and test every config of the face experts."""
     from deft_llm.config import load_config
     from deft_llm.model.checkpoint import SHIPPED
-    from deft_llm.training.face_films import load_films
-    from deft_llm.training.face_tensors import FilmTensors
+    from deft_llm.training.face_tensors import FilmTensors, load_films
     from deft_llm.training.faces import FaceConfig, FaceStage, judge
 
     base = given.checkpoint or SHIPPED

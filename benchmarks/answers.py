@@ -91,9 +91,9 @@ def clips_of(pool: FlowBatch, rows: np.ndarray) -> Clips:
 def recombined(known: set[frozenset[int]], count: int, seed: int) -> Clips:
     """Clips of validation identities that show one AU beside a usual set of AUs: a set of AUs that neither a
     prior nor ``known`` (sets of places in EXPERT_AUS) holds."""
-    from deft_llm.synth.flow_config import FlowConfig
-    from deft_llm.synth.flow_synth import FlowSynth
-    from deft_llm.synth.prior import load_prior
+    from deft_llm.synth.core.prior import load_prior
+    from deft_llm.synth.flow.config import FlowConfig
+    from deft_llm.synth.flow.sampler import FlowSynth
     from deft_llm.training.flow_shards import targets_of
 
     usual = load_prior("facs")
@@ -152,7 +152,7 @@ def ask(
 def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, Any]:
     """The shares that the module's docstring names."""
     from deft_llm.facs.emotions import coarse_of
-    from deft_llm.model.refit import macro_f1
+    from deft_llm.methods.refit import macro_f1
     from deft_llm.training.flow_text import side_of
     from deft_llm.unimer.rationale import agrees
 
@@ -216,7 +216,7 @@ def held_still(clips: Clips, spoken: list[Spoken], again: list[Spoken], area: st
 def seen_together(runs: list[Path], shards: Path) -> set[frozenset[int]]:
     """The sets of AUs of the clips that stage-2 runs trained on, drawn again from their own seeds."""
     from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.stage2 import Stage2Config, flow_source
+    from deft_llm.training.language import Stage2Config, flow_source
     from deft_llm.training.state import read_meta
 
     found = set()
@@ -231,7 +231,7 @@ def seen_together(runs: list[Path], shards: Path) -> set[frozenset[int]]:
 def main() -> None:
     """Score and print."""
     from deft_llm.model.speaker import Speaker
-    from deft_llm.training.run import TrainConfig, start_model
+    from deft_llm.training.start import TrainConfig, start_model
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)

@@ -21,10 +21,10 @@ BINS = ((0.3, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (0.5, 3.0), (1.0, np.inf
 
 
 def scene_result(scenes: int, subjects: int, units: str, noise: tuple[float, float], seed: int):
-    from deft_llm.synth.identity import split_seeds
-    from deft_llm.unimer.held_out import run_held_out, scene_cases
-    from deft_llm.unimer.simulate import PX, RELATIVE, Difficulty, simulate
-    from deft_llm.unimer.world import CROP_JITTER, LANDMARK_JITTER, synthetic_world
+    from deft_llm.synth.core.identity import split_seeds
+    from recipes.au_support.held_out import run_held_out, scene_cases
+    from recipes.au_support.simulate import PX, RELATIVE, Difficulty, simulate
+    from recipes.au_support.world import CROP_JITTER, LANDMARK_JITTER, synthetic_world
 
     jitter = LANDMARK_JITTER if units == "px" else CROP_JITTER
     world = synthetic_world(split_seeds("test", subjects), jitter=jitter, seed=seed)
@@ -37,10 +37,10 @@ def scene_result(scenes: int, subjects: int, units: str, noise: tuple[float, flo
 
 def map_figures(maps: int, seed: int) -> dict[str, object]:
     """AUC of the support on stretched flow maps of test subjects, and how labels are judged there."""
-    from deft_llm.unimer.calibrate import NEIGHBOURS, shares_of
-    from deft_llm.unimer.calibrate_maps import draw_maps
-    from deft_llm.unimer.calibration import load_calibration
-    from deft_llm.unimer.support_report import area
+    from deft_llm.aus.calibration import load_calibration
+    from deft_llm.aus.support_report import area
+    from recipes.au_support.calibrate import NEIGHBOURS, shares_of
+    from recipes.au_support.calibrate_maps import draw_maps
 
     model = load_calibration().maps
     held = draw_maps("test", maps, seed + 9, identities=48)
@@ -67,7 +67,7 @@ def map_figures(maps: int, seed: int) -> dict[str, object]:
 
 
 def report(name: str, result) -> dict[str, object]:
-    from deft_llm.unimer.held_out import figures
+    from recipes.au_support.held_out import figures
 
     calm = [quiet for kind, quiet in result.calm if kind in CALM]
     others = sorted({kind for kind, _ in result.calm} - set(CALM))
@@ -83,7 +83,7 @@ def report(name: str, result) -> dict[str, object]:
 
 def by_au(result) -> str:
     """Per AU the true labels from 1 px that are supported, and the share of sides right to the letter."""
-    from deft_llm.unimer.held_out import HeldOut, figures
+    from recipes.au_support.held_out import HeldOut, figures
 
     words = []
     for au in sorted({row.au for row in result.rows if row.kind == "true"}):
@@ -109,8 +109,8 @@ def main() -> None:
     options = parser.parse_args()
     found = []
     if options.store:
-        from deft_llm.unimer.held_out import run_held_out
-        from deft_llm.unimer.store_cases import AVAILABLE, store_cases
+        from recipes.au_support.held_out import run_held_out
+        from recipes.au_support.store_cases import AVAILABLE, store_cases
 
         rng = np.random.default_rng(options.seed)
         cases = store_cases(options.store, options.corpus)

@@ -1,7 +1,7 @@
 """Which expert knows what, on unseen subjects under light and cameras that no probe was fitted on.
 
-    python -m deft_llm.training.face_films films --lit near-frontal
-    python -m deft_llm.training.face_films test --split test --subjects 24 --films 6 --lit far-side \\
+    python -m recipes.face_films films --lit near-frontal
+    python -m recipes.face_films test --split test --subjects 24 --films 6 --lit far-side \\
         --lures .5 --twins
     python benchmarks/disentangle.py CHECKPOINT test films [small] [--json FILE]
 
@@ -119,7 +119,7 @@ def head_auroc(reading: Any, films: Any) -> float:
 
 def sets_of(reading: Any, calibration: Any) -> np.ndarray:
     """(N, A) AUs that are said to be there."""
-    from deft_llm.model.zero_shot import au_probabilities
+    from deft_llm.model.heads import au_probabilities
 
     return au_probabilities(reading, calibration).max(-1) >= 0.5
 
@@ -172,7 +172,7 @@ def bayes_class(films: Any, prior: str) -> tuple[np.ndarray, np.ndarray]:
     them)."""
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.model.units import EXPERT_AUS
-    from deft_llm.synth.prior import COARSE, load_prior
+    from deft_llm.synth.core.prior import COARSE, load_prior
 
     table = load_prior(prior)
     best, sure = np.zeros(len(films), int), np.zeros(len(films))
@@ -188,7 +188,7 @@ def bayes_class(films: Any, prior: str) -> tuple[np.ndarray, np.ndarray]:
 def lures(called: dict[str, np.ndarray], films: Any, prior: str) -> dict[str, dict[str, float]]:
     """Of lured films of at least AU_PX: how often the class is that of the same movement without the lure,
     and that of the moving AUs where these determine one; then the latter without lure."""
-    from deft_llm.training.face_films import LURES
+    from deft_llm.training.face_tensors import LURES
 
     plain = {plan: row for row, plan in enumerate(films.plan) if films.lure[row] == 0}
     best, sure = bayes_class(films, prior)
@@ -303,8 +303,8 @@ def probed(reader: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[str, 
 
 def main() -> None:
     """Print one JSON object."""
-    from deft_llm.model.reader import MotionReader
-    from deft_llm.training.face_films import load_films
+    from deft_llm.model.predictor import MotionReader
+    from deft_llm.training.face_tensors import load_films
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -24,7 +24,7 @@ import numpy as np
 
 from deft_llm import corpora
 from deft_llm.motion.flow import METHODS, estimate
-from deft_llm.synth.card import face_hull
+from deft_llm.synth.video.card import face_hull
 
 BINS = ((0.0, 0.2), (0.2, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 20.0))
 

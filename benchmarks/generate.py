@@ -23,7 +23,7 @@ def main() -> None:
     """Print one JSON line."""
     from deft_llm.model.deft import batch_of
     from deft_llm.model.inputs import maps_input
-    from deft_llm.training.run import TrainConfig, start_model
+    from deft_llm.training.start import TrainConfig, start_model
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=8)

@@ -4,7 +4,7 @@ score.
     python -m deft_llm.training.flow_shards arkit --shards 12 --seed 7100 --identities 96 --units arkit \\
         --coded 0.6
     deft train --config configs/headline.yaml flow_shards=arkit stage1.steps=4000 --out runs/arkit
-    python -m deft_llm.training.face_films unseen --split test --seed 2 --subjects 16 --films 8 \\
+    python -m recipes.face_films unseen --split test --seed 2 --subjects 16 --films 8 \\
         --units makehuman --lit far-side --lures .2 --flow farneback8 --crf 23 --smallest .2 --largest 3
     python benchmarks/headline.py arkit unseen --trained runs/arkit/model --samples 4000 \\
         --methods majority,svm,mdmo_svm,rules,ststnet
@@ -31,7 +31,7 @@ def samples_of(
     maps: np.ndarray, coarse: np.ndarray, side: np.ndarray, subject: np.ndarray, name: str
 ) -> list[Any]:
     """Benchmark samples of relative maps (N, P, 3, 28, 28), those of the three classes alone."""
-    from deft_llm.method import Sample
+    from deft_llm.methods.protocol import Sample
     from deft_llm.model.units import EXPERT_AUS
     from deft_llm.motion.measure import motion_from_flow
     from deft_llm.training.store_data import COARSE
@@ -59,7 +59,7 @@ def classes_by(
     name: str, options: dict[str, Any], train: list[Any], test: list[Any]
 ) -> tuple[list[str], list[Any]]:
     """Class of each test sample by a method, fitted where it can be, and its whole predictions."""
-    from deft_llm.method import Task, build_method
+    from deft_llm.methods.protocol import Task, build_method
 
     method = build_method(name, Task(), **options)
     with tempfile.TemporaryDirectory() as folder:
@@ -132,9 +132,9 @@ def main() -> None:
     from disentangle import bayes_class
 
     from deft_llm.facs.units import BENCHMARK_AUS
-    from deft_llm.synth.flow_config import FlowConfig
-    from deft_llm.synth.prior import load_prior
-    from deft_llm.training.face_films import load_films
+    from deft_llm.synth.core.prior import load_prior
+    from deft_llm.synth.flow.config import FlowConfig
+    from deft_llm.training.face_tensors import load_films
     from deft_llm.training.flow_shards import FlowShards
     from deft_llm.training.store_data import COARSE
 

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deft_llm.unimer.calibration import Calibration, load_calibration
-from deft_llm.unimer.constraint import measure_support
-from deft_llm.unimer.held_out import Case, scene_cases, side_right
-from deft_llm.unimer.store_cases import store_cases
+from deft_llm.aus.calibration import Calibration, load_calibration
+from deft_llm.aus.support import measure_support
+from recipes.au_support.held_out import Case, scene_cases, side_right
+from recipes.au_support.store_cases import store_cases
 
 RANGES = {"from 1 px": (1.0, np.inf), ".5-3 px": (0.5, 3.0)}
 KINDS = {"left": "one-sided", "right": "one-sided", "asymmetric": "25-45 %", "both": "alike"}
@@ -28,9 +28,9 @@ KINDS = {"left": "one-sided", "right": "one-sided", "asymmetric": "25-45 %", "bo
 
 def scenes(count: int, subjects: int, seed: int) -> Iterator[Case]:
     """Scenes of validation identities, noise .02-.12 px."""
-    from deft_llm.synth.identity import split_seeds
-    from deft_llm.unimer.simulate import PX, simulate
-    from deft_llm.unimer.world import LANDMARK_JITTER, synthetic_world
+    from deft_llm.synth.core.identity import split_seeds
+    from recipes.au_support.simulate import PX, simulate
+    from recipes.au_support.world import LANDMARK_JITTER, synthetic_world
 
     world = synthetic_world(split_seeds("validation", subjects), jitter=LANDMARK_JITTER, seed=seed)
     return scene_cases(simulate(world, count, np.random.default_rng([seed, 78]), PX), world)

@@ -43,8 +43,8 @@ def trained(name: str, shards: Path, out: Path, start: Path | None) -> Any:
     from deft_llm.config import load_config
     from deft_llm.model.checkpoint import SHIPPED
     from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.run import TrainConfig, start_model
-    from deft_llm.training.stage2 import Stage2, flow_source, run
+    from deft_llm.training.language import Stage2, flow_source, run
+    from deft_llm.training.start import TrainConfig, start_model
 
     config = load_config(TrainConfig, CONFIGS / f"{'both' if name == 'words' else name}.yaml", [])
     settings = config.stage2 if config.stages == [2] else config.stage3
@@ -58,7 +58,7 @@ def trained(name: str, shards: Path, out: Path, start: Path | None) -> Any:
 
 
 def _reader(shards: Path, out: Path, settings: Any) -> Any:
-    from deft_llm.training.flow2text import train
+    from recipes.flow2text import train
 
     train(shards, out, settings, progress=_say("words"))
     return out
@@ -81,8 +81,8 @@ def said(model: Any, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
 
 def read_aloud(adapter: Path, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
     """The same of the adapter that reads words; it has no head."""
-    from deft_llm.baselines.flow2text import build
-    from deft_llm.method import Sample, Task
+    from deft_llm.methods.flow2text import build
+    from deft_llm.methods.protocol import Sample, Task
 
     method = build(Task(name="au"), adapter=str(adapter))
     samples = [Sample(m.clip_id, "flow", "one", lambda m=m: m) for m in clips.motions]  # type: ignore[misc]

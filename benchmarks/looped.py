@@ -17,9 +17,9 @@ from deft_llm.explain.samples import Injected, move_pixels, warp_field
 from deft_llm.faces.align import inter_ocular
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.video import Frame, frames, probe
-from deft_llm.motion.spotting import spot
-from deft_llm.motion.spotting_events import runs
-from deft_llm.motion.spotting_signal import signal_of
+from deft_llm.spotting.build_signal import signal_of
+from deft_llm.spotting.events import runs
+from deft_llm.spotting.spot import spot
 
 NOISE = 1.0  # grey levels of camera noise, fresh in each frame
 

@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/motion"))
 from skin import BROW_LOWER, BROW_RAISE, CHIN_RAISE, SMILE, SMILE_RIGHT, Skin
 
 from deft_llm.faces.align import move, transform_of
+from deft_llm.faces.regions import region_weights
 from deft_llm.faces.video import frames
 from deft_llm.facs.regions import REGION_INDEX
 from deft_llm.motion.head import remove_head_motion
 from deft_llm.motion.measure import MeasureSettings, default_landmarker, measure_clip
-from deft_llm.motion.regions import region_weights
 from deft_llm.motion.table import region_vectors
 from deft_llm.setup.weights import require
 from deft_llm.store.motion import Motion

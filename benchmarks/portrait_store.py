@@ -24,8 +24,8 @@ from deft_llm.motion.measure import MeasureSettings, measure_clip
 from deft_llm.records import ActionUnit, Clip, Source, Truth
 from deft_llm.store import StoreWriter
 from deft_llm.store.motion import Motion
-from deft_llm.synth.events import PX_PER_IOD
-from deft_llm.training.face_films import coded
+from deft_llm.synth.core.events import PX_PER_IOD
+from recipes.face_films import coded
 
 SETS = ((1,), (2,), (4,), (12,), (14,), (15,), (1, 2), (6, 12))
 SIDES = ("left", "right", "both")

@@ -19,12 +19,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deft_llm.synth.flow_config import FlowConfig
-from deft_llm.synth.flow_draw import CROP_PX, Projector, draw_crop, draw_motion
-from deft_llm.synth.flow_face import SPAN
-from deft_llm.synth.flow_synth import FlowSynth
-from deft_llm.synth.identity import split_seeds
-from deft_llm.synth.prior import load_prior
+from deft_llm.synth.core.identity import split_seeds
+from deft_llm.synth.core.prior import load_prior
+from deft_llm.synth.flow.config import FlowConfig
+from deft_llm.synth.flow.draw import CROP_PX, Projector, draw_crop, draw_motion
+from deft_llm.synth.flow.face import SPAN
+from deft_llm.synth.flow.sampler import FlowSynth
 
 ESTIMATORS = ("tvl1", "farneback", "dis", "dis_fine")
 
@@ -68,10 +68,10 @@ def crop_box(rng: np.random.Generator, eyes: np.ndarray, shape: tuple[int, ...])
 
 def rendered(args: argparse.Namespace):
     """Rendered clips of test identities: yields (name, subject, label, AUs, three grey frames, eyes)."""
-    from deft_llm.synth.mesh import load_face
-    from deft_llm.synth.production import Studio, plan_of
-    from deft_llm.synth.render import project
-    from deft_llm.synth.settings import VideoSettings, clip_specs
+    from deft_llm.synth.core.mesh import load_face
+    from deft_llm.synth.core.settings import VideoSettings, clip_specs
+    from deft_llm.synth.video.production import Studio, plan_of
+    from deft_llm.synth.video.render import project
 
     settings = VideoSettings(
         clips=args.clips, subjects=args.subjects, seed=args.seed, prior=args.prior, units=args.units,

@@ -18,14 +18,14 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 import cv2
 import numpy as np
 
-from deft_llm.synth import camera as cameras
-from deft_llm.synth import events
-from deft_llm.synth.assets import subject_of
-from deft_llm.synth.film import Performer
-from deft_llm.synth.identity import sample_identity
-from deft_llm.synth.prior import load_prior
-from deft_llm.synth.production import PNG_OPTIONS
-from deft_llm.synth.render import Renderer
+from deft_llm.synth.core import events
+from deft_llm.synth.core.assets import subject_of
+from deft_llm.synth.core.identity import sample_identity
+from deft_llm.synth.core.prior import load_prior
+from deft_llm.synth.video import camera as cameras
+from deft_llm.synth.video.film import Performer
+from deft_llm.synth.video.production import PNG_OPTIONS
+from deft_llm.synth.video.render import Renderer
 
 
 def measure(size: int, frames: int, identity: int) -> dict[str, float]:

@@ -21,10 +21,11 @@ from deft_llm.errors import DeftError
 from deft_llm.files import digest
 from deft_llm.records import Clip, Source, Truth
 from deft_llm.store import StoreWriter
-from deft_llm.synth.events import PX_PER_IOD
-from deft_llm.synth.identity import sample_identity, split_seeds
-from deft_llm.synth.unit_map import AU_MAP
-from deft_llm.training.face_films import LURES, FilmSettings, shoot
+from deft_llm.synth.core.events import PX_PER_IOD
+from deft_llm.synth.core.identity import sample_identity, split_seeds
+from deft_llm.synth.core.unit_map import AU_MAP
+from deft_llm.training.face_tensors import LURES
+from recipes.face_films import FilmSettings, shoot
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     given = {name: value for name, value in vars(options).items() if name != "store"}
     settings = FilmSettings(**given)
-    from deft_llm.synth.production import Studio
+    from deft_llm.synth.video.production import Studio
 
     studio, clips = Studio(), 0
     writer = StoreWriter(options.store, {"films": settings.model_dump()})

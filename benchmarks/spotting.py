@@ -27,11 +27,11 @@ from looped import clip_of
 from deft_llm.explain.samples import Injected, living_portrait, save_video
 from deft_llm.faces.video import frames, probe
 from deft_llm.facs.regions import REGIONS
-from deft_llm.motion.signal import Signal
-from deft_llm.motion.spotting import PARTS, Movement, Spotting, SpottingSettings, spot
-from deft_llm.motion.spotting_candidates import measure_paths
-from deft_llm.motion.spotting_signal import signal_of
 from deft_llm.setup.weights import require
+from deft_llm.spotting.build_signal import signal_of
+from deft_llm.spotting.excursions import measure_paths
+from deft_llm.spotting.signal import Signal
+from deft_llm.spotting.spot import PARTS, Movement, Spotting, SpottingSettings, spot
 
 AUS = (1, 2, 4, 12, 14, 15)
 LOWER = {12, 14, 15}

@@ -12,8 +12,8 @@ import time
 import cv2
 import numpy as np
 
-from deft_llm.synth.flow_config import FlowConfig
-from deft_llm.synth.flow_synth import FlowSynth
+from deft_llm.synth.flow.config import FlowConfig
+from deft_llm.synth.flow.sampler import FlowSynth
 
 
 def main() -> None:

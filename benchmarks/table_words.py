@@ -20,12 +20,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from deft_llm.answer import COARSE
-from deft_llm.baselines.table_words import motion_words, table_words
-from deft_llm.model.refit import macro_f1
+from deft_llm.methods.refit import macro_f1
+from deft_llm.methods.table_words import motion_words, table_words
 from deft_llm.store import Store
 from deft_llm.training.augment import relative
 from deft_llm.training.flow_shards import FlowShards
-from deft_llm.training.stage1 import region_table
+from deft_llm.training.motion import region_table
 
 
 def lines_of(words: str) -> list[str]:

@@ -24,7 +24,7 @@ def stage1_rate(steps: int, batch: int) -> float:
     """Samples a second of stage 1 on random maps, augmentation included."""
     from deft_llm.model.units import EXPERT_AUS
     from deft_llm.training.flow_shards import FlowBatch
-    from deft_llm.training.stage1 import Stage1, Stage1Config
+    from deft_llm.training.motion import Stage1, Stage1Config
 
     class Random:
         def __len__(self) -> int:
@@ -67,8 +67,8 @@ def stage2_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
     """CPU seconds of one step of DEFT and of the bare backbone."""
     from deft_llm.model.deft import batch_of
     from deft_llm.model.inputs import maps_input
-    from deft_llm.training.run import TrainConfig, start_model
-    from deft_llm.training.stage2 import Stage2, Stage2Batch, Stage2Config
+    from deft_llm.training.language import Stage2, Stage2Batch, Stage2Config
+    from deft_llm.training.start import TrainConfig, start_model
 
     rng = np.random.default_rng(0)
     clips = batch_of([maps_input(rng.normal(size=(1, 3, 28, 28))) for _ in range(batch)])

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from deft_llm.motion.normalise import relative
-from deft_llm.synth.flow_config import FlowConfig
-from deft_llm.synth.flow_synth import FlowSynth
-from deft_llm.synth.prior import COARSE
+from deft_llm.synth.core.prior import COARSE
+from deft_llm.synth.flow.config import FlowConfig
+from deft_llm.synth.flow.sampler import FlowSynth
 
 
 def read_target(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,11 +20,11 @@ import numpy as np
 
 def make_store(root: Path, clips: int) -> None:
     """A store of clips whose regions move as the AU templates say."""
+    from deft_llm.aus.calibration import load_calibration
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.records import ActionUnit, Clip, Source
     from deft_llm.store import StoreWriter
-    from deft_llm.unimer.calibration import load_calibration
-    from deft_llm.unimer.held_out import table_motion
+    from recipes.au_support.held_out import table_motion
 
     calibration = load_calibration()
     rng = np.random.default_rng(0)

@@ -170,9 +170,9 @@ def speaking(tmp_path_factory):
     """The shipped experts with a language part (random, small): a checkpoint as training writes it."""
     import torch
 
-    from deft_llm.model.backbone import tiny_backbone
     from deft_llm.model.checkpoint import SHIPPED, read_checkpoint
     from deft_llm.model.deft import DeftConfig, DeftModel
+    from deft_llm.model.language import tiny_backbone
 
     config, tensors = read_checkpoint(SHIPPED)
     torch.manual_seed(0)

@@ -17,7 +17,7 @@ from deft_llm.evaluation.folds import read_folds
 from deft_llm.evaluation.rows import read_rows, read_run
 from deft_llm.evaluation.score import score_run
 from deft_llm.files import read_json, write_jsonl
-from deft_llm.method import Sample, Task
+from deft_llm.methods.protocol import Sample, Task
 from deft_llm.records import Prediction
 
 

@@ -36,8 +36,8 @@ def test_attributions_are_complete(found):
 def test_au_rests_on_the_side_that_moved():
     """A pure flow on the subject's right (image left), nothing elsewhere: all that counts lies there."""
     from deft_llm.explain.samples import warp_field
+    from deft_llm.faces.regions import CANONICAL_LANDMARKS
     from deft_llm.motion.measure import motion_from_flow
-    from deft_llm.motion.regions import CANONICAL_LANDMARKS
 
     field = warp_field(CANONICAL_LANDMARKS, 12, "right", (224, 224))
     pure = motion_from_flow("test/pure/flow", np.moveaxis(field, -1, 0)[None], units="px")
@@ -60,7 +60,7 @@ def test_face_experts_are_removed_one_by_one(motion):
     from deft_llm.model.deft import DeftConfig, DeftModel
     from deft_llm.model.face_reader import FaceReader
     from deft_llm.model.inputs import motion_input
-    from deft_llm.model.reader import MotionReader
+    from deft_llm.model.predictor import MotionReader
 
     torch.manual_seed(0)
     reader = MotionReader.from_checkpoint(SHIPPED)

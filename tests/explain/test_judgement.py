@@ -14,7 +14,7 @@ from deft_llm.explain import Analyzer
 from deft_llm.explain.judgement import by_reason, of_movement
 from deft_llm.explain.report import render_report
 from deft_llm.explain.samples import Injected, save_video
-from deft_llm.motion.spotting import Movement
+from deft_llm.spotting.spot import Movement
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import numpy as np
 
 from deft_llm.explain import Analyzer
 from deft_llm.explain.samples import warp_field
-from deft_llm.method import Sample
+from deft_llm.faces.regions import CANONICAL_LANDMARKS
+from deft_llm.methods.protocol import Sample
 from deft_llm.motion.measure import motion_from_flow
-from deft_llm.motion.regions import CANONICAL_LANDMARKS
 
 
 def motion(au, phases):

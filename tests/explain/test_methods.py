@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from deft_llm.answer import parse
-from deft_llm.baselines.flow2text import Flow2Text, Flow2TextOptions, class_lines, evidence_of
-from deft_llm.baselines.rules import class_probabilities
-from deft_llm.baselines.table_words import STILL, motion_words, table_words
 from deft_llm.claims import find_claims
 from deft_llm.errors import UsageError
 from deft_llm.explain.samples import Injected
 from deft_llm.facs.emotions import emotion_scores
 from deft_llm.facs.regions import REGION_INDEX, REGIONS
-from deft_llm.method import Sample, Task, build_method
+from deft_llm.methods.flow2text import Flow2Text, Flow2TextOptions, class_lines, evidence_of
+from deft_llm.methods.protocol import Sample, Task, build_method
+from deft_llm.methods.rules import class_probabilities
+from deft_llm.methods.table_words import STILL, motion_words, table_words
 from deft_llm.motion.measure import measure_clip
 
 

@@ -11,9 +11,9 @@ from deft_llm.explain.held import held_still
 from deft_llm.explain.report import render_report
 from deft_llm.explain.samples import Injected, save_video, warp_field
 from deft_llm.explain.what_if import BROKEN, MEANING, what_if
-from deft_llm.method import Sample
+from deft_llm.faces.regions import CANONICAL_LANDMARKS
+from deft_llm.methods.protocol import Sample
 from deft_llm.motion.measure import motion_from_flow
-from deft_llm.motion.regions import CANONICAL_LANDMARKS
 
 BROW = {"forehead", "glabella", "inner brow", "outer brow"}
 LIPS = {"upper lip", "lower lip", "mouth corner"}

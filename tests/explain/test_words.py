@@ -5,8 +5,8 @@ import pytest
 from deft_llm.claims import find_claims
 from deft_llm.explain.analysis import Reading
 from deft_llm.explain.words import agreement_of, certainty_of
-from deft_llm.motion.spotting import Movement
 from deft_llm.records import Evidence, Prediction
+from deft_llm.spotting.spot import Movement
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import skimage.data
 from deft_llm.faces.align import align, move, smooth_transforms, transform_of
 from deft_llm.faces.geometry import LEFT_EYE, RIGHT_EYE, inter_ocular
 from deft_llm.faces.landmarker import Landmarker
-from deft_llm.motion.regions import TWIN
+from deft_llm.faces.regions import TWIN
 
 
 @pytest.fixture(scope="module")

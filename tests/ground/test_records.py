@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from deft_llm.errors import UsageError
-from deft_llm.method import Task, build_method
+from deft_llm.methods.protocol import Task, build_method
 from deft_llm.records import ActionUnit, Clip, Prediction, Source
 
 

@@ -35,8 +35,8 @@ def tiny_model():
     """A DeftModel around the tiny random language model."""
     import torch
 
-    from deft_llm.model.backbone import tiny_backbone
     from deft_llm.model.deft import DeftConfig, DeftModel
+    from deft_llm.model.language import tiny_backbone
 
     torch.manual_seed(0)
     llm, tokenizer = tiny_backbone()

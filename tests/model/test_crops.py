@@ -3,9 +3,9 @@
 import numpy as np
 
 from deft_llm.model.crops import CROPS, Crop, recrop
+from deft_llm.model.experts import MotionExpert, MotionExpertConfig
 from deft_llm.model.inputs import maps_input, region_pool
-from deft_llm.model.motion_expert import MotionExpert, MotionExpertConfig
-from deft_llm.model.reader import MotionReader
+from deft_llm.model.predictor import MotionReader
 
 SMALL = MotionExpertConfig(width=16, stem=8, middle=8, heads=2, blocks=1)
 

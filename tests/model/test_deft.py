@@ -121,7 +121,7 @@ def test_older_schema_and_empty_folder_are_refused(tiny_model, tmp_path) -> None
 def test_an_adapter_is_added_without_a_warning() -> None:
     import warnings
 
-    from deft_llm.model.backbone import add_lora, tiny_backbone
+    from deft_llm.model.language import add_lora, tiny_backbone
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)

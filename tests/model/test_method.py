@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.method import Sample, Task, build_method
+from deft_llm.methods.protocol import Sample, Task, build_method
 from deft_llm.records import Prediction
 
 CLASSES = ("negative", "positive", "surprise")
@@ -127,7 +127,7 @@ def test_unknown_refit_option_and_class_are_named(small_checkpoint, tmp_path) ->
 
 def test_shipped_checkpoint_loads_and_is_small() -> None:
     from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
-    from deft_llm.model.reader import MotionReader
+    from deft_llm.model.predictor import MotionReader
 
     reader = MotionReader.from_checkpoint(SHIPPED)
     assert reader.config["prior"] == "facs"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.model.experts import MotionExpert, MotionExpertConfig
 from deft_llm.model.inputs import collate, maps_input
-from deft_llm.model.motion_expert import MotionExpert, MotionExpertConfig
-from deft_llm.model.reader import MotionReader, mirrored
+from deft_llm.model.predictor import MotionReader, mirrored
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU, au_text
 
 SMALL = MotionExpertConfig(width=32, stem=8, middle=16, blocks=1)

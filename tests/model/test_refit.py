@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_llm.model.refit import KernelMachine, Stacker, balanced_weights, f1_threshold, macro_f1
+from deft_llm.methods.refit import KernelMachine, Stacker, balanced_weights, f1_threshold, macro_f1
 
 
 def test_closed_form_hold_out_equals_refitting_without_the_group() -> None:
@@ -19,7 +19,7 @@ def test_closed_form_hold_out_equals_refitting_without_the_group() -> None:
     other.mean, other.scale = machine.mean, machine.scale
     # Same scaling, fitted without group 2: what the closed form promises.
     scaled = (x - machine.mean) / machine.scale
-    from deft_llm.model.refit import rbf
+    from deft_llm.methods.refit import rbf
 
     kernel = rbf(scaled[inside], scaled[inside], machine.gamma) + 1.0
     alpha = np.linalg.solve(kernel + 0.5 * np.eye(inside.sum()), y[inside])

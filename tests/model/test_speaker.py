@@ -8,7 +8,7 @@ import torch
 
 from deft_llm.errors import DeftError
 from deft_llm.model.deft import DeftConfig, DeftModel
-from deft_llm.model.reader import MotionReader
+from deft_llm.model.predictor import MotionReader
 from deft_llm.model.speaker import Speaker
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.training.export import precise_from
@@ -44,7 +44,7 @@ def test_only_sure_units_are_named_each_once(tiny_model) -> None:
 
 
 def test_a_unit_is_named_on_the_side_where_the_experts_see_it(tiny_model) -> None:
-    from deft_llm.model.zero_shot import seen_sides
+    from deft_llm.model.heads import seen_sides
 
     sure = [99.0] * len(EXPERT_AUS)
     for number in (12, 17):
@@ -70,8 +70,8 @@ def test_a_unit_is_named_on_the_side_where_the_experts_see_it(tiny_model) -> Non
 def test_where_pixels_are_known_the_measured_place_is_said(tiny_model, monkeypatch) -> None:
     from dataclasses import replace
 
+    from deft_llm.aus import support as constraint
     from deft_llm.model import speaker as module
-    from deft_llm.unimer import constraint
 
     def only(number: int) -> Speaker:
         sure = [99.0] * len(EXPERT_AUS)
@@ -100,11 +100,11 @@ def test_figures_are_those_of_the_place_that_is_named() -> None:
     from dataclasses import replace
 
     from deft_llm.answer import parse
+    from deft_llm.aus.region_vectors import region_vector
+    from deft_llm.aus.sighting import motion_of
+    from deft_llm.aus.support import measure_support
     from deft_llm.model.speaker import evidence_for
     from deft_llm.store.motion import ALIGNED_IOD
-    from deft_llm.unimer.constraint import measure_support
-    from deft_llm.unimer.region_vectors import region_vector
-    from deft_llm.unimer.sighting import motion_of
 
     clip = replace(motions(1)[0], units="px", iod_px=45.0)
     supports = measure_support(clip)

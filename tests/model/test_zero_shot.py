@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from deft_llm.answer import COARSE
-from deft_llm.model.reader import Reading
+from deft_llm.model.heads import BALANCE, class_log_probabilities, class_offsets, plausible_classes
+from deft_llm.model.predictor import Reading
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.model.zero_shot import BALANCE, class_log_probabilities, class_offsets, plausible_classes
 from deft_llm.training.export import class_shares
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.samples import warp_field
+from deft_llm.faces.regions import CANONICAL_LANDMARKS, region_weights
 from deft_llm.facs.regions import REGIONS
 from deft_llm.motion.hide import MARGIN, hide
 from deft_llm.motion.measure import motion_from_flow
-from deft_llm.motion.regions import CANONICAL_LANDMARKS, region_weights
 
 BROW = ("inner brow", "outer brow", "glabella", "forehead")
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deft_llm.errors import UsageError
+from deft_llm.faces.regions import CANONICAL_LANDMARKS, TWIN, face_mask, region_weights, rigid_weight
 from deft_llm.facs.regions import REGION_INDEX, REGION_KEYS, mirror_key
 from deft_llm.motion.dynamic import dynamic_image, rank_pooling_weights
 from deft_llm.motion.flow import METHODS, estimate, forward_backward_error
 from deft_llm.motion.head import depth_map, fit_head_motion, remove_head_motion
 from deft_llm.motion.noise import jitter
 from deft_llm.motion.normalise import relative
-from deft_llm.motion.regions import CANONICAL_LANDMARKS, TWIN, face_mask, region_weights, rigid_weight
 from deft_llm.motion.strain import divergence, optical_strain
 from deft_llm.motion.table import region_table
 

@@ -9,9 +9,9 @@ from skin import BROW_LOWER, CHIN_RAISE, SMILE, SMILE_RIGHT, Skin, portrait
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.faces.geometry import inter_ocular
+from deft_llm.faces.regions import region_weights
 from deft_llm.facs.regions import REGION_INDEX
 from deft_llm.motion.measure import MeasureSettings, find_apex, measure_clip, motion_from_flow
-from deft_llm.motion.regions import region_weights
 from deft_llm.motion.shots import make_plan
 from deft_llm.motion.table import region_vectors
 from deft_llm.store.motion import Motion

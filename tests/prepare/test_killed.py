@@ -75,7 +75,7 @@ def shards(store: Path) -> int:
 
 ORPHANS = """
 import sys, time
-from deft_llm.prepare import engines
+from deft_llm import jobs as engines
 import multiprocessing, os
 from concurrent.futures import ProcessPoolExecutor
 if __name__ == "__main__":

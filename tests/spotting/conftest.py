@@ -7,7 +7,7 @@ from deft_llm.explain.samples import Injected
 from deft_llm.facs.directions import image_vector
 from deft_llm.facs.regions import REGION_INDEX, REGION_KEYS
 from deft_llm.facs.units import entry
-from deft_llm.motion.signal import Signal
+from deft_llm.spotting.signal import Signal
 
 
 @pytest.fixture

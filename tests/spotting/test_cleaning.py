@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.samples import Injected
+from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, region_weights
 from deft_llm.facs.regions import REGION_INDEX, REGION_KEYS
-from deft_llm.motion.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, region_weights
 from deft_llm.motion.skull import CELLS, Skull
-from deft_llm.motion.spotting import spot
-from deft_llm.motion.spotting_candidates import camera_noise
-from deft_llm.motion.spotting_clean import cleaned, jumps, without_jumps
+from deft_llm.spotting.clean import cleaned, jumps, without_jumps
+from deft_llm.spotting.excursions import camera_noise
+from deft_llm.spotting.spot import spot
 
 SMILE = Injected(12, "right", 300, 320, 345, 3.0)
 WHOLE = slice(0, 600)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.samples import Injected
+from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
 from deft_llm.motion.flow import estimate, estimate_small
-from deft_llm.motion.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
-from deft_llm.motion.spotting import spot
-from deft_llm.motion.spotting_candidates import unusual
-from deft_llm.motion.spotting_signal import HASTY, MAX_AGE, OVERLAP, SignalBuilder
+from deft_llm.spotting.build_signal import HASTY, MAX_AGE, OVERLAP, SignalBuilder
+from deft_llm.spotting.excursions import unusual
+from deft_llm.spotting.spot import spot
 
 STILL = np.zeros(6)
 TURNED = np.array([0, 0, 0, 0, 0.1, 0])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.samples import Injected
-from deft_llm.motion.spotting import spot
-from deft_llm.motion.spotting_events import reversals
-from deft_llm.motion.spotting_fit import fit_course
+from deft_llm.spotting.events import reversals
+from deft_llm.spotting.fit import fit_course
+from deft_llm.spotting.spot import spot
 
 
 @pytest.mark.parametrize("fps", [25, 50, 100, 200])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from deft_llm.records import ActionUnit
-from deft_llm.synth import dynamics, events
-from deft_llm.synth.coder import agreement, annotate
-from deft_llm.synth.prior import load_prior
-from deft_llm.synth.units import components
+from deft_llm.synth.core import dynamics, events
+from deft_llm.synth.core.coder import agreement, annotate
+from deft_llm.synth.core.prior import load_prior
+from deft_llm.synth.core.units import components
 
 
 def test_micro_pulses_have_the_durations_of_micro_expressions() -> None:

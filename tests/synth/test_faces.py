@@ -19,16 +19,16 @@ ANSWERS = {
 @pytest.fixture(scope="module")
 def studio():
     from deft_llm.faces.landmarker import Landmarker
-    from deft_llm.synth.render import Renderer
+    from deft_llm.synth.video.render import Renderer
 
     return Renderer(), Landmarker()
 
 
 def test_landmarker_finds_rendered_faces(studio) -> None:
-    from deft_llm.synth.assets import subject_of
-    from deft_llm.synth.camera import sample_camera
-    from deft_llm.synth.film import Performer, still_plan
-    from deft_llm.synth.identity import sample_identity
+    from deft_llm.synth.core.assets import subject_of
+    from deft_llm.synth.core.identity import sample_identity
+    from deft_llm.synth.video.camera import sample_camera
+    from deft_llm.synth.video.film import Performer, still_plan
 
     renderer, landmarker = studio
     found = []
@@ -45,11 +45,11 @@ def test_landmarker_finds_rendered_faces(studio) -> None:
 
 
 def test_blendshape_net_answers_to_full_units(studio) -> None:
-    from deft_llm.synth.assets import subject_of
-    from deft_llm.synth.film import Performer, still_plan
-    from deft_llm.synth.identity import sample_identity
-    from deft_llm.synth.render import Scene
-    from deft_llm.synth.units import components
+    from deft_llm.synth.core.assets import subject_of
+    from deft_llm.synth.core.identity import sample_identity
+    from deft_llm.synth.core.units import components
+    from deft_llm.synth.video.film import Performer, still_plan
+    from deft_llm.synth.video.render import Scene
 
     renderer, landmarker = studio
     performer = Performer(subject_of(sample_identity(900_022)), "arkit")

@@ -11,14 +11,14 @@ import pytest
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import read_jsonl
-from deft_llm.synth.flow_config import FlowConfig
-from deft_llm.synth.flow_draw import Projector, draw_crop, reference_index
-from deft_llm.synth.flow_estimator import Scene
-from deft_llm.synth.flow_face import SKIN, SPAN, rows_of
-from deft_llm.synth.flow_raster import rasterise
-from deft_llm.synth.flow_store import FlowSettings, coded_aus, write_flow
-from deft_llm.synth.flow_synth import FlowSynth, strain
-from deft_llm.synth.prior import COARSE
+from deft_llm.synth.core.prior import COARSE
+from deft_llm.synth.flow.config import FlowConfig
+from deft_llm.synth.flow.draw import Projector, draw_crop, reference_index
+from deft_llm.synth.flow.estimator import Scene
+from deft_llm.synth.flow.face import SKIN, SPAN, rows_of
+from deft_llm.synth.flow.raster import rasterise
+from deft_llm.synth.flow.sampler import FlowSynth, strain
+from deft_llm.synth.flow.store import FlowSettings, coded_aus, write_flow
 
 QUIET = {
     "blink_chance": 0.0, "gaze_chance": 0.0, "jaw_chance": 0.0, "stray_chance": 0.0, "head_still_chance": 1.0,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_llm.synth.flow_codec import QUARTER, Codec
-from deft_llm.synth.flow_config import FlowConfig
-from deft_llm.synth.flow_synth import FlowSynth
+from deft_llm.synth.flow.codec import QUARTER, Codec
+from deft_llm.synth.flow.config import FlowConfig
+from deft_llm.synth.flow.sampler import FlowSynth
 
 WORK = 56
 HARD = {"coded_chance": 1.0, "coded_block": (14.0, 14.0), "coded_scale": (1.0, 1.0)}

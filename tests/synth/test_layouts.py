@@ -9,14 +9,14 @@ import pytest
 
 from deft_llm import corpora
 from deft_llm.facs.emotions import coarse_of
-from deft_llm.synth.settings import VideoSettings
+from deft_llm.synth.core.settings import VideoSettings
 
 pytest.importorskip("moderngl")
 
 
 @pytest.mark.parametrize("layout", ["casme2", "samm", "smic", "casme3", "folder"])
 def test_layout_reads_as_the_corpus(layout: str, tmp_path: Path) -> None:
-    from deft_llm.synth.corpus import make_corpus
+    from deft_llm.synth.video.corpus import make_corpus
 
     make_corpus(tmp_path / "c", VideoSettings(
         clips=2, subjects=1, size=96, layout=layout, negatives=0.0, lures=0.0, long_videos=0))  # fmt: skip

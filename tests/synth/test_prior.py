@@ -7,7 +7,7 @@ import pytest
 
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import coarse_of
-from deft_llm.synth.prior import ActiveAU, Prior, load_prior
+from deft_llm.synth.core.prior import ActiveAU, Prior, load_prior
 
 
 @pytest.mark.parametrize("name", ["facs", "corpora"])

@@ -8,10 +8,10 @@ import pytest
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.facs.regions import MIDLINE_REGIONS
 from deft_llm.facs.units import entry
-from deft_llm.synth.identity import SEED_RANGES, sample_identity, split_of, split_seeds
-from deft_llm.synth.mesh import load_face
-from deft_llm.synth.unit_map import AU_MAP, UNIT_SETS
-from deft_llm.synth.units import SYNTH_AUS, Component, au_displacement, component_field, components
+from deft_llm.synth.core.identity import SEED_RANGES, sample_identity, split_of, split_seeds
+from deft_llm.synth.core.mesh import load_face
+from deft_llm.synth.core.unit_map import AU_MAP, UNIT_SETS
+from deft_llm.synth.core.units import SYNTH_AUS, Component, au_displacement, component_field, components
 
 REQUIRED = {1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26, 28, 38, 43, 45}
 # Where each region of facs.regions lies on the base face: (lateral, up) in inter-ocular distances.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.synth.settings import VideoSettings, clip_specs
+from deft_llm.synth.core.settings import VideoSettings, clip_specs
 
 pytest.importorskip("moderngl")
 
@@ -36,7 +36,7 @@ def files_in(root: Path) -> int:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small corpus made by one process."""
-    from deft_llm.synth.corpus import make_corpus
+    from deft_llm.synth.video.corpus import make_corpus
 
     out = tmp_path_factory.mktemp("synth") / "one"
     make_corpus(out, VideoSettings(**SMALL))
@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_same_bytes_with_two_workers(made: Path, tmp_path: Path) -> None:
-    from deft_llm.synth.corpus import make_corpus
+    from deft_llm.synth.video.corpus import make_corpus
 
     make_corpus(tmp_path / "two", VideoSettings(**SMALL), workers=2)
     assert digests(tmp_path / "two") == digests(made)
@@ -53,7 +53,7 @@ def test_same_bytes_with_two_workers(made: Path, tmp_path: Path) -> None:
 def test_a_stopped_run_goes_on(made: Path, tmp_path: Path) -> None:
     import shutil
 
-    from deft_llm.synth.corpus import make_corpus
+    from deft_llm.synth.video.corpus import make_corpus
 
     out = tmp_path / "stopped"
     shutil.copytree(made, out)
@@ -97,8 +97,8 @@ def test_h264_and_long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """--format video and --long-videos: one file a clip that reads back, larger at a better quality."""
     from deft_llm import corpora
     from deft_llm.faces.video import frames, probe
-    from deft_llm.synth import production
-    from deft_llm.synth.corpus import make_corpus
+    from deft_llm.synth.video import production
+    from deft_llm.synth.video.corpus import make_corpus
 
     monkeypatch.setattr(production, "LONG_SECONDS", 3.5)
     out = tmp_path / "video"
@@ -127,12 +127,12 @@ def test_h264_and_long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_unseen_hair_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaving out hair that is never seen changes next to no pixel, within the turns that occur."""
-    from deft_llm.synth import culling
-    from deft_llm.synth.assets import subject_of
-    from deft_llm.synth.camera import sample_camera
-    from deft_llm.synth.film import Performer, still_plan
-    from deft_llm.synth.identity import sample_identity
-    from deft_llm.synth.render import Renderer
+    from deft_llm.synth.core.assets import subject_of
+    from deft_llm.synth.core.identity import sample_identity
+    from deft_llm.synth.video import culling
+    from deft_llm.synth.video.camera import sample_camera
+    from deft_llm.synth.video.film import Performer, still_plan
+    from deft_llm.synth.video.render import Renderer
 
     subject = subject_of(sample_identity(900_003))
     performer, scene = Performer(subject, "arkit"), sample_camera(np.random.default_rng(4), 192).scene
@@ -153,14 +153,14 @@ def test_unseen_hair_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_truth_warps_onset_onto_apex() -> None:
     """The apex, fetched along the exact flow, is the onset up to sensor noise and aliasing; unmoved it is
     not."""
-    from deft_llm.synth import truth
-    from deft_llm.synth.assets import subject_of
-    from deft_llm.synth.camera import sample_camera
-    from deft_llm.synth.events import share_of
-    from deft_llm.synth.film import Performer, still_plan
-    from deft_llm.synth.identity import sample_identity
-    from deft_llm.synth.render import Renderer
-    from deft_llm.synth.units import components
+    from deft_llm.synth.core.assets import subject_of
+    from deft_llm.synth.core.events import share_of
+    from deft_llm.synth.core.identity import sample_identity
+    from deft_llm.synth.core.units import components
+    from deft_llm.synth.video import truth
+    from deft_llm.synth.video.camera import sample_camera
+    from deft_llm.synth.video.film import Performer, still_plan
+    from deft_llm.synth.video.render import Renderer
 
     renderer, performer = Renderer(), Performer(subject_of(sample_identity(900_003)), "arkit")
     renderer.load(performer.subject)
@@ -208,14 +208,14 @@ def test_landmarks_and_strength_are_kept(made: Path) -> None:
 
 
 def test_other_options_in_the_same_folder_are_refused(made: Path) -> None:
-    from deft_llm.synth.corpus import make_corpus
+    from deft_llm.synth.video.corpus import make_corpus
 
     with pytest.raises(UsageError, match="seed"):
         make_corpus(made, VideoSettings(**SMALL | {"seed": 2}))
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
-    from deft_llm.synth.corpus import make_corpus
+    from deft_llm.synth.video.corpus import make_corpus
 
     (tmp_path / "holiday.txt").write_text("mine")
     with pytest.raises(UsageError, match="not an empty folder"):
@@ -237,7 +237,7 @@ def test_impossible_options(change: dict, word: str) -> None:
 
 
 def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deft_llm.synth import corpus, production
+    from deft_llm.synth.video import corpus, production
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "frame.png")

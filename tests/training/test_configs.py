@@ -9,7 +9,7 @@ import pytest
 from deft_llm.config import load_config
 from deft_llm.errors import UsageError
 from deft_llm.training.faces import FaceConfig
-from deft_llm.training.run import TrainConfig
+from deft_llm.training.start import TrainConfig
 
 FILES = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
@@ -37,7 +37,7 @@ def test_training_without_data_is_refused(tmp_path: Path) -> None:
 def test_bfloat16_is_taken_where_the_processor_has_units_for_it(monkeypatch) -> None:
     import torch
 
-    from deft_llm.training.stage2 import fast_bfloat16
+    from deft_llm.training.language import fast_bfloat16
 
     for name, able in (("amx_bf16", True), ("avx512_bf16", True), ("avx2", False)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True})

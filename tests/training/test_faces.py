@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from deft_llm.errors import DeftError
+from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
 from deft_llm.model.checkpoint import SHIPPED
 from deft_llm.model.face_experts import APPEARANCE, CHANGE, FaceExpertConfig, StructureExpert
 from deft_llm.model.face_inputs import FaceInput, space_input
 from deft_llm.model.inputs import maps_input
-from deft_llm.model.reader import MotionReader
+from deft_llm.model.predictor import MotionReader
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.motion.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
-from deft_llm.training.face_films import Films, FilmSettings, camera_of, coded, level, load_films
-from deft_llm.training.face_tensors import FilmTensors, mirrored_landmarks, mirrored_space
+from deft_llm.training.face_tensors import Films, FilmTensors, load_films, mirrored_landmarks, mirrored_space
 from deft_llm.training.faces import FaceConfig, FaceModule, FaceStage, FaceWeights, add_faces, judge, train
+from recipes.face_films import FilmSettings, camera_of, coded, level
 
 COUNT = 12
 
@@ -194,7 +194,7 @@ def test_cameras_of_training_and_test_share_nothing() -> None:
 
 
 def test_level_takes_out_place_scale_and_roll() -> None:
-    from deft_llm.synth.truth import LANDMARKS
+    from deft_llm.synth.video.truth import LANDMARKS
 
     points = np.random.default_rng(0).normal(size=(len(LANDMARKS), 2)) * 50
     turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])

@@ -8,17 +8,17 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from deft_llm.baselines.flow2text import Flow2Text, Flow2TextOptions
 from deft_llm.errors import DeftError
-from deft_llm.method import Sample, Task
-from deft_llm.model.backbone import tiny_backbone
+from deft_llm.methods.flow2text import Flow2Text, Flow2TextOptions
+from deft_llm.methods.protocol import Sample, Task
 from deft_llm.model.deft import DeftBatch
+from deft_llm.model.language import tiny_backbone
 from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.training.augment import relative
-from deft_llm.training.flow2text import TableReader, common_start, settings_of, train
-from deft_llm.training.stage1 import region_table
+from deft_llm.training.motion import region_table
 from deft_llm.training.state import read_meta
+from recipes.flow2text import TableReader, common_start, settings_of, train
 
 WEIGHTS = "adapter_model.safetensors"
 TINY = {"backbone": "tiny-random", "rank": 2}

@@ -19,8 +19,9 @@ from deft_llm.errors import DeftError
 from deft_llm.model.checkpoint import WEIGHTS
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.training.flow_shards import FlowShards
-from deft_llm.training.run import TrainConfig, start_model, train
-from deft_llm.training.stage2 import Stage2, Stage2Config, flow_source, like_lengths, run
+from deft_llm.training.language import Stage2, Stage2Config, flow_source, like_lengths, run
+from deft_llm.training.run import train
+from deft_llm.training.start import TrainConfig, start_model
 from deft_llm.training.state import read_meta
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
@@ -125,7 +126,7 @@ def test_answers_are_held_to_the_rule_of_the_config(shards: Path, rule: str) -> 
 
 def test_training_stops_early_and_keeps_the_best_state(shards: Path, tmp_path: Path) -> None:
     from deft_llm.training.loop import fit
-    from deft_llm.training.stage1 import Stage1, Stage1Config
+    from deft_llm.training.motion import Stage1, Stage1Config
 
     scores = iter([0.5, 0.4, 0.3, 0.9, 0.9])
     settings = Stage1Config(steps=9, batch=8, expert=SMALL)
@@ -251,7 +252,7 @@ def test_early_stopping_ends_every_process(shards: Path, tmp_path: Path) -> None
     """The score is known on the main process alone; both must stop at the same step."""
     script = tmp_path / "stop.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom deft_llm.training.stage1 import *\n"
+        "import sys\nfrom pathlib import Path\nfrom deft_llm.training.motion import *\n"
         "from deft_llm.training.loop import fit\nfrom accelerate import Accelerator\n"
         f"c=Stage1Config(steps=50,batch=8,expert={SMALL!r})\nscores=iter([.5,.4,.3,.9])\n"
         f"a=Accelerator(cpu=True)\ns=fit(Stage1(c,FlowShards(Path({str(shards)!r}))),Path(sys.argv[1]),steps=50,"

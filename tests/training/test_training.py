@@ -17,7 +17,7 @@ from deft_llm.training.augment import AugmentSettings, augment, mirror, relative
 from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.flow_text import answer_text, triples
 from deft_llm.training.loop import fit
-from deft_llm.training.stage1 import Stage1, Stage1Config
+from deft_llm.training.motion import Stage1, Stage1Config
 
 # Two processes on CPU: torchrun sets the world up, Accelerate takes it from there (gloo).
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -41,7 +41,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(shards: Path, tmp_path: Path)
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(shards: Path, tmp_path: Path) -> None:
     code = (
-        "import os,sys\nfrom pathlib import Path\nfrom deft_llm.training.stage1 import *\n"
+        "import os,sys\nfrom pathlib import Path\nfrom deft_llm.training.motion import *\n"
         "from deft_llm.training.loop import fit\n"
         f"c=Stage1Config(steps=6,batch=8,seed=3,expert={EXPERT!r})\n"
         "kill=(lambda step: os.kill(os.getpid(),9) if step==5 else None) if sys.argv[1]=='kill' else None\n"
@@ -62,7 +62,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(shards: Path, tmp_path: Path) 
 def test_two_processes_give_the_loss_curve_of_one(shards: Path, tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom deft_llm.training.stage1 import *\n"
+        "import sys\nfrom pathlib import Path\nfrom deft_llm.training.motion import *\n"
         "from deft_llm.training.loop import fit\nfrom accelerate import Accelerator\n"
         "losses=LossWeights(au=1.0,coarse=0.0,fine=0.0,clean=1.0,text=0.0)\n"
         f"c=Stage1Config(steps=4,batch=8,seed=3,augment_on=False,table=1.0,both_phases=0.0,losses=losses,"

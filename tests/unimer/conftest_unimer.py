@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deft_llm.aus.calibration import load_calibration
 from deft_llm.facs.emotions import coarse_of
 from deft_llm.records import ActionUnit, Clip, Source
 from deft_llm.store import Store, StoreWriter
-from deft_llm.unimer.calibration import load_calibration
-from deft_llm.unimer.held_out import table_motion
+from recipes.au_support.held_out import table_motion
 
 # AUs, fine label; the last label of a clip may be false (see ``wrong``).
 SCENES = (

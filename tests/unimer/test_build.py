@@ -11,14 +11,15 @@ from conftest_unimer import clip_of, make_store, template
 
 from deft_llm.claims import find_claims
 from deft_llm.errors import UsageError
+from deft_llm.facs.words import movement
 from deft_llm.records import Truth
 from deft_llm.store import Store, StoreWriter
 from deft_llm.unimer.build import build, read_instructions
 from deft_llm.unimer.check import check
-from deft_llm.unimer.held_out import table_motion
-from deft_llm.unimer.phrases import QUESTIONS, movement
+from deft_llm.unimer.phrases import QUESTIONS
 from deft_llm.unimer.readback import faults, texts
 from deft_llm.unimer.tasks import TASKS
+from recipes.au_support.held_out import table_motion
 
 
 def rows_of(folder: Path):
@@ -112,7 +113,7 @@ def test_truth_is_never_read_and_uncoded_clips_get_motion_only(tmp_path: Path):
 def test_card_gives_counts_constraint_and_limits(built: Path):
     card = (built / "README.md").read_text()
     assert card.startswith("---\nlanguage: en") and "not a lie detector" in card
-    assert "**supported**" in card and "python -m deft_llm.unimer.calibrate" in card
+    assert "**supported**" in card and "python -m recipes.au_support.calibrate" in card
 
 
 def test_relative_maps_are_described_without_figures(tmp_path: Path):

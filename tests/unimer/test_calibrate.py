@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 
+from deft_llm.aus.calibration import Atom, complete_atoms, load_calibration
+from deft_llm.aus.region_vectors import REGION_COUNT, mirrored
 from deft_llm.records import Clip, Source, Truth
-from deft_llm.unimer.calibrate import Held, best_cut, feature_table, kept_maps, shares_of
-from deft_llm.unimer.calibrate_sides import fit_second_pass
-from deft_llm.unimer.calibration import Atom, complete_atoms, load_calibration
-from deft_llm.unimer.region_vectors import REGION_COUNT, mirrored
-from deft_llm.unimer.simulate import PX, World, simulate
-from deft_llm.unimer.store_cases import true_sizes
+from recipes.au_support.calibrate import Held, best_cut, feature_table, kept_maps, shares_of
+from recipes.au_support.calibrate_sides import fit_second_pass
+from recipes.au_support.simulate import PX, World, simulate
+from recipes.au_support.store_cases import true_sizes
 
 
 def test_whole_face_templates_are_made_symmetric():
@@ -87,7 +87,7 @@ def clip(**attributes) -> Clip:
 
 
 def test_true_sizes_come_from_flow_truth_and_from_truth_files(tmp_path):
-    from deft_llm.synth.unit_map import AU_MAP
+    from deft_llm.synth.core.unit_map import AU_MAP
 
     assert abs(true_sizes(clip(strength_px={"12": [1.04, 0.0]}), None)[12] - 0.9) < 1e-9
     strength = np.zeros((3, 5), np.float32)

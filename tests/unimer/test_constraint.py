@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from conftest_unimer import template
 
+from deft_llm.aus.calibration import load_calibration
+from deft_llm.aus.region_vectors import channel_normalised, mirrored
+from deft_llm.aus.support import measure_support
+from deft_llm.aus.verdict import judge
 from deft_llm.errors import DeftError
 from deft_llm.facs.units import MICRO_AUS, is_valid
 from deft_llm.records import ActionUnit
-from deft_llm.unimer.calibration import load_calibration
-from deft_llm.unimer.constraint import judge, measure_support
-from deft_llm.unimer.held_out import table_motion
-from deft_llm.unimer.region_vectors import channel_normalised, mirrored
+from recipes.au_support.held_out import table_motion
 
 
 def motion(*aus: tuple[int, str], size: float = 1.5, noise: float = 0.04, units: str = "px", seed: int = 0):
@@ -121,7 +122,7 @@ def test_mirroring_swaps_sides():
 
 def test_calibration_is_versioned_and_names_its_command(tmp_path):
     calibration = load_calibration()
-    assert calibration.command.startswith("python -m deft_llm.unimer.calibrate")
+    assert calibration.command.startswith("python -m recipes.au_support.calibrate")
     (tmp_path / "old.json").write_text('{"version": 1}')
     with pytest.raises(DeftError, match="calibration version 1, this release reads 2"):
         load_calibration(tmp_path / "old.json")

@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 from conftest_unimer import template
 
-from deft_llm.unimer.calibration import Calibration, Filter, SecondPass, load_calibration
-from deft_llm.unimer.constraint import measure_support
-from deft_llm.unimer.held_out import table_motion
-from deft_llm.unimer.region_vectors import REGION_COUNT, mirrored, region_vector
-from deft_llm.unimer.second_pass import (
+from deft_llm.aus.calibration import Calibration, Filter, SecondPass, load_calibration
+from deft_llm.aus.region_vectors import REGION_COUNT, mirrored, region_vector
+from deft_llm.aus.second_pass import (
     FirstPass,
     kept_aus,
     side_probabilities,
     side_rows,
     whitened_fit,
 )
-from deft_llm.unimer.spread import (
+from deft_llm.aus.spread import (
     head_covariance,
     identity_components,
     noise_covariance,
     symmetric_centres,
     template_covariance,
 )
+from deft_llm.aus.support import measure_support
+from recipes.au_support.held_out import table_motion
 
 
 @pytest.fixture(scope="module")

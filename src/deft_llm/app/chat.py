@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from deft_llm.baselines.measured import describe
+from deft_llm.aus.readout import describe
 from deft_llm.claims import find_claims
 from deft_llm.errors import DeftError
 from deft_llm.explain.held import PLACES, Held, held_still, places_in

@@ -138,7 +138,7 @@ def compare(
     motion: Any, methods: tuple[str, ...], checkpoint: str | None, tell: Callable[[float, str], None]
 ) -> dict[str, Any]:
     """What each method says about one measured movement."""
-    from deft_llm.method import Sample
+    from deft_llm.methods.protocol import Sample
 
     found = {}
     for name in methods:

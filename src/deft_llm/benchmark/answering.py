@@ -18,7 +18,7 @@ from deft_llm.evaluation.questions import named_units
 from deft_llm.evaluation.rows import label_of
 from deft_llm.facs.emotions import coarse_of
 from deft_llm.facs.units import name as unit_name
-from deft_llm.method import METHODS, Method, Sample, Task, build_method
+from deft_llm.methods.protocol import METHODS, Method, Sample, Task, build_method
 from deft_llm.records import Prediction
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from deft_llm.errors import UsageError
 from deft_llm.files import atomic_path
-from deft_llm.method import Method, Sample
+from deft_llm.methods.protocol import Method, Sample
 
 FILE = "features.npz"
 

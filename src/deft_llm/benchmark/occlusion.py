@@ -16,7 +16,7 @@ from deft_llm.evaluation.deletion import region_curves
 from deft_llm.evaluation.rows import label_of
 from deft_llm.facs.regions import REGION_NAMES, REGIONS
 from deft_llm.files import digest
-from deft_llm.method import Method, Sample
+from deft_llm.methods.protocol import Method, Sample
 from deft_llm.motion.hide import hide
 from deft_llm.records import Prediction
 from deft_llm.store import Motion

@@ -34,7 +34,7 @@ from deft_llm.evaluation.score import score_run
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import BENCHMARK_AUS
 from deft_llm.files import digest, read_json, sha256_of, write_json, write_jsonl
-from deft_llm.method import Method, Sample, Task
+from deft_llm.methods.protocol import Method, Sample, Task
 from deft_llm.processes import end_with_parent
 from deft_llm.records import Prediction
 from deft_llm.store import Store
@@ -314,7 +314,7 @@ def _measure(rows: Sequence[Prediction], samples: dict[str, Sample]) -> None:
     claiming = [row for row in rows if (row.evidence or row.answer) and row.question_id is None]
     if not claiming:
         return
-    from deft_llm.unimer.constraint import measure_support
+    from deft_llm.aus.support import measure_support
 
     for row in claiming:
         if "measured" not in row.extras:

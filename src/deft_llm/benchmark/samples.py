@@ -12,7 +12,7 @@ from deft_llm.benchmark.questions import ClipQuestions, units_answered
 from deft_llm.corpora.labels import fine_word, label, sort_out
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.folds import FoldClip
-from deft_llm.method import Sample, Task
+from deft_llm.methods.protocol import Sample, Task
 from deft_llm.records import Clip, PredictionTruth
 from deft_llm.store import Store
 

@@ -20,7 +20,7 @@ from deft_llm.corpora.labels import label
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.evaluation.folds import FoldClip, Folds, write_folds, zero_shot_folds
 from deft_llm.files import digest, write_jsonl
-from deft_llm.method import Method, Sample, Task, build_method
+from deft_llm.methods.protocol import Method, Sample, Task, build_method
 from deft_llm.processes import end_with_parent
 from deft_llm.records import Clip, Prediction, PredictionTruth
 
@@ -100,8 +100,8 @@ def spot_video(video: Video, method: Method, landmarker: Any) -> tuple[list[dict
     """Judged micro-expressions of a video, named by ``method``, and the video's length in seconds."""
     from deft_llm.faces.video import frames
     from deft_llm.motion.measure import measure_clip
-    from deft_llm.motion.spotting import spot
-    from deft_llm.motion.spotting_signal import signal_of
+    from deft_llm.spotting.build_signal import signal_of
+    from deft_llm.spotting.spot import spot
 
     signal = signal_of(frames(video.path, fps=video.fps), video.fps, landmarker=landmarker)
     pad = max(2, round(PAD_SECONDS * video.fps))

@@ -129,7 +129,8 @@ def support_of_labels(store: Store) -> dict[str, Any]:
 
     ``label_motion_gap``: the share of labels whose motion the flow does not show.
     """
-    from deft_llm.unimer.constraint import judge, measure_support
+    from deft_llm.aus.support import measure_support
+    from deft_llm.aus.verdict import judge
 
     supports: dict[int, list[tuple[bool, float]]] = defaultdict(list)
     status: dict[int, dict[str, int]] = defaultdict(

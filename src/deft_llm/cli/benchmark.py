@@ -49,7 +49,7 @@ def benchmark(
     from deft_llm.benchmark.settings import SETTINGS, BenchmarkSettings
     from deft_llm.benchmark.stores import open_stores, pairs_of
     from deft_llm.cli._progress import bar
-    from deft_llm.method import METHODS
+    from deft_llm.methods.protocol import METHODS
 
     corpora, options = split_words(words)
     _check(method, METHODS, protocol, zero_shot, task, questions, labels, SETTINGS)

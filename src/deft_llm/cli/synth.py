@@ -92,8 +92,8 @@ def _check(**given: str) -> None:
 def _video(out: Path, workers: int, **options: Any) -> dict:
     """The video level: rendered frames, records and truth."""
     from deft_llm.cli._progress import bar
-    from deft_llm.synth.corpus import make_corpus
-    from deft_llm.synth.settings import VideoSettings
+    from deft_llm.synth.core.settings import VideoSettings
+    from deft_llm.synth.video.corpus import make_corpus
 
     with bar("clips") as update:
         return make_corpus(out, VideoSettings(**options), workers=workers, progress=update)
@@ -122,8 +122,8 @@ def _flow(
     STSTNet's folders."""
     from deft_llm.cli._progress import bar
     from deft_llm.errors import UsageError
-    from deft_llm.synth.flow_config import FlowConfig
-    from deft_llm.synth.flow_store import FlowSettings, write_flow
+    from deft_llm.synth.flow.config import FlowConfig
+    from deft_llm.synth.flow.store import FlowSettings, write_flow
 
     kind = "store" if layout == "native" else layout
     if kind not in ("store", "flowmaps", "ststnet"):

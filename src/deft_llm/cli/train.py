@@ -23,8 +23,8 @@ def train(
     """
     from deft_llm.cli._progress import bar
     from deft_llm.config import load_config
-    from deft_llm.training.run import TrainConfig
     from deft_llm.training.run import train as run
+    from deft_llm.training.start import TrainConfig
 
     words = inputs or []
     settings = load_config(TrainConfig, config, [word for word in words if "=" in word])

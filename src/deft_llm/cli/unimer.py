@@ -68,8 +68,8 @@ def support(
 
     Example: deft unimer support stores/casme2
     """
+    from deft_llm.aus.support_report import auc_table, support_rows
     from deft_llm.files import write_jsonl
-    from deft_llm.unimer.support_report import auc_table, support_rows
 
     rows = list(support_rows(store, workers=workers, engine=engine))
     if out is not None:

@@ -15,10 +15,10 @@ import numpy as np
 from deft_llm.claims import LIMITS
 from deft_llm.explain.judgement import Unjudged, of_movement, of_video
 from deft_llm.facs.units import name
-from deft_llm.motion.signal import Signal
-from deft_llm.motion.spotting import AREA, Movement, Spotting
-from deft_llm.motion.spotting_candidates import smooth
 from deft_llm.records import Evidence, Prediction
+from deft_llm.spotting.excursions import smooth
+from deft_llm.spotting.signal import Signal
+from deft_llm.spotting.spot import AREA, Movement, Spotting
 from deft_llm.version import __version__
 
 if TYPE_CHECKING:

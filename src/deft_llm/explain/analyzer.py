@@ -9,17 +9,17 @@ from time import perf_counter
 from typing import Any
 
 from deft_llm.answer import COARSE, Answer, render
-from deft_llm.baselines.measured import rationale, read_units
+from deft_llm.aus.readout import rationale, read_units
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.analysis import Analysis, Reading
 from deft_llm.explain.held import Held, held_still
 from deft_llm.explain.judgement import hold_small_faces_back
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
-from deft_llm.method import METHODS, Method, Question, Sample, Task, build_method
-from deft_llm.motion.signal import Signal
-from deft_llm.motion.spotting import Movement, Spotting, SpottingSettings, spot
-from deft_llm.motion.spotting_signal import signal_of
+from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
 from deft_llm.records import Evidence, Prediction
+from deft_llm.spotting.build_signal import signal_of
+from deft_llm.spotting.signal import Signal
+from deft_llm.spotting.spot import Movement, Spotting, SpottingSettings, spot
 
 READ = 3  # movements that are measured and named; the others are listed
 LEAST_FRAMES = 2
@@ -40,8 +40,8 @@ def default_method() -> str:
 def _writes_text(checkpoint: str | None) -> bool:
     """Whether a checkpoint of deft (None: the one in the package) has a language part that can run here."""
     from deft_llm.files import read_json
-    from deft_llm.model.backbone import EMBEDDED
     from deft_llm.model.checkpoint import CONFIG, SHIPPED
+    from deft_llm.model.language import EMBEDDED
     from deft_llm.setup.weights import require
 
     folder = Path(checkpoint) if checkpoint else SHIPPED

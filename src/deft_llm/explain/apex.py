@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.motion.signal import Signal
-from deft_llm.motion.spotting_candidates import camera_noise, smooth
+from deft_llm.spotting.excursions import camera_noise, smooth
+from deft_llm.spotting.signal import Signal
 
 
 def apex_between(signal: Signal, onset: int, offset: int) -> int:

@@ -78,9 +78,9 @@ def attribute(motion: Motion, checkpoint: Path | None = None, steps: int = STEPS
     """
     import torch
 
+    from deft_llm.model.heads import class_offsets
     from deft_llm.model.inputs import motion_input
     from deft_llm.model.units import EXPERT_AUS
-    from deft_llm.model.zero_shot import class_offsets
 
     reader = _reader(checkpoint)
     calibration = reader.config.get("calibration") or {}
@@ -119,7 +119,7 @@ def _reader(checkpoint: Path | None) -> Any:
 def _read_once(folder: Path, changed: int) -> Any:
     """The experts of a checkpoint, kept for the next movement; ``changed`` notices a new one."""
     del changed
-    from deft_llm.model.reader import MotionReader
+    from deft_llm.model.predictor import MotionReader
 
     return MotionReader.from_checkpoint(folder)
 
@@ -142,7 +142,7 @@ class _View:
         import torch
 
         from deft_llm.model.inputs import canonical_weights
-        from deft_llm.model.reader import MIRROR_SIGN
+        from deft_llm.model.predictor import MIRROR_SIGN
 
         self.members, self.phases, self.faces = members, phases, faces
         self.weights = torch.from_numpy(canonical_weights())

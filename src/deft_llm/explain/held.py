@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deft_llm.facs.regions import MIDLINE_REGIONS, PAIRED_REGIONS, REGION_NAMES
 from deft_llm.facs.units import ENTRIES, MICRO_AUS, entry, name, number_of
-from deft_llm.unimer.phrases import listed
+from deft_llm.facs.words import listed
 
 PLACES = {
     "brow": ("brow", "glabella", "forehead"), "forehead": ("forehead",), "eye": ("lid", "eye corner"),

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deft_llm.motion.spotting import Kind, Movement, SpottingSettings
+from deft_llm.spotting.spot import Kind, Movement, SpottingSettings
 from deft_llm.store.motion import ALIGNED_IOD
 
 if TYPE_CHECKING:
-    from deft_llm.motion.signal import Signal
     from deft_llm.records import Evidence
+    from deft_llm.spotting.signal import Signal
 
 LEAST_IOD = 20.0
 """px between the eyes: below, aligned faces are enlarged 4.5 times and more, and 1 % IOD is 0.2 px."""

@@ -21,7 +21,7 @@ def region_overlay(motion: Motion, row: Evidence) -> np.ndarray:
     import cv2
 
     from deft_llm.explain.overlays import ZOOM, face_picture
-    from deft_llm.motion.regions import region_weights
+    from deft_llm.faces.regions import region_weights
 
     face = face_picture(motion, 1).astype(np.float32)
     landmarks = None if motion.landmarks is None else motion.landmarks[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.answer import AnswerError, parse
-from deft_llm.baselines.measured import describe
+from deft_llm.aus.readout import describe
 from deft_llm.claims import LIMITS
 from deft_llm.explain.judgement import by_reason
 from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay

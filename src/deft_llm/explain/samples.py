@@ -14,10 +14,10 @@ import numpy as np
 
 from deft_llm.errors import DeftError
 from deft_llm.faces.align import inter_ocular
+from deft_llm.faces.regions import ANCHORS, TWIN
 from deft_llm.facs.directions import image_vector
 from deft_llm.facs.units import entry
 from deft_llm.files import atomic_path
-from deft_llm.motion.regions import ANCHORS, TWIN
 
 Array = np.ndarray
 NARROW = {"upper lid": 0.5, "lower lid": 0.5, "upper lip": 0.7, "lower lip": 0.7, "nostril wing": 0.7}

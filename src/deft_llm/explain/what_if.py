@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deft_llm.baselines.measured import read_units
+from deft_llm.aus.readout import read_units
 from deft_llm.claims import find_claims
 from deft_llm.explain.held import Held
 from deft_llm.explain.words import UNDECIDED, certainty_of
 from deft_llm.facs.regions import REGIONS
 from deft_llm.facs.units import name
+from deft_llm.facs.words import listed
 from deft_llm.files import digest
-from deft_llm.method import Method, Sample
+from deft_llm.methods.protocol import Method, Sample
 from deft_llm.motion.hide import MARGIN, hide
-from deft_llm.unimer.phrases import listed
 
 if TYPE_CHECKING:
     from deft_llm.records import Prediction

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from deft_llm.baselines.measured import describe
+from deft_llm.aus.readout import describe
 from deft_llm.facs.emotions import coarse_of, emotion_scores
-from deft_llm.motion.spotting import Movement
+from deft_llm.spotting.spot import Movement
 
 if TYPE_CHECKING:
     from deft_llm.explain.analysis import Analysis, Reading

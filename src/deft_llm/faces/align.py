@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deft_llm.faces.geometry import inter_ocular
-from deft_llm.motion.regions import CANONICAL_LANDMARKS
+from deft_llm.faces.regions import CANONICAL_LANDMARKS
 from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 
 # Bridge of the nose, eye corners, temples and forehead's rim: what the skull carries.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deft_llm.faces.align import RIGID_LANDMARKS
-from deft_llm.motion.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
+from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
 
 
 def head_turn(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from deft_llm.errors import DeftError
 from deft_llm.model.answer_loss import answer_loss, left_padded
-from deft_llm.model.backbone import EMBEDDED, add_lora, load_backbone
+from deft_llm.model.experts import MotionExpert, MotionExpertConfig, MotionOutput
 from deft_llm.model.face_experts import FaceExpertConfig, StructureExpert, TextureExpert
 from deft_llm.model.fusion import Fusion
 from deft_llm.model.inputs import MotionInput, collate
-from deft_llm.model.motion_expert import MotionExpert, MotionExpertConfig, MotionOutput
+from deft_llm.model.language import EMBEDDED, add_lora, load_backbone
 from deft_llm.model.projector import MotionProjector, Projector
 from deft_llm.model.prompt import EXPERTS, PROMPT_VERSION, prompt_parts
 

@@ -105,7 +105,7 @@ class StructureExpert(nn.Module):
 def _landmark_parts(count: int) -> Tensor:
     """(3, L) averaging weights: upper, middle and lower third of the mean face."""
     if count == 478:
-        from deft_llm.motion.regions import CANONICAL_LANDMARKS
+        from deft_llm.faces.regions import CANONICAL_LANDMARKS
 
         height = torch.from_numpy(CANONICAL_LANDMARKS[:, 1].copy()).float()
     else:

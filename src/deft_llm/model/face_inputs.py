@@ -61,7 +61,7 @@ def space_input(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 def no_space() -> np.ndarray:
     """``space_input`` of a clip whose depth is not known."""
-    from deft_llm.motion.regions import CANONICAL_DEPTH
+    from deft_llm.faces.regions import CANONICAL_DEPTH
 
     return np.full(3 * len(CANONICAL_DEPTH) + TURN, np.nan, np.float32)
 

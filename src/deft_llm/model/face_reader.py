@@ -11,7 +11,7 @@ import numpy as np
 from deft_llm.model.face_inputs import FaceInput
 
 if TYPE_CHECKING:
-    from deft_llm.model.reader import Reading
+    from deft_llm.model.predictor import Reading
 
 
 class FaceReader:
@@ -45,7 +45,7 @@ class FaceReader:
         image's logits, added to both (sides exchanged in the mirror image)."""
         import torch
 
-        from deft_llm.model.motion_expert import MotionOutput
+        from deft_llm.model.experts import MotionOutput
 
         rows = np.array([row for row, face in enumerate(faces) if face is not None])
         for start in range(0, len(rows), batch):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from deft_llm.model.experts import MotionOutput
 from deft_llm.model.face_experts import STRUCTURE_TOKENS, TEXTURE_TOKENS, ExpertOutput
-from deft_llm.model.motion_expert import MotionOutput
 from deft_llm.model.units import EXPERT_AUS
 
 

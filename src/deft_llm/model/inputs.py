@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from deft_llm.model.motion_expert import GRID
+from deft_llm.model.experts import GRID
 from deft_llm.store import Motion
 
 CLIP = 6.0
@@ -62,7 +62,7 @@ def relative_maps(maps: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def canonical_weights() -> np.ndarray:
     """(R, 28 * 28) weights of the face regions in the canonical layout."""
-    from deft_llm.motion.regions import region_weights
+    from deft_llm.faces.regions import region_weights
 
     return region_weights(None, size=(GRID, GRID)).reshape(-1, GRID * GRID).astype(np.float32)
 

@@ -16,9 +16,9 @@ from deft_llm.records import Evidence
 from deft_llm.store import Motion
 
 if TYPE_CHECKING:
+    from deft_llm.aus.support import AUSupport
     from deft_llm.model.inputs import MotionInput
-    from deft_llm.model.reader import MotionReader
-    from deft_llm.unimer.constraint import AUSupport
+    from deft_llm.model.predictor import MotionReader
 
 SUPPORTED = 0.5
 """Support from which on the measured motion stands behind a statement."""
@@ -56,7 +56,7 @@ class Speaker:
     def from_checkpoint(cls, folder: Path, dtype: str = "float32") -> Speaker:
         """The model of a checkpoint folder with its language model."""
         from deft_llm.model.deft import DeftModel
-        from deft_llm.model.reader import MotionReader
+        from deft_llm.model.predictor import MotionReader
 
         return cls(DeftModel.from_pretrained(folder, dtype=dtype), MotionReader.from_checkpoint(folder))
 
@@ -64,10 +64,10 @@ class Speaker:
             fines: Sequence[str] | None = None, max_new_tokens: int = 200) -> list[Spoken]:  # fmt: skip
         """One answer a clip to ``question`` (one for all, or one each); ``fines`` narrows the classes to a
         task's labels."""
+        from deft_llm.aus.support import measure_support
         from deft_llm.model.deft import batch_of
         from deft_llm.model.face_inputs import face_input
         from deft_llm.model.inputs import motion_input
-        from deft_llm.unimer.constraint import measure_support
 
         asked = [question] * len(motions) if isinstance(question, str) else list(question)
         spoken: list[Spoken] = []
@@ -93,7 +93,7 @@ class Speaker:
         ``places``: what is known of AUs beyond the experts' reading."""
         from deft_llm.facs.emotions import FINE, coarse_of
         from deft_llm.model.deft import answer_grammar
-        from deft_llm.model.zero_shot import evident_aus, plausible_classes, seen_sides
+        from deft_llm.model.heads import evident_aus, plausible_classes, seen_sides
 
         if self.reader is None:
             return [answer_grammar(**({"fines": fines} if fines else {}))] * len(inputs)
@@ -160,7 +160,7 @@ def measured(text: str, motion: Motion, supports: Sequence[AUSupport] | None = N
     """Parse an answer and add what was measured for each AU that it names; nothing else is changed.
 
     ``supports``: ``unimer.constraint.measure_support`` of the clip, measured here where None."""
-    from deft_llm.unimer.constraint import measure_support
+    from deft_llm.aus.support import measure_support
 
     try:
         answer = parse(text)
@@ -180,7 +180,7 @@ def evidence_for(answer: Answer, supports: Sequence[AUSupport], motion: Motion) 
 
 
 def _evidence(item: Statement, support: AUSupport | None, motion: Motion) -> Evidence:
-    from deft_llm.unimer.constraint import seen_at
+    from deft_llm.aus.support import seen_at
 
     share = min(max(float(support.support), 0.0), 1.0) if support else 0.0
     place = support

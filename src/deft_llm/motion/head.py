@@ -102,7 +102,7 @@ def remove_head_motion(
     ``mask`` (H, W) bool: pixels that may be used (the face). ``landmarks`` (478, 2) in the aligned frame
     place the rigid regions; without them the canonical face does. The similarity is about the centre.
     """
-    from deft_llm.motion.regions import rigid_weight
+    from deft_llm.faces.regions import rigid_weight
 
     size = flow.shape[1:]
     weight = rigid_weight(landmarks, size) * mask
@@ -116,7 +116,7 @@ def depth_map(landmarks: np.ndarray | None, size: tuple[int, int]) -> np.ndarray
     import cv2
     from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
-    from deft_llm.motion.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
+    from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
 
     points = np.asarray(CANONICAL_LANDMARKS if landmarks is None else landmarks, float)[:468]
     values = CANONICAL_DEPTH[:468] - CANONICAL_DEPTH[:468].mean()

@@ -22,7 +22,7 @@ def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
     ``margin`` (share of the map's side) takes in the skin around them, for maps alone, not for the table.
     Borders are soft, as the region weights are. Shapes, types, landmarks and all other regions stay.
     """
-    from deft_llm.motion.regions import region_weights
+    from deft_llm.faces.regions import region_weights
 
     if not names:
         return motion

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import UsageError
 from deft_llm.faces.landmarker import Landmarker
+from deft_llm.faces.regions import face_mask, region_weights, rigid_weight
 from deft_llm.motion.dynamic import dynamic_image
 from deft_llm.motion.flow import estimate
 from deft_llm.motion.head import HeadFit, HeadMotion, depth_map
 from deft_llm.motion.noise import disagreement, jitter, noise_floor
 from deft_llm.motion.normalise import relative
-from deft_llm.motion.regions import face_mask, region_weights, rigid_weight
 from deft_llm.motion.shots import Frames, Shots, collect, make_plan
 from deft_llm.motion.strain import optical_strain
 from deft_llm.motion.table import region_table, region_vectors

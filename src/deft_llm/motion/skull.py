@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.motion.regions import face_mask, rigid_weight
+from deft_llm.faces.regions import face_mask, rigid_weight
 
 Array = np.ndarray
 CELLS = 28  # the motion is fitted to cells of 8 aligned px

@@ -109,7 +109,7 @@ def prepare_corpus(
     """Prepare a loaded corpus; see ``prepare``. ``progress`` gets each shard done and their number."""
     from filelock import FileLock, Timeout
 
-    from deft_llm.prepare.engines import run
+    from deft_llm.jobs import run
 
     started = time.monotonic()
     if not corpus.clips:

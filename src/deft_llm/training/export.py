@@ -17,8 +17,8 @@ from deft_llm.training.flow_shards import FlowShards
 def expert_of(run: Path):
     """The averaged motion expert of a stage-1 folder, and its training settings."""
     from deft_llm.facs.emotions import FINE
-    from deft_llm.model.motion_expert import MotionExpert, MotionExpertConfig
-    from deft_llm.training.stage1 import Stage1Config
+    from deft_llm.model.experts import MotionExpert, MotionExpertConfig
+    from deft_llm.training.motion import Stage1Config
     from deft_llm.training.state import read_meta, read_structure
 
     meta = read_meta(run)
@@ -42,11 +42,11 @@ def calibrate(members: Sequence[Any], validation: Any, limit: int = 3000) -> dic
     """
     from sklearn.linear_model import LogisticRegression
 
+    from deft_llm.methods.refit import f1_threshold
+    from deft_llm.model.heads import sigmoid
     from deft_llm.model.inputs import maps_input
-    from deft_llm.model.reader import MotionReader
-    from deft_llm.model.refit import f1_threshold
+    from deft_llm.model.predictor import MotionReader
     from deft_llm.model.units import EXPERT_AUS
-    from deft_llm.model.zero_shot import sigmoid
 
     if validation is None:
         return None
@@ -127,7 +127,7 @@ def add_adapter(
     face experts of ``base`` go on feeding the heads.
     """
     from deft_llm.model.checkpoint import read_checkpoint
-    from deft_llm.training.run import TrainConfig, start_model
+    from deft_llm.training.start import TrainConfig, start_model
     from deft_llm.training.state import read_meta, read_structure
 
     saved, _ = read_checkpoint(base)
@@ -144,7 +144,7 @@ def add_adapter(
         raise DeftError(
             f"{adapter}: was trained on other experts than {base} ({off[0]} differs); name its base."
         )
-    from deft_llm.training.stage2 import LANGUAGE
+    from deft_llm.training.language import LANGUAGE
 
     names = {name for name in model.own_tensors() if name.split(".")[0] in LANGUAGE}
     missing = sorted(names - state.keys())

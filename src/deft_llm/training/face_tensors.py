@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deft_llm.errors import DeftError
+from deft_llm.model.experts import MotionOutput
 from deft_llm.model.face_inputs import TURN_UNIT, space_input
-from deft_llm.model.motion_expert import MotionOutput
-from deft_llm.training.face_films import Films
 
 
 class FilmTensors:
@@ -22,7 +23,7 @@ class FilmTensors:
         ``blind``: the motion expert says nothing (models that see one picture alone).
         """
         from deft_llm.model.inputs import MotionInput, region_pool
-        from deft_llm.model.reader import MotionReader
+        from deft_llm.model.predictor import MotionReader
 
         reader = MotionReader.from_checkpoint(base)
         maps = films.maps.astype(np.float32)
@@ -92,7 +93,7 @@ class FilmTensors:
 def truth_of(films: Films) -> tuple[np.ndarray, np.ndarray]:
     """What structure must tell, (N, D) about unit spread, of films and of their mirror images: exact
     landmarks about these films' mean, the mesh's pose, and how strongly each AU is held at onset."""
-    from deft_llm.synth.truth import LANDMARKS
+    from deft_llm.synth.video.truth import LANDMARKS
 
     names = list(LANDMARKS)
     other = {"left": "right", "right": "left"}
@@ -110,14 +111,14 @@ def truth_of(films: Films) -> tuple[np.ndarray, np.ndarray]:
 
 def mirrored_landmarks(landmarks: Tensor) -> Tensor:
     """Normalised landmarks (B, 478, 2) of the mirror image."""
-    from deft_llm.motion.regions import TWIN
+    from deft_llm.faces.regions import TWIN
 
     return landmarks[:, torch.from_numpy(np.asarray(TWIN, np.int64))] * landmarks.new_tensor([-1.0, 1.0])
 
 
 def mirrored_space(space: Tensor) -> Tensor:
     """``face_inputs.space_input`` (B, 1437) of the mirror image: yaw and roll turn round."""
-    from deft_llm.motion.regions import TWIN
+    from deft_llm.faces.regions import TWIN
 
     twin = torch.from_numpy(np.asarray(TWIN, np.int64))
     points = space[:, : 3 * len(twin)].unflatten(1, (-1, 3))[:, twin] * space.new_tensor([-1.0, 1.0, 1.0])
@@ -170,3 +171,72 @@ def bent(landmarks: Tensor, generator: torch.Generator, bumps: int = 6, strength
     push = strength * torch.randn(count, bumps, 2, generator=generator)
     near = torch.exp(-torch.cdist(landmarks, place).square() / 0.5)
     return landmarks + near @ push
+
+
+LURES = ("", "held smile", "asymmetric face", "deep wrinkles", "head pitch")
+"""Lure k of a film; the first three looks stay the same all film long, the nod is seen as motion."""
+
+
+@dataclass
+class Films:
+    """N films: maps (N, 2, 3, 28, 28) relative; landmarks (N, 3, 478, 2) in inter-ocular distances from the
+    eyes' midpoint, their depth (N, 3, 478) in the same unit (NaN in older films) and looks (N, 3, 64, 64)
+    grey of onset, apex, offset; change (N, 4, 56, 56); side
+    (N, A, 2), known (N, A), coarse, fine (N,) as ``flow_shards.FlowBatch``; moved (N, A, 2) px at the apex;
+    held (N, A, 2) px that the onset shows already; geometry (N, K, 2) exact onset landmarks; pose (N, 2) yaw,
+    pitch in degrees from the mesh's rest, turn (N, 2) the same of the face itself (``truth.face_turn``; NaN
+    in older films); lure, plan, subject (N,) numbers."""
+
+    maps: np.ndarray
+    landmarks: np.ndarray
+    depth: np.ndarray
+    looks: np.ndarray
+    change: np.ndarray
+    side: np.ndarray
+    known: np.ndarray
+    coarse: np.ndarray
+    fine: np.ndarray
+    moved: np.ndarray
+    held: np.ndarray
+    geometry: np.ndarray
+    pose: np.ndarray
+    turn: np.ndarray
+    lure: np.ndarray
+    plan: np.ndarray
+    subject: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.coarse)
+
+    def take(self, rows: np.ndarray) -> Films:
+        """Some of the films."""
+        return Films(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @property
+    def largest(self) -> np.ndarray:
+        """(N,) px of the coded AU that moves most at the apex."""
+        return np.where(self.side.max(-1) > 0, self.moved.max(-1), 0).max(-1)
+
+
+def load_films(*folders: Path) -> Films:
+    """All films of folders; subjects and plans of different folders are counted apart. Raises: DeftError
+    where there are none."""
+    parts: list[dict[str, np.ndarray]] = []
+    for folder in folders:
+        files = sorted(Path(folder).glob("[0-9]*.npz"))
+        if not files:
+            raise DeftError(f"{folder}: no films; make them with `python -m recipes.face_films`.")
+        after = {name: 1 + max((int(part[name].max()) for part in parts), default=-1)
+                 for name in ("subject", "plan")}  # fmt: skip
+        for path in files:
+            with np.load(path, allow_pickle=False) as data:
+                found = _filled({name: data[name] for name in data.files})
+            parts.append(found | {name: found[name] + start for name, start in after.items()})
+    return Films(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def _filled(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A file's arrays; older ones have no depth (NaN) and no turn of the face (NaN)."""
+    unknown = {"depth": found["landmarks"].shape[:3], "turn": found["pose"].shape}
+    return {f.name: found[f.name] if f.name in found else np.full(unknown[f.name], np.nan, np.float32)
+            for f in fields(Films)}  # fmt: skip

@@ -15,10 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from deft_llm.model import losses
+from deft_llm.model.experts import MotionOutput
 from deft_llm.model.face_experts import STRUCTURE_TOKENS, TEXTURE_TOKENS
-from deft_llm.model.motion_expert import MotionOutput
-from deft_llm.training.face_films import Films
-from deft_llm.training.face_tensors import FilmTensors, mirrored_space
+from deft_llm.training.face_tensors import Films, FilmTensors, mirrored_space
 
 
 class FaceWeights(BaseModel):
@@ -269,7 +268,7 @@ def main() -> None:
 
     from deft_llm.config import load_config
     from deft_llm.model.checkpoint import SHIPPED
-    from deft_llm.training.face_films import load_films
+    from deft_llm.training.face_tensors import load_films
 
     parser = argparse.ArgumentParser(
         description="Train the face experts beside a checkpoint's motion expert."

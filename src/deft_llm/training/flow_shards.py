@@ -14,8 +14,8 @@ from deft_llm.files import atomic_path
 from deft_llm.model.units import EXPERT_AUS
 
 if TYPE_CHECKING:
-    from deft_llm.synth.identity import Split
-    from deft_llm.synth.unit_map import UnitSet
+    from deft_llm.synth.core.identity import Split
+    from deft_llm.synth.core.unit_map import UnitSet
 
 FIELDS = ("maps", "clean", "side", "known", "coarse", "fine")
 
@@ -74,8 +74,8 @@ def make_shards(
 ) -> None:  # fmt: skip
     """Make shards ``first``.. of ``size`` samples that are not there yet; each depends on (settings, seed,
     number)."""
-    from deft_llm.synth.flow_config import FlowConfig
-    from deft_llm.synth.flow_synth import FlowSynth
+    from deft_llm.synth.flow.config import FlowConfig
+    from deft_llm.synth.flow.sampler import FlowSynth
 
     synth = FlowSynth(
         split, FlowConfig(identities=identities, **(overrides or {})), prior=prior, unit_sets=unit_sets

@@ -60,7 +60,7 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
 
 def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
     """The (C, E, R) text without figures, as the model is to write it."""
-    from deft_llm.unimer.phrases import listed, movement, sentence
+    from deft_llm.facs.words import listed, movement, sentence
     from deft_llm.unimer.rationale import NO_LABEL, NO_UNIT
 
     rows = evidence_of(side)
@@ -83,7 +83,8 @@ def triples(
 ) -> list[Triple]:  # fmt: skip
     """One question and answer for each of ``rows``: the full answer in a share ``full``, else a short
     question."""
-    from deft_llm.unimer.phrases import QUESTIONS, pick
+    from deft_llm.facs.words import pick
+    from deft_llm.unimer.phrases import QUESTIONS
 
     found = []
     for number, row in enumerate(rows):
@@ -97,7 +98,8 @@ def triples(
 
 
 def _short(side: np.ndarray, fine: int, coarse: int, rng: np.random.Generator) -> tuple[str, str]:
-    from deft_llm.unimer.phrases import QUESTIONS, pick
+    from deft_llm.facs.words import pick
+    from deft_llm.unimer.phrases import QUESTIONS
 
     seen = [number for number, row in zip(EXPERT_AUS, side) if row.any()]
     kinds = ["aus", "au"] + ["coarse"] * (coarse >= 0) + ["fine"] * (fine >= 0)

@@ -8,39 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import UsageError
-from deft_llm.training.stage1 import Stage1Config
-from deft_llm.training.stage2 import Stage2, Stage2Batch, Stage2Config
-
-MODEL = "model"
-
-
-class TrainConfig(BaseModel):
-    """Settings of a whole training. ``start``: checkpoint to begin from ("shipped", a folder, or null);
-    ``speaks``: experts whose tokens the language model hears (null: all of ``experts``)."""
-
-    model_config = ConfigDict(extra="forbid")
-    seed: int = 0
-    stages: list[int] = Field(default_factory=lambda: [1])
-    start: str | None = "shipped"
-    backbone: str = "embedded"
-    dtype: str = "float32"
-    four_bit: bool = False
-    lora_rank: int = 8
-    lora_alpha: int = 16
-    experts: list[str] = Field(default_factory=lambda: ["structure", "texture", "motion"])
-    speaks: list[str] | None = None
-    validation_share: float = 0.15
-    flow_shards: str | None = None
-    flow_validation: str | None = None
-    patience: int = 6
-    stage1: Stage1Config = Field(default_factory=Stage1Config)
-    stage2: Stage2Config = Field(default_factory=Stage2Config)
-    stage3: Stage2Config = Field(
-        default_factory=lambda: Stage2Config(train_experts=True, steps=500, learning_rate=2e-4)
-    )
+from deft_llm.training.language import Stage2, Stage2Batch, Stage2Config
+from deft_llm.training.start import MODEL, TrainConfig, _folder, start_model
 
 
 def train(
@@ -78,14 +49,6 @@ def train(
     return Path(start) if start else out / MODEL
 
 
-def _folder(start: Any) -> Path | None:
-    from deft_llm.model.checkpoint import SHIPPED
-
-    if start is None:
-        return None
-    return SHIPPED if start == "shipped" else Path(start)
-
-
 def _stage1(
     config: TrainConfig, stores: Sequence[Path], subjects: set[str], held: set[str], start: Any, out: Path,
     progress: Any,
@@ -97,7 +60,7 @@ def _stage1(
     from deft_llm.training.export import export
     from deft_llm.training.flow_shards import FlowShards
     from deft_llm.training.loop import fit
-    from deft_llm.training.stage1 import Stage1, validate
+    from deft_llm.training.motion import Stage1, validate
     from deft_llm.training.store_data import StoreData
 
     if config.flow_shards:
@@ -143,7 +106,7 @@ def _stage2(
 
     from deft_llm.model.checkpoint import read_checkpoint
     from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.stage2 import flow_source, run
+    from deft_llm.training.language import flow_source, run
     from deft_llm.training.state import META, load_state
     from deft_llm.training.store_data import StoreData
     from deft_llm.training.text_validation import validate_text
@@ -187,40 +150,6 @@ def _stage2(
         "command": f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}",
     })  # fmt: skip
     return out / MODEL
-
-
-def start_model(config: TrainConfig, folder: Path | None, language: bool = True):
-    """A DeftModel with a language model, its experts (and all else that fits) taken from ``folder``.
-
-    The language part is taken only where it was trained on the same backbone with the same LoRA rank and
-    ``language`` is true; else it begins anew.
-    """
-    from deft_llm.model.backbone import load_backbone
-    from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
-    from deft_llm.model.deft import DeftConfig, DeftModel
-
-    torch.manual_seed(config.seed)
-    llm, tokenizer = load_backbone(config.backbone, dtype=config.dtype, four_bit=config.four_bit)
-    for parameter in llm.parameters():
-        parameter.requires_grad_(False)
-    saved: dict[str, Any] = {}
-    if folder is not None:
-        saved, tensors = read_checkpoint(folder)
-    sizes = saved.get("motion") or [{}]
-    model = DeftModel(
-        DeftConfig(backbone=config.backbone, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha,
-                   motion=sizes, experts=config.experts, faces=saved.get("faces", {}),
-                   speaks=config.speaks or list(config.experts)), llm, tokenizer,
-    )  # fmt: skip
-    if folder is not None:
-        for index in range(len(sizes)):
-            load_strict(model.motion[index], part(tensors, f"motion.{index}"), f"{folder}: motion.{index}")
-        own = model.state_dict()
-        alike = (saved.get("backbone"), saved.get("lora_rank")) == (config.backbone, config.lora_rank)
-        skip = ("motion",) if language and alike else ("motion", "llm", "projectors", "delimiters", "absent")
-        fits = {n: t for n, t in tensors.items() if n in own and n.split(".")[0] not in skip}
-        model.load_state_dict(fits, strict=False)
-    return model
 
 
 def unimer_source(data: Any, folder: Path, config: Stage2Config) -> Callable[[int, int, int], Stage2Batch]:

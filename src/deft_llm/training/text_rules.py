@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
+from deft_llm.aus.support import AUSupport, measure_support
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.units import entry
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import ActionUnit, AUSide
 from deft_llm.training.flow_text import side_of
-from deft_llm.unimer.constraint import AUSupport, measure_support
 
 TextRule = Literal["both", "labels", "flow", "neither"]
 """``labels``: what the coder wrote. ``flow``: what the measured motion shows, no label read. ``both``: labels
@@ -42,7 +42,6 @@ def shown_sides(
 def miscoded(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Labels (N, A, 2) of which each AU is replaced by a wrong one with probability ``share``: half of these
     a neighbour or the wrong side, half any other (``unimer.held_out.falsified``)."""
-    from deft_llm.unimer.held_out import falsified
 
     if not share:
         return labels
@@ -83,8 +82,8 @@ def _supports(clip: np.ndarray) -> list[AUSupport]:
 
 def _supported(clip: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The labels that the motion supports."""
-    from deft_llm.unimer.calibration import load_calibration
-    from deft_llm.unimer.verdict import verdicts
+    from deft_llm.aus.calibration import load_calibration
+    from deft_llm.aus.verdict import verdicts
 
     units = units_of(labels)
     found = verdicts(_supports(clip), units, load_calibration(), "relative")
@@ -94,7 +93,7 @@ def _supported(clip: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _seen(clip: np.ndarray, _labels: np.ndarray) -> np.ndarray:
     """The AUs that the motion fits, the strongest of look-alikes alone."""
-    from deft_llm.unimer.calibration import load_calibration
+    from deft_llm.aus.calibration import load_calibration
 
     calibration = load_calibration()
     taken: set[int] = set()
@@ -110,9 +109,34 @@ def _seen(clip: np.ndarray, _labels: np.ndarray) -> np.ndarray:
 
 def _usual(fine: int, rng: np.random.Generator) -> np.ndarray:
     """A set of AUs that is usual for a label, on both sides."""
-    from deft_llm.synth.prior import load_prior
+    from deft_llm.synth.core.prior import load_prior
 
     prior = load_prior("facs")
     if fine < 0 or FINE[fine] not in prior.combinations:
         return sides_of([])
     return sides_of([(number, "both") for number in prior.draw_aus(rng, FINE[fine])])
+
+
+NEIGHBOURS = {1: 2, 2: 1, 4: 7, 7: 4, 9: 10, 10: 9, 12: 14, 14: 12, 15: 17, 17: 15}
+
+
+OTHER_SIDE = {"left": "right", "right": "left"}
+
+
+def falsified(
+    truth: tuple[ActionUnit, ...], position: int, available: tuple[int, ...], rng: np.random.Generator
+) -> tuple[str, ActionUnit]:
+    """A false label in the place of a true one: at random, or its neighbour, or on the wrong side."""
+    label = truth[position]
+    present = {unit.number for unit in truth}
+    if rng.random() < 0.5:
+        near = NEIGHBOURS.get(label.number)
+        options: list[tuple[str, ActionUnit]] = []
+        if near and near not in present:
+            options.append(("neighbour", label.model_copy(update={"number": near})))
+        if label.side in OTHER_SIDE and entry(label.number).scoring == "sides":
+            options.append(("wrong side", label.model_copy(update={"side": OTHER_SIDE[label.side]})))
+        if options:
+            return options[rng.integers(len(options))]
+    absent = [au for au in available if au not in present]
+    return "random", ActionUnit(number=int(rng.choice(absent)))

@@ -15,10 +15,10 @@ def validate_text(model: Any, data: Any, limit: int = 64, batch: int = 16) -> di
     Decoding stops after the class line, so that a check costs little more than reading the prompts.
     """
     from deft_llm.facs.emotions import coarse_of
+    from deft_llm.methods.refit import macro_f1
     from deft_llm.model.deft import answer_grammar, batch_of
     from deft_llm.model.inputs import maps_input
     from deft_llm.model.prompt import ANSWER_QUESTION
-    from deft_llm.model.refit import macro_f1
     from deft_llm.training.store_data import COARSE
 
     pool = data.take(np.arange(min(4 * limit, len(data))))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deft_llm.aus.calibration import CALIBRATION_FILE, load_calibration
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import (
     atomic_path,
@@ -24,7 +25,6 @@ from deft_llm.files import (
     write_text,
 )
 from deft_llm.records import Instruction
-from deft_llm.unimer.calibration import CALIBRATION_FILE, load_calibration
 from deft_llm.unimer.facts import ClipFacts, facts_of
 from deft_llm.unimer.phrases import TEMPLATES_VERSION
 from deft_llm.unimer.plan import Plan, make_plan

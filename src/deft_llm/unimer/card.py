@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from deft_llm.aus.calibration import Calibration
 from deft_llm.claims import LIMITS
-from deft_llm.unimer.calibration import Calibration
 from deft_llm.version import __version__
 
 SIZES = (

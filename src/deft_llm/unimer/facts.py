@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from deft_llm.aus.calibration import Calibration, load_calibration
+from deft_llm.aus.support import AUSupport, measure_support
+from deft_llm.aus.verdict import verdicts
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGIONS
 from deft_llm.records import ActionUnit, Clip, Coarse, Evidence, Units
 from deft_llm.store.motion import Motion
-from deft_llm.unimer.calibration import Calibration, load_calibration
-from deft_llm.unimer.constraint import AUSupport, measure_support
-from deft_llm.unimer.verdict import verdicts
 
 MOVING_Z = 4.0
 STILL_Z = 1.5

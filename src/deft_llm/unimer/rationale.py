@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from deft_llm.answer import LABELLED, Answer
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
-from deft_llm.unimer.phrases import movement
+from deft_llm.facs.words import movement
 
 _CLAIM = re.compile(r"(?:^|, | and )(?P<words>(?:(?!, which is).)+?), which is AU(?P<au>\d{1,2})")
 _LABEL = re.compile(LABELLED.removesuffix(".").format(label="(?P<label>[a-z]+)"))

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from deft_llm.answer import COARSE, AnswerError, parse
+from deft_llm.aus.sighting import word_side
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
 from deft_llm.records import Evidence, Instruction
-from deft_llm.unimer.sighting import word_side
 
 _AU = re.compile(r"\bAU(\d{1,2})\b")
 _SIDES = (

@@ -10,18 +10,11 @@ from typing import Any
 import numpy as np
 
 from deft_llm.facs.units import name
+from deft_llm.facs.words import pick, sentence
 from deft_llm.records import ActionUnit, Instruction, Media, Target
 from deft_llm.unimer import wording
 from deft_llm.unimer.facts import ClipFacts
-from deft_llm.unimer.phrases import (
-    QUESTIONS,
-    REFUSAL_ANSWERS,
-    REFUSALS,
-    SYSTEM,
-    TEMPLATES_VERSION,
-    pick,
-    sentence,
-)
+from deft_llm.unimer.phrases import QUESTIONS, REFUSAL_ANSWERS, REFUSALS, SYSTEM, TEMPLATES_VERSION
 from deft_llm.unimer.plan import Ask, Plan, planned
 from deft_llm.version import __version__
 

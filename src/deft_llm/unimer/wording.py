@@ -8,9 +8,9 @@ import numpy as np
 
 from deft_llm.answer import Answer, render
 from deft_llm.facs.units import entry, name
+from deft_llm.facs.words import MOVES, listed, movement, noun, noun_of_both, pick, sentence
 from deft_llm.records import Evidence
 from deft_llm.unimer.facts import ClipFacts, RegionFact
-from deft_llm.unimer.phrases import MOVES, listed, movement, noun, noun_of_both, pick, sentence
 
 CORPUS_NAMES = {
     "casme": "CASME",

@@ -1,0 +1,106 @@
+"""Turns scores into probabilities that decide at 0.5, thresholds chosen on validation subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from deft_llm.methods.protocol import Sample, Task
+from deft_llm.records import Prediction
+
+
+def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
+    """Threshold of the best F1 of one AU: midway between the two scores it separates.
+
+    Without positives nothing can be chosen: just above the highest score then.
+    """
+    truth, order = truth.astype(bool), np.argsort(-score, kind="stable")
+    if not truth.any():
+        return float(score.max()) + 1e-6
+    ranked, hits = score[order], np.cumsum(truth[order])
+    f1 = 2 * hits / (np.arange(1, len(score) + 1) + truth.sum())
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1  # equal scores cannot be parted
+    best = int(np.argmax(f1))
+    if best + 1 == len(ranked):
+        return float(ranked[best]) - 1e-6
+    return float(ranked[best] + ranked[best + 1]) / 2
+
+
+def centred_probability(score: np.ndarray, threshold: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Logistic of (score - threshold) / scale: 0.5 at the threshold; (N, A) with (A,) parameters."""
+    return 1 / (1 + np.exp(-np.clip((score - threshold) / np.maximum(scale, 1e-6), -30, 30)))
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Rows of class probabilities."""
+    raised = np.exp(scores - scores.max(-1, keepdims=True))
+    return raised / raised.sum(-1, keepdims=True)
+
+
+def best_temperature(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Temperature of the least negative log likelihood on a grid (Guo et al. 2017); truth: class indices.
+
+    Targets are smoothed by one clip a class (Platt 1999): a few separable clips must not give certainty.
+    """
+    if not len(truth):
+        return 1.0
+    grid = np.geomspace(0.05, 5, 25)
+    targets = np.eye(scores.shape[1])[truth] + 1 / len(truth)
+    losses = [-(targets * np.log(softmax(scores / t) + 1e-12)).sum(1).mean() for t in grid]
+    return float(grid[int(np.argmin(losses))])
+
+
+def class_rows(
+    samples: Sequence[Sample], probabilities: np.ndarray, method: str, task: Task
+) -> list[Prediction]:
+    """Predictions of an emotion task from (N, C) probabilities in the order of task.classes."""
+    return [
+        _row(sample, method, task, probabilities=dict(zip(task.classes, _clean(row))))
+        for sample, row in zip(samples, probabilities)
+    ]
+
+
+def unit_rows(
+    samples: Sequence[Sample], probabilities: np.ndarray, method: str, task: Task
+) -> list[Prediction]:
+    """Predictions of an AU task from (N, A) probabilities in the order of task.aus."""
+    names = [str(au) for au in task.aus]
+    return [
+        _row(sample, method, task, aus=dict(zip(names, _clean(row))))
+        for sample, row in zip(samples, probabilities)
+    ]
+
+
+def _clean(row: np.ndarray) -> list[float]:
+    return [round(float(min(max(value, 0.0), 1.0)), 6) for value in row]
+
+
+def _row(sample: Sample, method: str, task: Task, **values: Any) -> Prediction:
+    return Prediction(
+        method=method,
+        task=task.name,  # type: ignore[arg-type]
+        clip_id=sample.clip_id,
+        corpus=sample.corpus,
+        subject=sample.subject,
+        label_space=task.label_space,
+        **values,
+        question_id=sample.question.question_id if sample.question else None,
+    )
+
+
+def targets(samples: Sequence[Sample], task: Task) -> np.ndarray:
+    """Class indices (N,) or AU truths (N, A) of labelled samples."""
+    if task.name == "au":
+        return np.array([[au in (s.aus or ()) for au in task.aus] for s in samples], np.int64).reshape(
+            -1, len(task.aus)
+        )
+    index = {name: position for position, name in enumerate(task.classes)}
+    return np.array([index[str(s.label)] for s in samples], np.int64)
+
+
+def labelled(samples: Sequence[Sample], task: Task) -> list[Sample]:
+    """Samples whose truth for the task is known, in order of clip id."""
+    known = [s for s in samples if (s.aus if task.name == "au" else s.label) is not None]
+    return sorted(known, key=lambda s: s.clip_id)

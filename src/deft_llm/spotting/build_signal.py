@@ -1,0 +1,283 @@
+"""Frames in, motion signal out: dense flow to a reference frame, the skull's motion taken out, by region.
+
+The transform that aligns the frames is held while the head stays put and follows it when it moves; what it
+adds is a similarity, which the fit of the skull's motion takes out too. When the head has turned too
+far, a new reference takes over; a few frames measured against both join the two.
+Memory holds one reference, one frame and less than a kilobyte a frame of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deft_llm.errors import DeftError
+from deft_llm.faces.align import align, inter_ocular, scale_of, transform_of
+from deft_llm.faces.regions import region_weights
+from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.motion.flow import estimate, estimate_small
+from deft_llm.motion.skull import CELLS, Skull
+from deft_llm.spotting.signal import HANDOVER, Array, Signal
+
+FLOW_SIZE = 112  # region means are taken on the flow at half size: same figures, a quarter of the work
+OVERLAP, HASTY = 4, 2  # frames measured against both references when one takes over; HASTY: in motion
+MAX_AGE = 8.0  # s
+# Flow to a head that has turned away, or that the skull's motion does not explain, errs by more than one more
+# joint does: rad out of plane, aligned px. A reference gives way to that from the age of HANDOVER on.
+MAX_OUT_OF_PLANE, MAX_RESIDUAL = 0.08, 1.0
+SMALL = 3.0  # times: faces enlarged more than this have no detail finer than DIS' second scale
+HOLD_SHIFT, HOLD_CHANGE = 2.0, 0.02  # aligned px, and rad or log scale: within these the transform is held
+MAX_GAP = 0.12  # s without a face that are bridged
+CUT_DIFFERENCE = 28.0  # mean grey difference of neighbouring aligned frames that means a cut
+
+
+def signal_of(
+    frames: Iterable[Any],
+    fps: float,
+    *,
+    landmarker: Any = None,
+    flow: Callable[[Array, Array], Array] | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> Signal:
+    """The motion signal of a stream of frames (objects with index, time, image uint8 RGB).
+
+    Raises: DeftError where no face is seen in any frame.
+    """
+    builder = SignalBuilder(fps, landmarker=landmarker, flow=flow)
+    for frame in frames:
+        builder.add(frame.time, frame.image)
+        if on_frame is not None:
+            on_frame(frame.index)
+    return builder.finish()
+
+
+@dataclass
+class _Reference:
+    """The frame that motion is measured against, and what is derived from it once."""
+
+    grey: Array
+    weights: Array  # (R, FLOW_SIZE ** 2)
+    skull: Skull
+    since: float
+    offset: Array  # (R, 2) displacement at the reference itself
+    turned: Array  # (2,) yaw and pitch of the head there
+    flow: Callable[[Array, Array], Array]
+
+
+class SignalBuilder:
+    """Builds a ``Signal`` frame by frame; ``flow`` (first, second) -> (2, H, W) defaults to DIS, at the scale
+    that the face's size in the source calls for."""
+
+    def __init__(
+        self, fps: float, *, landmarker: Any = None, flow: Callable[[Array, Array], Array] | None = None
+    ) -> None:
+        if landmarker is None:
+            from deft_llm.faces.landmarker import Landmarker
+
+            landmarker = Landmarker()
+        self.fps = fps
+        self.faces_seen = 0
+        self._landmarker: Any = landmarker
+        self._flow = flow
+        self._face: Any = None
+        self._reference: _Reference | None = None
+        self._next: _Reference | None = None
+        self._joining: list[tuple[Array, Array]] = []
+        self._overlap = OVERLAP
+        self._segment = -1
+        self._lost_since: float | None = None
+        self._thumbnail: Array | None = None
+        self._matrix: Array = np.zeros((2, 3))
+        self._middle: Array | None = None
+        self._place: Array = np.zeros(2)
+        self._rows: list[tuple[float, int, Array, Array, Array, float, float, float]] = []
+
+    def add(self, time: float, image: Array) -> None:
+        """Measure one more frame."""
+        face = self._find(image)
+        if face is None:
+            self._lose(time)
+            return
+        self._face = face
+        import cv2
+
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        iod = inter_ocular(face.landmarks)
+        if self._lost_since is not None and time - self._lost_since > MAX_GAP:
+            self._reference = None
+        self._lost_since = None
+        self._follow(face.landmarks)
+        aligned = align(grey, self._matrix)
+        if self._reference is None or self._is_cut(aligned):
+            self._begin(time, aligned, face.landmarks)
+        measured = self._measure(time, aligned, face.landmarks)
+        eyes, mouth = _openings(face.landmarks, iod)
+        self._rows.append((time, self._segment, *measured[:2], eyes, mouth, measured[2], iod))
+
+    def finish(self) -> Signal:
+        """The signal of all frames so far; short gaps are bridged by straight lines."""
+        seen = sum(row[1] >= 0 for row in self._rows)
+        if not seen:
+            raise DeftError(
+                f"no face was found in {len(self._rows)} frames; use a video that shows a frontal face "
+                "of at least 40 px between chin and brow."
+            )
+        columns = list(zip(*self._rows))
+        signal = Signal(
+            times=np.array(columns[0]), segment=np.array(columns[1]),
+            displacement=np.stack(columns[2]).astype(np.float32),
+            head=np.stack(columns[3]).astype(np.float32),
+            eye_opening=np.stack(columns[4]).astype(np.float32),
+            mouth_opening=np.array(columns[5], np.float32),
+            residual=np.array(columns[6], np.float32), iod_px=np.array(columns[7], np.float32), fps=self.fps,
+        )  # fmt: skip
+        _bridge_gaps(signal)
+        if self.faces_seen > 1:
+            signal.notes.append(
+                f"{self.faces_seen} faces are in view; the largest and most central one is read."
+            )
+        return signal
+
+    def _find(self, image: Array) -> Any:
+        if self._face is not None:
+            followed = self._landmarker.track(image, self._face)
+            if followed is not None:
+                return followed
+        faces = self._landmarker.detect(image)
+        self.faces_seen = max(self.faces_seen, len(faces))
+        return faces[0] if faces else None
+
+    def _lose(self, time: float) -> None:
+        self._face = None
+        if self._lost_since is None:
+            self._lost_since = time
+        nothing = np.full((len(REGION_KEYS), 2), np.nan)
+        row = (time, -1, nothing, np.full(6, np.nan), np.full(2, np.nan), np.nan, np.nan, np.nan)
+        self._rows.append(row)
+
+    def _follow(self, landmarks: Array) -> None:
+        """Hold the aligning transform while the head stays within a small range, else move it on."""
+        wanted = transform_of(landmarks)
+        if self._reference is not None:
+            held, wish = self._matrix, wanted
+            turn = abs(_angle(held) - _angle(wish))
+            size = abs(np.log(scale_of(held) / scale_of(wish)))
+            middle = landmarks.mean(0)
+            shift = np.linalg.norm(held[:, :2] @ middle + held[:, 2] - wish[:, :2] @ middle - wish[:, 2])
+            if turn < HOLD_CHANGE and size < HOLD_CHANGE and shift < HOLD_SHIFT:
+                return
+        self._matrix = wanted
+
+    def _is_cut(self, aligned: Array) -> bool:
+        """Whether the aligned picture changed as a cut does."""
+        import cv2
+
+        small = cv2.resize(aligned, (16, 16), interpolation=cv2.INTER_AREA).astype(float)
+        before, self._thumbnail = self._thumbnail, small
+        return before is not None and float(np.abs(small - before).mean()) > CUT_DIFFERENCE
+
+    def _begin(self, time: float, aligned: Array, landmarks: Array) -> None:
+        """Start a new stretch: nothing measured before can be joined to it."""
+        self._segment += 1
+        self._thumbnail, self._next = None, None
+        self._reference = self._make_reference(time, aligned, landmarks)
+
+    def _make_reference(self, time: float, grey: Array, landmarks: Array) -> _Reference:
+        matrix = self._matrix
+        aligned = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        weights = region_weights(aligned, (FLOW_SIZE, FLOW_SIZE))
+        depth = (self._face.depth - np.median(self._face.depth)) * scale_of(matrix)
+        return _Reference(
+            grey, weights.reshape(len(REGION_KEYS), -1), Skull(aligned, depth, weights), time,
+            np.zeros((len(REGION_KEYS), 2)), np.zeros(2),
+            estimate_small if scale_of(matrix) > SMALL else estimate,
+        )  # fmt: skip
+
+    def _measure(self, time: float, aligned: Array, landmarks: Array) -> tuple[Array, Array, float]:
+        """(R, 2) displacement and (6,) head position since the stretch began, and the fit's residual."""
+        assert self._reference is not None
+        local, head, residual = self._against(self._reference, aligned)
+        total, turned = self._reference.offset + local, self._reference.turned + head[4:]
+        if self._next is not None:
+            local_next, head_next, _ = self._against(self._next, aligned)
+            self._joining.append((total - local_next, turned - head_next[4:]))
+            if len(self._joining) >= self._overlap:
+                self._next.offset, self._next.turned = (np.mean(part, axis=0) for part in zip(*self._joining))
+                self._reference, self._next = self._next, None
+        elif overlap := self._is_stale(time, head, residual):
+            self._overlap = overlap
+            self._next = self._make_reference(time, aligned, landmarks)
+            self._joining = [(total, turned)]
+        # In the plane, the head's own path: where the landmarks are, and how the transform and the fit say
+        # that the head is turned and sized.
+        matrix = self._matrix
+        pose = np.array(
+            [*self._walk(landmarks), head[2] - _angle(matrix), head[3] - np.log(scale_of(matrix))]
+        )
+        return total, np.concatenate([pose, turned]), residual
+
+    def _walk(self, landmarks: Array) -> Array:
+        """(2,) aligned px that the face has gone in the picture, added up step by step: the size of each
+        frame's face scales its step alone, not the way from the picture's corner."""
+        middle = landmarks.mean(0)
+        if self._middle is not None:
+            self._place = self._place + (middle - self._middle) * 90.0 / max(inter_ocular(landmarks), 1e-6)
+        self._middle = middle
+        return self._place
+
+    def _is_stale(self, time: float, head: Array, residual: float) -> int:
+        """Frames in which the next reference takes over: 0 while this one is young and the head near it."""
+        assert self._reference is not None
+        age = time - self._reference.since
+        moved = float(np.abs(head[4:]).max()) > MAX_OUT_OF_PLANE or residual > MAX_RESIDUAL
+        if moved and age > HANDOVER:
+            return HASTY
+        return OVERLAP if age > MAX_AGE else 0
+
+    def _against(self, reference: _Reference, aligned: Array) -> tuple[Array, Array, float]:
+        import cv2
+
+        flow = (self._flow or reference.flow)(reference.grey, aligned)
+        half = [cv2.resize(part, (FLOW_SIZE, FLOW_SIZE), interpolation=cv2.INTER_AREA) for part in flow]
+        cells = [cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for part in half]
+        head, carried, residual = reference.skull.fit(np.dstack(cells))
+        means = np.stack([reference.weights @ part.ravel() for part in half], axis=1)
+        return means - carried, head, residual
+
+
+def _angle(matrix: Array) -> float:
+    return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
+
+
+def _openings(landmarks: Array, iod: float) -> tuple[Array, float]:
+    """Height over width of the subject's left and right eye, and the inner lips' distance in aligned px."""
+
+    def apart(first: int, second: int) -> float:
+        return float(np.linalg.norm(landmarks[first] - landmarks[second]))
+
+    left = (apart(386, 374) + apart(385, 380) + apart(387, 373)) / (3 * max(apart(362, 263), 1e-6))
+    right = (apart(159, 145) + apart(158, 153) + apart(160, 144)) / (3 * max(apart(33, 133), 1e-6))
+    return np.array([left, right]), 90.0 * apart(13, 14) / max(iod, 1e-6)
+
+
+def _bridge_gaps(signal: Signal) -> None:
+    """Straight lines over the frames without a face that lie inside one stretch."""
+    for start, stop in _runs(signal.segment < 0):
+        if start == 0 or stop == len(signal) or signal.segment[start - 1] != signal.segment[stop]:
+            continue
+        inside = slice(start, stop)
+        at = np.array([signal.times[start - 1], signal.times[stop]])
+        for values in (signal.displacement, signal.head, signal.eye_opening, signal.mouth_opening,
+                       signal.residual, signal.iod_px):  # fmt: skip
+            flat = values.reshape(len(values), -1)
+            for column in flat.T:
+                column[inside] = np.interp(signal.times[inside], at, column[[start - 1, stop]])
+        signal.segment[inside] = signal.segment[stop]
+
+
+def _runs(flags: Array) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist()))

@@ -1,0 +1,395 @@
+"""Spotting: onset, apex and offset of the movements in a face video, what they are, which cannot be judged.
+
+Pass one (``spotting_signal``) streams the video into a small signal; ``spot`` decides on that alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from deft_llm.facs.directions import direction_word
+from deft_llm.facs.regions import REGIONS
+from deft_llm.spotting.events import (
+    Span,
+    find_blinks,
+    find_head_turns,
+    find_restless,
+    find_speech,
+    head_speed,
+    restlessness,
+)
+from deft_llm.spotting.excursions import Excursion, find_excursions, measure_paths, unusual
+from deft_llm.spotting.fit import Course, fit_course
+from deft_llm.spotting.signal import Array, Signal
+
+Kind = Literal[
+    "micro-expression", "macro-expression", "movement", "blink", "eye closure", "head movement",
+    "mouth movement in speech", "speech", "given",
+]  # fmt: skip
+
+_MOUTH = {"upper lip", "lower lip", "mouth corner", "chin", "nasolabial fold", "cheek", "nostril wing"}
+_SPEAKING = {"upper lip", "lower lip", "mouth corner", "chin"}
+_EYES = {"upper lid", "lower lid", "outer eye corner"}
+AREA = np.array(["eyes" if r.name in _EYES else "mouth" if r.name in _MOUTH else "brows" for r in REGIONS])
+SPEAKING = np.array([r.name in _SPEAKING for r in REGIONS])
+# The bridge of the nose is bone: what moves there alone is no expression.
+BONE = np.array([r.name == "nose root" for r in REGIONS])
+LOWER = AREA == "mouth"
+PARTS = (~LOWER & ~BONE, LOWER)  # areas whose calm is measured apart: eyes and brows, mouth and cheeks
+
+
+SEED_EFFORT = 12  # rounds of the first, rough fit
+
+
+class SpottingSettings(BaseModel):
+    """Thresholds of spotting; the defaults are those of docs/spotting.md and its curves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    least_z: float = 5.0
+    least_px: float = 0.25
+    member_z: float = 3.5
+    member_likeness: float = 0.65
+    micro_seconds: float = 0.5
+    least_seconds: float = 0.04
+    longest_seconds: float = 4.5
+    least_fit: float = 0.55
+    head_leak: float = 0.12
+    head_limit: float = 3.0
+    residual_limit: float = 1.0
+    stand_out: float = 5.0
+    stand_out_alone: float = 2.7
+    least_rise: float = 0.065
+    most: int = 400
+    most_a_second: float = 20.0
+
+
+@dataclass(frozen=True)
+class RegionShift:
+    """How one region moved from onset to apex: aligned px (right, down), its direction word, z."""
+
+    region: str
+    dx: float
+    dy: float
+    direction: str
+    z: float
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One spotted movement; frames are 0-based and inclusive, offset is None where it is not seen.
+
+    ``duration`` is (least, most) seconds, None without an offset: a frame's time is known to one frame only,
+    so below 50 fps the interval is wide. ``strength`` ranks; ``judged`` is False where nothing may be said
+    about the face, and ``reason`` says why.
+    """
+
+    kind: Kind
+    onset: int
+    apex: int
+    offset: int | None
+    onset_time: float
+    apex_time: float
+    offset_time: float | None
+    duration: tuple[float, float] | None
+    strength: float
+    regions: tuple[RegionShift, ...] = ()
+    judged: bool = True
+    reason: str = ""
+
+    @property
+    def end(self) -> int:
+        """The last frame that is known to belong to it."""
+        return self.apex if self.offset is None else self.offset
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON in result.json."""
+        from dataclasses import asdict
+
+        record = asdict(self)
+        record["regions"] = [asdict(region) for region in self.regions]
+        return record
+
+
+@dataclass
+class Spotting:
+    """All that was spotted: movements ranked (expressions, then the strongest, first), other events.
+
+    ``speech`` and ``restless`` (the head moves too much): the mouth, or face, is not judged there.
+    """
+
+    movements: list[Movement] = field(default_factory=list)
+    events: list[Movement] = field(default_factory=list)
+    speech: list[Span] = field(default_factory=list)
+    restless: list[Span] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def spot(signal: Signal, settings: SpottingSettings | None = None) -> Spotting:
+    """Find and rank the movements of a signal."""
+    settings = settings or SpottingSettings()
+    found = Spotting(notes=list(signal.notes))
+    for part in signal.segments():
+        if part.stop - part.start < 4:
+            continue
+        _spot_stretch(signal, part, settings, found)
+    order = {"micro-expression": 0, "macro-expression": 1, "movement": 2}
+    found.movements.sort(key=lambda m: (not m.judged, order.get(m.kind, 3), -m.strength))
+    found.events.sort(key=lambda m: m.onset)
+    if signal.fps < 50:
+        found.notes.append(
+            f"At {signal.fps:.4g} frames a second a time is known to {1000 / signal.fps:.0f} ms: "
+            "durations are given as intervals."
+        )
+    return found
+
+
+def _spot_stretch(signal: Signal, part: slice, settings: SpottingSettings, found: Spotting) -> None:
+    blinks = find_blinks(signal, part)
+    speech = find_speech(signal, part)
+    turns = find_head_turns(signal, part)
+    found.speech += speech
+    found.restless += find_restless(signal, part, settings.head_limit, settings.residual_limit)
+    found.events += [_event(signal, span) for span in (*blinks, *turns)]
+    context = _Context(signal, part, settings, blinks, speech)
+    taken: list[tuple[int, int, Array]] = []
+    for excursion in context.excursions():
+        if any(
+            start <= excursion.peak <= stop and members[excursion.region] for start, stop, members in taken
+        ):
+            continue
+        movement, span, members = context.movement_of(excursion)
+        taken.append((*span, members))
+        if movement is None:
+            continue
+        (found.events if movement.kind in ("blink", "eye closure") else found.movements).append(movement)
+    found.events = _without_doubles(found.events)
+    found.movements = _without_doubles(found.movements)
+
+
+class _Context:
+    """One measured stretch and what is needed to turn an excursion into a movement."""
+
+    def __init__(
+        self, signal: Signal, part: slice, settings: SpottingSettings, blinks: list[Span], speech: list[Span]
+    ) -> None:
+        self.signal, self.part, self.settings = signal, part, settings
+        self.blinks, self.speech = blinks, speech
+        self.paths = measure_paths(signal, part, PARTS)
+        self.path = self.paths.path
+        self.times = signal.times[part]
+        self.head = unusual(head_speed(signal, part), signal.fps)
+        self.restless = restlessness(signal, part, settings.head_limit, settings.residual_limit)
+        self.fps = signal.fps
+
+    def excursions(self) -> list[Excursion]:
+        """The strongest excursions, more of them the longer the stretch, enough to find every movement."""
+        found = find_excursions(self.paths, self.fps, self.settings.least_z, self.settings.least_px)
+        lasts = len(self.times) / self.fps
+        return found[: max(self.settings.most, int(self.settings.most_a_second * lasts))]
+
+    def movement_of(self, excursion: Excursion) -> tuple[Movement | None, tuple[int, int], Array]:
+        """The movement around an excursion, the frames and the regions that it uses up."""
+        window = self._window(excursion)
+        direction = self._away(excursion)
+        seed = self.path[window, excursion.region] @ direction
+        course = fit_course(self.times[window], seed, excursion.peak - window.start, effort=SEED_EFFORT)
+        members, weights = self._members(course, window, seed)
+        members[excursion.region] = True
+        joint = (self.path[window] * weights[None]).sum((1, 2)) if weights.any() else seed
+        peak = int(np.clip(np.searchsorted(self.times[window], course.apex), 0, len(joint) - 1))
+        course = fit_course(self.times[window], joint, peak)
+        span = self._frames(course)
+        used = (
+            min(span[0], excursion.peak),
+            max(span[3] if span[3] is not None else span[2], excursion.peak),
+        )
+        if not self._is_sound(course):
+            return None, used, members
+        return self._judge(course, span, members), used, members
+
+    def _window(self, excursion: Excursion) -> slice:
+        reach = int(round((2.2 * excursion.scale + 0.25) * self.fps))
+        return slice(max(0, excursion.peak - reach), min(len(self.path), excursion.peak + reach + 1))
+
+    def _away(self, excursion: Excursion) -> Array:
+        lag = max(1, int(round(excursion.scale * self.fps)))
+        last = len(self.path) - 1
+        region = self.path[:, excursion.region]
+        rest = 0.5 * (region[max(0, excursion.peak - lag)] + region[min(last, excursion.peak + lag)])
+        away = region[excursion.peak] - rest
+        return away / max(float(np.linalg.norm(away)), 1e-9)
+
+    def _shift(self, course: Course) -> tuple[Array, Array]:
+        """(R, 2) displacement from onset to apex and (R,) its noise: the floor, which holds what the head's
+        usual motion leaves, and what a faster head leaves."""
+        onset, apex, release, offset = self._frames(course)
+        pad = max(1, int(round(0.04 * self.fps)))
+        before = self.path[max(0, onset - pad) : onset + 1].mean(0)
+        top = self.path[apex : max(apex, min(release, apex + pad)) + 1].mean(0)
+        hurried = float(self.head[onset : apex + 1].max())
+        lasts = float(self.times[release if offset is None else offset] - self.times[onset])
+        noise = np.hypot(self.paths.floor_at(lasts, apex), self.settings.head_leak * hurried)
+        return top - before, noise
+
+    def _members(self, course: Course, window: slice, seed: Array) -> tuple[Array, Array]:
+        """(R,) bool regions that move with the seed, and (R, 2) weights of their joint course."""
+        shift, noise = self._shift(course)
+        size = np.linalg.norm(shift, axis=1)
+        unit = shift / np.maximum(size, 1e-9)[:, None]
+        paths = np.einsum("trd,rd->tr", self.path[window], unit)
+        marks = self._frames(course)
+        end = marks[3] if marks[3] is not None else marks[2]
+        inside = slice(max(0, marks[0] - window.start - 2), max(4, end - window.start + 3))
+        likeness = np.array([_likeness(paths[inside, r], seed[inside]) for r in range(paths.shape[1])])
+        members = (size / noise > self.settings.member_z) & (likeness > self.settings.member_likeness)
+        weights = np.where(members[:, None], unit * (size / noise**2)[:, None], 0.0)
+        return members, weights / max(float(np.abs(weights).sum()), 1e-9)
+
+    def _frames(self, course: Course) -> tuple[int, int, int, int | None]:
+        def nearest(time: float) -> int:
+            return int(np.clip(round(float(np.interp(time, self.times, np.arange(len(self.times))))), 0,
+                               len(self.times) - 1))  # fmt: skip
+
+        onset, apex = nearest(course.onset), nearest(course.apex)
+        apex = max(apex, min(onset + 1, len(self.times) - 1))
+        release = max(apex, nearest(course.release))
+        return onset, apex, release, None if course.offset is None else max(release, nearest(course.offset))
+
+    def _is_sound(self, course: Course) -> bool:
+        end = course.offset if course.offset is not None else course.release
+        lasts = end - course.onset
+        return (
+            course.fit >= self.settings.least_fit
+            and course.height > 0
+            and self.settings.least_seconds <= lasts <= self.settings.longest_seconds
+        )
+
+    def _judge(
+        self, course: Course, span: tuple[int, int, int, int | None], members: Array
+    ) -> Movement | None:
+        onset, apex, _, offset = span
+        shift, noise = self._shift(course)
+        size = np.linalg.norm(shift, axis=1)
+        z = size / noise
+        shown = np.flatnonzero(members & (z > 0.5 * self.settings.member_z))
+        strength = float(np.sqrt((z[shown] ** 2).sum())) if len(shown) else 0.0
+        # One region must be sure by itself, or several together.
+        if strength < 1.1 * self.settings.least_z or float((z * members).max()) < 0.9 * self.settings.least_z:
+            return None
+        if not self._stands_out(course, apex, shown, size):
+            return None
+        first = self.part.start
+        kind, judged, reason = self._kind(course, onset, apex, offset, shown, size)
+        regions = tuple(
+            RegionShift(REGIONS[r].key, float(shift[r, 0]), float(shift[r, 1]),
+                        direction_word(float(shift[r, 0]), float(shift[r, 1]), REGIONS[r].side), float(z[r]))
+            for r in sorted(shown, key=lambda r: -z[r])
+        )  # fmt: skip
+        last = None if offset is None else first + offset
+        times = self.signal.times
+        return Movement(
+            kind=kind, onset=first + onset, apex=first + apex, offset=last,
+            onset_time=float(times[first + onset]), apex_time=float(times[first + apex]),
+            offset_time=None if last is None else float(times[last]),
+            duration=self._duration(onset, offset), strength=strength,
+            regions=regions, judged=judged, reason=reason,
+        )  # fmt: skip
+
+    def _stands_out(self, course: Course, apex: int, shown: Array, size: Array) -> bool:
+        """Whether an area moves well above what strays in it while it is calm, and moved as skin does."""
+        if self._is_sudden(course):
+            return False
+        end = course.release if course.offset is None else course.offset
+        # A face strays less in a shorter time, but it does so more often: half a second is the least to ask.
+        calm = self.paths.crowd_at(max(end - course.onset, self.settings.micro_seconds), apex)
+        for area, level in zip(PARTS, calm):
+            moved = size[shown][area[shown]]
+            # Small shifts all over the face add up without one place that moves: that is noise.
+            if (
+                len(moved)
+                and float(np.linalg.norm(moved)) >= self.settings.stand_out * level
+                and float(moved.max()) >= self.settings.stand_out_alone * level
+            ):
+                return True
+        return False
+
+    def _is_sudden(self, course: Course) -> bool:
+        """Whether it rises or falls faster than skin: a hand that leaves the face, a block coded anew."""
+        fall = np.inf if course.offset is None else course.offset - course.release
+        return min(course.apex - course.onset, fall) < self.settings.least_rise
+
+    def _duration(self, onset: int, offset: int | None) -> tuple[float, float] | None:
+        if offset is None:
+            return None
+        lasts, step = float(self.times[offset] - self.times[onset]), 1.0 / self.fps
+        return max(0.0, lasts - step), lasts + step
+
+    def _kind(
+        self, course: Course, onset: int, apex: int, offset: int | None, shown: Array, size: Array
+    ) -> tuple[Kind, bool, str]:
+        end = apex if offset is None else offset
+        first = self.part.start
+        energy = {
+            area: float((size[shown][AREA[shown] == area] ** 2).sum()) for area in ("eyes", "mouth", "brows")
+        }
+        total = sum(energy.values()) + 1e-9
+        blinking = [span for span in self.blinks if span.overlaps(first + onset, first + end, 1)]
+        if blinking and energy["mouth"] < 0.3 * total:
+            covered = min(blinking[0].stop, first + end) - max(blinking[0].start, first + onset)
+            if energy["eyes"] > 0.4 * total or covered > 0.5 * (end - onset):
+                return blinking[0].kind, True, ""
+        spoken = float((size[shown][SPEAKING[shown]] ** 2).sum())
+        if spoken > 0.4 * total and any(span.overlaps(first + onset, first + end) for span in self.speech):
+            reason = "The mouth moves in speech here: what else it does cannot be judged."
+            return "mouth movement in speech", False, reason
+        if float(self.restless[onset : apex + 1].max()) > 1.0:
+            return "movement", False, "The head moves too much here: what the face does cannot be judged."
+        if offset is None:
+            at_end = self.times[-1] - course.release < 0.1
+            reason = "The recording ends before the movement does." if at_end else "It does not go back."
+            return "movement", True, reason
+        lasts = float(self.times[offset] - self.times[onset])
+        reason = ""
+        if abs(lasts - self.settings.micro_seconds) <= 1.0 / self.fps:
+            reason = "Its duration lies within one frame of 0.5 s: micro or macro cannot be told for sure."
+        micro = lasts <= self.settings.micro_seconds
+        return ("micro-expression" if micro else "macro-expression"), True, reason
+
+
+def _likeness(course: Array, seed: Array) -> float:
+    if len(course) < 3:
+        return 0.0
+    a, b = course - course.mean(), seed - seed.mean()
+    return float(a @ b / max(np.sqrt(float((a @ a) * (b @ b))), 1e-12))
+
+
+def _event(signal: Signal, span: Span) -> Movement:
+    step = 1.0 / signal.fps
+    lasts = float(signal.times[span.stop] - signal.times[span.start])
+    return Movement(
+        kind=span.kind, onset=span.start, apex=span.peak, offset=span.stop,
+        onset_time=float(signal.times[span.start]), apex_time=float(signal.times[span.peak]),
+        offset_time=float(signal.times[span.stop]), duration=(max(0.0, lasts - step), lasts + step),
+        strength=span.strength,
+    )  # fmt: skip
+
+
+def _without_doubles(movements: list[Movement]) -> list[Movement]:
+    """Of movements that share their time and a region, or are events of one kind, keep the strongest."""
+    kept: list[Movement] = []
+    for movement in sorted(movements, key=lambda m: -m.strength * (0.6 if m.offset is None else 1.0)):
+        regions = {shift.region for shift in movement.regions}
+        for other in kept:
+            shared = min(movement.end, other.end) - max(movement.onset, other.onset) + 1
+            short = min(movement.end - movement.onset, other.end - other.onset) + 1
+            same = not regions or not other.regions or regions & {shift.region for shift in other.regions}
+            if shared > 0.5 * short and same and (movement.kind == other.kind or (regions and other.regions)):
+                break
+        else:
+            kept.append(movement)
+    return kept

@@ -1,0 +1,130 @@
+"""Making a whole synthetic video corpus: workers, resuming, tables, records and the dataset card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import read_json, write_json, write_jsonl, write_text
+from deft_llm.processes import end_with_parent
+from deft_llm.records import Clip
+from deft_llm.synth.core.settings import ClipSpec, VideoSettings, clip_specs
+
+CHUNK = 6  # clips of one subject that a worker makes in a row: painting a subject takes about a second
+
+Progress = Callable[[int, int], None]
+
+
+def make_corpus(
+    out: Path, settings: VideoSettings, *, workers: int = 1, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Make the corpus below ``out``; finished clips are kept, so a stopped run goes on where it was.
+
+    The bytes depend on ``settings`` only, never on ``workers``. Returns the summary that the card prints.
+    Raises: UsageError for impossible settings or a folder that holds another corpus; DeftError on a full
+    disk.
+    """
+    settings.check()
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: choose 1 or more.")
+    out = Path(out)
+    _claim(out, settings)
+    specs = clip_specs(settings)
+    todo = [spec for spec in specs if not (out / "records" / f"{spec.name}.json").exists()]
+    _check_space(out, todo, settings)
+    done = len(specs) - len(todo)
+    report = progress or (lambda now, total: None)
+    report(done, len(specs))
+    for count in _run(out, settings, todo, workers):
+        done += count
+        report(done, len(specs))
+    rows = [(spec, Clip.model_validate(read_json(out / "records" / f"{spec.name}.json"))) for spec in specs]
+    from deft_llm.synth.video.card import card_text, summarise
+    from deft_llm.synth.video.layouts import LAYOUTS
+
+    LAYOUTS[settings.layout].table(out, rows)
+    write_jsonl(out / "records.jsonl", [clip.model_dump(mode="json", by_alias=True) for _, clip in rows])
+    summary = summarise([clip for _, clip in rows], settings, out)
+    write_json(out / "summary.json", summary)
+    write_text(out / "card.md", card_text(summary, settings))
+    return summary
+
+
+def _claim(out: Path, settings: VideoSettings) -> None:
+    """Mark ``out`` as the home of this corpus, or refuse a folder that holds something else."""
+    marker = out / "corpus.json"
+    wanted = settings.model_dump(mode="json")
+    if marker.exists():
+        present = read_json(marker).get("settings")
+        if present != wanted:
+            different = [key for key in wanted if (present or {}).get(key) != wanted[key]]
+            raise UsageError(
+                f"{out}: holds a corpus made with other options ({', '.join(different)}); "
+                "choose another folder."
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(not item.name.startswith(".") for item in out.iterdir())):
+        raise UsageError(f"{out}: is not an empty folder; choose a new one.")
+    write_json(marker, {"schema": 1, "corpus": "synthetic", "settings": wanted})
+
+
+def _check_space(out: Path, todo: list[ClipSpec], settings: VideoSettings) -> None:
+    """Refuse to start where the disk cannot hold the corpus."""
+    frames = sum(600 if spec.kind == "long video" else 0.36 * spec.fps for spec in todo)
+    share = 0.15 if settings.format == "video" else 1.7
+    need = frames * settings.size**2 * share + len(todo) * settings.size**2 * 4
+    free = shutil.disk_usage(out).free
+    if need > free:
+        raise DeftError(
+            f"{out}: about {need / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; "
+            "free space, or ask for fewer clips, a smaller --size or --format video."
+        )
+
+
+def _chunks(todo: list[ClipSpec]) -> list[list[ClipSpec]]:
+    """Clips to make, grouped by subject."""
+    by_subject: dict[int, list[ClipSpec]] = {}
+    for spec in todo:
+        by_subject.setdefault(spec.subject, []).append(spec)
+    return [group[at : at + CHUNK] for group in by_subject.values() for at in range(0, len(group), CHUNK)]
+
+
+def _run(out: Path, settings: VideoSettings, todo: list[ClipSpec], workers: int) -> Iterator[int]:
+    """Make all clips; yields how many more are done."""
+    if not todo:
+        return
+    if workers == 1:
+        from deft_llm.synth.video.production import Studio, make_clip
+
+        studio = Studio()
+        for chunk in _chunks(todo):
+            for spec in chunk:
+                make_clip(studio, spec, settings, out)
+                yield 1
+        return
+    from multiprocessing import get_context
+
+    tasks = [(str(out), settings.model_dump(), chunk) for chunk in _chunks(todo)]
+    with get_context("spawn").Pool(min(workers, len(tasks)), initializer=end_with_parent) as pool:
+        yield from pool.imap_unordered(_work, tasks)
+
+
+_STUDIO: list[Any] = []
+
+
+def _work(task: tuple[str, dict[str, Any], list[ClipSpec]]) -> int:
+    """One worker's share: the clips of a chunk."""
+    import cv2
+
+    from deft_llm.synth.video.production import Studio, make_clip
+
+    cv2.setNumThreads(1)
+    out, options, chunk = task
+    if not _STUDIO:
+        _STUDIO.append(Studio())
+    for spec in chunk:
+        make_clip(_STUDIO[0], spec, VideoSettings(**options), Path(out))
+    return len(chunk)
