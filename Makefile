@@ -1,4 +1,4 @@
-# make demo: install and analyse two real clips to a report; make test: install and pass the tests.
+# make demo: install and analyse two real clips to a report; make app: serve the web page; make test: pass the tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
 
-.PHONY: install install-dev setup demo test lint format clean
+.PHONY: install install-dev setup demo app test lint format clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deft-llm needs Python 3.11 or newer")'
@@ -21,9 +21,13 @@ $(VENV)/.install: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
+$(VENV)/.install-app: $(VENV)/.install
+	$(PIP) install -q -c constraints.txt -e '.[app]'
+	touch $@
+
 $(VENV)/.install-dev: pyproject.toml constraints.txt $(VENV)/.torch
 	$(PIP) install -q -c constraints.txt -e '.[dev,ray]'
-	touch $@ $(VENV)/.install
+	touch $@ $(VENV)/.install $(VENV)/.install-app
 
 install: $(VENV)/.install
 
@@ -31,6 +35,9 @@ install-dev: $(VENV)/.install-dev
 
 setup: install
 	$(BIN)/deft setup
+
+app: setup $(VENV)/.install-app
+	$(BIN)/deft app
 
 demo: setup
 	$(BIN)/deft demo
@@ -43,6 +50,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src/deft_llm
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: install-dev
 	$(BIN)/ruff check --fix .
