@@ -51,6 +51,8 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src/deft_llm
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/vulture
+	$(BIN)/vulture src recipes benchmarks tests vulture_allowlist.py
 
 format: install-dev
 	$(BIN)/ruff check --fix .

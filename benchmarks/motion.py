@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/motion"))
 from skin import BROW_LOWER, BROW_RAISE, CHIN_RAISE, SMILE, SMILE_RIGHT, Skin
 
 from deft_llm.faces.align import move, transform_of
-from deft_llm.faces.regions import region_weights
+from deft_llm.faces.regions import region_weights, rigid_weight
 from deft_llm.faces.video import frames
 from deft_llm.facs.regions import REGION_INDEX
-from deft_llm.motion.head import remove_head_motion
+from deft_llm.motion.head import HeadFit, depth_map
 from deft_llm.motion.measure import MeasureSettings, default_landmarker, measure_clip
 from deft_llm.motion.table import region_vectors
 from deft_llm.setup.weights import require
@@ -141,7 +141,8 @@ def rendered(folder: Path) -> None:
         flow = truth["flow"][0].astype(np.float32)
         seen = np.stack([cv2.remap(flow[k], at[..., 0], at[..., 1], cv2.INTER_LINEAR) for k in (0, 1)], -1)
         flow = np.moveaxis(seen @ matrix[:, :2].T, -1, 0).astype(np.float32)
-        skin, _ = remove_head_motion(flow, motion.mask, motion.landmarks[0])
+        weight = rigid_weight(motion.landmarks[0], flow.shape[1:]) * motion.mask
+        skin = flow - HeadFit(weight, depth_map(motion.landmarks[0], flow.shape[1:])).fit(flow).field
         true = region_vectors(skin, region_weights(motion.landmarks[0]))
         measured = np.stack([motion.regions.dx[0], motion.regions.dy[0]], 1)
         errors.append(np.linalg.norm(measured - true, axis=1))

@@ -109,7 +109,6 @@ class Difficulty:
     head: float = 0.08
     blink: float = 0.1
     neutral: float = 0.1
-    accidental: float = 0.15
 
 
 PX = Difficulty()

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import UsageError
 from deft_llm.files import write_text
 from deft_llm.version import __version__
 
@@ -122,14 +122,6 @@ def save_resolved(config: Any, run_dir: Path, *, seed: int | None = None) -> Pat
     path = Path(run_dir) / "config.yaml"
     write_text(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
     return path
-
-
-def read_resolved(model: type[Model], run_dir: Path) -> Model:
-    """Read the config of a run back from ``run_dir/config.yaml``."""
-    path = Path(run_dir) / "config.yaml"
-    if not path.is_file():
-        raise DeftError(f"{path}: no such file; is {run_dir} a run folder?")
-    return _validate(model, _read_yaml(path).get("config", {}), str(path))
 
 
 def git_revision() -> str | None:

@@ -15,7 +15,6 @@ Coarse = Literal["negative", "positive", "surprise"]
 AUSide = Literal["both", "left", "right", "asymmetric"]
 Phase = Literal["onset-apex", "apex-offset"]
 Units = Literal["px", "relative"]
-PHASES: tuple[Phase, Phase] = ("onset-apex", "apex-offset")
 
 
 class Record(BaseModel):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from deft_llm.faces.align import align, move, smooth_transforms, transform_of
+from deft_llm.faces.align import align, move, transform_of
 from deft_llm.faces.geometry import LEFT_EYE, RIGHT_EYE, inter_ocular
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.regions import TWIN
@@ -94,15 +94,3 @@ def test_mirroring_swaps_twins(landmarker: Landmarker, portrait: np.ndarray) -> 
     mirrored = landmarker.detect(np.ascontiguousarray(portrait[:, ::-1]))[0].landmarks
     back = np.stack([511 - mirrored[TWIN, 0], mirrored[TWIN, 1]], 1)
     assert np.abs(back - straight).mean() < 1.0
-
-
-def test_smoothed_transforms_follow_without_jitter(landmarker: Landmarker, portrait: np.ndarray) -> None:
-    matrix = transform_of(landmarker.detect(portrait)[0].landmarks)
-    rng = np.random.default_rng(0)
-    noisy = [matrix + rng.normal(0, 0.2, (2, 3)) * [0, 0, 1] for _ in range(60)]
-    smooth = smooth_transforms(noisy, np.arange(60) / 30)
-    assert smooth.shape == (60, 2, 3)
-    steps, before = (np.abs(np.diff(np.array(m)[:, :, 2], axis=0)).mean() for m in (smooth, noisy))
-    assert steps < 0.2 * before
-    assert np.abs(smooth - matrix)[:, :, 2].mean() < 0.12
-    assert np.allclose(smooth_transforms([matrix], [0.0])[0], matrix)

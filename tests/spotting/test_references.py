@@ -8,6 +8,7 @@ import pytest
 
 from deft_llm.explain.samples import Injected
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
+from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.motion.flow import estimate, estimate_small
 from deft_llm.spotting.build_signal import HASTY, MAX_AGE, OVERLAP, SignalBuilder
 from deft_llm.spotting.excursions import unusual
@@ -91,6 +92,6 @@ def test_a_hand_that_leaves_the_face_is_no_micro_expression(make_signal):
     signal = make_signal()
     rise = np.clip((np.arange(len(signal)) - 300) / 15, 0, 1) * (np.arange(len(signal)) < 318)
     signal.displacement[..., 0] += (12 * rise)[:, None] * np.isin(
-        signal.region_keys, ("right upper lip", "right lower lip", "right mouth corner")
+        REGION_KEYS, ("right upper lip", "right lower lip", "right mouth corner")
     )
     assert [movement for movement in spot(signal).movements if movement.kind == "micro-expression"] == []

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.records import Instruction
 from deft_llm.store import Store
 from deft_llm.unimer.build import read_instructions
 from deft_llm.unimer.exports import FORMATS, export, llamafactory, llava, megc, messages, trl
 from deft_llm.unimer.exports.flat import flat_turns
-from deft_llm.unimer.importing import import_megc, questions_of
+from deft_llm.unimer.importing import import_megc
 from deft_llm.unimer.media import write_media
 
 
@@ -72,13 +73,18 @@ def test_validators_find_faults(module, file: str, broken: str, tmp_path: Path):
     assert module.validate(tmp_path)
 
 
+def texts(row: Instruction) -> tuple[str, ...]:
+    """What each side of an imported row says."""
+    return tuple("".join(part.get("text", "") for part in message["content"]) for message in row.messages)
+
+
 def test_megc_goes_out_and_comes_back_onto_clips(store: Store, built: Path, tmp_path: Path):
     path = export(read_instructions(built), "megc", tmp_path)[0]
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {tuple(row) for row in rows} == {megc.FIELDS}
     found = import_megc(path, store.clips)
     assert not found.unmatched and len(found.instructions) == len(rows)
-    assert list(questions_of(found.instructions)) == [(row["question"], row["answer"]) for row in rows]
+    assert [texts(row) for row in found.instructions] == [(row["question"], row["answer"]) for row in rows]
     assert {row.task for row in found.instructions} >= {"coarse", "fine", "au", "aus", "combined"}
 
 

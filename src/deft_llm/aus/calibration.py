@@ -105,7 +105,6 @@ class Gates(BaseModel):
     minimum_z: float = 1.5
     unlabelled_z: float = 4.0
     unlabelled_px: float = 0.3
-    minimum_cosine: float = 0.0
     apex_tolerance_frames: int = 3
     minimum_rise: float = 0.5
     asymmetry_ratio: float = 0.5

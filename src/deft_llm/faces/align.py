@@ -5,8 +5,6 @@ An eye's centre is the mean of its corners (the iris moves with gaze). Matrices 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from deft_llm.faces.geometry import inter_ocular
@@ -68,16 +66,3 @@ def scale_of(matrix: np.ndarray) -> float:
 def move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Points (..., 2) under a (2, 3) matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]
-
-
-def smooth_transforms(
-    matrices: Sequence[np.ndarray], times: Sequence[float], spread: float = 0.12
-) -> np.ndarray:
-    """(N, 2, 3) matrices smoothed in time by a Gaussian of ``spread`` seconds.
-
-    For following a face through a video (display, spotting); measuring uses one transform a clip.
-    """
-    stack, at = np.asarray(matrices, float), np.asarray(times, float)
-    weights = np.exp(-0.5 * ((at[:, None] - at[None]) / max(spread, 1e-6)) ** 2)
-    weights /= weights.sum(1, keepdims=True)
-    return np.einsum("ij,jkl->ikl", weights, stack)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_llm.facs.regions import REGION_KEYS, REGIONS
+from deft_llm.facs.regions import REGIONS
 from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 
 _CANONICAL = np.load(Path(__file__).with_name("canonical_landmarks.npz"), allow_pickle=False)
@@ -40,7 +40,6 @@ ANCHORS: dict[str, tuple[float, tuple[int, ...]]] = {
 FACE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
              148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 RIGHT_EYE_OUTLINE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
-LIPS_OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 
 # Skin on bone that expressions move least: bridge of the nose, forehead, temples, outer cheeks; discs as
 # above with a weight. The rest of the face counts a little, the parts that expressions move not at all; what
@@ -156,8 +155,3 @@ def face_mask(
         draw(RIGHT_EYE_OUTLINE, 0)
         draw(TWIN[list(RIGHT_EYE_OUTLINE)], 0)
     return mask.astype(bool)
-
-
-def region_index(key: str) -> int:
-    """Row of a region key in every region table."""
-    return REGION_KEYS.index(key)

@@ -95,12 +95,12 @@ class NetworkMethod:
         random = torch.Generator().manual_seed(seed)
         best: tuple[float, float] = (-1.0, 0.0)
         kept: dict[str, Tensor] = {}
-        for epoch in range(self.options.epochs):
+        for _ in range(self.options.epochs):
             _train_epoch(model, optimiser, loss, inputs, truth, self.options, random, self.signs)
             scores = _forward(model, val_inputs)
             found = (_quality(scores, val_truth), -float(loss(scores, val_truth)))
             if found > best:
-                best, self.best_epoch = found, epoch + 1
+                best = found
                 kept = copy.deepcopy(model.state_dict())
         model.load_state_dict(kept)
         self.model = model.eval()

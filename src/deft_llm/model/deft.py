@@ -257,7 +257,6 @@ class DeftModel(nn.Module):
                        if n.split(".")[0] not in ("llm", "projectors", "delimiters", "absent")}  # fmt: skip
         holder = _Own(model)
         load_strict(cast(nn.Module, holder), tensors, str(folder))
-        model.saved_config = saved  # type: ignore[assignment]
         return model.eval()
 
 

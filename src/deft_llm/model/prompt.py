@@ -9,13 +9,6 @@ EXPERTS = ("structure", "texture", "motion")
 """Order of the experts in the prompt; each stands between its own two delimiter vectors."""
 
 ANSWER_QUESTION = "Give class, evidence and rationale."
-CONVENTIONS = {
-    "casme2": "CASME II",
-    "samm": "SAMM",
-    "smic": "SMIC",
-    "casme3": "CAS(ME)^3",
-    "synthetic": "FACS",
-}
 
 
 def prompt_parts(tokenizer: Any, question: str) -> tuple[list[int], list[int]]:

@@ -21,9 +21,6 @@ TOKEN_OF_AU: tuple[int, ...] = tuple(
     next(k for k, group in enumerate(MOTION_TOKENS) if number in group) for number in EXPERT_AUS
 )
 
-SIDES = ("left", "right")
-"""Last axis of AU outputs: the subject's own left and right (both for AUs that FACS does not side)."""
-
 
 def au_text(number: int) -> str:
     """The AU in words, for the motion-text alignment: "inner brow raiser: inner brow up, forehead up"."""
@@ -37,8 +34,3 @@ def au_text(number: int) -> str:
     if unit.pattern in ("converging", "diverging"):
         parts.append(unit.pattern)
     return f"{unit.name}: {', '.join(parts)}" if parts else unit.name
-
-
-def token_name(index: int) -> str:
-    """How people call motion token ``index``: "AU1", "AU5+43+45"."""
-    return "AU" + "+".join(str(number) for number in MOTION_TOKENS[index])

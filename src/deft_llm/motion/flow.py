@@ -134,11 +134,6 @@ def _grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
-def forward_backward_error(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
-    """How far each pixel misses itself when it follows the flow there and back, (H, W) px."""
-    return np.hypot(*round_trip(forward, backward))
-
-
 def round_trip(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
     """forward + backward at its end, (2, H, W) px: zero where both agree."""
     import cv2

@@ -87,30 +87,6 @@ class HeadFit:
         return field
 
 
-def fit_head_motion(
-    flow: np.ndarray, weight: np.ndarray, depth: np.ndarray | None = None, *, iterations: int = 8
-) -> HeadMotion:
-    """Fit head motion to one flow (2, H, W); see ``HeadFit``, which serves many flows of one face."""
-    return HeadFit(weight, depth, iterations=iterations).fit(flow)
-
-
-def remove_head_motion(
-    flow: np.ndarray, mask: np.ndarray, landmarks: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Flow (2, H, W) without the head's motion, and that motion (4,): log scale, rotation, tx, ty.
-
-    ``mask`` (H, W) bool: pixels that may be used (the face). ``landmarks`` (478, 2) in the aligned frame
-    place the rigid regions; without them the canonical face does. The similarity is about the centre.
-    """
-    from deft_llm.faces.regions import rigid_weight
-
-    size = flow.shape[1:]
-    weight = rigid_weight(landmarks, size) * mask
-    depth = depth_map(landmarks, size) if min(size) >= 64 else None
-    motion = fit_head_motion(np.asarray(flow, np.float32), weight, depth)
-    return flow - motion.field, motion.params
-
-
 def depth_map(landmarks: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
     """Depth (H, W) in pixels of the map, zero mean over the face, from the canonical face's depth."""
     import cv2

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deft_llm.facs.regions import REGION_KEYS
-
 Array = np.ndarray
 
 HEAD = ("right", "down", "roll", "size", "yaw", "pitch")
@@ -45,7 +43,6 @@ class Signal:
     segment: Array
     iod_px: Array
     fps: float
-    region_keys: tuple[str, ...] = REGION_KEYS
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:

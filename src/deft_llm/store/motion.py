@@ -43,7 +43,7 @@ class RegionTable:
 class Motion:
     """One clip's motion: what the store holds.
 
-    flow: float (P, 2, H, W), phases in the order of records.PHASES (u right, v down), aligned px for
+    flow: float (P, 2, H, W), phases onset to apex, then apex to offset (u right, v down), aligned px for
     units "px" (H = W = 224 at 90 px inter-ocular distance) or any size and scale for "relative";
     P = 1 where the second phase is absent. head: (P, 4) similarity (log scale, rotation rad, tx, ty)
     that was taken out of flow (zeros where none was). strain: (P, H, W) optical strain magnitude.

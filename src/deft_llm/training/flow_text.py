@@ -15,8 +15,6 @@ from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import AUSide, Evidence
 
-CONVENTION = "FACS"
-
 
 @dataclass(frozen=True)
 class Triple:

@@ -51,7 +51,6 @@ class StoreData:
         names = sorted({clip.subject for clip in self.clips})
         self.subject_names = names
         self.subject = np.array([names.index(clip.subject) for clip in self.clips])
-        self.two_phases = all(bool(item.phases[1]) for item in self.inputs)
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,3 @@ def _instruction(clip: Clip, row: dict[str, Any], number: int) -> Instruction:
 
 def _choice(task: str, answer: str) -> str:
     return answer.strip().lower() if task in ("coarse", "fine", "au", "side") else ""
-
-
-def questions_of(rows: Iterable[Instruction]) -> Iterator[tuple[str, str]]:
-    """(question, answer) of imported rows, for round trips to the organisers' format."""
-    for row in rows:
-        said = ["".join(p.get("text", "") for p in m["content"]) for m in row.messages]
-        yield said[0], said[1] if len(said) > 1 else ""

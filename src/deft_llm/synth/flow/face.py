@@ -61,11 +61,6 @@ class FlowFace:
         """Side of the reference grid, px."""
         return self.kind.shape[0]
 
-    @property
-    def px_per_iod(self) -> float:
-        """Reference pixels in one inter-ocular distance."""
-        return self.side / SPAN
-
 
 def build_face(
     mesh: FaceMesh, identity: Identity, unit_set: UnitSet, rng: np.random.Generator, side: int,

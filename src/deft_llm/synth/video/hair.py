@@ -11,7 +11,6 @@ from deft_llm.synth.core.identity import Identity
 
 POINTS = 6
 LONELY = 1.7  # times the usual distance between strands: from there on a strand stands alone
-SKULL = np.array([0.0, 7.72, 0.35])
 
 
 @dataclass(frozen=True)

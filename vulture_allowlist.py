@@ -1,0 +1,45 @@
+"""Names that nothing in src calls by name, each with the reason that it is there; ``vulture`` reads this."""
+
+# Python, notebooks and users call these.
+__getattr__  # PEP 562: lazy exports of deft_llm and deft_llm.explain
+_.to_dataframe  # Analysis: the README's example
+_._repr_html_  # Analysis: shown by notebooks
+_.blendshapes  # Face: part of what the landmarker returns
+
+# Set for a library, which reads them.
+_.pix_fmt  # PyAV: pixel format of a stream
+_.thread_type  # PyAV: decode in threads
+_.writeable  # numpy: shared arrays are read-only
+_.padding_side  # transformers: side of the padding
+_.pre_tokenizer  # tokenizers
+_.decoder  # tokenizers
+_.anisotropy  # moderngl: a texture's sampler
+_.repeat_x  # moderngl
+_.repeat_y  # moderngl
+_.created  # openpyxl: a workbook's date
+_.modified  # openpyxl
+_.ddp_handler  # accelerate
+_.base_model_name_or_path  # peft: written to the adapter's config
+_.pts  # PyAV: time of a frame
+_.handle_starttag  # html.parser calls it
+pytestmark  # pytest
+
+# Fields that go into files, so that a reader of the file has them.
+_.made_from  # Calibration: what the file was made from
+_.prompt_version  # DeftConfig: a checkpoint carries its prompt's version
+_.original_index  # FaceMesh: numbering of base.obj
+_.arkit  # AUMap: read by the name of the unit set
+_.makehuman  # AUMap: read by the name of the unit set
+
+# Recipes make shipped files with these beside the code that reads the files.
+complete_atoms  # recipes/au_support/calibrate.py
+identity_components  # recipes/au_support/calibrate_sides.py
+symmetric_centres  # recipes/au_support/calibrate_sides.py
+EMBEDDED_NAME  # recipes/flow2text.py
+_.face_turn  # recipes/face_films.py
+
+# Still to be moved to where they are used.
+transfer_probe
+still_plan
+_.largest
+MATERIAL_SKIN
