@@ -1,12 +1,12 @@
 """Expert and loss ablations of the discriminative path: equal budget, three seeds, unseen subjects.
 
     python -m deft_llm.training.flow_shards shards --shards 20 --seed 9000 --identities 128
-    python benchmarks/ablations.py motion shards --out runs/ablations
+    python -m benchmarks.ablations motion shards --out runs/ablations
     python -m recipes.face_films films --lit near-frontal
     python -m recipes.face_films test --split test --subjects 24 --films 6 --lit far-side \\
         --lures .5 --twins
-    python benchmarks/ablations.py faces films --test test --out runs/ablations
-    python benchmarks/ablations.py table --out runs/ablations
+    python -m benchmarks.ablations faces films --test test --out runs/ablations
+    python -m benchmarks.ablations table --out runs/ablations
 
 ``motion``: configs/ablations/stage1_*.yaml with a small expert, tested on flow-level samples of test
 identities. ``faces``: configs/ablations/faces/*.yaml beside the shipped motion expert, tested on rendered
@@ -151,8 +151,7 @@ def run_faces(given: argparse.Namespace) -> None:
 def face_probes(model: Any, learn: Any, test: Any) -> dict[str, np.ndarray]:
     """What linear probes, fitted on the training subjects' films, read from each face expert's tokens in the
     test films without a lure (benchmarks/disentangle.py): what the losses are for."""
-    from disentangle import token_probes, truths
-
+    from benchmarks.disentangle import token_probes, truths
     from deft_llm.evaluation.probes import verification_auc
 
     plain = np.flatnonzero(test.films.lure == 0)

@@ -1,7 +1,7 @@
 """What ``deft analyze`` costs: milliseconds a frame by stage, against its parts called bare, and peak memory.
 
-    python benchmarks/analyze.py                    stages, floor and text on the portrait clip
-    python benchmarks/analyze.py --memory 10 600    peak memory at 10 s and 600 s of video (25 fps)
+    python -m benchmarks.analyze                    stages, floor and text on the portrait clip
+    python -m benchmarks.analyze --memory 10 600    peak memory at 10 s and 600 s of video (25 fps)
 
 The floor is decoding, landmarks, alignment and one flow a frame, called bare in the same run on the same
 frames; the movements that are read add flows of their own. CPU time holds where others use the machine.

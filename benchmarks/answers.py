@@ -1,6 +1,6 @@
 """What the language part says: answers on flow-level clips of validation subjects, held against the truth.
 
-    python benchmarks/answers.py CHECKPOINT SHARDS [--clips 64] [--skip 0]    as `deft predict --answers` asks
+    python -m benchmarks.answers CHECKPOINT SHARDS [--clips 64] [--skip 0]    as `deft predict --answers` asks
         --free         any class and AU may be named, also what the experts hold unlikely
         --shuffle      every clip gets another clip's motion tokens: the text must fall to chance
         --untrained    the adapter is taken away: the baseline to beat

@@ -1,6 +1,6 @@
 """Concurrent jobs on the page's slots: do all finish, in order, and how much memory do they take?
 
-Run: python benchmarks/app.py --jobs 20 --slots 2
+Run: python -m benchmarks.app --jobs 20 --slots 2
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def memory() -> int:
     return total
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the jobs and print their figures."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--jobs", type=int, default=20)
     words.add_argument("--slots", type=int, default=2)
@@ -76,3 +77,7 @@ if __name__ == "__main__":
     words.add_argument("--method", default="deft")
     given = words.parse_args()
     print(json.dumps(run(given.jobs, given.slots, given.frames, given.method), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """A store of rendered neutral and blink clips: windows of a rendered corpus in which nothing else moves.
 
-    python benchmarks/calm_windows.py CORPUS STORE [--flow dis|farneback|tvl1]
+    python -m benchmarks.calm_windows CORPUS STORE [--flow dis|farneback|tvl1]
 
 CORPUS is made by ``deft synth``. Its truth files tell the strength of every movement in every frame: a window
 of a fifth of a second in which no strength changes by more than .03 is neutral, one in which only the lids

@@ -1,6 +1,6 @@
 """Held-out figures of the dual constraint.
 
-    python benchmarks/constraint.py [--scenes N] [--store STORE --corpus CORPUS] [--by-au] [--json]
+    python -m benchmarks.constraint [--scenes N] [--store STORE --corpus CORPUS] [--by-au] [--json]
 
 Without --store, region-level scenes and flow maps of synthetic *test* subjects (the calibration saw others);
 with it, the clips of a prepared synthetic store, judged against their truth (--corpus: the rendered corpus,

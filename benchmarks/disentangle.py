@@ -3,7 +3,7 @@
     python -m recipes.face_films films --lit near-frontal
     python -m recipes.face_films test --split test --subjects 24 --films 6 --lit far-side \\
         --lures .5 --twins
-    python benchmarks/disentangle.py CHECKPOINT test films [small] [--json FILE]
+    python -m benchmarks.disentangle CHECKPOINT test films [small] [--json FILE]
 
 Linear and MLP probes are fitted on ``films`` (training subjects) and scored on ``test``; permuted: the same
 on shuffled targets. Landmark R2: the ten main components of the onset's landmarks; exact: true places of 35

@@ -1,7 +1,7 @@
 """Optical flow estimators against the exact flow of rendered clips, by motion magnitude and noise.
 
     deft synth clips --clips 200 --subjects 20 --seed 0
-    python benchmarks/flow.py clips --methods dis farneback tvl1 --every tvl1=5
+    python -m benchmarks.flow clips --methods dis farneback tvl1 --every tvl1=5
 
 Pixels: visible surface of the subject, onset -> apex. End-point error (px) and angular error (degrees, of the
 3-vectors (u, v, 1) as Barron, Fleet & Beauchemin 1994 define it). The truth check warps the apex back along

@@ -1,7 +1,7 @@
 """Generation cost: DEFT's constrained answers beside the bare backbone's own ``generate`` on the same
 prompts.
 
-    python benchmarks/generate.py [--batch 8] [--tokens 64] [--repeat 3] [--backbone embedded]
+    python -m benchmarks.generate [--batch 8] [--tokens 64] [--repeat 3] [--backbone embedded]
 
 Both write exactly ``--tokens`` tokens after prompts of the same length; DEFT's time includes the experts, the
 projectors and the grammar. The two take turns and CPU seconds are compared.

@@ -6,7 +6,7 @@ score.
     deft train --config configs/headline.yaml flow_shards=arkit stage1.steps=4000 --out runs/arkit
     python -m recipes.face_films unseen --split test --seed 2 --subjects 16 --films 8 \\
         --units makehuman --lit far-side --lures .2 --flow farneback8 --crf 23 --smallest .2 --largest 3
-    python benchmarks/headline.py arkit unseen --trained runs/arkit/model --samples 4000 \\
+    python -m benchmarks.headline arkit unseen --trained runs/arkit/model --samples 4000 \\
         --methods majority,svm,mdmo_svm,rules,ststnet
 
 All methods are fitted on the same flow-level maps (flow model, arkit units, training subjects) and see
@@ -129,8 +129,7 @@ def print_by_size(
 
 def main() -> None:
     """Print Markdown tables."""
-    from disentangle import bayes_class
-
+    from benchmarks.disentangle import bayes_class
     from deft_llm.facs.units import BENCHMARK_AUS
     from deft_llm.synth.core.prior import load_prior
     from deft_llm.synth.flow.config import FlowConfig

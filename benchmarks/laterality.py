@@ -1,6 +1,6 @@
 """How well sides are told to the letter: by each AU's own filter, and with the second pass beside it.
 
-    python benchmarks/laterality.py [--scenes 2000] [--stores STORE ... [--corpus CORPUS]]
+    python -m benchmarks.laterality [--scenes 2000] [--stores STORE ... [--corpus CORPUS]]
 
 Without --stores, region-level scenes of synthetic *validation* subjects; with them, prepared stores whose
 clips know their truth (``benchmarks/portrait_store.py``, ``rendered_store.py``, ``deft prepare synthetic``).

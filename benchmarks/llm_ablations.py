@@ -3,7 +3,7 @@
     python -m deft_llm.training.flow_shards shards --shards 60 --size 4000 --seed 20000 --identities 160
     python -m deft_llm.training.flow_shards held --shards 1 --size 4000 --seed 900 --identities 48 \\
         --split validation
-    python benchmarks/llm_ablations.py shards held --out runs/llm [--only both labels ..] [--clips 100]
+    python -m benchmarks.llm_ablations shards held --out runs/llm [--only both labels ..] [--clips 100]
 
 configs/ablations/llm: what the answers are held to (``both``, ``labels``, ``flow``, ``neither``; 30 % of the
 labels are wrong in all of them), the parts of the hybrid loss, an expert never trained (``random_experts``),
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from answers import Clips, ask, load, score
 
+from benchmarks.answers import Clips, ask, load, score
 from deft_llm.files import read_json, write_json
 from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.model.speaker import Speaker, Spoken, measured

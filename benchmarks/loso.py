@@ -1,6 +1,6 @@
 """Times LOSO on flow maps of the MEGC2019 composite's size: 442 clips of 68 subjects, 28x28, two workers.
 
-    python benchmarks/loso.py [--methods svm,ststnet] [--clips 442] [--subjects 68] [--out DIR]
+    python -m benchmarks.loso [--methods svm,ststnet] [--clips 442] [--subjects 68] [--out DIR]
 
 Maps hold one blob pattern a class under noise: the time does not depend on what they show. Prints one JSON
 line a method: seconds, CPU seconds of all processes, load, UF1.

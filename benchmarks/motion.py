@@ -1,22 +1,17 @@
 """How well motion is measured: region errors on real skin moved by known amounts, and on real video.
 
-Run: python benchmarks/motion.py [--quick]. Prints the tables of docs/motion.md.
+Run: python -m benchmarks.motion [--quick]. Prints the tables of docs/motion.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/motion"))
-
-from skin import BROW_LOWER, BROW_RAISE, CHIN_RAISE, SMILE, SMILE_RIGHT, Skin
 
 from deft_llm.faces.align import move, transform_of
 from deft_llm.faces.regions import region_weights, rigid_weight
@@ -27,6 +22,7 @@ from deft_llm.motion.measure import MeasureSettings, default_landmarker, measure
 from deft_llm.motion.table import region_vectors
 from deft_llm.setup.weights import require
 from deft_llm.store.motion import Motion
+from tests.motion.skin import BROW_LOWER, BROW_RAISE, CHIN_RAISE, SMILE, SMILE_RIGHT, Skin
 
 MOVES = {"smile": SMILE, "smile, right side": SMILE_RIGHT, "brows up": BROW_RAISE, "brows down": BROW_LOWER,
          "chin up": CHIN_RAISE}  # fmt: skip

@@ -1,7 +1,7 @@
 """Cost of packed rows: a step on several questions per clip beside the bare backbone on the same tokens, and
 beside separate rows.
 
-    python benchmarks/packing.py [--backbone embedded] [--clips 2] [--questions 8] [--repeat 5]
+    python -m benchmarks.packing [--backbone embedded] [--clips 2] [--questions 8] [--repeat 5]
 
 `packed`: forward and backward of ``training.packing`` on rows of one prompt and all questions. `bare`: the
 language model itself with its own causal mask on rows of as many tokens, logits at as many places.

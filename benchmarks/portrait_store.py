@@ -1,6 +1,6 @@
 """A store of real skin that moves by known amounts: the public-domain portrait, warped as FACS describes AUs.
 
-    python benchmarks/portrait_store.py STORE [--flow dis|farneback|tvl1] [--seeds 1] [--sizes .5 1]
+    python -m benchmarks.portrait_store STORE [--flow dis|farneback|tvl1] [--seeds 1] [--sizes .5 1]
         [--crf 18]
 
 AUs and pairs of them on the left, the right and both sides, .5 and 1 source px (1.05 and 2.1 aligned px),

@@ -2,10 +2,10 @@
 
 Clips of 8 frames (a public-domain portrait, warped by sub-pixel motion) are made in a temporary folder.
 
-    python benchmarks/prepare.py --clips 64 --engines 1 2 ray     clips/s, same store?, shares of time
-    python benchmarks/prepare.py --engines --memory 20 200    peak memory a worker, of two
-    python benchmarks/prepare.py --engines --memory 200 2000 --repeat    the same, cheap: one clip is measured
-    python benchmarks/prepare.py --engines --kills 10    SIGKILL at random moments, two workers: same store?
+    python -m benchmarks.prepare --clips 64 --engines 1 2 ray     clips/s, same store?, shares of time
+    python -m benchmarks.prepare --engines --memory 20 200    peak memory a worker, of two
+    python -m benchmarks.prepare --engines --memory 200 2000 --repeat    the same, cheap: one clip is measured
+    python -m benchmarks.prepare --engines --kills 10    SIGKILL at random moments, two workers: same store?
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ cropped, and TV-L1, Farneback or DIS measures onset->apex and apex->offset; head
 resized to 28 x 28 and stretched.
 Writes the ``flowmaps`` layout (manifest.csv + PNG).
 
-    python benchmarks/proxy_maps.py --out proxy --clips 200 --subjects 25
+    python -m benchmarks.proxy_maps --out proxy --clips 200 --subjects 25
 """
 
 from __future__ import annotations

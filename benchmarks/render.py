@@ -1,6 +1,6 @@
 """Cost of rendering: frames per second of one core and the share of each stage.
 
-    python benchmarks/render.py --size 256 --frames 60
+    python -m benchmarks.render --size 256 --frames 60
 
 Times are CPU seconds of this process (time.process_time), so other work on the machine matters little.
 """

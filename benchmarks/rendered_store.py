@@ -1,6 +1,6 @@
 """A store of rendered faces for the benchmark: short films of ``deft synth``'s renderer, measured as clips.
 
-    python benchmarks/rendered_store.py STORE [--subjects 24] [--films 10] [--seed 0] [--split test]
+    python -m benchmarks.rendered_store STORE [--subjects 24] [--films 10] [--seed 0] [--split test]
         [--flow dis] [--size 256] [--smallest PX --largest PX]
 
 Only the frames that measuring looks at are drawn, so it takes minutes instead of an hour; cameras, light,

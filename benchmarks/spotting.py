@@ -1,8 +1,8 @@
 """Spotting on real skin: FACS-like warps of known size, side and time in real video, found or not.
 
-    python benchmarks/spotting.py                                  the portrait, carphone whole and at rest
-    python benchmarks/spotting.py --signals DIR --pieces 3         three videos a call, resumed from DIR
-    python benchmarks/spotting.py --video FILE                     another face video, whole and at rest
+    python -m benchmarks.spotting                                  the portrait, carphone whole and at rest
+    python -m benchmarks.spotting --signals DIR --pieces 3         three videos a call, resumed from DIR
+    python -m benchmarks.spotting --video FILE                     another face video, whole and at rest
 
 Videos: the astronaut portrait brought to life (40 s), and the carphone clip (a talking man) looped back and
 forth (24 s), whole and ``at rest``: its longest stretch that spotting calls neither speech nor restless. The
@@ -22,8 +22,8 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from looped import clip_of
 
+from benchmarks.looped import clip_of
 from deft_llm.explain.samples import Injected, living_portrait, save_video
 from deft_llm.faces.video import frames, probe
 from deft_llm.facs.regions import REGIONS

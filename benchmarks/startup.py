@@ -1,6 +1,6 @@
 """Start-up times: ``import deft_llm`` and ``deft --help``, each in a fresh process.
 
-python benchmarks/startup.py
+python -m benchmarks.startup
 
 CPU seconds stand beside the clock's: they hold on a machine that others use too.
 """

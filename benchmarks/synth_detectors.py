@@ -1,7 +1,7 @@
 """What detectors trained on real faces make of rendered ones: face found, blendshapes raised by each AU.
 
-python benchmarks/synth_detectors.py --subjects 3 --found 100
-python benchmarks/synth_detectors.py --corpus clips    # of deft synth: onset, apex, last frame of each clip
+python -m benchmarks.synth_detectors --subjects 3 --found 100
+python -m benchmarks.synth_detectors --corpus clips    # of deft synth: onset, apex, last frame of each clip
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Speed of flow-level synthesis and its statistics beside the real figures.
 
-OMP_NUM_THREADS=1 python benchmarks/synth_flow.py [--samples 2000] [--identities 16]
+OMP_NUM_THREADS=1 python -m benchmarks.synth_flow [--samples 2000] [--identities 16]
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Contact sheets of the synthetic faces: every AU at full strength, and random subjects.
 
-python benchmarks/synth_sheets.py aus docs/images/synth_aus.jpg
-python benchmarks/synth_sheets.py subjects docs/images/synth_subjects.jpg
+python -m benchmarks.synth_sheets aus docs/images/synth_aus.jpg
+python -m benchmarks.synth_sheets subjects docs/images/synth_subjects.jpg
 """
 
 from __future__ import annotations

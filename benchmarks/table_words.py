@@ -1,6 +1,6 @@
 """How much of the class stands in the words that ``flow2text`` reads: a linear model, no language model.
 
-    python benchmarks/table_words.py SHARDS STORE [--samples 2720]
+    python -m benchmarks.table_words SHARDS STORE [--samples 2720]
 
 Logistic regression on which "region direction" lines a clip's words have, fitted on flow-level shards of
 training identities, scored on a store that it never saw. Prints one line of JSON: UF1 (macro F1 of negative,

@@ -1,6 +1,6 @@
 """Training cost: samples/s of stage 1, and DEFT's stage-2 step beside the bare backbone's on the same tokens.
 
-    python benchmarks/train.py [--steps 5] [--batch 8] [--backbone embedded] [--threads 1]
+    python -m benchmarks.train [--steps 5] [--batch 8] [--backbone embedded] [--threads 1]
 
 The backbone's step runs the same LoRA, the same prompt length and the same answer positions on random soft
 tokens;

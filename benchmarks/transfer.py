@@ -1,6 +1,6 @@
 """How far flow-level maps are from maps that real estimators made, and how well one reads the other.
 
-    python benchmarks/transfer.py --target proxy [--samples 3000] [--plot maps.png]
+    python -m benchmarks.transfer --target proxy [--samples 3000] [--plot maps.png]
 
 ``--target``: a flowmaps folder with a manifest (benchmarks/proxy_maps.py, or deft synth --layout flowmaps).
 Prints statistics of both sides after ``motion.normalise.relative`` and the UF1 of an RBF-SVM trained on

@@ -1,4 +1,4 @@
-"""Speed and memory of the Uni-MER builder: python benchmarks/unimer.py [--clips N] [--json]
+"""Speed and memory of the Uni-MER builder: python -m benchmarks.unimer [--clips N] [--json]
 
 Builds from a store of N clips and from one of 10 N (region tables only) in fresh processes and prints
 instructions a second and the peak memory of each.
