@@ -17,7 +17,7 @@ app = typer.Typer(name="deft", no_args_is_help=True, add_completion=False, rich_
 # Each module of this folder registers its commands on ``app`` through ``register(app)``; the order is help's.
 # (``deft app`` is in web.py: a module named app would hide the Typer app above.)
 COMMANDS = ("setup", "demo", "analyze", "synth", "corpus", "prepare", "unimer", "train", "predict",
-            "benchmark", "evaluate", "report", "validate", "agree", "store", "web")  # fmt: skip
+            "benchmark", "evaluate", "report", "validate", "agree", "convert", "store", "web")  # fmt: skip
 
 
 def _version(show: bool) -> None:

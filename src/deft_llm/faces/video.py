@@ -220,6 +220,19 @@ def _file_frames(path: Path, start: int, stop: int | None, fps: float | None) ->
                             "get the whole file or cut it there.")  # fmt: skip
 
 
+def frame_times(path: Path) -> list[float]:
+    """Seconds of every frame since the first, from the packets' time stamps (nothing is decoded).
+
+    Raises: DeftError where the file is no readable video or bears no time stamps.
+    """
+    with _opened(Path(path)) as container:
+        stream = container.streams.video[0]
+        stamps = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
+        if not stamps or stream.time_base is None:
+            raise DeftError(f"{path}: bears no time stamps; give its rate with --fps.")
+        return [float((stamp - stamps[0]) * stream.time_base) for stamp in stamps]
+
+
 def _rotation(frame: VideoFrame) -> int:
     """Degrees clockwise by which the picture must be turned to be shown."""
     return -round(getattr(frame, "rotation", 0) / 90) * 90 % 360

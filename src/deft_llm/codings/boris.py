@@ -1,0 +1,175 @@
+"""BORIS project files (.boris, format 7.0): AU and side are behaviours, an event is a start and a stop.
+
+Events are rows ``[time s, subject, behaviour, modifiers, comment, frame]``; a state behaviour starts and
+stops in turn. Modifiers hold phase and intensity ("rise|C"), the comment of the start holds apex, status and
+note. Read by the rules of BORIS 8 (``project_functions.events_start_stop``), which is a desktop program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from deft_llm.codings.elan import words_of
+from deft_llm.codings.events import (
+    INTENSITIES,
+    PHASES,
+    STATUSES,
+    CodedEvent,
+    Coding,
+    FrameClock,
+    event_at,
+    media_name,
+    parse_tier,
+    tier_name,
+)  # fmt: skip
+from deft_llm.errors import DeftError
+from deft_llm.files import write_text
+
+FORMAT_VERSION = "7.0"
+OBSERVATION = "coding"
+NONE = "None"
+"""BORIS' word for a modifier that was not chosen."""
+
+
+def write(coding: Coding, path: Path) -> None:
+    """Write ``coding`` as a project with one observation of its video."""
+    coding = coding.sorted()
+    named = _named(coding.events)
+    names = sorted({name for name, _ in named})
+    media = coding.media or "video.mp4"
+    last = max((event.offset_time for event in coding.events), default=0.0)
+    rows = sorted((row for name, event in named for row in _rows(name, event)), key=lambda row: row[0])
+    project = {
+        "time_format": "hh:mm:ss", "project_date": "1970-01-01T00:00:00", "project_name": media_name(media),
+        "project_description": "facial events, AU and side", "project_format_version": FORMAT_VERSION,
+        "subjects_conf": {str(i): {"key": "", "name": name, "description": ""}
+                          for i, name in enumerate(sorted({_subject(event) for event in coding.events}))},
+        "behaviors_conf": {str(i): _behaviour(name) for i, name in enumerate(names)},
+        "observations": {OBSERVATION: {
+            "file": {"1": [media], **{str(player): [] for player in range(2, 9)}}, "type": "MEDIA",
+            "date": "1970-01-01T00:00:00", "description": "", "time offset": 0.0, "events": rows,
+            "observation time interval": [0, 0], "independent_variables": {"coder": coding.coder},
+            "visualize_spectrogram": False, "visualize_waveform": False,
+            "close_behaviors_between_videos": False,
+            "media_info": {"length": {media: last}, "fps": {media: coding.fps}, "hasVideo": {media: True},
+                           "hasAudio": {media: False}, "offset": {"1": 0.0}},
+        }},
+        "behavioral_categories": [],
+        "independent_variables": {"0": {"label": "coder", "description": "", "type": "text",
+                                        "default value": "", "possible values": ""}},
+        "coding_map": {}, "behaviors_coding_map": [], "converters": {},
+    }  # fmt: skip
+    write_text(path, json.dumps(project, indent=1, ensure_ascii=False) + "\n")
+
+
+def _behaviour(name: str) -> dict[str, Any]:
+    sets = {
+        str(i): {"name": title, "description": "", "type": 0, "values": list(values), "ask at stop": False}
+        for i, (title, values) in enumerate((("phase", PHASES), ("intensity", INTENSITIES)))
+    }
+    return {"type": "State event", "key": "", "code": name, "description": "", "color": "", "category": "",
+            "modifiers": sets, "excluded": "", "coding map": ""}  # fmt: skip
+
+
+def _subject(event: CodedEvent) -> str:
+    return f"face {event.face}"
+
+
+def _named(events: Sequence[CodedEvent]) -> list[tuple[str, CodedEvent]]:
+    """Events with their behaviours: a second one ("AU12 left #2") where two of one behaviour overlap."""
+    ends: dict[tuple[str, int], float] = {}
+    found = []
+    for event in events:
+        number = 1
+        while ends.get(
+            (name := tier_name(event.model_copy(update={"face": 1}), number), event.face), -1.0
+        ) >= (event.onset_time):
+            number += 1
+        ends[name, event.face] = event.offset_time
+        found.append((name, event))
+    return found
+
+
+def _rows(name: str, event: CodedEvent) -> list[list[Any]]:
+    modifiers = f"{event.phase}|{event.intensity or NONE}"
+    apex = "" if event.apex is None else f"apex {event.apex}"
+    status = "" if event.status == "coded" else event.status
+    comment = "; ".join(filter(None, (apex, status, event.note)))
+    return [
+        [event.onset_time, _subject(event), name, modifiers, comment, event.onset],
+        [event.offset_time, _subject(event), name, modifiers, "", event.offset],
+    ]
+
+
+def read(path: Path, clock: FrameClock | None, observation: str | None = None) -> Coding:
+    """The coded AUs of one observation; behaviours that name no AU are not events.
+
+    Raises: DeftError for a file that is no project, several observations, or a start without a stop.
+    """
+    try:
+        project = json.loads(path.read_text(encoding="utf-8"))
+        observations = project["observations"]
+        name = observation or (next(iter(observations)) if len(observations) == 1 else None)
+        if name is None:
+            raise DeftError(
+                f"{path}: holds {len(observations)} observations; export one of them to a project of its own."
+            )
+        found = observations[name]
+        media = next((m for files in found["file"].values() for m in files), "")
+        if clock is None:
+            clock = FrameClock(float(found["media_info"]["fps"][media]))
+        rows = [_row(row, i, path) for i, row in enumerate(found["events"], 1)]
+        coder = str(found.get("independent_variables", {}).get("coder", ""))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise DeftError(
+            f"{path}: is no BORIS project with a video and its frame rate ({type(error).__name__}: {error}); "
+            "save it anew in BORIS, or give the rate with --fps."
+        ) from error
+    return Coding(media=media, fps=clock.fps, coder=coder, events=_events(path, rows, clock)).sorted()
+
+
+def _row(row: Any, number: int, path: Path) -> tuple[float, str, str, str, str, int | None]:
+    if not isinstance(row, list) or len(row) < 5:
+        raise DeftError(
+            f"{path}: event {number} is no row of time, subject, behaviour, modifiers, comment; "
+            "save the project anew in BORIS."
+        )
+    frame = row[5] if len(row) > 5 and isinstance(row[5], int) and row[5] >= 0 else None
+    return float(row[0]), str(row[1]), str(row[2]), str(row[3] or ""), str(row[4] or ""), frame
+
+
+def _events(path: Path, rows: list[Any], clock: FrameClock) -> list[CodedEvent]:
+    """Starts and stops in turn, per subject, behaviour and modifiers, as BORIS pairs them."""
+    streams: dict[tuple[str, str, str], list[Any]] = {}
+    for row in sorted(rows, key=lambda row: row[0]):
+        if parse_tier(row[2]) is not None:
+            streams.setdefault(row[1:4], []).append(row)
+    events = []
+    for (subject, behaviour, modifiers), found in streams.items():
+        where = f"{path}: {behaviour} at {found[-1][0]:.3f} s"
+        if len(found) % 2:
+            raise DeftError(f"{where}: starts and never stops; add the stop in BORIS.")
+        au, side, _ = parse_tier(behaviour) or (0, "both", 1)
+        face = re.fullmatch(r"face (\d+)", subject)
+        for start, stop in list(pairwise(found))[::2]:
+            apex, words, note = _comment(start[4])
+            chosen = words_of(" ".join([*modifiers.replace(NONE, "").split("|"), words]), note)
+            events.append(event_at(
+                clock, where=f"{path}: {behaviour} at {start[0]:.3f} s", au=au, side=side,
+                onset=start[5], onset_time=start[0], offset=stop[5], offset_time=stop[0], apex=apex,
+                face=int(face[1]) if face else 1, **chosen,
+            ))  # fmt: skip
+    return events
+
+
+def _comment(text: str) -> tuple[int | None, str, str]:
+    """Apex frame, status and note of a start's comment."""
+    status = "|".join(STATUSES[1:])
+    found = re.match(rf"(?:apex (\d+))?(?:(?:^|; )({status}))?(?:; |$)?(.*)", text, re.S)
+    assert found is not None
+    return (int(found[1]) if found[1] else None), found[2] or "", found[3]

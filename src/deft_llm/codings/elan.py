@@ -1,0 +1,170 @@
+"""ELAN (.eaf): a tier per AU and side, a child tier with the apex, one with notes; by pympi-ling.
+
+A tier's annotation spans onset to offset; its value is one of the controlled vocabulary "FACS event":
+phase, intensity and status ("rise C", "release", "rise proposed"). The child tier "... apex" (included in
+its parent) marks one frame. ELAN keeps whole milliseconds: frames are exact up to 500 frames per second.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from deft_llm.codings.events import (
+    INTENSITIES,
+    PHASES,
+    STATUSES,
+    CodedEvent,
+    Coding,
+    FrameClock,
+    event_at,
+    media_name,
+    parse_tier,
+    tier_name,
+)  # fmt: skip
+from deft_llm.errors import DeftError
+from deft_llm.files import write_bytes
+
+VOCABULARY = "FACS event"
+EVENT_TYPE, APEX_TYPE, NOTE_TYPE = "facs-event", "facs-apex", "facs-note"
+FPS_PROPERTY = "frames-per-second"
+MIMES = {".mp4": "video/mp4", ".mpg": "video/mpeg", ".mpeg": "video/mpeg", ".webm": "video/webm",
+         ".avi": "video/x-msvideo", ".mov": "video/quicktime", ".mkv": "video/x-matroska"}  # fmt: skip
+
+
+def value_of(event: CodedEvent) -> str:
+    """ "rise C", "release", "rise B proposed": an entry of the controlled vocabulary."""
+    words = [event.phase, event.intensity, None if event.status == "coded" else event.status]
+    return " ".join(word for word in words if word)
+
+
+def write(coding: Coding, path: Path) -> None:
+    """Write ``coding`` to ``path``."""
+    from pympi import Elan
+
+    eaf = Elan.Eaf(author=coding.coder or "deft-llm")
+    eaf.remove_tier("default")
+    eaf.add_language("eng", "http://cdb.iso.org/lg/CDB-00138502-001", "English (eng)")
+    eaf.add_controlled_vocabulary(VOCABULARY)
+    eaf.add_cv_description(VOCABULARY, "eng", "phase, FACS intensity, status of a coded event")
+    for number, words in enumerate(product(PHASES, ("", *INTENSITIES), ("", *STATUSES[1:]))):
+        eaf.add_cv_entry(VOCABULARY, f"cve{number}", [(" ".join(filter(None, words)), "eng", None)])
+    eaf.add_linguistic_type(EVENT_TYPE)
+    eaf.linguistic_types[EVENT_TYPE]["CONTROLLED_VOCABULARY_REF"] = VOCABULARY
+    eaf.add_linguistic_type(APEX_TYPE, constraints="Included_In")
+    eaf.add_linguistic_type(NOTE_TYPE, constraints="Symbolic_Association", timealignable=False)
+    eaf.add_property(FPS_PROPERTY, f"{coding.fps:.10g}")
+    if coding.media:
+        suffix = Path(media_name(coding.media)).suffix.lower()
+        eaf.add_linked_file(coding.media, f"./{media_name(coding.media)}", MIMES.get(suffix, "video/*"))
+    for event in coding.sorted().events:
+        _add(eaf, event, coding)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "coding.eaf"
+        eaf.to_file(draft)
+        write_bytes(path, draft.read_bytes())
+
+
+def _add(eaf: Any, event: CodedEvent, coding: Coding) -> None:
+    tier = _tier_of(eaf, event, coding.coder)
+    start = round(event.onset_time * 1000)
+    end = max(round(event.offset_time * 1000), start + 1)  # ELAN has no annotation of no length
+    eaf.add_annotation(tier, start, end, value_of(event))
+    if event.apex_time is not None:
+        mark = min(round(event.apex_time * 1000), end - 1)
+        eaf.add_annotation(f"{tier} apex", mark, mark + 1, "apex")
+    if event.note:
+        eaf.add_ref_annotation(f"{tier} note", tier, (start + end) // 2, event.note)
+
+
+def _tier_of(eaf: Any, event: CodedEvent, coder: str) -> str:
+    """The tier of the event's AU, side and face; a second one where two events of it overlap."""
+    start, end = round(event.onset_time * 1000), round(event.offset_time * 1000)
+    number = 1
+    while True:
+        tier = tier_name(event, number)
+        if tier not in eaf.tiers:
+            for name, kind, parent in ((tier, EVENT_TYPE, None), (f"{tier} apex", APEX_TYPE, tier),
+                                       (f"{tier} note", NOTE_TYPE, tier)):  # fmt: skip
+                eaf.add_tier(name, kind, parent=parent, part=coder or None, ann=coder or None)
+            return tier
+        taken = eaf.get_annotation_data_for_tier(tier)
+        if all(end <= other[0] or start >= other[1] for other in taken):
+            return tier
+        number += 1
+
+
+def read(path: Path, clock: FrameClock | None) -> Coding:
+    """The events of all tiers whose name is an AU ("AU12 left", "12L"); other tiers are not events.
+
+    Raises: DeftError for a file that is no EAF, or whose frame rate is not known.
+    """
+    from pympi import Elan
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            eaf = Elan.Eaf(str(path), suppress_version_warning=True)
+    except Exception as error:  # the library raises plain Exceptions, KeyErrors and ParseErrors
+        raise DeftError(f"{path}: is no ELAN file that can be read; save it anew in ELAN.") from error
+    if clock is None:
+        clock = _clock_of(eaf, path)
+    events, coders = [], set()
+    for tier in eaf.get_tier_names():
+        named = parse_tier(tier)
+        if named is None or eaf.tiers[tier][1] or eaf.tiers[tier][2].get("PARENT_REF"):
+            continue
+        au, side, face = named
+        coders.add(eaf.tiers[tier][2].get("PARTICIPANT") or eaf.tiers[tier][2].get("ANNOTATOR") or "")
+        apexes = _marks(eaf, f"{tier} apex")
+        notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note")}
+        for start, end, value, *_ in sorted(eaf.get_annotation_data_for_tier(tier)):
+            where = f"{path}: {tier} at {start / 1000:.3f} s"
+            inside = [mark for mark in apexes if start <= mark < max(end, start + 1)]
+            events.append(event_at(
+                clock, where=where, au=au, side=side, onset_time=start / 1000, face=face,
+                apex_time=inside[0] / 1000 if inside else None, offset_time=end / 1000,
+                **words_of(value or "", notes.get((start, end), "")),
+            ))  # fmt: skip
+    media = eaf.media_descriptors[0].get("MEDIA_URL", "") if eaf.media_descriptors else ""
+    coder = ", ".join(sorted(coders - {""}))
+    return Coding(media=media, fps=clock.fps, coder=coder, events=events).sorted()
+
+
+def _clock_of(eaf: Any, path: Path) -> FrameClock:
+    rates = [text for name, text in eaf.properties if name == FPS_PROPERTY]
+    try:
+        return FrameClock(float(rates[0]))
+    except (IndexError, TypeError, ValueError) as error:
+        raise DeftError(f"{path}: ELAN keeps no frame rate; give it with --fps or --media.") from error
+
+
+def _marks(eaf: Any, tier: str) -> list[int]:
+    if tier not in eaf.tiers:
+        return []
+    return sorted(row[0] for row in eaf.get_annotation_data_for_tier(tier))
+
+
+def _notes(eaf: Any, tier: str) -> list[tuple[int, int, str]]:
+    if tier not in eaf.tiers or not eaf.tiers[tier][1]:
+        return []
+    return [(row[0], row[1], row[2] or "") for row in eaf.get_ref_annotation_data_for_tier(tier)]
+
+
+def words_of(value: str, note: str) -> dict[str, Any]:
+    """Phase, intensity and status of an annotation's value; any other words stay in the note."""
+    found: dict[str, Any] = {}
+    rest = []
+    for word in value.split():
+        if word.lower() in PHASES and "phase" not in found:
+            found["phase"] = word.lower()
+        elif word.upper() in INTENSITIES and "intensity" not in found:
+            found["intensity"] = word.upper()
+        elif word.lower() in STATUSES and "status" not in found:
+            found["status"] = word.lower()
+        else:
+            rest.append(word)
+    return found | {"note": " ".join([*rest, *filter(None, [note])])}

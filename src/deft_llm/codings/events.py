@@ -1,0 +1,202 @@
+"""Coded events of one video: AU, side, phase, onset, apex and offset in frames and in seconds that agree."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from deft_llm.errors import DeftError
+from deft_llm.facs.units import ENTRIES
+from deft_llm.records import AUSide, Record
+
+CODING_SCHEMA = 1
+
+EventPhase = Literal["rise", "release"]
+Status = Literal["coded", "proposed", "accepted", "corrected", "rejected"]
+Intensity = Literal["A", "B", "C", "D", "E"]
+
+SIDES: tuple[AUSide, ...] = ("both", "left", "right", "asymmetric")
+PHASES: tuple[EventPhase, ...] = ("rise", "release")
+INTENSITIES: tuple[Intensity, ...] = ("A", "B", "C", "D", "E")
+STATUSES: tuple[Status, ...] = ("coded", "proposed", "accepted", "corrected", "rejected")
+
+TIME_TOLERANCE = 0.51
+"""Frames by which a stated time may miss the stated frame index before the two contradict each other."""
+
+
+@dataclass(frozen=True)
+class FrameClock:
+    """Frame indices and seconds of one video, each from the other.
+
+    fps: constant rate, frames per second. times: seconds of every frame where the rate varies.
+    """
+
+    fps: float
+    times: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.fps) and 0 < self.fps <= 10_000):
+            raise DeftError(f"a frame rate of {self.fps} is none; give frames per second, for example 25.")
+
+    def time_of(self, frame: int) -> float:
+        """Seconds since the first frame, to the microsecond."""
+        if self.times is not None and 0 <= frame < len(self.times):
+            return round(float(self.times[frame]), 6)
+        return round(frame / self.fps, 6)
+
+    def frame_of(self, time: float) -> int:
+        """The frame whose time is nearest."""
+        if self.times is None or not len(self.times):
+            return round(time * self.fps)
+        after = min(bisect_left(self.times, time), len(self.times) - 1)
+        before = max(after - 1, 0)
+        return before if time - self.times[before] <= self.times[after] - time else after
+
+
+class CodedEvent(Record):
+    """One event: an AU (``au``, ``side``) that rises or is released; frames are 0-based, inclusive."""
+
+    au: int = Field(ge=0, le=99, description="number of the AU or other FACS code")
+    side: AUSide = Field(default="both", description="the subject's own side")
+    phase: EventPhase = Field(default="rise", description="rise: the AU appears; release: it goes back")
+    onset: int = Field(ge=0, description="first frame of the change")
+    apex: int | None = Field(default=None, ge=0, description="frame of the largest intensity")
+    offset: int = Field(ge=0, description="last frame")
+    onset_time: float = Field(ge=0, description="seconds of ``onset``")
+    apex_time: float | None = Field(default=None, ge=0, description="seconds of ``apex``")
+    offset_time: float = Field(ge=0, description="seconds of ``offset``")
+    intensity: Intensity | None = Field(default=None, description="FACS intensity A to E")
+    face: int = Field(default=1, ge=1, description="number of the tracked face")
+    status: Status = Field(default="coded", description="coded by a person, or what became of a proposal")
+    note: str = Field(default="", description="free text")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CodedEvent:
+        if not self.onset <= (self.onset if self.apex is None else self.apex) <= self.offset:
+            raise ValueError(
+                f"onset {self.onset}, apex {self.apex}, offset {self.offset} are not in order; "
+                "onset comes first, offset last"
+            )
+        if (self.apex is None) != (self.apex_time is None):
+            raise ValueError("apex and apex_time go together; give both or neither")
+        return self
+
+    @property
+    def name(self) -> str:
+        """AU and side as tiers and behaviours are called: "AU12 left"."""
+        return event_name(self.au, self.side)
+
+
+class Coding(Record):
+    """What one coder (or ``deft``) says of one video."""
+
+    schema_version: int = Field(default=CODING_SCHEMA, alias="schema")
+    media: str = Field(default="", description="file name or path of the video")
+    fps: float = Field(gt=0, le=10_000, description="frames per second")
+    coder: str = Field(default="", description="who coded")
+    events: list[CodedEvent] = Field(default_factory=list)
+
+    model_config = {"extra": "forbid", "populate_by_name": True}
+
+    def sorted(self) -> Coding:
+        """The same with its events in order of time, AU and side."""
+        key = lambda e: (e.onset_time, e.offset_time, e.au, e.side, e.phase, e.face)  # noqa: E731
+        return self.model_copy(update={"events": sorted(self.events, key=key)})
+
+
+def event_name(au: int, side: AUSide) -> str:
+    """ "AU12 left"."""
+    return f"AU{au} {side}"
+
+
+_NAME = re.compile(
+    r"\s*(?:AU|AD|M)?\s*(\d{1,2})(?:[\s_.-]*(both|left|right|asymmetric|bilateral|L|R|B|A))?\s*", re.I
+)
+_SIDE_WORDS: dict[str, AUSide] = {
+    "": "both", "b": "both", "both": "both", "bilateral": "both", "l": "left", "left": "left", "r": "right",
+    "right": "right", "a": "asymmetric", "asymmetric": "asymmetric",
+}  # fmt: skip
+
+
+def parse_name(text: str) -> tuple[int, AUSide] | None:
+    """AU and side of a name ("AU12 left", "12L", "AU12_right"); None where it names no AU."""
+    found = _NAME.fullmatch(text)
+    if found is None or int(found[1]) not in ENTRIES:
+        return None
+    return int(found[1]), _SIDE_WORDS[(found[2] or "").lower()]
+
+
+def tier_name(event: CodedEvent, number: int = 1) -> str:
+    """Name of the event's tier: "AU12 left", "AU12 left face 2", "AU12 left #2" where events overlap."""
+    face = "" if event.face == 1 else f" face {event.face}"
+    return event.name + face + ("" if number == 1 else f" #{number}")
+
+
+def parse_tier(text: str) -> tuple[int, AUSide, int] | None:
+    """AU, side and face of a tier's name; None where it names no AU."""
+    found = re.fullmatch(r"(.*?)(?: face (\d{1,3}))?(?: #\d+)?", text.strip())
+    named = parse_name(found[1]) if found else None
+    return None if found is None or named is None else (*named, int(found[2] or 1) or 1)
+
+
+def event_at(
+    clock: FrameClock,
+    *,
+    where: str,
+    au: int,
+    side: AUSide = "both",
+    onset: int | None = None,
+    apex: int | None = None,
+    offset: int | None = None,
+    onset_time: float | None = None,
+    apex_time: float | None = None,
+    offset_time: float | None = None,
+    **rest: Any,
+) -> CodedEvent:
+    """An event from frames, from seconds, or from both where they agree; ``where`` names file and row.
+
+    Raises: DeftError where neither is given, the two contradict each other, or the order is wrong.
+    """
+    points: dict[str, Any] = {}
+    for name, frame, time in (
+        ("onset", onset, onset_time), ("apex", apex, apex_time), ("offset", offset, offset_time),
+    ):  # fmt: skip
+        if frame is None and time is None:
+            if name != "apex":
+                raise DeftError(f"{where}: has no {name}; give a frame index or a time.")
+            continue
+        points[name], points[f"{name}_time"] = _point(clock, where, name, frame, time)
+    try:
+        return CodedEvent(au=au, side=side, **points, **rest)
+    except ValueError as error:
+        reason = error.errors()[0]["msg"] if hasattr(error, "errors") else str(error)
+        raise DeftError(f"{where}: {str(reason).removeprefix('Value error, ')}.") from error
+
+
+def _point(
+    clock: FrameClock, where: str, name: str, frame: int | None, time: float | None
+) -> tuple[int, float]:
+    if time is not None and not (math.isfinite(time) and 0 <= time < 1e7):
+        raise DeftError(f"{where}: {name} at {time} s is no time of a video; give seconds from its start.")
+    if frame is None:
+        assert time is not None
+        frame = clock.frame_of(time)
+        return frame, clock.time_of(frame)
+    if time is not None and abs(time - clock.time_of(frame)) * clock.fps > TIME_TOLERANCE:
+        raise DeftError(
+            f"{where}: {name} is frame {frame} ({clock.time_of(frame):.3f} s at {clock.fps:g} frames "
+            f"per second) and {time:.3f} s; correct one of them, or give the right rate with --fps."
+        )
+    return frame, clock.time_of(frame)
+
+
+def media_name(path: str) -> str:
+    """The file name of a media reference, whatever machine wrote it (``file:///C:/a/b.mp4`` -> ``b.mp4``)."""
+    return Path(path.replace("\\", "/").removeprefix("file://")).name

@@ -1,0 +1,147 @@
+"""Which format a coding file is of; reading and writing any of them, and the proposals in a result.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deft_llm.codings import boris, datavyu, elan, table, textgrid
+from deft_llm.codings.events import Coding, FrameClock, event_at
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.faces.video import frame_times, probe
+from deft_llm.files import read_json
+
+LARGEST = 64 * 2**20
+"""Bytes: a coding is text of some kilobytes; more is not one."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: its writer, the suffix of its files, and what of an event it does not hold."""
+
+    write: Callable[[Coding, Path], None]
+    suffix: str
+    lacks: tuple[str, ...]
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(table.write, ".csv", ()),
+    "elan": Format(elan.write, ".eaf", ()),
+    "boris": Format(boris.write, ".boris", ()),
+    "textgrid": Format(textgrid.write, ".TextGrid", ("media", "coder", "frame rate")),
+    "datavyu": Format(datavyu.write, ".csv", ("media", "coder", "frame rate")),
+}
+
+
+def format_of(path: Path, named: str | None = None) -> str:
+    """The format to write ``path`` in: ``named``, or that of its suffix.
+
+    Raises: UsageError for an unknown name or suffix.
+    """
+    if named is not None:
+        if named not in FORMATS:
+            raise UsageError(f"--to {named}: unknown; choose one of {', '.join(FORMATS)}.")
+        return named
+    for name, known in FORMATS.items():
+        if known.suffix.lower() == path.suffix.lower():
+            return name
+    suffixes = ", ".join(dict.fromkeys(known.suffix for known in FORMATS.values()))
+    raise UsageError(f"{path}: no format has this suffix; name it {suffixes}, or choose one with --to.")
+
+
+def clock_of(media: Path | None, fps: float | None) -> FrameClock | None:
+    """The clock of a video file (with its frame times) or of a constant rate; None without both."""
+    if media is None:
+        return None if fps is None else FrameClock(fps)
+    rate = fps or probe(media).fps
+    if rate is None:
+        raise UsageError(f"{media}: does not state a frame rate; give it with --fps.")
+    return FrameClock(rate, frame_times(media) if fps is None and media.is_file() else None)
+
+
+def read_coding(path: Path, clock: FrameClock | None = None) -> Coding:
+    """The coding in ``path``, of whichever format it is.
+
+    Raises: DeftError for a file that is of no known format, unreadable, or lacks a frame rate.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DeftError(
+            f"{path}: no such file; give a coding (CSV, .eaf, .boris, .TextGrid) or a result.json."
+        )
+    if path.stat().st_size > LARGEST:
+        raise DeftError(f"{path}: {path.stat().st_size >> 20} MiB are no coding; give a file of events.")
+    suffix = path.suffix.lower()
+    if suffix == ".eaf":
+        return elan.read(path, clock)
+    if suffix == ".textgrid":
+        return textgrid.read(path, clock)
+    if suffix == ".boris":
+        return boris.read(path, clock)
+    if suffix == ".json":
+        return proposals_of(path, _json(path))
+    if suffix == ".csv":
+        return _read_csv(path, clock)
+    raise DeftError(
+        f"{path}: {suffix or 'no suffix'} is of no known format; give CSV, .eaf, .boris or .TextGrid."
+    )
+
+
+def _read_csv(path: Path, clock: FrameClock | None) -> Coding:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DeftError(f"{path}: is not UTF-8 text; save it as UTF-8.") from error
+    header = next(csv.reader(io.StringIO(text)), [])
+    if datavyu.reads(header):
+        return datavyu.read(path, clock, text)
+    if table.reads(header):
+        return table.read(path, clock, text)
+    raise DeftError(
+        f"{path}: its header names neither au and onset (plain table) nor AU12_left.ordinal (Datavyu); "
+        "see docs for the columns."
+    )
+
+
+def _json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except RecursionError as error:
+        raise DeftError(f"{path}: is nested too deep to be a result; analyse the video again.") from error
+
+
+def proposals_of(path: Path, result: Any) -> Coding:
+    """What ``deft analyze`` stated in a result.json, as proposals.
+
+    Raises: DeftError for JSON that is no result.
+    """
+    try:
+        video = result["video"]
+        clock = FrameClock(float(video["fps"]))
+        events = [
+            event_at(
+                clock, where=f"{path}: movement {number}", au=unit["number"], side=unit["side"],
+                phase=unit["phase"], onset=clock.frame_of(unit["onset_time"]),
+                apex=clock.frame_of(unit["apex_time"]), offset=clock.frame_of(unit["offset_time"]),
+                face=movement.get("face", 1), status="proposed",
+                note=f"confidence {unit['confidence']:.2f}" if unit.get("confidence") is not None else "",
+            )
+            for number, movement in enumerate(result["movements"], 1)
+            for unit in movement["aus"]
+        ]  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DeftError(
+            f"{path}: is no result of this version of `deft analyze`; analyse the video again."
+        ) from error
+    return Coding(media=str(result.get("source", "")), fps=clock.fps, coder="deft", events=events).sorted()
+
+
+def write_coding(coding: Coding, path: Path, named: str | None = None) -> str:
+    """Write ``coding`` to ``path``; gives back the format's name. Raises: UsageError for an unknown one."""
+    name = format_of(path, named)
+    FORMATS[name].write(coding, Path(path))
+    return name

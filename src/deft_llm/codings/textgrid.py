@@ -1,0 +1,93 @@
+"""Praat TextGrid: an interval tier per AU and side, a point tier with its apexes; by praatio."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from deft_llm.codings.elan import value_of, words_of
+from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_tier, tier_name
+from deft_llm.errors import DeftError
+from deft_llm.files import write_bytes
+
+SEPARATOR = ": "
+"""Between an interval's words (phase, intensity, status) and its note."""
+
+
+def write(coding: Coding, path: Path) -> None:
+    """Write ``coding``; TextGrid holds no media, no coder and no frame rate."""
+    from praatio import textgrid
+
+    coding = coding.sorted()
+    tiers: dict[str, list[CodedEvent]] = {}
+    for event in coding.events:
+        tiers.setdefault(_tier_of(tiers, event, coding.fps), []).append(event)
+    last = max((end_of(event, coding.fps) for event in coding.events), default=1.0)
+    grid = textgrid.Textgrid(0.0, last)
+    for name, events in sorted(tiers.items()):
+        rows = [(event.onset_time, end_of(event, coding.fps), label_of(event)) for event in events]
+        grid.addTier(textgrid.IntervalTier(name, rows, 0.0, last))
+        apexes = [(event.apex_time, "apex") for event in events if event.apex_time is not None]
+        if apexes:
+            grid.addTier(textgrid.PointTier(f"{name} apex", apexes, 0.0, last))
+    if not tiers:
+        grid.addTier(textgrid.IntervalTier("no events", [], 0.0, last))
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "coding.TextGrid"
+        grid.save(str(draft), format="long_textgrid", includeBlankSpaces=True, reportingMode="silence")
+        write_bytes(path, draft.read_bytes())
+
+
+def end_of(event: CodedEvent, fps: float) -> float:
+    """Where the interval ends: the offset, or a tenth of a frame after an onset that is the offset too."""
+    return max(event.offset_time, round(event.onset_time + 0.1 / fps, 6))
+
+
+def label_of(event: CodedEvent) -> str:
+    """ "rise C", with the note behind a colon."""
+    return SEPARATOR.join(filter(None, (value_of(event), event.note.replace("\n", " "))))
+
+
+def _tier_of(tiers: dict[str, list[CodedEvent]], event: CodedEvent, fps: float) -> str:
+    number = 1
+    while True:
+        name = tier_name(event, number)
+        if all(end_of(other, fps) <= event.onset_time for other in tiers.get(name, ())):
+            return name
+        number += 1
+
+
+def read(path: Path, clock: FrameClock | None) -> Coding:
+    """The events of all interval tiers whose name is an AU; other tiers are not events.
+
+    Raises: DeftError for a file that is no TextGrid, and without a clock: it holds no frame rate.
+    """
+    from praatio import textgrid
+
+    if clock is None:
+        raise DeftError(f"{path}: a TextGrid holds no frame rate; give it with --fps or --media.")
+    try:
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
+    except Exception as error:  # the library raises ValueError, IndexError, its own and others
+        raise DeftError(f"{path}: is no TextGrid that can be read; save it anew in Praat.") from error
+    events = []
+    for tier in grid.tiers:
+        named = parse_tier(tier.name)
+        if named is None or not isinstance(tier, textgrid.IntervalTier):
+            continue
+        au, side, face = named
+        marks = _marks(grid, f"{tier.name} apex")
+        for start, end, label in tier.entries:
+            inside = [mark for mark in marks if start - 1e-6 <= mark <= end + 1e-6]
+            words, _, note = label.partition(SEPARATOR)
+            events.append(event_at(
+                clock, where=f"{path}: {tier.name} at {start:.3f} s", au=au, side=side, face=face,
+                onset_time=start, offset_time=end, apex_time=inside[0] if inside else None,
+                **words_of(words, note),
+            ))  # fmt: skip
+    return Coding(fps=clock.fps, events=events).sorted()
+
+
+def _marks(grid: Any, name: str) -> list[float]:
+    return sorted(time for time, _ in grid.getTier(name).entries) if name in grid.tierNames else []

@@ -1,0 +1,102 @@
+"""Agreement equals hand-computed cases and other libraries; coders of known reliability come back."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from deft_llm.codings.agreement import agreement_of, icc_2_1, intensity, matched, presence
+from deft_llm.codings.events import Coding, FrameClock, event_at
+from deft_llm.errors import DeftError
+
+CLOCK = FrameClock(10.0)
+
+
+def event(au: int, onset: int, offset: int, **rest):
+    return event_at(CLOCK, where="test", au=au, onset=onset, offset=offset, **rest)
+
+
+def of(*events, **rest) -> Coding:
+    return Coding(fps=10, events=list(events), **rest)
+
+
+def test_icc_of_shrout_and_fleiss() -> None:
+    table = np.array(
+        [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float
+    )
+    assert icc_2_1(table) == pytest.approx(0.29, abs=0.005)  # their table 4
+    assert icc_2_1(np.ones((5, 2))) is None and icc_2_1(np.ones((1, 2))) is None
+
+
+def test_by_hand() -> None:
+    first = of(event(12, 0, 9, intensity="B"), event(4, 30, 39, side="left", intensity="C"))
+    second = of(event(12, 1, 10, intensity="B"), event(4, 30, 34, side="right", intensity="C"))
+    found = agreement_of(first, second, frames=50)
+    assert found["agreement"] == {"iou": 0.5, "onset": 0.5}  # AU12 met, AU4 on another side
+    assert found["per_au"]["12"]["agreement_iou"] == 1.0 and found["per_au"]["4"]["agreement_iou"] == 0.0
+    # AU12: 9 frames both, 1 + 1 apart, 39 neither: po .96, pe (.2 * .2 + .8 * .8) = .68
+    assert found["per_au"]["12"]["kappa_frames"] == pytest.approx((0.96 - 0.68) / (1 - 0.68))
+    assert found["differences"]["onset"]["percentiles"]["50"] == pytest.approx(0.1)
+    assert found["sides"] == {"pairs": 2, "same": 1}
+    assert [(row["au"], row["coded_by"]) for row in found["disagreements"]] == [(4, "first"), (4, "second")]
+
+
+def test_maximum_matching_beats_the_greedy_one() -> None:
+    a = [event(1, 10, 12), event(1, 13, 15)]
+    b = [event(1, 12, 14), event(1, 15, 17)]
+    nearness = lambda x, y: float(abs(x.onset - y.onset) <= 2) * (1 - abs(x.onset - y.onset) / 10)  # noqa: E731
+    assert len(matched(a, b, nearness)) == 2  # greedy by nearness takes 13-12 and leaves 10 and 15 alone
+
+
+def test_number_of_matches_equals_brute_force() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        a, b = ([event(1, int(s), int(s) + 4) for s in rng.integers(0, 30, rng.integers(1, 5))] for _ in "ab")
+        near = lambda x, y: float(abs(x.onset - y.onset) <= 2)  # noqa: E731
+        short, long = sorted((a, b), key=len)
+        best = max(sum(near(x, y) for x, y in zip(short, order)) for order in itertools.permutations(long))
+        assert len(matched(a, b, near)) == best
+
+
+def test_kappa_equals_sklearn() -> None:
+    rng = np.random.default_rng(2)
+    codings = [of(*(event(4, int(s), int(s) + 6) for s in rng.integers(0, 90, 5))) for _ in range(2)]
+    found = agreement_of(*codings, frames=100)["per_au"]["4"]["kappa_frames"]
+    shown = [presence(coding.events, 100) for coding in codings]
+    assert found == pytest.approx(cohen_kappa_score(*shown))
+
+
+def test_icc_needs_intensities_of_both() -> None:
+    first, second = of(event(12, 0, 9, intensity="B")), of(event(12, 0, 9))
+    assert agreement_of(first, second)["per_au"]["12"]["icc_intensity"] is None
+    assert intensity([event(12, 2, 3, intensity="E")], 5).tolist() == [0, 0, 5, 5, 0]
+
+
+def test_coders_of_known_reliability_come_back() -> None:
+    """Coders that each see an event with chance p agree on p of what they report: 2 n p p / (2 n p) = p."""
+    rng = np.random.default_rng(3)
+    for p in (0.6, 0.9):
+        shares = []
+        for _ in range(40):
+            truth = [event(int(rng.choice([1, 4, 12])), 20 * i, 20 * i + 9) for i in range(40)]
+            coders = [of(*(e for e in truth if rng.random() < p)) for _ in range(2)]
+            shares.append(agreement_of(*coders)["agreement"]["iou"])
+        error = np.std(shares) / np.sqrt(len(shares))
+        assert abs(np.mean(shares) - p) < 3 * error + 0.01
+
+
+def test_refusals() -> None:
+    with pytest.raises(DeftError, match="two videos"):
+        agreement_of(of(event(1, 0, 3), media="a.mp4"), of(event(1, 0, 3), media="b.mp4"))
+    with pytest.raises(DeftError, match="10 and 25 frames per second"):
+        agreement_of(of(event(1, 0, 3)), Coding(fps=25, events=[]))
+    with pytest.raises(DeftError, match="nothing to compare"):
+        agreement_of(of(), of())
+
+
+def test_rejected_proposals_do_not_count() -> None:
+    found = agreement_of(of(event(1, 0, 3), event(4, 0, 3, status="rejected")), of(event(1, 0, 3)))
+    assert found["agreement"]["iou"] == 1.0

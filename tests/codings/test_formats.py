@@ -1,0 +1,208 @@
+"""Codings keep what each format can hold; bad files are named; golden files stand for ELAN and Datavyu."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.cli import main
+from deft_llm.codings import formats, table
+from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_name
+from deft_llm.errors import DeftError, UsageError
+
+GOLDEN = Path(__file__).with_name("golden")
+CLOCK = FrameClock(25.0)
+
+
+def event(
+    au: int, onset: int, apex: int | None, offset: int, clock: FrameClock = CLOCK, **rest
+) -> CodedEvent:
+    return event_at(clock, where="test", au=au, onset=onset, apex=apex, offset=offset, **rest)
+
+
+def coding(clock: FrameClock = CLOCK, media: str = "clips/a b.mp4") -> Coding:
+    events = [
+        event(12, 10, 14, 20, clock, side="left", intensity="C", note="with a blink, = small"),
+        event(12, 15, None, 30, clock, side="left", note="overlaps the first"),
+        event(12, 21, 24, 24, clock, side="left", phase="release", status="proposed"),
+        event(4, 3, 3, 3, clock, intensity="A", face=2),
+        event(1, 40, 44, 60, clock, side="asymmetric", status="corrected"),
+    ]
+    return Coding(media=media, fps=clock.fps, coder="Ann", events=events).sorted()
+
+
+@pytest.mark.parametrize("fps", [24.0, 29.97, 60.0, 200.0])
+@pytest.mark.parametrize("name", list(formats.FORMATS))
+def test_round_trip_keeps_every_event(name: str, fps: float, tmp_path: Path) -> None:
+    clock = FrameClock(fps)
+    first = coding(clock)
+    path = tmp_path / f"coding{formats.FORMATS[name].suffix}"
+    formats.write_coding(first, path, name)
+    lacks = formats.FORMATS[name].lacks
+    again = formats.read_coding(path, clock if "frame rate" in lacks else None)
+    assert again.events == first.events
+    assert again.fps == pytest.approx(fps, rel=1e-6)
+    for what in ("media", "coder"):
+        assert getattr(again, what) == ("" if what in lacks else getattr(first, what))
+
+
+@pytest.mark.parametrize("name", list(formats.FORMATS))
+def test_a_coding_without_events_is_kept(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"none{formats.FORMATS[name].suffix}"
+    formats.write_coding(Coding(media="a.mp4", fps=30, coder="Bo"), path, name)
+    if name == "datavyu":
+        return  # a sheet without columns says nothing at all
+    assert formats.read_coding(path, FrameClock(30)).events == []
+
+
+@pytest.mark.parametrize("name", ["elan", "textgrid"])
+def test_many_random_events_round_trip(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clock = FrameClock(30.0)
+    events = []
+    for _ in range(120):
+        onset, apex, offset = np.sort(rng.integers(0, 900, 3)).tolist()
+        events.append(event(
+            int(rng.choice([1, 2, 4, 12])), onset, apex if rng.random() < 0.7 else None, offset, clock,
+            side=str(rng.choice(["both", "left", "right"])), phase=str(rng.choice(["rise", "release"])),
+            intensity=rng.choice([None, "B", "E"]),
+        ))  # fmt: skip
+    first = Coding(fps=30, events=events).sorted()
+    path = tmp_path / f"x{formats.FORMATS[name].suffix}"
+    formats.write_coding(first, path, name)
+    again = formats.read_coding(path, clock)
+    key = lambda e: e.model_dump_json()  # noqa: E731
+    assert sorted(map(key, again.events)) == sorted(map(key, first.events))
+
+
+@pytest.mark.parametrize("name", ["a.eaf", "datavyu.csv", "datavyu_foreign.csv"])
+def test_golden_files_are_read(name: str) -> None:
+    found = formats.read_coding(GOLDEN / name, CLOCK)
+    rows = [(e.name, e.phase, e.onset, e.apex, e.offset, e.intensity) for e in found.events]
+    assert rows == [tuple(row) for row in json.loads((GOLDEN / f"{name}.json").read_text())]
+
+
+def test_elan_has_tiers_vocabulary_and_media(tmp_path: Path) -> None:
+    from pympi import Elan
+
+    formats.write_coding(coding(), tmp_path / "a.eaf")
+    eaf = Elan.Eaf(str(tmp_path / "a.eaf"), suppress_version_warning=True)
+    assert {"AU12 left", "AU12 left #2", "AU4 both face 2", "AU1 asymmetric"} <= set(eaf.get_tier_names())
+    entries = [value[0][0] for value, _ in eaf.get_cv_entries("FACS event").values()]
+    assert "rise C" in entries and "release proposed" in entries
+    assert eaf.linguistic_types["facs-event"]["CONTROLLED_VOCABULARY_REF"] == "FACS event"
+    assert eaf.get_linked_files()[0]["MEDIA_URL"] == "clips/a b.mp4"
+    assert eaf.get_parameters_for_tier("AU12 left apex")["PARENT_REF"] == "AU12 left"
+
+
+def test_boris_rows_start_and_stop_with_frames(tmp_path: Path) -> None:
+    formats.write_coding(coding(), tmp_path / "a.boris")
+    project = json.loads((tmp_path / "a.boris").read_text())
+    rows = project["observations"]["coding"]["events"]
+    assert [0.4, "face 1", "AU12 left", "rise|C", "apex 14; with a blink, = small", 10] in rows
+    assert [0.8, "face 1", "AU12 left", "rise|C", "", 20] in rows
+    names = {behaviour["code"] for behaviour in project["behaviors_conf"].values()}
+    assert names == {"AU1 asymmetric", "AU4 both", "AU12 left", "AU12 left #2"}
+
+
+def test_frame_and_time_that_contradict_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    table.write(coding(), path)
+    path.write_text(path.read_text().replace(",0.4,", ",0.5,"))
+    with pytest.raises(
+        DeftError, match=r"a\.csv, line \d+: onset is frame 10 \(0\.400 s at 25 frames per second"
+    ):
+        formats.read_coding(path)
+
+
+def test_variable_frame_rate_uses_the_video_times() -> None:
+    clock = FrameClock(25.0, [0.0, 0.04, 0.2, 0.24])
+    assert clock.frame_of(0.19) == 2 and clock.time_of(2) == 0.2 and clock.frame_of(9.0) == 3
+    assert event(4, 1, 2, 3, clock).apex_time == 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("au,onset,offset\n12,3,9\n", "states no frame rate"),
+        ("au,onset,offset,fps\n7-Apr,3,9,25\n", "'7-Apr' is no code of FACS"),
+        ("au,onset,offset,fps\n12,9,3,25\n", "not in order"),
+        ("au,onset,offset,fps\n12,3.5,9,25\n", "is no frame index"),
+        ("au,onset,offset,fps\n12,3,,25\n", "has no offset"),
+        ("au,onset,offset,fps\n12,3,9,nan\n", "frame rate of nan"),
+        ("au,onset_time,offset_time,fps\n12,inf,9,25\n", "is no time of a video"),
+        ("au,onset,offset,fps,side\n12,3,9,25,up\n", "side 'up' is unknown"),
+        ("au,onset,offset,fps,file\n12,3,9,25,a.mp4\n4,3,9,25,b.mp4\n", "holds events of 2 videos"),
+        ("name,when\n1,2\n", "its header names neither"),
+        ("", "its header names neither"),
+    ],
+)
+def test_bad_tables_are_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(DeftError, match=message) as caught:
+        formats.read_coding(path)
+    assert "bad.csv" in str(caught.value) or "frame rate of nan" in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".eaf", ".TextGrid", ".boris", ".json"])
+@pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"\xff\xfe\x00", b"<a/>", b"[" * 100_000])
+def test_damaged_files_are_named(suffix: str, data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(DeftError, match=r"bad\."):
+        formats.read_coding(path, CLOCK)
+
+
+def test_names_of_tiers() -> None:
+    assert parse_name("AU12 left") == (12, "left")
+    assert parse_name("12L") == (12, "left")
+    assert parse_name("au04_R") == (4, "right")
+    assert parse_name("AU1") == (1, "both")
+    assert parse_name("speech") is None and parse_name("lips") is None
+
+
+def test_proposals_of_a_result(tmp_path: Path) -> None:
+    unit = {"number": 12, "side": "left", "phase": "rise", "onset_time": 0.4, "apex_time": 0.56,
+            "offset_time": 0.8, "confidence": 0.9}  # fmt: skip
+    result = {"video": {"fps": 25}, "source": "a.mp4", "movements": [{"face": 1, "aus": [unit]}]}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    found = formats.read_coding(tmp_path / "result.json")
+    assert [(e.onset, e.apex, e.offset, e.status) for e in found.events] == [(10, 14, 20, "proposed")]
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    table.write(coding(), tmp_path / "a.csv")
+    main_ok(["convert", str(tmp_path / "a.csv"), str(tmp_path / "a.TextGrid")])
+    assert "does not hold: media, coder, frame rate" in capsys.readouterr().out
+    main_ok(["convert", str(tmp_path / "a.TextGrid"), str(tmp_path / "b.eaf"), "--fps", "25", "--json"])
+    assert json.loads(capsys.readouterr().out)["events"] == 5
+    assert formats.read_coding(tmp_path / "b.eaf").events == coding().events
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["a.csv", "b.xyz"], 2), (["a.csv", "b.csv", "--to", "word"], 2), (["none.csv", "b.eaf"], 1),
+     (["a.csv", "a.csv"], 2)],
+)  # fmt: skip
+def test_wrong_usage(words: list[str], code: int, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    table.write(coding(), tmp_path / "a.csv")
+    with pytest.raises(SystemExit) as caught:
+        main(["convert", *words])
+    assert caught.value.code == code and capsys.readouterr().err.startswith("deft: ")
+
+
+def main_ok(words: list[str]) -> None:
+    try:
+        main(words)
+    except SystemExit as ended:
+        assert not ended.code
+
+
+def test_unknown_format_is_usage() -> None:
+    with pytest.raises(UsageError, match="no format has this suffix"):
+        formats.format_of(Path("a.docx"))
