@@ -1,111 +1,215 @@
-"""Where units of work run: in this process, in several on this machine, or on a Ray cluster."""
+"""One pool of workers for all stages: this process, several on this machine (joblib), or Ray.
+
+Results are the same wherever jobs run: a job takes all it needs from its argument and its ``setup``, and
+workers compute with one thread, since sums in another order would change results.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
+import time
+import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.prepare.work import Done, Job, do
-from deft_llm.processes import end_with_parent
 
 ENGINES = ("local", "ray")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+PARENT_CHECK_S = 0.25  # how soon a worker notices that its parent is gone
+DIED = "a worker died (out of memory, or killed); run the same command again, with fewer --workers."
 
 
-def run(jobs: Sequence[Job], workers: int, engine: str, on_done: Callable[[Done], None]) -> None:
-    """Do all jobs; ``on_done`` is called in this process as each ends.
-
-    Raises: UsageError for an unknown engine or worker count; DeftError where a worker dies.
-    """
+def check_pool(workers: int, engine: str = "local") -> None:
+    """Raises: UsageError for an unknown engine or a number of workers below 1."""
     if engine not in ENGINES:
-        raise UsageError(f"--engine {engine}: unknown; choose local or ray.")
+        raise UsageError(f"--engine {engine}: unknown; choose {' or '.join(ENGINES)}.")
     if workers < 1:
         raise UsageError(f"--workers {workers}: give 1 or more.")
+
+
+def run_jobs(
+    function: Callable[..., Any],
+    jobs: Sequence[Any],
+    *,
+    workers: int = 1,
+    engine: str = "local",
+    ordered: bool = True,
+    setup: Callable[[], Any] | None = None,
+) -> Iterator[Any]:
+    """Results of ``function(job)`` for all jobs, in their order, or as they end where ``ordered`` is False.
+
+    ``setup`` is called once per worker; jobs then run as ``function(setup(), job)``: for what is dear to open
+    (a renderer, a method with its samples). Function, setup and jobs must be picklable.
+
+    Raises: UsageError as ``check_pool``; DeftError where a worker dies; else what a job raises.
+    """
+    check_pool(workers, engine)
+    call = _Call(function, setup, uuid.uuid4().hex)
+    workers = min(workers, len(jobs))
     if engine == "ray":
-        done = _ray(jobs, workers)
-    elif workers == 1 or len(jobs) == 1:
-        done = map(do, jobs)
-    else:
-        done = _processes(jobs, workers)
-    for result in done:
-        on_done(result)
+        return _ray(call, jobs, max(workers, 1), ordered)
+    if workers <= 1:
+        return _here(call, jobs)
+    return _processes(call, jobs, workers, ordered)
 
 
-def _one_thread() -> None:
-    """Workers share the machine: one thread each. A worker ends with the process that started it."""
+@dataclass(frozen=True)
+class _Call:
+    """The function with what its worker has set up; ``token`` tells one run's set-up from another's."""
+
+    function: Callable[..., Any]
+    setup: Callable[[], Any] | None
+    token: str
+
+    def __call__(self, job: Any) -> Any:
+        if self.setup is None:
+            return self.function(job)
+        if self.token not in _SET_UP:
+            _SET_UP.clear()
+            _SET_UP[self.token] = self.setup()
+        return self.function(_SET_UP[self.token], job)
+
+
+_SET_UP: dict[str, Any] = {}  # of this process
+
+
+def _here(call: _Call, jobs: Sequence[Any]) -> Iterator[Any]:
+    try:
+        yield from map(call, jobs)
+    finally:
+        _SET_UP.pop(call.token, None)
+
+
+def _processes(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) -> Iterator[Any]:
+    import joblib
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    kind = "generator" if ordered else "generator_unordered"
+    with joblib.parallel_config("loky", inner_max_num_threads=1, initializer=_begin, max_nbytes=None):
+        pool = joblib.Parallel(n_jobs=workers, return_as=kind, batch_size=1)
+    results = pool(joblib.delayed(call)(job) for job in jobs)
+    try:
+        yield from results
+    except BrokenProcessPool as error:
+        raise DeftError(DIED) from error
+    finally:
+        with warnings.catch_warnings():  # joblib's word on jobs that are given up: that is what was asked
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _begin() -> None:
+    """In a worker: one thread, no word on Ctrl-C (its parent says it), the end when the parent ends."""
     import cv2
 
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
-def _processes(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
+def end_with_parent() -> None:
+    """Let this worker process end as soon as its parent does; in a main process nothing happens.
+
+    Otherwise a worker whose parent was killed (SIGKILL) goes on writing beside the run that is started next.
+    """
     import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
 
-    # Threads of OpenCV and LiteRT do not survive a fork: workers start afresh.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_one_thread) as pool:
-        futures = [pool.submit(do, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise DeftError(
-                "a worker died (out of memory, or killed); run the same command again, with fewer --workers."
-            ) from error
-        finally:
-            for future in futures:
-                future.cancel()
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def follow() -> None:
+        while os.getppid() == parent.pid:
+            time.sleep(PARENT_CHECK_S)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
-def _ray(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """One thread for numerical code in this process and in processes that it starts meanwhile."""
+    from threadpoolctl import threadpool_limits
+
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    torch: Any = sys.modules.get("torch")  # where it is not loaded it reads the variables
+    threads = torch.get_num_threads() if torch else 0
+    try:
+        if torch:
+            torch.set_num_threads(1)
+        with threadpool_limits(1):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        if torch:
+            torch.set_num_threads(threads)
+
+
+def _ray(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) -> Iterator[Any]:
     """All jobs on a Ray cluster: a running one where there is one, else one on this machine.
 
-    The store and the corpus must be folders that every node sees.
+    Files that jobs read and write must be in folders that every node sees.
     """
+    ray = _import_ray()
+    started = not ray.is_initialized()
+    if started:
+        _connect(ray, workers)
+    remote = ray.remote(_alone)
+    waiting = list(reversed(jobs))
+    running: list[Any] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < 2 * workers:
+                running.append(remote.remote(call, waiting.pop()))
+            finished = running[0] if ordered else ray.wait(running, num_returns=1)[0][0]
+            running.remove(finished)
+            yield _fetched(ray, finished)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _alone(call: _Call, job: Any) -> Any:
+    import cv2
+
+    cv2.setNumThreads(1)
+    return call(job)
+
+
+def _fetched(ray: Any, handle: Any) -> Any:
+    try:
+        return ray.get(handle)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, DeftError):
+            raise error.cause from None
+        raise DeftError(f"a Ray worker failed: {error.cause or error}; see the Ray log.") from error
+    except ray.exceptions.RayError as error:
+        raise DeftError(f"a Ray worker died ({type(error).__name__}); run the same command again.") from error
+
+
+def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ModuleNotFoundError as error:
         raise UsageError("--engine ray: Ray is not installed; pip install 'deft-llm[ray]'.") from error
-    started = not ray.is_initialized()
-    if started:
-        _connect(ray, workers)
-    remote: Any = ray.remote(_do_alone)
-    waiting = list(reversed(jobs))
-    running: list[Any] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < 2 * workers:
-                running.append(remote.remote(waiting.pop()))
-            finished, running = ray.wait(running, num_returns=1)
-            try:
-                yield ray.get(finished[0])
-            except ray.exceptions.RayTaskError as error:
-                raise DeftError(f"a Ray worker failed: {error.cause or error}; see the Ray log.") from error
-            except ray.exceptions.RayError as error:
-                raise DeftError(
-                    f"a Ray worker died ({type(error).__name__}); run the same command again."
-                ) from error
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def _do_alone(job: Job) -> Done:
-    import cv2
-
-    cv2.setNumThreads(1)
-    return do(job)
+    return ray
 
 
 def _connect(ray: Any, workers: int) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
     try:
         ray.init(address="auto", log_to_driver=False)
     except ConnectionError:
-        ray.init(num_cpus=workers, **options)
+        ray.init(num_cpus=workers, log_to_driver=False, include_dashboard=False)

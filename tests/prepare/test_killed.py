@@ -73,24 +73,6 @@ def shards(store: Path) -> int:
     return len(list((store / "shards").glob("*.json"))) if (store / "shards").is_dir() else 0
 
 
-ORPHANS = """
-import sys, time
-from deft_llm import jobs as engines
-import multiprocessing, os
-from concurrent.futures import ProcessPoolExecutor
-if __name__ == "__main__":
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=engines._one_thread)
-    print(pool.submit(os.getpid).result(), flush=True)
-    time.sleep(60)
-"""
-
-
-@pytest.mark.slow
-def test_workers_end_with_their_parent(worker_left_behind):
-    assert not worker_left_behind(ORPHANS)
-
-
 @pytest.mark.slow
 def test_ray_gives_the_same_store(maps, tmp_path, monkeypatch):
     pytest.importorskip("ray")

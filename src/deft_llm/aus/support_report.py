@@ -11,8 +11,8 @@ import numpy as np
 
 from deft_llm.aus.support import measure_support
 from deft_llm.facs.units import MICRO_AUS, name
+from deft_llm.jobs import run_jobs
 from deft_llm.store import Store
-from deft_llm.unimer.workers import run_jobs
 
 PART = 64
 

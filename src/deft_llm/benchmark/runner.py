@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +30,17 @@ from deft_llm.evaluation.score import score_run
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import BENCHMARK_AUS
 from deft_llm.files import digest, read_json, sha256_of, write_json, write_jsonl
+from deft_llm.jobs import run_jobs, single_thread
 from deft_llm.methods.protocol import Method, Sample, Task
-from deft_llm.processes import end_with_parent
 from deft_llm.records import Prediction
 from deft_llm.store import Store
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 Progress = Callable[[int, int], None]
 
 
 @dataclass
 class Workplace:
-    """Everything one process needs to run folds: rebuilt in each worker from paths and settings."""
+    """Everything one process needs to run folds; it travels to workers as paths and settings alone."""
 
     run: Path
     stores: list[Path]
@@ -54,6 +49,16 @@ class Workplace:
     samples: SampleSet = field(init=False)
     method: Method = field(init=False)
     task: Task = field(init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("run", "stores", "settings", "questions")}
+
+    def ready(self) -> Workplace:
+        """This place, opened and prepared: what a worker sets up before its first fold."""
+        if not hasattr(self, "samples"):
+            self.open()
+            self.prepare()
+        return self
 
     def open(self) -> Workplace:
         """Read the stores and build the method. Raises: DeftError for clips or options that do not fit."""
@@ -108,13 +113,13 @@ def run_benchmark(
     report = progress or (lambda finished, total: None)
     report(done, len(folds.folds))
     if todo:
-        with _single_thread():
+        with single_thread():
             place.prepare()
-            for _ in _work(place, todo):
+            for _ in run_jobs(run_fold, todo, workers=settings.workers, ordered=False, setup=place.ready):
                 done += 1
                 report(done, len(folds.folds))
     if settings.features:
-        with _single_thread():
+        with single_thread():
             place.prepare()
             export_features(place.run, place.method, [blind(sample) for sample in place.samples.all])
     return finish(place.run, folds, [_shard(place.run, fold) for fold in folds.folds])
@@ -155,70 +160,6 @@ def _is_folds(file: Path) -> bool:
 
 def _shard(run: Path, fold: Fold) -> Path:
     return run / "folds" / f"{digest(fold.model_dump(), 12)}.jsonl"
-
-
-def _work(place: Workplace, todo: Sequence[Fold]) -> Iterator[str]:
-    workers = min(place.settings.workers, len(todo))
-    if workers == 1:
-        for fold in todo:
-            run_fold(place, fold)
-            yield fold.name
-        return
-    arguments = (place.run, place.stores, place.settings, place.questions)
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start, initargs=arguments
-    )
-    try:
-        for future in as_completed([pool.submit(_run_here, fold) for fold in todo]):
-            yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_HERE: dict[str, Workplace] = {}
-
-
-def _start(*arguments: Any) -> None:
-    end_with_parent()
-    place = Workplace(*arguments).open()
-    _limit_threads()
-    place.prepare()
-    _HERE["place"] = place
-
-
-def _run_here(fold: Fold) -> str:
-    run_fold(_HERE["place"], fold)
-    return fold.name
-
-
-@contextmanager
-def _single_thread() -> Iterator[None]:
-    """One thread a process, here and in spawned workers: sums in another order would change results."""
-    from threadpoolctl import threadpool_limits
-
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    threads = _limit_threads()
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
-
-
-def _limit_threads() -> int | None:
-    """Limit torch to one thread where it is loaded (else it reads the variables); its count before."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return None
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    return before
 
 
 def run_fold(place: Workplace, fold: Fold) -> None:

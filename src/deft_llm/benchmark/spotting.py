@@ -8,9 +8,8 @@ names the class of each interval, for STRS.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from deft_llm.corpora.labels import label
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.evaluation.folds import FoldClip, Folds, write_folds, zero_shot_folds
 from deft_llm.files import digest, write_jsonl
+from deft_llm.jobs import run_jobs
 from deft_llm.methods.protocol import Method, Sample, Task, build_method
-from deft_llm.processes import end_with_parent
+from deft_llm.motion.measure import default_landmarker
 from deft_llm.records import Clip, Prediction, PredictionTruth
 
 READY = ("rules", "flow2text", "deft")
@@ -156,7 +156,8 @@ def run_spotting(
     report = progress or (lambda done, total: None)
     done = len(videos) - len(todo)
     report(done, len(videos))
-    for _ in _work(run, todo, settings):
+    setup = partial(_open, run, settings)
+    for _ in run_jobs(_spot, todo, workers=settings.workers, ordered=False, setup=setup):
         done += 1
         report(done, len(videos))
     return finish(run, folds, [_shard(run, video) for video in videos])
@@ -166,43 +167,29 @@ def _shard(run: Path, video: Video) -> Path:
     return run / "folds" / f"{digest([video.video_id, list(video.truth)], 12)}.jsonl"
 
 
-def _work(run: Path, videos: Sequence[Video], settings: BenchmarkSettings) -> Iterator[str]:
-    if settings.workers == 1 or len(videos) < 2:
-        _start(run, settings)
-        yield from map(_spot, videos)
-        return
-    pool = ProcessPoolExecutor(
-        min(settings.workers, len(videos)),
-        mp_context=get_context("spawn"),
-        initializer=_start,
-        initargs=(run, settings),
-    )
-    try:
-        for future in as_completed([pool.submit(_spot, video) for video in videos]):
-            yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+@dataclass(frozen=True)
+class _Spotter:
+    """What one process spots with."""
+
+    run: Path
+    settings: BenchmarkSettings
+    method: Method
+    landmarker: Any
 
 
-_HERE: dict[str, Any] = {}
-
-
-def _start(run: Path, settings: BenchmarkSettings) -> None:
-    end_with_parent()
-    from deft_llm.motion.measure import default_landmarker
-
+def _open(run: Path, settings: BenchmarkSettings) -> _Spotter:
     task = Task("emotion", settings.labels) if settings.labels == "megc3" else Task("emotion")
     method = build_method(settings.method, task, zero_shot=True, **settings.options)
-    _HERE.update(run=run, settings=settings, method=method, landmarker=default_landmarker())
+    return _Spotter(run, settings, method, default_landmarker())
 
 
-def _spot(video: Video) -> str:
-    settings = _HERE["settings"]
-    intervals, seconds = spot_video(video, _HERE["method"], _HERE["landmarker"])
+def _spot(spotter: _Spotter, video: Video) -> str:
+    settings = spotter.settings
+    intervals, seconds = spot_video(video, spotter.method, spotter.landmarker)
     row = Prediction(
         method=settings.method, task="spotting", seed=settings.seed, fold="zero-shot",
         clip_id=video.video_id, corpus=video.corpus, subject=video.subject, label_space=settings.labels,
         intervals=intervals, truth=PredictionTruth(intervals=list(video.truth)), extras={"seconds": seconds},
     )  # fmt: skip
-    write_jsonl(_shard(_HERE["run"], video), [row])
+    write_jsonl(_shard(spotter.run, video), [row])
     return video.video_id

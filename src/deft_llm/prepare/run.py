@@ -12,7 +12,8 @@ from typing import Any
 from deft_llm.corpora.base import Corpus, Fault, load
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import write_json
-from deft_llm.prepare.work import Done, plan
+from deft_llm.jobs import check_pool, run_jobs
+from deft_llm.prepare.work import Done, do, plan
 from deft_llm.records import Clip
 from deft_llm.store import Store, StoreWriter
 from deft_llm.store.layout import Failure
@@ -109,8 +110,7 @@ def prepare_corpus(
     """Prepare a loaded corpus; see ``prepare``. ``progress`` gets each shard done and their number."""
     from filelock import FileLock, Timeout
 
-    from deft_llm.jobs import run
-
+    check_pool(workers, engine)
     started = time.monotonic()
     if not corpus.clips:
         kinds = ", ".join(
@@ -133,13 +133,10 @@ def prepare_corpus(
         clips = _without_purged(corpus, store)
         jobs = plan(clips, corpus.root, store, header)
         done: list[Done] = []
-
-        def note(result: Done) -> None:
+        for result in run_jobs(do, jobs, workers=workers, engine=engine, ordered=False):
             done.append(result)
             if progress is not None:
                 progress(result, len(jobs))
-
-        run(jobs, workers, engine, note)
         failures = writer.finish(len(jobs))
         report = _report(store, corpus, failures, done)
         if sheet:

@@ -24,12 +24,12 @@ from deft_llm.files import (
     write_jsonl,
     write_text,
 )
+from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.records import Instruction
 from deft_llm.unimer.facts import ClipFacts, facts_of
 from deft_llm.unimer.phrases import TEMPLATES_VERSION
 from deft_llm.unimer.plan import Plan, make_plan
 from deft_llm.unimer.tasks import clip_instructions
-from deft_llm.unimer.workers import run_jobs
 
 BUILD_SCHEMA = 1
 CHUNK = 64
@@ -65,6 +65,7 @@ def build(
     from deft_llm.store import Store
     from deft_llm.unimer.card import dataset_card
 
+    check_pool(workers, engine)
     store, out = Path(store), Path(out)
     opened = Store(store)
     _claim(out, opened, seed, rewrite)

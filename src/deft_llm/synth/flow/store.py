@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import digest, read_json, write_bytes, write_json, write_text
-from deft_llm.processes import end_with_parent
+from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.records import ActionUnit, Clip, Source, Truth, Units
 from deft_llm.synth.core.coder import annotate
 from deft_llm.synth.core.identity import SEED_RANGES, Split, sample_identity
@@ -80,9 +80,11 @@ def write_flow(
     Raises: UsageError for impossible options; DeftError where ``out`` holds other settings or is unwritable.
     """
     settings.check()
+    check_pool(workers)
     out = Path(out)
     _claim(out, settings)
-    for done, _ in enumerate(_run(out, settings, workers), 1):
+    tasks = [(str(out), settings.model_dump_json(), number) for number in range(settings.shards)]
+    for done, _ in enumerate(run_jobs(_work, tasks, workers=workers), 1):
         progress(min(done * SHARD, settings.clips), settings.clips)
     if settings.layout == "store":
         _writer(out, settings).finish(settings.shards)
@@ -105,18 +107,6 @@ def _claim(out: Path, settings: FlowSettings) -> None:
     if header.exists() and read_json(header) != wanted:
         raise DeftError(f"{header}: was made with other options; choose a new folder or remove this one.")
     write_json(header, wanted)
-
-
-def _run(out: Path, settings: FlowSettings, workers: int) -> Iterator[int]:
-    tasks = [(str(out), settings.model_dump_json(), number) for number in range(settings.shards)]
-    if workers <= 1:
-        yield from map(_work, tasks)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        yield from pool.map(_work, tasks)
 
 
 def _work(task: tuple[str, str, int]) -> int:

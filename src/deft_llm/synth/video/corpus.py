@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import read_json, write_json, write_jsonl, write_text
-from deft_llm.processes import end_with_parent
+from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.records import Clip
 from deft_llm.synth.core.settings import ClipSpec, VideoSettings, clip_specs
 
@@ -28,8 +28,7 @@ def make_corpus(
     disk.
     """
     settings.check()
-    if workers < 1:
-        raise UsageError(f"--workers {workers}: choose 1 or more.")
+    check_pool(workers)
     out = Path(out)
     _claim(out, settings)
     specs = clip_specs(settings)
@@ -38,7 +37,8 @@ def make_corpus(
     done = len(specs) - len(todo)
     report = progress or (lambda now, total: None)
     report(done, len(specs))
-    for count in _run(out, settings, todo, workers):
+    tasks = [(str(out), settings.model_dump(), chunk) for chunk in _chunks(todo)]
+    for count in run_jobs(_work, tasks, workers=workers, ordered=False, setup=_studio):
         done += count
         report(done, len(specs))
     rows = [(spec, Clip.model_validate(read_json(out / "records" / f"{spec.name}.json"))) for spec in specs]
@@ -92,39 +92,17 @@ def _chunks(todo: list[ClipSpec]) -> list[list[ClipSpec]]:
     return [group[at : at + CHUNK] for group in by_subject.values() for at in range(0, len(group), CHUNK)]
 
 
-def _run(out: Path, settings: VideoSettings, todo: list[ClipSpec], workers: int) -> Iterator[int]:
-    """Make all clips; yields how many more are done."""
-    if not todo:
-        return
-    if workers == 1:
-        from deft_llm.synth.video.production import Studio, make_clip
+def _work(studio: Any, task: tuple[str, dict[str, Any], list[ClipSpec]]) -> int:
+    """Make the clips of a chunk; returns their number."""
+    from deft_llm.synth.video.production import make_clip
 
-        studio = Studio()
-        for chunk in _chunks(todo):
-            for spec in chunk:
-                make_clip(studio, spec, settings, out)
-                yield 1
-        return
-    from multiprocessing import get_context
-
-    tasks = [(str(out), settings.model_dump(), chunk) for chunk in _chunks(todo)]
-    with get_context("spawn").Pool(min(workers, len(tasks)), initializer=end_with_parent) as pool:
-        yield from pool.imap_unordered(_work, tasks)
-
-
-_STUDIO: list[Any] = []
-
-
-def _work(task: tuple[str, dict[str, Any], list[ClipSpec]]) -> int:
-    """One worker's share: the clips of a chunk."""
-    import cv2
-
-    from deft_llm.synth.video.production import Studio, make_clip
-
-    cv2.setNumThreads(1)
     out, options, chunk = task
-    if not _STUDIO:
-        _STUDIO.append(Studio())
     for spec in chunk:
-        make_clip(_STUDIO[0], spec, VideoSettings(**options), Path(out))
+        make_clip(studio, spec, VideoSettings(**options), Path(out))
     return len(chunk)
+
+
+def _studio() -> Any:
+    from deft_llm.synth.video.production import Studio
+
+    return Studio()

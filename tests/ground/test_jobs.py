@@ -1,0 +1,121 @@
+"""The pool of workers: order, set-up, faults, and workers that end with the process that started them."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+
+import pytest
+
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.jobs import run_jobs
+
+ORPHAN = """
+import os, time
+from deft_llm.jobs import run_jobs
+def work(number):
+    if number == 0:
+        time.sleep(60)
+    return os.getpid()
+if __name__ == "__main__":
+    for result in run_jobs(work, [1, 0, 0], workers=2, ordered=False):
+        print(result, flush=True)
+"""
+
+
+def late(number: int) -> int:
+    time.sleep(0.4 if number == 0 else 0.0)
+    return number
+
+
+def test_results_come_in_the_order_of_the_jobs_or_as_they_end() -> None:
+    assert list(run_jobs(late, range(5), workers=2)) == [0, 1, 2, 3, 4]
+    unordered = list(run_jobs(late, range(5), workers=2, ordered=False))
+    assert sorted(unordered) == [0, 1, 2, 3, 4] and unordered[0] != 0
+
+
+def count_setup(folder) -> str:
+    (folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+    return "set up"
+
+
+def with_setup(state: str, number: int) -> tuple[str, int]:
+    return state, number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_sets_up_once_a_run(workers, tmp_path) -> None:
+    for run in (1, 2):
+        found = list(run_jobs(with_setup, range(6), workers=workers, setup=partial(count_setup, tmp_path)))
+        assert found == [("set up", number) for number in range(6)]
+        made = [path.name.split("-")[0] for path in tmp_path.iterdir()]
+        assert run <= len(made) <= run * workers
+
+
+def facts(_: int) -> tuple[int, int, str | None]:
+    import cv2
+
+    return os.getpid(), cv2.getNumThreads(), os.environ.get("OMP_NUM_THREADS")
+
+
+def test_a_worker_computes_with_one_thread() -> None:
+    found = list(run_jobs(facts, range(4), workers=2))
+    assert {threads for _, *threads in map(tuple, found) for threads in [tuple(threads)]} == {(1, "1")}
+    assert os.getpid() not in {pid for pid, *_ in found}
+
+
+def fail_at_3(number: int) -> int:
+    if number == 3:
+        raise DeftError("c3.png: is not an image; replace it.")
+    return number
+
+
+def die_at_3(number: int) -> int:
+    if number == 3:
+        os._exit(9)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_jobs_own_error_comes_through(workers) -> None:
+    with pytest.raises(DeftError, match=r"c3\.png: is not an image"):
+        list(run_jobs(fail_at_3, range(6), workers=workers))
+    assert list(run_jobs(late, [1, 2, 3], workers=workers)) == [1, 2, 3]  # the pool works again
+
+
+def test_a_dead_worker_is_one_sentence() -> None:
+    with pytest.raises(DeftError, match="a worker died .*fewer --workers"):
+        list(run_jobs(die_at_3, range(6), workers=2))
+
+
+def test_a_run_that_nobody_reads_to_the_end_leaves_no_worker() -> None:
+    results = run_jobs(facts, range(8), workers=2)
+    pid = next(results)[0]
+    results.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_engine_and_workers_are_checked_in_one_place() -> None:
+    with pytest.raises(UsageError, match="--engine spark: unknown; choose local or ray"):
+        run_jobs(late, [1], engine="spark")
+    with pytest.raises(UsageError, match="--workers -3: give 1 or more"):
+        run_jobs(late, [1], workers=-3)
+
+
+def test_a_worker_ends_with_its_parent(worker_left_behind) -> None:
+    assert not worker_left_behind(ORPHAN)
+
+
+@pytest.mark.slow
+def test_ray_runs_the_same_jobs() -> None:
+    pytest.importorskip("ray")
+    assert list(run_jobs(abs, [-3, 2, -1], workers=2, engine="ray")) == [3, 2, 1]
+    assert sorted(run_jobs(abs, [-3, 2, -1], workers=2, engine="ray", ordered=False)) == [1, 2, 3]
+    with pytest.raises(DeftError, match="fails on Ray"):
+        list(run_jobs(partial(_raise, "x: fails on Ray; mend it."), [1], engine="ray"))
+
+
+def _raise(message: str, _: int) -> None:
+    raise DeftError(message)
