@@ -97,7 +97,8 @@ def _processes(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) ->
         pool = joblib.Parallel(n_jobs=workers, return_as=kind, batch_size=1)
     results = pool(joblib.delayed(call)(job) for job in jobs)
     try:
-        yield from results
+        for result in results:  # not "yield from", which closes the results before the warning is off
+            yield result
     except BrokenProcessPool as error:
         raise DeftError(DIED) from error
     finally:
