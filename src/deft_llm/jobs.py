@@ -97,7 +97,7 @@ def _processes(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) ->
         pool = joblib.Parallel(n_jobs=workers, return_as=kind, batch_size=1)
     results = pool(joblib.delayed(call)(job) for job in jobs)
     try:
-        for result in results:  # not "yield from", which closes the results before the warning is off
+        while (result := next(results, _END)) is not _END:
             yield result
     except BrokenProcessPool as error:
         raise DeftError(DIED) from error
@@ -106,6 +106,9 @@ def _processes(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) ->
             warnings.simplefilter("ignore", UserWarning)
             results.close()
         get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+_END = object()
 
 
 def _begin() -> None:
