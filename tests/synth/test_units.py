@@ -25,7 +25,7 @@ CENTRES = {
     "chin": (0.0, -1.50),
 }  # fmt: skip
 # Fields that point the same way over the same skin; FACS itself lists them as confusable.
-LOOK_ALIKES = {frozenset((14, 20)), frozenset((24, 28)), frozenset((43, 45))}
+LOOK_ALIKES = {frozenset((12, 14)), frozenset((24, 28)), frozenset((43, 45))}
 
 
 def region_weight(name: str, side: str) -> np.ndarray:
