@@ -47,7 +47,7 @@ may be
   noise.
 - People differ more than the synthetic faces do, in age, skin, glasses, beards and pose; expect it to be
 worse there.
-"""
+{faults}"""
 
 
 def write_card(folder: Path, config: dict[str, Any]) -> None:
@@ -70,6 +70,7 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
         else "",
         language=config.get("language_note") or ("LoRA adapter" if language else "none"),
         scores="\n".join(lines),
+        faults="".join(f"- Known fault: {fault}\n" for fault in config.get("faults", ())),
     )
     write_text(Path(folder) / "README.md", text)
 

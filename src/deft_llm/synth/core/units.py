@@ -117,7 +117,7 @@ def component_field(
     The face units (``unit_set``) and the drag of soft tissue are mixed by ``style.drag``.
     """
     style = style or MotorStyle()
-    sculpted = _unit_field(mesh, component, unit_set, ancestry)
+    sculpted = sculpted_field(mesh, component, unit_set, ancestry)
     dragged = _drag_field(mesh, component, style)
     if sculpted is None:
         mixed = dragged
@@ -148,10 +148,13 @@ def _normalised(mesh: FaceMesh, field: np.ndarray) -> np.ndarray:
     return (field / max(peak, 1e-9)).astype(np.float32)
 
 
-def _unit_field(
-    mesh: FaceMesh, component: Component, unit_set: UnitSet, ancestry: tuple[tuple[str, float], ...]
+def sculpted_field(
+    mesh: FaceMesh,
+    component: Component,
+    unit_set: UnitSet,
+    ancestry: tuple[tuple[str, float], ...] = (("caucasian", 1.0),),
 ) -> np.ndarray | None:
-    """The sculpted units of a component, peak 1; None where the set has no unit for this AU."""
+    """The sculpted units (V, 3) of a component, peak 1; None where the set has no unit for this AU."""
     units = getattr(AU_MAP[component.au], unit_set)
     if not units:
         return None
