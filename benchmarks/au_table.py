@@ -52,8 +52,8 @@ def peak_direction(displacement: np.ndarray) -> float:
         (mesh.vertex_group == 0) & (mesh.face_coordinates[:, 2] > -0.25) & (mesh.face_coordinates[:, 0] > 0)
     )
     length = np.hypot(displacement[:, 0], displacement[:, 1]) * skin
-    x, y = displacement[np.argsort(length)[-PEAK:], :2].mean(0)
-    return math.degrees(math.atan2(y, x))
+    across, up = displacement[np.argsort(length)[-PEAK:], :2].mean(0)
+    return math.degrees(math.atan2(up, across))
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:

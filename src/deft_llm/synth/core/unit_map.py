@@ -1,10 +1,12 @@
 """Which mesh units and which soft-tissue pulls make each AU: the mapping as data.
 
 Two independent sets: ``arkit`` (ARKit face units) and ``makehuman`` (MakeHuman's expression units and local
-targets, sculpted by other people). Face units move too small an area, real skin drags: each AU also has
-*pulls*, bell-shaped drags along the muscle's line of action (the linear muscle of Waters, SIGGRAPH 1987), in
-inter-ocular units on the base face: x lateral from the midline, y up from the eyes. ``synth/units.py`` mixes
-both.
+targets, sculpted by other people). Where a set's unit points another way than FACS and two independent face
+models do (``benchmarks/au_table.py``), its components are scaled or units are combined. Both sets peak at the
+same displacement (``full``). Face units move too small an area, real skin drags: each AU also has *pulls*,
+bell-shaped drags along the muscle's line of action (the linear muscle of Waters, SIGGRAPH 1987), in
+inter-ocular units on the base face: x lateral from the midline, y up from the eyes. ``synth/core/units.py``
+mixes both.
 """
 
 from __future__ import annotations
@@ -91,7 +93,8 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.16, -0.95, 0, 1, 0, 0.4, 0.12, 0.10, 0.10, _UPPER),
         Pull(0.34, -0.74, 0, 1, 0, 0.5, 0.12, 0.15, 0.15, _UPPER),
         Pull(0.36, -0.30, -0.3, 0.9, 0, 0.35, 0.15, 0.12, 0.15, _BELOW))),
-    10: AUMap(0.12, (Unit("mouthUpperUp{Side}", 1, "all", (0.6, 1, 1)),), (Unit("mouth-elevation", 1, _UPPER),), (
+    10: AUMap(0.12, (Unit("mouthUpperUp{Side}", 1, "all", (0.6, 1, 1)),),
+              (Unit("mouth-elevation", 1, _UPPER),), (
         Pull(0.20, -0.97, 0.12, 1, 0, 1, 0.16, 0.12, 0.08, _UPPER),
         Pull(0.36, -0.78, 0.2, 1, 0.1, 0.75, 0.14, 0.18, 0.14, _UPPER),
         Pull(0.22, -0.66, 0.1, 1, 0, 0.25, 0.10, 0.10, 0.10, _UPPER))),
@@ -121,8 +124,8 @@ AU_MAP: dict[int, AUMap] = {
         Pull(0.15, -1.18, 0.25, -0.95, 0, 1, 0.18, 0.06, 0.15, _LOWER),
         Pull(0.10, -1.45, 0.1, -1, 0, 0.45, 0.20, 0.15, 0.15, _LOWER))),
     17: AUMap(0.13, (Unit("mouthShrugLower"), Unit("mouthShrugUpper", 0.2)),
-              (Unit("mouth-eversion", 1, _LOWER, (0.3, 1.6, 0.5)), Unit("shape/mouth-lowerlip-height-decr", 0.7),
-               Unit("shape/chin-height-decr", 0.35)), (
+              (Unit("mouth-eversion", 1, _LOWER, (0.3, 1.6, 0.5)),
+               Unit("shape/mouth-lowerlip-height-decr", 0.7), Unit("shape/chin-height-decr", 0.35)), (
         Pull(0.0, -1.50, 0, 1, 0.2, 1, 0.25, 0.22, 0.20, _LOWER),
         Pull(0.0, -1.20, 0, 1, 0.3, 0.8, 0.28, 0.10, 0.14, _LOWER),
         Pull(0.0, -1.00, 0, 1, 0, 0.15, 0.20, 0.08, 0.08, _UPPER))),
