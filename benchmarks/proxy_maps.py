@@ -71,7 +71,7 @@ def rendered(args: argparse.Namespace):
     from deft_llm.synth.core.mesh import load_face
     from deft_llm.synth.core.settings import VideoSettings, clip_specs
     from deft_llm.synth.video.production import Studio, plan_of
-    from deft_llm.synth.video.render import project
+    from deft_llm.synth.video.scene import project
 
     settings = VideoSettings(
         clips=args.clips, subjects=args.subjects, seed=args.seed, prior=args.prior, units=args.units,

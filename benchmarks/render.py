@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 
 from deft_llm.synth.core import events
-from deft_llm.synth.core.assets import subject_of
 from deft_llm.synth.core.identity import sample_identity
 from deft_llm.synth.core.prior import load_prior
 from deft_llm.synth.video import camera as cameras
+from deft_llm.synth.video.assets import subject_of
 from deft_llm.synth.video.film import Performer
 from deft_llm.synth.video.production import PNG_OPTIONS
 from deft_llm.synth.video.render import Renderer

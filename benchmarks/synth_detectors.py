@@ -16,12 +16,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from deft_llm.faces.landmarker import Landmarker
-from deft_llm.synth.core.assets import subject_of
 from deft_llm.synth.core.identity import sample_identity
 from deft_llm.synth.core.units import SYNTH_AUS, components
+from deft_llm.synth.video.assets import subject_of
 from deft_llm.synth.video.camera import sample_camera
 from deft_llm.synth.video.film import Performer, still_plan
-from deft_llm.synth.video.render import Renderer, Scene
+from deft_llm.synth.video.render import Renderer
+from deft_llm.synth.video.scene import Scene
 
 # The ARKit blendshape (left side where there are two) that stands for each AU.
 SHAPES = {

@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 
 from deft_llm.facs.units import name
-from deft_llm.synth.core.assets import subject_of
 from deft_llm.synth.core.identity import sample_identity
 from deft_llm.synth.core.units import SYNTH_AUS, components
 from deft_llm.synth.video import camera as cameras
+from deft_llm.synth.video.assets import subject_of
 from deft_llm.synth.video.film import Performer, still_plan
-from deft_llm.synth.video.render import Renderer, Scene
+from deft_llm.synth.video.render import Renderer
+from deft_llm.synth.video.scene import Scene
 
 
 def label(picture: np.ndarray, text: str) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from deft_llm.faces.pose import head_turn
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
 from deft_llm.model.face_inputs import no_space, normalised_depth, normalised_landmarks, space_input
-from deft_llm.synth.core.assets import rotation
+from deft_llm.synth.video.scene import rotation
 
 
 def turned(yaw: float, pitch: float, roll: float) -> tuple[np.ndarray, np.ndarray]:

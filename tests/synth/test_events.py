@@ -66,7 +66,7 @@ def test_lures_are_there_from_the_first_frame(lure: str) -> None:
         for name in (None, lure)
     )
     if lure == "deep wrinkles":
-        assert lured.creases is not None and lured.creases.max() > 0.3
+        assert max(lured.creases.values()) > 0.3
     elif lure == "head pitch":
         assert np.ptp(lured.turn[:, 1] - plain.turn[:, 1]) > 0.003
     else:

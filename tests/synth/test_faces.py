@@ -25,8 +25,8 @@ def studio():
 
 
 def test_landmarker_finds_rendered_faces(studio) -> None:
-    from deft_llm.synth.core.assets import subject_of
     from deft_llm.synth.core.identity import sample_identity
+    from deft_llm.synth.video.assets import subject_of
     from deft_llm.synth.video.camera import sample_camera
     from deft_llm.synth.video.film import Performer, still_plan
 
@@ -45,11 +45,11 @@ def test_landmarker_finds_rendered_faces(studio) -> None:
 
 
 def test_blendshape_net_answers_to_full_units(studio) -> None:
-    from deft_llm.synth.core.assets import subject_of
     from deft_llm.synth.core.identity import sample_identity
     from deft_llm.synth.core.units import components
+    from deft_llm.synth.video.assets import subject_of
     from deft_llm.synth.video.film import Performer, still_plan
-    from deft_llm.synth.video.render import Scene
+    from deft_llm.synth.video.scene import Scene
 
     renderer, landmarker = studio
     performer = Performer(subject_of(sample_identity(900_022)), "arkit")

@@ -127,9 +127,9 @@ def test_h264_and_long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_unseen_hair_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaving out hair that is never seen changes next to no pixel, within the turns that occur."""
-    from deft_llm.synth.core.assets import subject_of
     from deft_llm.synth.core.identity import sample_identity
     from deft_llm.synth.video import culling
+    from deft_llm.synth.video.assets import subject_of
     from deft_llm.synth.video.camera import sample_camera
     from deft_llm.synth.video.film import Performer, still_plan
     from deft_llm.synth.video.render import Renderer
@@ -153,11 +153,11 @@ def test_unseen_hair_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_truth_warps_onset_onto_apex() -> None:
     """The apex, fetched along the exact flow, is the onset up to sensor noise and aliasing; unmoved it is
     not."""
-    from deft_llm.synth.core.assets import subject_of
     from deft_llm.synth.core.events import share_of
     from deft_llm.synth.core.identity import sample_identity
     from deft_llm.synth.core.units import components
     from deft_llm.synth.video import truth
+    from deft_llm.synth.video.assets import subject_of
     from deft_llm.synth.video.camera import sample_camera
     from deft_llm.synth.video.film import Performer, still_plan
     from deft_llm.synth.video.render import Renderer

@@ -58,7 +58,8 @@ class Event:
 @dataclass
 class Plan:
     """All numbers of a clip. Strengths are shares of the AU at full strength; gaze radians (yaw, pitch);
-    head move dm and turn radians (yaw, pitch, roll); ``creases`` (furrows, 2) shown throughout."""
+    head move dm and turn radians (yaw, pitch, roll); ``creases``: folds of AUs that show
+    throughout, 0..1."""
 
     fps: float
     times: np.ndarray
@@ -67,7 +68,7 @@ class Plan:
     gaze: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     move: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     turn: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
-    creases: np.ndarray | None = None
+    creases: dict[int, float] = field(default_factory=dict)
     lure: str | None = None
     events: list[Event] = field(default_factory=list)
 
@@ -248,8 +249,6 @@ def _pitch(rng: np.random.Generator, plan: Plan, pulse: Pulse) -> None:
 
 def _lure(rng: np.random.Generator, plan: Plan, lure: str) -> None:
     """Give the static face the looks of one class while (maybe) another AU moves."""
-    from deft_llm.synth.video.furrows import furrow_strength
-
     still = np.ones(len(plan.times))
     if lure == "held smile":
         for au, strength in ((12, rng.uniform(0.3, 0.7)), (6, rng.uniform(0.2, 0.6))):
@@ -260,7 +259,7 @@ def _lure(rng: np.random.Generator, plan: Plan, lure: str) -> None:
         plan.add(components(au)[int(rng.integers(2))], rng.uniform(0.25, 0.6) * still)
     elif lure == "deep wrinkles":
         au = int(rng.choice([1, 4, 6, 10]))
-        plan.creases = furrow_strength(au, "both") * float(rng.uniform(0.5, 1.0))
+        plan.creases[au] = float(rng.uniform(0.5, 1.0))
     elif lure == "head pitch":
         main = plan.main
         start = plan.times[main.onset] if main else 0.05

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from deft_llm.synth.core import dynamics
-from deft_llm.synth.video.render import Light, Scene
+from deft_llm.synth.video.scene import Light, Scene
 
 FACE_PX_PER_DM = 169.0  # a face that is 280 px wide at the frame's default size of 400 px
 

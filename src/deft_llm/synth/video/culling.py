@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.synth.core.assets import Subject, rotation
 from deft_llm.synth.video import shaders
+from deft_llm.synth.video.assets import Subject
 from deft_llm.synth.video.hair import POINTS
+from deft_llm.synth.video.scene import FaceState, Scene, projection_matrix, rotation, view_matrix
 
 SIDE = 900  # px of the pictures that decide: finer than any that are drawn
 TURNS = tuple((yaw, pitch) for yaw in (-0.36, 0.0, 0.36) for pitch in (-0.26, 0.0, 0.26))  # radians
@@ -24,8 +25,6 @@ def seen_ribbons(gl, rows: np.ndarray, ribbons: np.ndarray, subject: Subject) ->
 
     rows (V, 10) and ribbons as ``Strands.ribbons`` gives them; a subject without hair keeps its empty array.
     """
-    from deft_llm.synth.video.render import FaceState, Scene, projection_matrix, view_matrix
-
     if len(ribbons) == 0:
         return ribbons
     program = gl.program(vertex_shader=shaders.NUMBER_VERTEX, fragment_shader=shaders.NUMBER_FRAGMENT)

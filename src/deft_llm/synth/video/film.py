@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deft_llm.synth.core.assets import Subject
 from deft_llm.synth.core.events import Plan
 from deft_llm.synth.core.head import vertex_normals
 from deft_llm.synth.core.mesh import load_face
 from deft_llm.synth.core.unit_map import AU_MAP, UnitSet
 from deft_llm.synth.core.units import Component, component_field, motor_style, nuisance_displacement
+from deft_llm.synth.video.assets import Subject
 from deft_llm.synth.video.camera import triple
 from deft_llm.synth.video.furrows import furrow_strength
-from deft_llm.synth.video.render import FaceState
+from deft_llm.synth.video.scene import FaceState
 
 LARGE = 0.35  # strengths (share of full) above which normals are computed anew at every frame
 FURROW_AT = 0.55  # strength at which an AU's folds are fully there: micro movements show a trace of them
@@ -86,8 +86,8 @@ class Performer:
                 normals += strength * self.tilt(key)
         if large:
             normals = vertex_normals(vertices, subject.head.triangles)
-        if plan.creases is not None:
-            furrow += np.einsum("fs,fsn->n", plan.creases, subject.furrow_weights)
+        for au, share in plan.creases.items():
+            furrow += share * np.einsum("fs,fsn->n", furrow_strength(au, "both"), subject.furrow_weights)
         return FaceState(
             vertices, normals, np.minimum(furrow, 1.4), (lashes[0], lashes[1]),
             (float(plan.gaze[frame][0]), float(plan.gaze[frame][1])), triple(plan.turn[frame]),

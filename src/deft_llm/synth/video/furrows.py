@@ -14,6 +14,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from deft_llm.synth.video.layout import PIXELS_PER_DM, SIZE, layout
+
 Points = tuple[tuple[float, float], ...]
 
 
@@ -102,8 +104,6 @@ FURROWS = (
 
 def _draw(furrow: Furrow, wobble: np.random.Generator | None) -> np.ndarray:
     """One furrow's relief, both sides, in the flat layout: a groove with a bulge on either side."""
-    from deft_llm.synth.video.texture import PIXELS_PER_DM, SIZE, layout
-
     canvas = np.zeros((SIZE // 2, SIZE // 2), np.uint8)  # folds are soft: half the resolution is enough
     for line in furrow.lines:
         for side in (-1, 1):

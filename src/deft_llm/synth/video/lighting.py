@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from deft_llm.synth.core.assets import PIVOT, Subject
 from deft_llm.synth.core.head import MATERIAL_TEETH
-
-if TYPE_CHECKING:
-    from deft_llm.synth.video.render import Light, Scene
+from deft_llm.synth.video.assets import Subject
+from deft_llm.synth.video.scene import AIM, PIVOT, Light, Scene
 
 MOUTH = np.array([0.22, 0.045, 0.04])
 WET = np.array([0.60, 0.30, 0.26])
@@ -72,8 +68,6 @@ def hair_light(rows: np.ndarray, scene: Scene, turn: np.ndarray, hair: np.ndarra
 
     Kajiya & Kay's strands, darker at the roots; hair keeps it for a clip, as skin keeps its shadows.
     """
-    from deft_llm.synth.video.render import AIM
-
     here = (rows[:, :3] - PIVOT) @ turn.T + PIVOT - AIM - np.array([0, 0, scene.distance], np.float32)
     along, view = _unit(rows[:, 3:6] @ turn.T), _unit(-here)
     base = np.asarray(hair, np.float32) ** 2 * rows[:, 9:10]

@@ -7,14 +7,11 @@ share of the directions around that light from which the point is seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deft_llm.synth.core.assets import Subject, eye_surface
-
-if TYPE_CHECKING:
-    from deft_llm.synth.video.render import Light
+from deft_llm.synth.video.assets import Subject, eye_surface
+from deft_llm.synth.video.scene import Light
 
 DIRECTIONS = 120
 MAP = 224

@@ -16,7 +16,6 @@ from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, read_json, write_json
 from deft_llm.records import Clip, Source, Truth
 from deft_llm.synth.core import events
-from deft_llm.synth.core.assets import subject_of
 from deft_llm.synth.core.coder import annotate
 from deft_llm.synth.core.events import Plan
 from deft_llm.synth.core.prior import load_prior
@@ -24,6 +23,7 @@ from deft_llm.synth.core.settings import GENERATOR, ClipSpec, VideoSettings
 from deft_llm.synth.core.unit_map import UnitSet
 from deft_llm.synth.video import camera as cameras
 from deft_llm.synth.video import truth
+from deft_llm.synth.video.assets import subject_of
 from deft_llm.synth.video.camera import Camera
 from deft_llm.synth.video.film import Performer
 from deft_llm.synth.video.furrows import FURROWS, furrow_strength

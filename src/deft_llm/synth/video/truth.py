@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from deft_llm.faces.pose import angles, rigid_turn
-from deft_llm.synth.core.assets import Subject, eye_patch_cached, eye_surface, rotation
 from deft_llm.synth.core.head import load_head
-from deft_llm.synth.video.render import FaceState, Renderer, Scene, project, projection_matrix, view_matrix
+from deft_llm.synth.video.assets import Subject, eye_patch_cached, eye_surface
+from deft_llm.synth.video.render import Renderer
+from deft_llm.synth.video.scene import FaceState, Scene, project, projection_matrix, rotation, view_matrix
 
 TOLERANCE = 0.05  # dm: surfaces nearer to each other than this do not hide each other
 

@@ -11,10 +11,8 @@ from deft_llm.synth.core.head import Head, eye_patch, load_head, sphere_of, vert
 from deft_llm.synth.core.identity import Identity
 from deft_llm.synth.video.furrows import vertex_weights
 from deft_llm.synth.video.hair import Strands, grow_hair
+from deft_llm.synth.video.scene import EYES, rotation
 from deft_llm.synth.video.texture import Skin, paint_skin
-
-PIVOT = np.array([0.0, 6.6, 0.1], np.float32)  # the head turns about the top of the neck, dm
-EYES = np.array([0.0, 7.284, 1.245], np.float32)  # between the eyeballs of every subject, dm
 
 
 @dataclass(frozen=True)
@@ -120,20 +118,3 @@ def eye_surface(
 def eye_patch_cached() -> tuple[np.ndarray, np.ndarray]:
     """The eyeball's front: unit directions and triangles."""
     return eye_patch()
-
-
-def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Head rotation (3, 3) float32: yaw turns to the image's right, pitch looks up, roll to the image's
-    right."""
-    cy, sy, cp, sp, cr, sr = (
-        np.cos(yaw),
-        np.sin(yaw),
-        np.cos(pitch),
-        np.sin(pitch),
-        np.cos(roll),
-        np.sin(roll),
-    )
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    about_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-    return (about_y @ about_x @ about_z).astype(np.float32)
