@@ -5,16 +5,35 @@ Sides are the subject's own left and right. Frame indices are 0-based, inclusive
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA = 1
+PREDICTION_SCHEMA = 2  # 2: answered_by; intervals are typed
+"""Schema of ``Prediction`` rows; every other record has ``SCHEMA``."""
 
 Coarse = Literal["negative", "positive", "surprise"]
 AUSide = Literal["both", "left", "right", "asymmetric"]
+AnsweredBy = Literal["language", "template", "prior", "measurement", "declined"]
 Phase = Literal["onset-apex", "apex-offset"]
 Units = Literal["px", "relative"]
+
+
+def loose(name: object) -> str:
+    """A name as files and tables disagree about it: case, blanks, zero padding and a float's ".0" are
+    ignored ("Sub 01" and "sub1", " 6", "006" and "6.0").
+    """
+    text = re.sub(r"\s+", "", unicodedata.normalize("NFKC", str(name))).casefold()
+    text = re.sub(r"^([+-]?\d+)\.0+$", r"\1", text)
+    return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", text)
+
+
+def person(subject: object) -> str:
+    """The key of a subject ("corpus/name"): names of one person have one key, however tables write them."""
+    return "/".join(loose(part) for part in str(subject).split("/"))
 
 
 class Record(BaseModel):
@@ -150,6 +169,26 @@ class Instruction(Record):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
+class Interval(Record):
+    """A movement in a video: frames 0-based, both ends inclusive; ``label`` is its class where one is known.
+
+    Numbers are taken as they are: a text or a missing end is an error, never read as something else.
+    """
+
+    onset: int = Field(ge=0, strict=True)
+    apex: int | None = Field(default=None, ge=0, strict=True)
+    offset: int = Field(ge=0, strict=True)
+    label: str | None = None
+    strength: float | None = None
+    unnamed: str | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Interval:
+        if self.offset < self.onset:
+            raise ValueError(f"offset {self.offset} lies before onset {self.onset}")
+        return self
+
+
 class PredictionTruth(Record):
     """The truth that a prediction is scored against, carried by the same row."""
 
@@ -158,13 +197,17 @@ class PredictionTruth(Record):
     label: str | None = None
     aus: list[ActionUnit] | None = None
     answer: str | None = None
-    intervals: list[dict[str, Any]] | None = None
+    intervals: list[Interval] | None = None
 
 
 class Prediction(Record):
-    """One method's answer for one clip (or one question on it); key (clip_id, question_id, seed)."""
+    """One method's answer for one clip (or one question on it); key (clip_id, question_id, seed).
 
-    schema_version: int = Field(default=SCHEMA, alias="schema")
+    ``answered_by`` says what made ``answer``: a language model, a template filled by heads, frequencies of
+    the training folds alone (prior), a measurement, or nothing (declined); None where no answer was asked.
+    """
+
+    schema_version: int = Field(default=PREDICTION_SCHEMA, alias="schema")
     method: str
     task: Literal["emotion", "au", "vqa", "spotting"] = "emotion"
     seed: int = 0
@@ -182,17 +225,21 @@ class Prediction(Record):
     text_label: str | None = None
     aus: dict[str, float] = Field(default_factory=dict)
     sides: dict[str, AUSide] = Field(default_factory=dict)
-    intervals: list[dict[str, Any]] | None = None
+    intervals: list[Interval] | None = None
     evidence: list[Evidence] = Field(default_factory=list)
     answer: str | None = None
+    answered_by: AnsweredBy | None = None
     parsed: bool | None = None
     extras: dict[str, Any] = Field(default_factory=dict)
     truth: PredictionTruth = Field(default_factory=PredictionTruth)
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
     @model_validator(mode="after")
-    def _probabilities_in_range(self) -> Prediction:
+    def _readable(self) -> Prediction:
+        for name in (*self.aus, *self.sides):
+            if not name.isdecimal():
+                raise ValueError(f"{self.clip_id}: {name!r} is no AU number (as in '12')")
         for name, value in {**self.probabilities, **self.aus}.items():
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{self.clip_id}: probability of {name} is {value}, not in [0, 1]")

@@ -96,8 +96,12 @@ def test_long_videos(samm, kinds, by_id):
         [str(n).zfill(4) for n in [*range(1, 150), *range(5500, 5700)]],
         "006_7_{}.jpg",
     )
+    samm.frames("SAMM_longvideos/007_1", ["0001", "0002"], "007_1_{}.jpg")
     corpus = load("samm_lv", samm.root)
     clips = by_id(corpus)
+    assert [(v.subject, v.source.path) for v in corpus.empty_videos] == [
+        ("samm/007", "SAMM_longvideos/007_1")
+    ]
     assert sorted(clips) == ["samm_lv/006/006_7_2", "samm_lv/006/006_7_3", "samm_lv/006/006_7_9"]
     first = clips["samm_lv/006/006_7_2"]
     assert first.subject == "samm/006", "the same people as SAMM: folds must keep them together"

@@ -9,7 +9,7 @@ import pytest
 
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.compare import compare_runs, repeats
-from deft_llm.evaluation.folds import FoldClip, make_folds, write_folds
+from deft_llm.evaluation.folds import FoldClip, make_folds, read_folds, read_splits, write_folds
 from deft_llm.evaluation.rows import classes_of, read_run
 from deft_llm.evaluation.score import score_run
 from deft_llm.files import write_jsonl
@@ -90,6 +90,10 @@ def test_broken_lines_and_old_schemas(tmp_path: Path) -> None:
     path.write_text('{"schema": 0}\n')
     with pytest.raises(DeftError, match="row 1 has schema 0"):
         read_run(path)
+    for key in ("schema", "schema_version"):
+        path.write_text(rows_of()[0].model_dump_json().replace('"schema":2', f'"{key}":99') + "\n")
+        with pytest.raises(DeftError, match="row 1 has schema 99, this version reads 2"):
+            read_run(path)
     path.write_text('{"method": "m"}\n')
     with pytest.raises(DeftError, match="row 1 is no prediction"):
         read_run(path)
@@ -139,12 +143,54 @@ def test_seeds_are_repeats(tmp_path: Path) -> None:
     assert group["mean"] == pytest.approx(sum(values) / 2) and group["seeds"] == [0, 1]
 
 
-def test_classes_keep_the_megc_order() -> None:
-    assert classes_of(rows_of()) == LABELS
-    assert classes_of(
-        [
-            r.model_copy(update={"probabilities": {}, "truth": PredictionTruth(label="x")})
-            for r in rows_of()
-            if not setattr(r, "label_space", "native")
-        ]
-    ) == ("x",)
+def test_the_class_set_is_that_of_the_truth() -> None:
+    assert classes_of(rows_of()) == classes_of(rows_of()[:1]) == LABELS, "megc3 always has its three"
+    native = [
+        r.model_copy(update={"label_space": "native"}) for r in rows_of() if r.truth.label != "surprise"
+    ]
+    assert classes_of(native) == ("negative", "positive"), "whatever a method gives probabilities of"
+
+
+def test_rows_without_a_true_class_are_counted_and_not_scored(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[0].truth.label = None
+    rows[1].truth.label = "others"
+    metrics = score_run(read_run(write_run(tmp_path, rows)))
+    assert metrics["unscored"] == 2 and metrics["emotion"]["pooled"]["clips"] == 22
+    for r in rows:
+        r.truth.label = None
+    with pytest.raises(DeftError, match="no row has a true class"):
+        score_run(read_run(write_run(tmp_path / "none", rows)))
+
+
+def test_folds_that_leave_a_subject_out_are_refused(tmp_path: Path) -> None:
+    clips = [FoldClip(r.clip_id, r.corpus, r.subject, r.truth.label) for r in rows_of()]
+    folds = make_folds(clips, "loso")
+    write_folds(tmp_path / "whole.json", folds)
+    assert len(read_folds(tmp_path / "whole.json").folds) == 8
+    short = folds.model_copy(update={"folds": folds.folds[1:]})
+    write_folds(tmp_path / "folds.json", short)
+    with pytest.raises(DeftError, match=r"folds\.json: no fold tests subject a/0"):
+        read_folds(tmp_path / "folds.json")
+    thin = folds.model_copy(deep=True)
+    dropped = thin.folds[0].train.pop()
+    write_folds(tmp_path / "thin.json", thin)
+    with pytest.raises(DeftError, match=f"fold a/0: subject {dropped} .* neither in train"):
+        read_folds(tmp_path / "thin.json")
+
+
+def test_a_person_under_two_names_is_refused() -> None:
+    clips = [FoldClip(f"folder/{s}/c", "folder", f"folder/{s}") for s in ("006", "007", "008", "6")]
+    with pytest.raises(DeftError, match="folder/006 and folder/6 are one person"):
+        make_folds(clips, "loso")
+
+
+def test_splits_name_people_as_tables_do(tmp_path: Path) -> None:
+    path = tmp_path / "splits.csv"
+    path.write_text("subject,split\nfolder/6.0,train\nfolder/ 7,val\nFolder/008,test\n")
+    clips = [FoldClip(f"folder/{s}/c", "folder", f"folder/{s}") for s in ("006", "007", "008")]
+    (fold,) = make_folds(clips, "fixed", splits=read_splits(path)).folds
+    assert (fold.train, fold.val, fold.test) == (["folder/006"], ["folder/007"], ["folder/008"])
+    path.write_text("subject,split\n006,train\n6,test\n")
+    with pytest.raises(DeftError, match="subject 6 is in two splits"):
+        read_splits(path)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_llm.evaluation.spotting import interval_iou, match_intervals, spotting_scores
+from deft_llm.evaluation.rows import MEGC3
+from deft_llm.evaluation.spotting import Video, interval_iou, match_greedy, match_maximum, spotting_scores
 from deft_llm.evaluation.units import agreement, binary_f1, macro_f1, side_accuracy, unit_counts, unit_scores
+from deft_llm.records import Interval
+
+
+def at(onset: int, offset: int, label: str | None = None) -> Interval:
+    return Interval(onset=onset, offset=offset, label=label)
 
 
 def test_unit_scores_by_hand() -> None:
@@ -40,16 +46,17 @@ def test_sides_and_coder_agreement() -> None:
 
 
 def test_intervals_are_inclusive() -> None:
-    assert interval_iou({"onset": 3, "offset": 3}, {"onset": 3, "offset": 3}) == 1.0
-    assert interval_iou({"onset": 0, "offset": 9}, {"onset": 5, "offset": 14}) == pytest.approx(5 / 15)
-    assert interval_iou({"onset": 0, "offset": 4}, {"onset": 5, "offset": 9}) == 0.0
+    assert interval_iou(at(3, 3), at(3, 3)) == 1.0
+    assert interval_iou(at(0, 9), at(5, 14)) == pytest.approx(5 / 15)
+    assert interval_iou(at(0, 4), at(5, 9)) == 0.0
 
 
-def test_a_truth_is_matched_once() -> None:
-    truth = [{"onset": 10, "offset": 19}]
-    assert match_intervals([{"onset": 10, "offset": 19}, {"onset": 11, "offset": 20}], truth) == [(0, 0)]
-    exactly_half = [{"onset": 10, "offset": 14}]
-    assert match_intervals(exactly_half, truth) == [(0, 0)], "IoU of exactly one half counts"
+@pytest.mark.parametrize("match", [match_greedy, match_maximum])
+def test_a_truth_is_matched_once(match) -> None:
+    truth = [at(10, 19)]
+    assert match([at(10, 19), at(11, 20)], truth) == [(0, 0)]
+    assert match([at(10, 14)], truth) == [(0, 0)], "IoU of exactly one half counts"
+    assert match([at(10, 13)], truth) == [] == match([], truth) == match(truth, [])
 
 
 @pytest.mark.parametrize(
@@ -57,19 +64,35 @@ def test_a_truth_is_matched_once() -> None:
     [(53, 184, 106, 0.268), (54, 158, 105, 0.291), (81, 912, 777, 0.088), (80, 830, 778, 0.091)],
 )
 def test_published_spotting_counts(tp: int, fp: int, fn: int, published: float) -> None:
-    here = {"onset": 0, "offset": 9}
-    videos = [([here], [here], None)] * tp + [([here], [], None)] * fp + [([], [here], None)] * fn
-    found = spotting_scores(videos)
+    here = at(0, 9)
+    videos = [Video([here], [here])] * tp + [Video([here], [])] * fp + [Video([], [here])] * fn
+    found = spotting_scores(videos, MEGC3)
     assert (found["tp"], found["fp"], found["fn"]) == (tp, fp, fn)
     assert found["f1"] == pytest.approx(published, abs=6e-4)
 
 
-def test_strs_is_over_spotted_expressions_only_and_unavailable_without() -> None:
-    here = {"onset": 0, "offset": 9}
-    right, wrong = {**here, "label": "negative"}, {**here, "label": "positive"}
-    videos = [([right], [right], 30.0), ([wrong], [right], 30.0), ([right], [], 60.0)]
-    found = spotting_scores(videos)
+def test_the_published_baseline_of_megc2025_on_samm() -> None:
+    """Two hits, one named right; their scorer prints macro precision as UAR."""
+    hits = [Video([at(0, 9, "negative")], [at(0, 9, label)]) for label in ("negative", "positive")]
+    misses = [Video([], [at(0, 9, "surprise")])] * 69
+    alarms = [Video([at(20 * n, 20 * n + 9, "negative") for n in range(70)], [at(5000, 5009, "surprise")])]
+    found = spotting_scores([*hits, *misses, *alarms], MEGC3)
+    printed = (
+        found["f1_megc"],
+        found["recognition"]["uf1"],
+        found["recognition"]["precision"],
+        found["strs"],
+    )
+    assert [round(value, 4) for value in printed] == [0.0278, 0.2222, 0.1667, 0.0062]
+
+
+def test_strs_counts_a_class_that_was_never_spotted_as_zero() -> None:
+    right, wrong = at(0, 9, "negative"), at(0, 9, "positive")
+    videos = [Video([right], [right], 30.0), Video([wrong], [right], 30.0), Video([right], [], 60.0)]
+    found = spotting_scores(videos, MEGC3)
     assert found["f1"] == pytest.approx(0.8) and found["false_alarms_per_minute"] == pytest.approx(0.5)
-    # Over the two hits: precision of negative 1/1, recall 1/2 -> harmonic mean 2/3.
-    assert found["strs"] == pytest.approx(0.8 * 2 / 3)
-    assert spotting_scores([([here], [], 60.0)])["strs"] is None
+    assert found["f1_megc"] == 1.0 and found["videos_with_truth"] == 2, "the organisers skip the empty video"
+    # Over two hits: precision 1/3 (negative 1/1), recall (1/2)/3 -> harmonic mean 2/9; negative alone: 2/3.
+    assert found["strs"] == pytest.approx(2 / 9)
+    assert found["strs_hit_classes"] == pytest.approx(2 / 3)
+    assert spotting_scores([Video([at(0, 9)], [], 60.0)], MEGC3)["strs"] is None

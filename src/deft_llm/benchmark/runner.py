@@ -131,14 +131,7 @@ def _folds(place: Workplace, file: Path | None) -> Folds:
         folds = zero_shot_folds(samples.fold_clips)
     elif file is not None and _is_folds(file):
         folds = read_folds(file)
-        there, here = {c for clips in folds.clips.values() for c in clips}, set(samples.samples)
-        if there != here:
-            odd = sorted(there ^ here)[0]
-            raise DeftError(
-                f"{file}: its clips are not this run's ({len(there ^ here)} differ, first "
-                f"{odd}); "
-                "make folds for these clips."
-            )
+        _fits(file, folds, settings, samples)
     else:
         splits = read_splits(file) if file is not None else None
         if splits is not None and settings.protocol != "fixed":
@@ -152,6 +145,22 @@ def _folds(place: Workplace, file: Path | None) -> Folds:
         )
     folds.questions, folds.left_out = samples.questions, samples.left_out
     return folds
+
+
+def _fits(file: Path, folds: Folds, settings: BenchmarkSettings, samples: SampleSet) -> None:
+    """Raise DeftError where a folds file is of another protocol, other clips, or other people."""
+    if folds.protocol != settings.protocol:
+        raise UsageError(
+            f"{file}: holds folds of {folds.protocol}; give --protocol {folds.protocol}, or other folds."
+        )
+    there = {clip: subject for subject, clips in folds.clips.items() for clip in clips}
+    here = {clip: group[0].subject for clip, group in samples.samples.items()}
+    odd = sorted(clip for clip in there.keys() | here.keys() if there.get(clip) != here.get(clip))
+    if odd:
+        raise DeftError(
+            f"{file}: its clips or their subjects are not this run's ({len(odd)} differ, first {odd[0]}); "
+            "make folds for these clips."
+        )
 
 
 def _is_folds(file: Path) -> bool:

@@ -43,7 +43,7 @@ class Video:
 
 
 def videos_of(corpus: Corpus, setting: str) -> tuple[list[Video], dict[str, str]]:
-    """The videos behind a corpus's clips, and why others are left out."""
+    """The videos behind a corpus's clips and those without a micro-expression; why others are left out."""
     groups: dict[tuple[str, str], list[Clip]] = {}
     left_out: dict[str, str] = {}
     for clip in corpus.clips:
@@ -66,6 +66,9 @@ def videos_of(corpus: Corpus, setting: str) -> tuple[list[Video], dict[str, str]
         first = clips[0]
         name = first.clip_id if len(clips) == 1 else f"{subject}/{Path(path).name}"
         found.append(Video(name, first.corpus, subject, folder, float(first.fps or 0), tuple(truth)))
+    for clip in corpus.empty_videos:
+        path = corpus.root / clip.source.path
+        found.append(Video(clip.clip_id, clip.corpus, clip.subject, path, float(clip.fps or 0)))
     return found, left_out
 
 

@@ -15,7 +15,7 @@ from pkgutil import iter_modules
 from typing import Literal
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.records import Clip
+from deft_llm.records import Clip, loose
 
 Severity = Literal["fault", "note"]
 
@@ -39,7 +39,8 @@ class Corpus:
     """A corpus on disk: its clips, what is wrong with it, and the edition of its annotation.
 
     ``clips`` holds every annotated clip, also those whose frames are missing (their source has no
-    frames), so that labels can be counted from tables alone.
+    frames), so that labels can be counted from tables alone. ``empty_videos``: long videos in which the
+    table codes no micro-expression, one record each without indices; spotting counts its false alarms there.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Corpus:
     clips: list[Clip] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     coding: str = ""
+    empty_videos: list[Clip] = field(default_factory=list)
 
     def fault(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
         """Add a fault."""
@@ -148,15 +150,9 @@ def safe_path(root: Path, relative: str) -> Path | None:
     return Path(joined) if joined == inside or joined.startswith(inside.rstrip(os.sep) + os.sep) else None
 
 
-def loose(name: object) -> str:
-    """A name as files and tables disagree about it: case, blanks and zero padding are ignored."""
-    text = re.sub(r"\s+", "", str(name)).casefold()
-    return re.sub(r"\d+", lambda digits: str(int(digits.group())), text)
-
-
 def subject_number(subject: object) -> str:
     """The number in a subject's name ("sub01", "006", "spNO.1", 6 -> "1", "6", "1", "6"), else the name."""
-    found = re.findall(r"\d+", str(subject))
+    found = re.findall(r"\d+", loose(subject))
     return str(int(found[-1])) if found else loose(subject)
 
 

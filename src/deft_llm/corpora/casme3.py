@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from deft_llm.corpora.base import Corpus, Request, loader, subject_number
 from deft_llm.corpora.coded import Builder, Coded, cells_of, tables_of
 from deft_llm.corpora.frames import Tree
@@ -27,6 +29,7 @@ PART_C = {
     "aus": ("au",),
     "emotion": ("emotion",),
 }
+_VIDEO = re.compile(r"(?:^|/)spNO\.(\d+)/[a-z]/color$", re.IGNORECASE)
 _READ = ("filename", "onset", "apex", "offset", "aus", "emotion", "objective")
 
 
@@ -67,6 +70,7 @@ def _load_part_a(builder: Builder, tree: Tree, table: Table) -> None:
             f"{table.path.name} is the first edition; the owners replaced it by "
             "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx.",
         )
+    used: set[str | None] = set()
     for row in table.rows:
         number, letter = subject_number(row.text("subject")), row.text("filename").casefold()
         subject = f"spNO.{number}"
@@ -84,7 +88,12 @@ def _load_part_a(builder: Builder, tree: Tree, table: Table) -> None:
             None,
         )
         folder = clip or tree.find(subject, letter, "color") or tree.find(subject, letter)
+        used.add(folder)
         builder.add(Coded(subject, f"{letter}_{onset}", row.number, cells, folder, whole=clip is not None))
+    for path in tree.clip_folders:
+        video = _VIDEO.search(path)
+        if video and path not in used:
+            builder.add_empty_video(f"spNO.{int(video[1])}", path)
 
 
 def _load_part_c(builder: Builder, tree: Tree, table: Table) -> None:

@@ -13,6 +13,7 @@ from deft_llm.corpora.tables import Row, Sheet, Table, cell_integer, cell_text, 
 from deft_llm.errors import DeftError
 
 FIELDS = ("participant", "filename", "onset", "apex", "offset", "aus", "emotion", "kind", "report")
+_VIDEO = re.compile(r"(?:^|/)(s\d+)/\d+_\d{4}[^/]*$", re.IGNORECASE)
 _READ = ("filename", "onset", "apex", "offset", "aus", "emotion")
 
 
@@ -31,6 +32,7 @@ def load(request: Request) -> Corpus:
     tree = Tree(request.root)
     table, names = _tables(request, tree, builder)
     macro = 0
+    used: set[str | None] = set()
     for row in table.rows:
         if not row.text("kind").casefold().startswith("micro"):
             macro += 1
@@ -45,7 +47,12 @@ def load(request: Request) -> Corpus:
             continue
         folder, whole = _folder(tree, names, subject, row.text("filename"))
         cells = {name: row.get(name) for name in _READ}
+        used.add(folder)
         builder.add(Coded(subject, row.text("filename"), row.number, cells, folder, whole=whole))
+    for path in tree.clip_folders:
+        video = _VIDEO.search(path)
+        if video and path not in used:
+            builder.add_empty_video(video[1].casefold(), path)
     if macro:
         builder.corpus.note("left-out", f"{macro} macro-expressions of {table.path.name} are left out.")
     return builder.finish(table.coding)

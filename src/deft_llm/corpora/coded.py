@@ -105,6 +105,19 @@ class Builder:
         self.corpus.clips.append(clip)
         return clip
 
+    def add_empty_video(self, subject: str, folder: str) -> None:
+        """Add a long video in which the table codes no micro-expression."""
+        name = folder.replace("/", "_")
+        self.corpus.empty_videos.append(
+            Clip(
+                clip_id=f"{self.corpus.name}/{subject}/{name}",
+                corpus=self.corpus.name,
+                subject=f"{self.people}/{subject}",
+                fps=self.fps,
+                source=Source(kind="frames", path=folder),
+            )
+        )
+
     # ---- labels
 
     def _labels(self, clip: Clip, coded: Coded, where: str) -> None:

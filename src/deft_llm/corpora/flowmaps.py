@@ -13,7 +13,7 @@ import os
 import re
 from pathlib import Path
 
-from deft_llm.corpora.base import Corpus, Request, loader, loose, safe_name, safe_path, subject_name
+from deft_llm.corpora.base import Corpus, Request, loader, safe_name, safe_path, subject_name
 from deft_llm.corpora.joining import (
     Annotation,
     Key,
@@ -28,7 +28,7 @@ from deft_llm.corpora.tables import cell_number, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import coarse_of
 from deft_llm.facs.notation import parse_aus
-from deft_llm.records import Clip, Coarse, Source
+from deft_llm.records import Clip, Coarse, Source, loose
 
 CLASSES: dict[str, Coarse] = {"0": "negative", "1": "positive", "2": "surprise"}
 _IGNORED = {"thumbs.db", "desktop.ini"}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deft_llm.corpora.base import loose
 from deft_llm.corpora.tables import is_table
+from deft_llm.records import loose
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".webm")

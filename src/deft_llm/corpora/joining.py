@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deft_llm.corpora.base import loose, subject_number
+from deft_llm.corpora.base import subject_number
 from deft_llm.corpora.labels import coarse_word, fine_word
 from deft_llm.corpora.tables import cell_text, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.notation import parse_aus
 from deft_llm.facs.units import number_of
 from deft_llm.files import read_jsonl
-from deft_llm.records import ActionUnit, Coarse
+from deft_llm.records import ActionUnit, Coarse, loose
 
 Key = tuple[str, str, str]
 """corpus, subject's number, file name without subject prefix and zero padding"""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from deft_llm.corpora.base import Corpus, Request, loader, loose, subject_name
+import re
+
+from deft_llm.corpora.base import Corpus, Request, loader, subject_name
 from deft_llm.corpora.coded import Builder, Coded, cells_of, tables_of
 from deft_llm.corpora.frames import Tree
 from deft_llm.corpora.samm import COLUMNS as MICRO_COLUMNS
@@ -10,6 +12,7 @@ from deft_llm.corpora.samm import REQUIRED as MICRO_REQUIRED
 from deft_llm.corpora.samm import check_row
 from deft_llm.corpora.tables import Row, find_table
 from deft_llm.errors import DeftError
+from deft_llm.records import loose
 
 COLUMNS = {
     "subject": ("Subject",),
@@ -21,6 +24,7 @@ COLUMNS = {
     "kind": ("Type",),
     "aus": ("Action Units",),
 }
+_VIDEO = re.compile(r"(\d+)_\d+")
 _READ = ("filename", "onset", "apex", "offset", "aus")
 
 
@@ -34,6 +38,7 @@ def load(request: Request) -> Corpus:
     table = tables_of(request, tree, COLUMNS, ("subject", "filename", "onset", "kind"), builder.corpus)[-1]
     emotions = _emotions(tree)
     others = 0
+    used: set[str | None] = set()
     for row in table.rows:
         if not row.text("kind").casefold().startswith("micro"):
             others += 1
@@ -42,7 +47,12 @@ def load(request: Request) -> Corpus:
         check_row(builder, row, subject, name)
         cells = cells_of(row, _READ) | _emotion_of(builder, emotions, row, f"samm_lv/{subject}/{name}")
         folder = tree.find("_".join(name.split("_")[:2]))
+        used.add(folder)
         builder.add(Coded(subject, name, row.number, cells, folder, whole=False))
+    for folder in tree.clip_folders:
+        video = _VIDEO.fullmatch(folder.rsplit("/", 1)[-1])
+        if video and folder not in used:
+            builder.add_empty_video(subject_name("samm", video[1]), folder)
     if others:
         builder.corpus.note(
             "left-out", f"{others} rows of {table.path.name} are no micro-expressions; left out."

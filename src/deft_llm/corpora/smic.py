@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from deft_llm.corpora.base import Corpus, Request, loader, loose
+from deft_llm.corpora.base import Corpus, Request, loader
 from deft_llm.corpora.coded import Builder, Coded, note_unreadable
 from deft_llm.corpora.frames import Tree, list_frames
 from deft_llm.corpora.labels import coarse_word
 from deft_llm.corpora.tables import Row, Table, cell_integer, find_table
 from deft_llm.errors import DeftError
+from deft_llm.records import loose
 
 COLUMNS = {
     "subject": ("Subject",),

@@ -12,7 +12,7 @@ from deft_llm.errors import DeftError
 from deft_llm.evaluation import units
 from deft_llm.evaluation.bootstrap import paired_test
 from deft_llm.evaluation.classes import summary
-from deft_llm.evaluation.rows import Run, classes_of
+from deft_llm.evaluation.rows import Run, classes_of, scorable
 from deft_llm.evaluation.score import subject_tables, subject_unit_counts
 
 
@@ -52,8 +52,10 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any] | None:
             f"{odd[0]}); compare runs on the same clips."
         )
     if a[0].task == "emotion":
-        classes = tuple(sorted({*classes_of(a), *classes_of(b)}))
-        tables = [subject_tables(rows, classes)[1] for rows in (a, b)]
+        scored = [scorable(rows) for rows in (a, b)]
+        if [r.truth.label for r in scored[0]] != [r.truth.label for r in scored[1]]:
+            raise DeftError(f"{second.path}: its true classes are not those of {first.path}; make it again.")
+        tables = [subject_tables(rows, classes_of(scored[0]))[1] for rows in scored]
         return paired_test(tables[0], tables[1], lambda t: summary(t)["uf1"])
     if a[0].task == "au":
         aus = sorted({int(au) for row in a for au in row.aus} & {int(au) for row in b for au in row.aus})

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import digest, read_json, write_text
+from deft_llm.records import person
 
 FOLDS_SCHEMA = 1
 PROTOCOLS = ("loso", "cde", "hde", "cross", "kfold", "fixed")
@@ -176,10 +177,10 @@ def _fixed_sides(
         raise UsageError(
             "--protocol fixed needs --folds FILE that names each subject's split (train, val or test)."
         )
-    missing = [s for s in subjects if s not in splits]
+    missing = [s for s in subjects if person(s) not in splits]
     if missing:
         raise UsageError(f"the splits file does not name subject {missing[0]} (and {len(missing) - 1} more).")
-    side = {name: [s for s in subjects if splits[s] == name] for name in ("train", "val", "test")}
+    side = {name: [s for s in subjects if splits[person(s)] == name] for name in ("train", "val", "test")}
     if not side["train"] or not side["test"]:
         raise UsageError("the splits file leaves train or test empty for these clips.")
     return side["train"] + side["val"], side["val"] or None, side["test"]
@@ -216,7 +217,10 @@ def _validation_subjects(
 
 
 def check_folds(folds: Folds) -> None:
-    """Raise DeftError where train, val and test share a subject, or a clip is tested twice."""
+    """Raise DeftError where train, val and test share a subject, a clip is tested twice, or the folds are not
+    whole: a protocol tests every subject once (LOSO one in each fold) and trains on all the others.
+    """
+    _one_name_each(folds.clips)
     tested: Counter[str] = Counter()
     for fold in folds.folds:
         sides = {"train": set(fold.train), "val": set(fold.val), "test": set(fold.test)}
@@ -235,9 +239,42 @@ def check_folds(folds: Folds) -> None:
                     f"fold {fold.name}: subject {min(unknown)} has no clips here; mend the folds."
                 )
         tested.update(folds.clips_of(fold.test))
+        _whole(folds, fold)
+    untested = sorted(set(folds.clips) - {s for fold in folds.folds for s in fold.test})
+    if untested and folds.protocol != "fixed":
+        raise DeftError(
+            f"no fold tests subject {untested[0]} ({len(untested)} of {len(folds.clips)} are left out): "
+            f"these are not the folds of {folds.protocol}; make them again."
+        )
     twice = [clip for clip, count in tested.items() if count > 1]
     if twice:
         raise DeftError(f"clip {twice[0]} is tested in two folds; mend the folds.")
+
+
+def _whole(folds: Folds, fold: Fold) -> None:
+    """Raise DeftError where a fold leaves out subjects, or a fold of LOSO tests several."""
+    if folds.protocol in ("loso", "cde") and len(fold.test) != 1:
+        raise DeftError(
+            f"fold {fold.name}: {folds.protocol} tests one subject at a time, here {len(fold.test)}; mend "
+            "the folds."
+        )
+    missing = sorted(set(folds.clips) - {*fold.train, *fold.val, *fold.test})
+    if missing and folds.protocol not in ("fixed", ZERO_SHOT):
+        raise DeftError(
+            f"fold {fold.name}: subject {missing[0]} ({len(missing)} in all) is neither in train, val nor "
+            f"test, so this is no fold of {folds.protocol}; mend the folds."
+        )
+
+
+def _one_name_each(subjects: Iterable[str]) -> None:
+    """Raise DeftError where two names mean one person ("a/006", "a/6"): a leak between folds."""
+    found: dict[str, str] = {}
+    for subject in sorted(subjects):
+        first = found.setdefault(person(subject), subject)
+        if first != subject:
+            raise DeftError(
+                f"subjects {first} and {subject} are one person by their names; write each person one way."
+            )
 
 
 def write_folds(path: Path, folds: Folds) -> None:
@@ -259,27 +296,32 @@ def read_folds(path: Path) -> Folds:
             f"{path}: folds of schema {folds.schema_version}, this version reads {FOLDS_SCHEMA}; "
             "run the benchmark again."
         )
-    check_folds(folds)
+    try:
+        check_folds(folds)
+    except DeftError as error:
+        raise DeftError(f"{path}: {error}") from error
     return folds
 
 
 def read_splits(path: Path) -> dict[str, str]:
-    """Fixed splits: CSV (columns subject, split) or JSON ({subject: split}). Raises: DeftError."""
+    """Fixed splits: CSV (columns subject, split) or JSON ({subject: split}), by ``records.person``.
+
+    Raises: DeftError naming the file where it is neither, or puts one person into two splits.
+    """
     if Path(path).suffix.lower() == ".json":
-        rows: dict[str, Any] = read_json(path)
+        rows = list(read_json(path).items())
     else:
         with Path(path).open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
             if not {"subject", "split"} <= set(reader.fieldnames or ()):
                 raise DeftError(f"{path}: needs the columns subject and split.")
-            rows = {}
-            for row in reader:
-                if rows.setdefault(row["subject"], row["split"]) != row["split"]:
-                    raise DeftError(
-                        f"{path}: subject {row['subject']} is in two splits; a subject belongs to one."
-                    )
+            rows = [(row["subject"], row["split"]) for row in reader]
     names = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-    bad = [s for s, side in rows.items() if str(side).lower() not in names]
-    if bad:
-        raise DeftError(f"{path}: subject {bad[0]} has split {rows[bad[0]]!r}; use train, val or test.")
-    return {s: names[str(side).lower()] for s, side in rows.items()}
+    found: dict[str, str] = {}
+    for subject, split in rows:
+        side = names.get(str(split).strip().lower())
+        if side is None:
+            raise DeftError(f"{path}: subject {subject} has split {split!r}; use train, val or test.")
+        if found.setdefault(person(subject), side) != side:
+            raise DeftError(f"{path}: subject {subject} is in two splits; a subject belongs to one.")
+    return found

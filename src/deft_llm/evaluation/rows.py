@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.folds import Folds, read_folds
 from deft_llm.files import read_json, read_jsonl
-from deft_llm.records import SCHEMA, Prediction
+from deft_llm.records import PREDICTION_SCHEMA, Prediction
 
 Key = tuple[str, str | None, int]
 MEGC3 = ("negative", "positive", "surprise")
@@ -51,18 +52,31 @@ def read_rows(path: Path) -> list[Prediction]:
     """Predictions of a file. Raises: DeftError naming the line that is not one, or has another schema."""
     rows = []
     for number, raw in enumerate(read_jsonl(path), 1):
-        if raw.get("schema", SCHEMA) != SCHEMA:
+        schema = raw.get("schema", raw.get("schema_version", PREDICTION_SCHEMA))
+        if schema != PREDICTION_SCHEMA:
             raise DeftError(
-                f"{path}: row {number} has schema {raw['schema']}, this version reads {SCHEMA}; "
+                f"{path}: row {number} has schema {schema!r}, this version reads {PREDICTION_SCHEMA}; "
                 "run the benchmark again."
             )
         try:
-            rows.append(Prediction.model_validate(raw))
+            row = Prediction.model_validate(raw)
         except ValidationError as error:
             fault = error.errors()[0]
-            place = ".".join(map(str, fault["loc"]))
-            raise DeftError(f"{path}: row {number} is no prediction ({place}: {fault['msg']}).") from error
+            place = ".".join(map(str, fault["loc"])) or "row"
+            raise DeftError(
+                f"{path}: row {number} is no prediction ({place}: {fault['msg']}); mend or remove that row."
+            ) from error
+        seconds = row.extras.get("seconds")
+        if row.task == "spotting" and seconds is not None and not _length(seconds):
+            raise DeftError(
+                f"{path}: row {number}: extras.seconds is {seconds!r}, no length of a video; mend that row."
+            )
+        rows.append(row)
     return rows
+
+
+def _length(seconds: Any) -> bool:
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf
 
 
 def check_rows(rows: Sequence[Prediction], folds: Folds | None = None, name: str = "predictions") -> None:
@@ -120,13 +134,32 @@ def read_run(path: Path) -> Run:
     return Run(path, sorted(rows, key=sort_key), folds, config)
 
 
+def scorable(rows: Sequence[Prediction]) -> list[Prediction]:
+    """Rows of an emotion run whose true class is known (and, under megc3, one of its three)."""
+    return [
+        row
+        for row in rows
+        if row.truth.label is not None and (row.label_space != "megc3" or row.truth.label in MEGC3)
+    ]
+
+
 def classes_of(rows: Sequence[Prediction]) -> tuple[str, ...]:
-    """Classes of a run: of all probabilities and truths; the three MEGC classes in MEGC's order."""
-    names = {name for row in rows for name in row.probabilities}
-    names |= {row.truth.label for row in rows if row.truth.label is not None}
+    """The class set that scorable ``rows`` are scored over: the classes of their truth, for every method.
+
+    ``megc3`` always has its three, in MEGC's order. A prediction outside the set is a miss.
+    """
+    return _class_set(rows, (row.truth.label for row in rows))
+
+
+def spotting_classes_of(rows: Sequence[Prediction]) -> tuple[str, ...]:
+    """``classes_of`` for videos: the classes of the micro-expressions that really are in them."""
+    return _class_set(rows, (item.label for row in rows for item in row.truth.intervals or ()))
+
+
+def _class_set(rows: Sequence[Prediction], labels: Iterable[str | None]) -> tuple[str, ...]:
     if rows and rows[0].label_space == "megc3":
-        names |= set(MEGC3)
-    return MEGC3 if names == set(MEGC3) else tuple(sorted(names))
+        return MEGC3
+    return tuple(sorted({label for label in labels if label is not None}))
 
 
 def label_of(row: Prediction) -> str | None:

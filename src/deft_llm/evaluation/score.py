@@ -9,17 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.errors import DeftError
 from deft_llm.evaluation import bootstrap, units
 from deft_llm.evaluation.calibration import class_calibration, expected_calibration_error
 from deft_llm.evaluation.classes import class_f1, class_recall, confusion, summary
 from deft_llm.evaluation.deletion import deletion_scores
 from deft_llm.evaluation.faithfulness import consistency, counterfactuals, faithfulness
 from deft_llm.evaluation.questions import Reply, question_scores
-from deft_llm.evaluation.rows import Run, classes_of, label_of, sort_key
-from deft_llm.evaluation.spotting import spotting_scores
+from deft_llm.evaluation.rows import (
+    Run,
+    classes_of,
+    label_of,
+    scorable,
+    sort_key,
+    spotting_classes_of,
+)
+from deft_llm.evaluation.spotting import Video, match_counts, spotting_scores
 from deft_llm.records import Prediction
 
-METRICS_SCHEMA = 1
+METRICS_SCHEMA = 2
 LEAK_STAMP = (
     "LEAKY: epochs, settings or thresholds were picked on the test subjects (--leak). "
     "These figures only show how much that inflates."
@@ -51,11 +59,16 @@ def score_run(run: Run) -> dict[str, Any]:
     if first.task == "vqa":
         return metrics | {"vqa": _by_corpus(rows, _questions)} | _interpretability(rows)
     if first.task == "emotion":
-        classes = classes_of(rows)
-        metrics["classes"] = list(classes)
-        metrics["emotion"] = _by_corpus(rows, lambda some: emotion_scores(some, classes))
-        metrics |= _other_labels(rows, classes)
-        metrics["per_subject"] = _per_subject(rows)
+        scored = scorable(rows)
+        if not scored:
+            raise DeftError(
+                f"{run.path}: no row has a true class (truth.label) to be scored on; give labelled clips."
+            )
+        classes = classes_of(scored)
+        metrics |= {"classes": list(classes), "unscored": len(rows) - len(scored)}
+        metrics["emotion"] = _by_corpus(scored, lambda some: emotion_scores(some, classes_of(some)))
+        metrics |= _other_labels(scored, classes)
+        metrics["per_subject"] = _per_subject(scored)
     coded = [row for row in rows if row.aus and row.truth.aus is not None]
     if coded:
         metrics["au"] = _by_corpus(coded, lambda some: au_scores(some, _units_of(coded)))
@@ -72,9 +85,6 @@ def _by_corpus(rows: Sequence[Prediction], scores: Callable[[Sequence[Prediction
 
 
 def _truth_labels(rows: Sequence[Prediction]) -> list[str]:
-    missing = [row.clip_id for row in rows if row.truth.label is None]
-    if missing:
-        raise ValueError(f"clip {missing[0]} has no true label to be scored on")
     return [str(row.truth.label) for row in rows]
 
 
@@ -200,18 +210,17 @@ def _questions(rows: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def _spotting(rows: Sequence[Prediction]) -> dict[str, Any]:
-    def scores(some: Sequence[Prediction]) -> dict[str, Any]:
-        return spotting_scores(
-            [(row.intervals or [], row.truth.intervals or [], row.extras.get("seconds")) for row in some]
-        )
+    def videos(some: Sequence[Prediction]) -> list[Video]:
+        return [Video(r.intervals or [], r.truth.intervals or [], r.extras.get("seconds")) for r in some]
 
     groups: dict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
         groups[row.subject].append(row)
-    each = [scores(groups[subject]) for subject in sorted(groups)]
+    each = [match_counts(videos(groups[subject])) for subject in sorted(groups)]
     counts = np.array([[cell[name] for name in ("tp", "fp", "fn")] for cell in each])
     low, high = bootstrap.interval(counts, _spotting_f1)
-    return scores(rows) | {"f1_low": low, "f1_high": high, "videos": len(rows), "subjects": len(groups)}
+    figures = spotting_scores(videos(rows), spotting_classes_of(rows))
+    return figures | {"f1_low": low, "f1_high": high, "videos": len(rows), "subjects": len(groups)}
 
 
 def _spotting_f1(counts: np.ndarray) -> np.ndarray:

@@ -1,35 +1,60 @@
-"""Spotting by MEGC rules: IoU >= 0.5 on inclusive intervals, counts summed over the database as one long
-video.
+"""Spotting: IoU >= 0.5 on inclusive intervals, counts summed over the database as one long video.
 
-STRS = F1 of spotting x F1 of the analysis over spotting's true positives (MEGC2025).
+Two figures, both named: ``f1`` matches as many pairs as can be matched, over all videos; ``f1_megc`` takes
+the organisers' greedy rule over the videos that hold a micro-expression. STRS = ``f1_megc`` x F1 of the
+analysis over its true positives (MEGC2025), averaged over the class set: a class never spotted counts 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-Interval = Mapping[str, Any]
+from deft_llm.records import Interval
+
+THRESHOLD = 0.5
+Pairs = list[tuple[int, int]]
+
+
+class Video(NamedTuple):
+    """What was spotted in a video, what is really in it, and its length in seconds where that is known."""
+
+    predicted: Sequence[Interval]
+    truth: Sequence[Interval]
+    seconds: float | None = None
 
 
 def interval_iou(first: Interval, second: Interval) -> float:
     """Intersection over union of two intervals; both ends belong to them, so [3, 3] has length 1."""
-    overlap = min(first["offset"], second["offset"]) - max(first["onset"], second["onset"]) + 1
+    overlap = min(first.offset, second.offset) - max(first.onset, second.onset) + 1
     if overlap <= 0:
         return 0.0
-    union = max(first["offset"], second["offset"]) - min(first["onset"], second["onset"]) + 1
-    return overlap / union
+    return overlap / (max(first.offset, second.offset) - min(first.onset, second.onset) + 1)
 
 
-def match_intervals(
-    predicted: Sequence[Interval], truth: Sequence[Interval], threshold: float = 0.5
-) -> list[tuple[int, int]]:
-    """Pairs (prediction, truth) of one video: predictions in time order take their best free truth."""
+def match_maximum(
+    predicted: Sequence[Interval], truth: Sequence[Interval], threshold: float = THRESHOLD
+) -> Pairs:
+    """The most pairs (prediction, truth) with IoU >= threshold; of equally many, those that overlap most."""
+    from scipy.optimize import linear_sum_assignment
+
+    if not predicted or not truth:
+        return []
+    iou = np.array([[interval_iou(p, t) for t in truth] for p in predicted])
+    worth = np.where(iou >= threshold, 1 + iou / (1 + min(iou.shape)), 0.0)
+    rows, columns = linear_sum_assignment(worth, maximize=True)
+    return [(int(p), int(t)) for p, t in zip(rows, columns) if iou[p, t] >= threshold]
+
+
+def match_greedy(
+    predicted: Sequence[Interval], truth: Sequence[Interval], threshold: float = THRESHOLD
+) -> Pairs:
+    """The organisers' rule: predictions in time order, each takes the free truth that it overlaps most."""
     free = set(range(len(truth)))
     pairs = []
-    for p in sorted(range(len(predicted)), key=lambda i: (predicted[i]["onset"], predicted[i]["offset"])):
+    for p in sorted(range(len(predicted)), key=lambda i: (predicted[i].onset, predicted[i].offset)):
         best = max(free, key=lambda t: (interval_iou(predicted[p], truth[t]), -t), default=None)
         if best is not None and interval_iou(predicted[p], truth[best]) >= threshold:
             free.remove(best)
@@ -37,54 +62,86 @@ def match_intervals(
     return pairs
 
 
-def spotting_scores(
-    videos: Sequence[tuple[Sequence[Interval], Sequence[Interval], float | None]], threshold: float = 0.5
-) -> dict[str, Any]:
-    """Pooled precision, recall, F1 and false alarms a minute; videos: (predicted, truth, seconds or None)."""
-    matched = [match_intervals(predicted, truth, threshold) for predicted, truth, _ in videos]
-    hits = sum(map(len, matched))
-    alarms = sum(len(predicted) for predicted, _, _ in videos) - hits
-    misses = sum(len(truth) for _, truth, _ in videos) - hits
-    seconds = [length for _, _, length in videos]
-    minutes = sum(s for s in seconds if s is not None) / 60 if all(s is not None for s in seconds) else 0.0
-    result: dict[str, Any] = {
-        "tp": hits,
-        "fp": alarms,
-        "fn": misses,
-        "precision": hits / (hits + alarms) if hits + alarms else 0.0,
-        "recall": hits / (hits + misses) if hits + misses else 0.0,
-        "f1": 2 * hits / (2 * hits + alarms + misses) if hits + alarms + misses else 0.0,
-        "false_alarms_per_minute": alarms / minutes if minutes else None,
-    }
-    result["recognition"] = _recognition(videos, matched)
-    analysis = result["recognition"]
-    result["strs"] = None if analysis is None else result["f1"] * analysis["f1"]
+def spotting_scores(videos: Sequence[Video], classes: Sequence[str]) -> dict[str, Any]:
+    """Pooled precision, recall and F1 by both rules, false alarms a minute over all videos, and STRS.
+
+    ``classes``: the class set that the analysis is averaged over. ``strs_hit_classes`` averages over the
+    classes that were hit, as the code of MEAN and SFAMNet does; it is higher where a class was never spotted.
+    """
+    counts = match_counts(videos, match_maximum)
+    result: dict[str, Any] = {**counts, **_rates(counts), "f1": f1_of(counts)}
+    annotated = [video for video in videos if video.truth]
+    organisers = match_counts(annotated, match_greedy)
+    result["f1_megc"] = f1_of(organisers)
+    result["megc"] = {**organisers, **_rates(organisers)}
+    result["videos_with_truth"] = len(annotated)
+    known = [video.seconds for video in videos if video.seconds is not None]
+    minutes = sum(known) / 60 if len(known) == len(videos) else 0.0
+    result["false_alarms_per_minute"] = counts["fp"] / minutes if minutes else None
+    pairs = _labelled_pairs(annotated, classes)
+    hit = sorted({truth for _, truth in pairs})
+    result["recognition"] = _recognition(pairs, classes)
+    by_hit = _recognition(pairs, hit)
+    for name, cell in (("strs", result["recognition"]), ("strs_hit_classes", by_hit)):
+        result[name] = None if cell is None else result["f1_megc"] * cell["f1"]
     return result
 
 
-def _recognition(
-    videos: Sequence[Any], matched: Sequence[Sequence[tuple[int, int]]]
-) -> dict[str, float] | None:
-    """Class figures over true positives that carry labels; None ("unavailable") where there are none.
+def match_counts(
+    videos: Sequence[Video], match: Callable[[Sequence[Interval], Sequence[Interval]], Pairs] = match_maximum
+) -> dict[str, int]:
+    """TP, FP and FN summed over videos."""
+    hits = sum(len(match(video.predicted, video.truth)) for video in videos)
+    return {
+        "tp": hits,
+        "fp": sum(len(video.predicted) for video in videos) - hits,
+        "fn": sum(len(video.truth) for video in videos) - hits,
+    }
 
-    ``f1`` is the harmonic mean of macro precision and macro recall, as the MEGC analysis code has it.
+
+def f1_of(counts: dict[str, int]) -> float:
+    """2 TP / (2 TP + FP + FN); 0 where nothing is there."""
+    total = 2 * counts["tp"] + counts["fp"] + counts["fn"]
+    return 2 * counts["tp"] / total if total else 0.0
+
+
+def _rates(counts: dict[str, int]) -> dict[str, float]:
+    answered, there = counts["tp"] + counts["fp"], counts["tp"] + counts["fn"]
+    return {
+        "precision": counts["tp"] / answered if answered else 0.0,
+        "recall": counts["tp"] / there if there else 0.0,
+    }
+
+
+def _labelled_pairs(videos: Sequence[Video], classes: Sequence[str]) -> list[tuple[str | None, str]]:
+    """(named class, true class) of the organisers' true positives whose truth is one of ``classes``."""
+    pairs = []
+    for video in videos:
+        for p, t in match_greedy(video.predicted, video.truth):
+            label = video.truth[t].label
+            if label is not None and label in classes:
+                pairs.append((video.predicted[p].label, label))
+    return pairs
+
+
+def _recognition(pairs: Sequence[tuple[str | None, str]], classes: Sequence[str]) -> dict[str, Any] | None:
+    """Class figures over true positives; None ("unavailable") where there are none.
+
+    ``f1`` is the harmonic mean of macro precision and macro recall, as the organisers have it; ``precision``
+    is what their scorer prints as UAR.
     """
-    pairs = [
-        (predicted[p].get("label"), truth[t]["label"])
-        for (predicted, truth, _), found in zip(videos, matched)
-        for p, t in found
-        if truth[t].get("label") is not None
-    ]
     if not pairs:
         return None
-    classes = sorted({truth for _, truth in pairs})
-    precisions, recalls, f1s = [], [], []
-    for name in classes:
-        tp = sum(p == name and t == name for p, t in pairs)
-        answered, there = sum(p == name for p, _ in pairs), sum(t == name for _, t in pairs)
-        precisions.append(tp / answered if answered else 0.0)
-        recalls.append(tp / there)
-        f1s.append(2 * tp / (answered + there))
-    precision, recall = float(np.mean(precisions)), float(np.mean(recalls))
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    return {"f1": f1, "uf1": float(np.mean(f1s)), "uar": recall, "clips": len(pairs)}
+    hits = np.array([sum(p == name == t for p, t in pairs) for name in classes], float)
+    answered = np.array([sum(p == name for p, _ in pairs) for name in classes], float)
+    there = np.array([sum(t == name for _, t in pairs) for name in classes], float)
+    precision = float((hits / np.maximum(answered, 1)).mean())
+    recall = float((hits / np.maximum(there, 1)).mean())
+    return {
+        "f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        "uf1": float((2 * hits / np.maximum(answered + there, 1)).mean()),
+        "uar": recall,
+        "precision": precision,
+        "clips": len(pairs),
+        "classes": list(classes),
+    }

@@ -22,6 +22,8 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
         f"{metrics['protocol'] or 'unknown'}  seed {metrics['seed']}",
         f"{metrics['clips']} clips, {metrics['subjects']} subjects, {metrics['left_out']} clips left out",
     ]
+    if metrics.get("unscored"):
+        lines.append(f"{metrics['unscored']} rows have no true class and are not scored")
     if metrics.get("warning"):
         lines.insert(0, f"*** {metrics['warning']} ***")
     for section, figures in (("emotion", _emotion), ("au", _units), ("vqa", _questions)):
@@ -38,8 +40,15 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
         lines.append(
             f"{name}: spotting F1 {figure(cell['f1'])} [{figure(cell['f1_low'])}, "
             f"{figure(cell['f1_high'])}]  precision {figure(cell['precision'])}  "
-            f"recall {figure(cell['recall'])}  false alarms/min {alarms}  STRS {figure(cell['strs'])}  "
-            f"({cell['tp']} found, {cell['fp']} false, {cell['fn']} missed)"
+            f"recall {figure(cell['recall'])}  false alarms/min {alarms}  "
+            f"({cell['tp']} found, {cell['fp']} false, {cell['fn']} missed in {cell['videos']} videos, "
+            f"maximum matching)"
+        )
+        lines.append(
+            f"  by MEGC's rule: F1 {figure(cell['f1_megc'])} ({cell['megc']['tp']} found, "
+            f"{cell['megc']['fp']} false, {cell['megc']['fn']} missed in {cell['videos_with_truth']} videos "
+            f"with micro-expressions)  STRS {figure(cell['strs'])}  over the classes hit alone "
+            f"{figure(cell['strs_hit_classes'])}"
         )
     for name in ("consistency", "counterfactuals", "faithfulness", "deletion", "probes"):
         if name in metrics:

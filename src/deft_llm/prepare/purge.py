@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deft_llm.corpora.base import loose
 from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, read_json, sha256_of, write_json, write_text
+from deft_llm.records import loose
 from deft_llm.store import Store, StoreWriter
 from deft_llm.store.layout import IndexRow, ShardInfo, shard_path, sidecar_path
 
