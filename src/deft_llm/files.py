@@ -1,29 +1,46 @@
-"""Atomic writes, JSON lines and content hashes: how every stage leaves its files."""
+"""How every stage leaves its files (atomic writes) and reads them back (typed, one sentence on a fault)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import socket
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deft_llm.errors import DeftError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
+MAKE_AGAIN = "make it again with the command that wrote it"
+MEND_LINE = "mend or remove that line"
+MOST_NODES = 20_000
+MOST_YAML_BYTES = 1_000_000
+PART = ".part"
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it only when the block succeeds.
 
-    Raises: DeftError where the folder cannot be written or the disk is full.
+    What killed writers left in the folder is removed when this process first writes there. Raises: DeftError
+    where the folder cannot be written or the disk is full.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        if path.parent not in _CLEANED:
+            _CLEANED.add(path.parent)
+            remove_leftovers(path.parent)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_writer()}.", suffix=PART)
         os.close(handle)
     except OSError as error:
         raise DeftError(
@@ -40,6 +57,37 @@ def atomic_path(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _writer(pid: int | None = None) -> str:
+    """Which process writes: host and process id, so that what a dead one left can be told."""
+    return f"{socket.gethostname().replace('.', '-')}-{os.getpid() if pid is None else pid}"
+
+
+_CLEANED: set[Path] = set()  # folders that this process has looked through for leftovers
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove temporary files of writers of this machine that are dead (killed in mid-write); their number."""
+    removed = 0
+    host = _writer(0).rpartition("-")[0]
+    for path in Path(folder).glob(f".*.*.*{PART}"):
+        writer = path.name.rsplit(".", 3)[-3]  # .NAME.HOST-PID.RANDOM.part
+        there, _, pid = writer.rpartition("-")
+        if there == host and pid.isdigit() and not _lives(int(pid)):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -75,34 +123,201 @@ def json_line(row: Any) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises: DeftError that names the file and the fault."""
+def existing_file(path: Path) -> Path:
+    """``path`` where it is a regular file (links are followed).
+
+    Raises: DeftError for what is not there, a folder, and what reading would wait for or never end in (a
+    named pipe, a socket, a device).
+    """
+    path = Path(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        mode = path.stat().st_mode
     except FileNotFoundError as error:
         raise DeftError(f"{path}: no such file; check the path.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DeftError(f"{path}: is not valid JSON ({error}); make it again.") from error
+    except (OSError, ValueError) as error:  # no right to look, a loop of links, a name too long or with \0
+        raise DeftError(f"{path}: cannot be read ({_words(error)}); check the path.") from error
+    if stat.S_ISDIR(mode):
+        raise DeftError(f"{path}: is a folder where a file is meant; check the path.")
+    if not stat.S_ISREG(mode):
+        raise DeftError(f"{path}: is not a regular file (a pipe, socket or device); copy it to a file.")
+    return path
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+@contextmanager
+def reading(path: Path, mend: str = MAKE_AGAIN) -> Iterator[None]:
+    """Read the file ``path`` within: whatever it is wrong with becomes "PATH: what is wrong; ``mend``".
+
+    A MemoryError passes through: it says nothing about the file.
+    """
+    existing_file(path)
+    try:
+        yield
+    except DeftError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DeftError(f"{path}: {_words(error)}; {mend}.") from error
+
+
+def _words(error: Exception) -> str:
+    """What is wrong, said for a reader of the message."""
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8 text"
+    if isinstance(error, json.JSONDecodeError):
+        return f"is not valid JSON (line {error.lineno}: {error.msg})"
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    if isinstance(error, EOFError):
+        return "ends too early"
+    if isinstance(error, KeyError):
+        return f"lacks {error.args[0] if error.args else 'a key'}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    faults = getattr(error, "errors", None)  # of pydantic's ValidationError
+    if callable(faults):
+        first = faults()[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else str(first["msg"])
+    text = str(error).strip().splitlines()
+    return f"cannot be read ({text[0] if text else type(error).__name__})"
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+
+
+def read_json(path: Path, mend: str = MAKE_AGAIN) -> Any:
+    """Read a JSON file of finite numbers. Raises: DeftError that names the file and the fault."""
+    with reading(path, mend):
+        return _DECODER.decode(Path(path).read_text(encoding="utf-8-sig"))
+
+
+def read_object(path: Path, *, schema: int | None = None, mend: str = MAKE_AGAIN) -> dict[str, Any]:
+    """Read a JSON file that holds one object, of a known ``schema`` where one is given. Raises: DeftError."""
+    value = read_json(path, mend)
+    if not isinstance(value, dict):
+        raise DeftError(f"{path}: holds {_kind(value)} where an object is meant; {mend}.")
+    _check_schema(value, schema, str(path), mend)
+    return value
+
+
+def read_model(model: type[Model], path: Path, *, schema: int | None = None, mend: str = MAKE_AGAIN) -> Model:
+    """Read one record of a pydantic class from a JSON file. Raises: DeftError naming file, field, fault."""
+    value = read_object(path, schema=schema, mend=mend)
+    with reading(path, mend):
+        return model.model_validate(value)
+
+
+def read_jsonl(path: Path, mend: str = MEND_LINE) -> Iterator[dict[str, Any]]:
     """Stream the objects of a JSON-lines file. Raises: DeftError naming file and line."""
-    path = Path(path)
-    if not path.is_file():
-        raise DeftError(f"{path}: no such file; check the path.")
-    with path.open(encoding="utf-8") as handle:
-        for number, line in enumerate(handle, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DeftError(
-                    f"{path}: line {number} is not valid JSON ({error.msg}); mend or remove that line."
-                ) from error
-            if not isinstance(row, dict):
-                raise DeftError(f"{path}: line {number} is not a JSON object; mend or remove that line.")
-            yield row
+    for _, row in _numbered(path, mend):
+        yield row
+
+
+def read_rows(
+    model: type[Model], path: Path, *, schema: int | None = None, mend: str = MEND_LINE
+) -> Iterator[Model]:
+    """Stream records of a pydantic class from a JSON-lines file. Raises: DeftError naming file and line."""
+    for number, row in _numbered(path, mend):
+        _check_schema(row, schema, f"{path}: line {number}", mend)
+        try:
+            yield model.model_validate(row)
+        except ValueError as error:
+            raise DeftError(f"{path}: line {number}: {_words(error)}; {mend}.") from error
+
+
+def _numbered(path: Path, mend: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    existing_file(path)
+    number = 0
+    try:
+        with Path(path).open("rb") as handle:
+            for number, line in enumerate(handle, 1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                if not text:
+                    continue
+                row = _DECODER.decode(text)
+                if not isinstance(row, dict):
+                    fault = f"holds {_kind(row)} where an object is meant"
+                    raise DeftError(f"{path}: line {number} {fault}; {mend}.")
+                yield number, row
+    except json.JSONDecodeError as error:
+        raise DeftError(f"{path}: line {number} is not valid JSON ({error.msg}); {mend}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DeftError(f"{path}: line {number} {_words(error)}; {mend}.") from error
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", dict: "an object", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _check_schema(value: dict[str, Any], schema: int | None, where: str, mend: str) -> None:
+    found = value.get("schema", schema)
+    if schema is not None and (isinstance(found, bool) or found != schema):
+        raise DeftError(f"{where}: is of schema {found}, this version reads {schema}; {mend}.")
+
+
+def read_yaml(path: Path, mend: str = "mend it") -> Any:
+    """Read a YAML file of plain values, at most MOST_NODES of them with aliases written out.
+
+    Raises: DeftError that names the file and the fault.
+    """
+    import yaml
+
+    with reading(path, mend):
+        if Path(path).stat().st_size > MOST_YAML_BYTES:
+            raise DeftError(f"{path}: is larger than {MOST_YAML_BYTES} bytes; {mend}.")
+        try:
+            value = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f"line {mark.line + 1}: " if mark else ""
+            raise ValueError(f"{line}{getattr(error, 'problem', None) or 'not YAML'}") from error
+        if _nodes(value, {}, set()) > MOST_NODES:
+            raise DeftError(f"{path}: holds more than {MOST_NODES} values with its anchors; {mend}.")
+        return value
+
+
+def _nodes(value: Any, counted: dict[int, int], inside: set[int]) -> int:
+    """Values in nested lists and dicts with shared ones counted each time (a cycle: without end)."""
+    if not isinstance(value, dict | list):
+        return 1
+    place = id(value)
+    if place in inside:
+        return MOST_NODES + 1
+    if place not in counted:
+        inside.add(place)
+        parts = value.values() if isinstance(value, dict) else value
+        counted[place] = 1 + sum(_nodes(part, counted, inside) for part in parts)
+        inside.discard(place)
+    return counted[place]
+
+
+@contextmanager
+def open_tensors(path: Path, framework: str = "numpy", mend: str = MAKE_AGAIN) -> Iterator[Any]:
+    """A safetensors file's handle (``keys``, ``get_tensor``, ``get_slice``, ``metadata``).
+
+    Raises: DeftError for a file that is damaged, or lacks a tensor that is asked of it.
+    """
+    from safetensors import safe_open
+
+    with reading(path, mend), safe_open(path, framework=framework) as handle:
+        yield handle
+
+
+def read_arrays(path: Path, mend: str = MAKE_AGAIN) -> dict[str, Any]:
+    """All arrays of an .npz file, never objects. Raises: DeftError that names the file and the fault."""
+    import numpy as np
+
+    with reading(path, mend), np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
 
 
 def sha256_of(path: Path) -> str:
