@@ -136,14 +136,17 @@ def test_a_folder_holds_one_benchmark(store: Path, tmp_path: Path) -> None:
 def test_folds_are_reused_by_other_methods(store: Path, tmp_path: Path) -> None:
     run_benchmark(tmp_path / "a", [store], settings("majority", protocol="kfold", k=2))
     again = run_benchmark(
-        tmp_path / "b", [store], settings("svm", protocol="loso"), folds_file=tmp_path / "a" / "folds.json"
+        tmp_path / "b", [store], settings("svm", protocol="kfold"), folds_file=tmp_path / "a" / "folds.json"
     )
     assert again["folds"] == read_folds(tmp_path / "a" / "folds.json").hash
-    with pytest.raises(DeftError, match="its clips are not this run's"):
+    with pytest.raises(UsageError, match="holds folds of kfold; give --protocol kfold"):
+        run_benchmark(tmp_path / "d", [store], settings("svm"), folds_file=tmp_path / "a" / "folds.json")
+    with pytest.raises(DeftError, match="its clips or their subjects are not this run's"):
         raw = json.loads((tmp_path / "a" / "folds.json").read_text())
         raw["clips"]["alpha/001"].pop()
         (tmp_path / "other.json").write_text(json.dumps(raw))
-        run_benchmark(tmp_path / "c", [store], settings("majority"), folds_file=tmp_path / "other.json")
+        wanted = settings("majority", protocol="kfold")
+        run_benchmark(tmp_path / "c", [store], wanted, folds_file=tmp_path / "other.json")
 
 
 @pytest.mark.parametrize("protocol", ["cde", "hde", "cross", "kfold"])
