@@ -120,7 +120,7 @@ def test_h264_and_long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(pictures) == 210
     again = []
     for crf in (40, 18):
-        production._write_video(tmp_path / f"{crf}.mp4", iter(pictures[:20]), 60.0, crf)
+        production.write_video(tmp_path / f"{crf}.mp4", iter(pictures[:20]), 60.0, crf)
         again.append((tmp_path / f"{crf}.mp4").stat().st_size)
     assert again[1] > 1.5 * again[0]
 

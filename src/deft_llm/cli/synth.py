@@ -50,22 +50,34 @@ def synth(
         typer.Option("--long-videos", help="Long videos with several events [default: clips / 50]."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="frames (PNG) or video (H.264).")] = "frames",
-    crf: Annotated[int, typer.Option("--crf", help="H.264 quality, 0 (lossless) to 51.")] = 18,
+    crf: Annotated[
+        int | None,
+        typer.Option("--crf", help="H.264 quality, 0 (lossless) to 51 [18; sequences: 18, 26 or 34 each]."),
+    ] = None,
+    film: Annotated[
+        str,
+        typer.Option(
+            "--film", help="clips: one event each; sequences: films of --seconds, with truth of every frame."
+        ),
+    ] = "clips",
+    seconds: Annotated[float, typer.Option("--seconds", help="Length of a sequence.")] = 9.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Make synthetic clips whose motion, Action Units and times are known exactly.
 
     Example: deft synth corpus --clips 200 --subjects 20 --seed 0
+
+    Films: deft synth films --film sequences --clips 60 --subjects 20 --size 320
     """
     split = split or ("test" if level == "video" else "train")
-    _check(level=level, prior=prior, units=units, split=split, format=form)
+    _check(level=level, prior=prior, units=units, split=split, format=form, film=film)
     if level == "flow":
         summary = _flow(out, clips, subjects, seed, layout, prior, units, workers, size, split)
     else:
         summary = _video(
             out, workers, clips=clips, subjects=subjects, seed=seed, prior=prior, units=units, layout=layout,
             size=size or 400, split=split, negatives=negatives, lures=lures, long_videos=long_videos,
-            format=form, crf=crf,
+            format=form, crf=crf, film=film, seconds=seconds,
         )  # fmt: skip
     _tell(out, summary, level, prior, as_json)
 
@@ -76,6 +88,7 @@ CHOICES = {
     "units": ("arkit", "makehuman"),
     "split": ("calibration", "train", "validation", "test"),
     "format": ("frames", "video"),
+    "film": ("clips", "sequences"),
 }
 
 

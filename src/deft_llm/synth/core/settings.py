@@ -12,9 +12,11 @@ from deft_llm.errors import UsageError
 from deft_llm.synth.core.events import LURES, NEGATIVES
 from deft_llm.synth.core.identity import SEED_RANGES, sample_identity, split_seeds
 
-GENERATOR = 3  # raise when the same options no longer give the same bytes
+GENERATOR = 4  # raise when the same options no longer give the same bytes
 LAYOUT_FPS = {"casme2": 200.0, "samm": 200.0, "smic": 100.0, "casme3": 30.0}
 LAYOUTS = ("native", "casme2", "samm", "smic", "casme3", "folder")
+FILM_FPS = ((25.0, 0.35), (30.0, 0.4), (50.0, 0.1), (60.0, 0.15))  # of sequences, with their shares
+CLIP_CRF = 18
 
 
 class VideoSettings(BaseModel):
@@ -34,7 +36,10 @@ class VideoSettings(BaseModel):
     lures: float = 0.2
     long_videos: int | None = None
     format: Literal["frames", "video"] = "frames"
-    crf: int = 18
+    crf: int | None = None
+    film: Literal["clips", "sequences"] = "clips"
+    seconds: float = 9.0
+    crfs: tuple[int, ...] = (18, 26, 34)
     generator: int = GENERATOR
 
     def check(self) -> None:
@@ -52,8 +57,13 @@ class VideoSettings(BaseModel):
                 raise UsageError(f"--{name} {share}: choose a share from 0 to 1.")
         if self.long_videos is not None and self.long_videos < 0:
             raise UsageError(f"--long-videos {self.long_videos}: choose 0 or more.")
-        if not 0 <= self.crf <= 51:
+        if self.crf is not None and not 0 <= self.crf <= 51:
             raise UsageError(f"--crf {self.crf}: choose 0 (lossless) to 51.")
+        if self.film == "sequences":
+            if not 3 <= self.seconds <= 120:
+                raise UsageError(f"--seconds {self.seconds:g}: choose 3 to 120.")
+            if self.layout != "native":
+                raise UsageError(f"--layout {self.layout}: sequences have the native layout alone.")
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout {self.layout}: choose one of {', '.join(LAYOUTS)}.")
         if self.layout in LAYOUT_FPS and self.format == "video":
@@ -68,7 +78,7 @@ class VideoSettings(BaseModel):
     @property
     def long_count(self) -> int:
         """How many long videos are made: as asked, else one per 50 clips (none in corpus layouts)."""
-        if self.layout in LAYOUT_FPS:
+        if self.layout in LAYOUT_FPS or self.film == "sequences":
             return 0
         return self.clips // 50 if self.long_videos is None else self.long_videos
 
@@ -88,8 +98,8 @@ class ClipSpec:
 
     @property
     def name(self) -> str:
-        """The clip's name: "c0012", long videos "v0003"."""
-        return f"{'v' if self.kind == 'long video' else 'c'}{self.number:04d}"
+        """The clip's name: "c0012", long videos "v0003", sequences "f0012"."""
+        return f"{ {'long video': 'v', 'sequence': 'f'}.get(self.kind, 'c') }{self.number:04d}"
 
     @property
     def identity(self):
@@ -109,7 +119,10 @@ def clip_specs(settings: VideoSettings) -> list[ClipSpec]:
             rng.choice([60, 100, 200, 300, 500], p=[0.12, 0.4, 0.4, 0.05, 0.03])
         )
         kind, lure = "micro-expression", None
-        if number >= settings.clips:
+        if settings.film == "sequences":
+            rates, shares = zip(*FILM_FPS, strict=True)
+            kind, fps = "sequence", float(rng.choice(rates, p=shares))
+        elif number >= settings.clips:
             kind, fps = "long video", 60.0
         elif settings.layout not in LAYOUT_FPS and rng.random() < settings.negatives:
             kind = str(rng.choice(NEGATIVES))

@@ -115,6 +115,41 @@ def sample_camera(rng: np.random.Generator, size: int, *, grey: bool | None = No
     )
 
 
+def sample_video_camera(rng: np.random.Generator, size: int) -> Camera:
+    """A set-up as in videos of every day: the face nearer or farther, off the centre, lit from anywhere, now
+    and then in the dark, a sensor with more noise. ``size`` px square."""
+    zoom = size / 400
+    dark = rng.random() < 0.08
+    scale = zoom * FACE_PX_PER_DM * float(np.exp(rng.uniform(np.log(0.5), np.log(1.05))))
+    room = max(size / 2 - 0.95 * scale, 0.0)  # px that the face's middle may lie off the picture's
+    light = float(rng.uniform(0.16, 0.3) if dark else rng.uniform(0.62, 1.05))
+    lamps = _lamps(rng)
+    if rng.random() < 0.15:  # light from far at the side
+        key = lamps[0]
+        lamps = (Light(_towards(float(rng.choice([-1.3, 1.3])), 0.2), key.colour, key.softness), *lamps[1:])
+    return Camera(
+        scene=Scene(
+            size=(size, size),
+            scale=scale,
+            distance=float(rng.uniform(5.5, 20.0)),
+            shift=(float(rng.uniform(-0.7, 0.7) * room), float(rng.uniform(-0.5, 0.5) * room)),
+            lights=lamps,
+            sky=triple(rng.uniform(0.3, 0.7) * (1 + rng.normal(0, 0.05, 3))),
+            ground=triple(rng.uniform(0.12, 0.36) * (1 + rng.normal(0, 0.05, 3))),
+            exposure=light,
+            backdrop=_backdrop(rng),
+        ),
+        pose=triple(np.radians(rng.normal(0, [7.0, 5.0, 3.0]))),
+        blur=float(zoom * rng.uniform(0.1, 1.1)),
+        read_noise=float(rng.uniform(0.3, 1.6) * (2.5 if dark else 1.0)),
+        shot_noise=float(rng.uniform(0.5, 3.0) * (2.0 if dark else 1.0)),
+        gamma=float(rng.uniform(0.8, 1.2)),
+        flicker=float(rng.choice([0.0, rng.uniform(0.001, 0.02)])),
+        mains=float(rng.choice([50.0, 60.0])),
+        grey=bool(rng.random() < 0.08),
+    )
+
+
 def triple(values: Iterable[float]) -> tuple[float, float, float]:
     """Three floats."""
     first, second, third = map(float, values)

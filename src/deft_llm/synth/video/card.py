@@ -61,6 +61,8 @@ def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = No
         "age": _spread([a["age"] for a in people.values()]),
         "prior": prior,
     }  # fmt: skip
+    if settings.film == "sequences":
+        summary |= _told([truth_of(clip) for clip in clips])
     if micro:
         summary |= {
             "aus_per_clip": round(float(np.mean([len(truth.aus) for _, truth in micro])), 3),
@@ -75,6 +77,17 @@ def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = No
         if root is not None:
             summary |= flow_statistics(root, [clip for clip, _ in micro])
     return summary
+
+
+def _told(films: list[Truth]) -> dict[str, Any]:
+    """What happens in the films, and how they are coded."""
+    events = [event for truth in films for event in truth.events]
+    numbers = Counter(unit["number"] for event in events for unit in event["aus"])
+    return {
+        "events": dict(Counter(event["kind"] for event in events)),
+        "aus": {str(number): count for number, count in sorted(numbers.items())},
+        "crf": dict(sorted(Counter(truth.attributes["crf"] for truth in films).items())),
+    }
 
 
 def truth_of(clip: Clip) -> Truth:
@@ -140,8 +153,8 @@ def card_text(summary: dict[str, Any], settings: VideoSettings) -> str:
         if value is not None:
             shown = f"mean {value['mean']}, median {value['median']}" if isinstance(value, dict) else value
             lines.append(f"| {key} | {shown} | {real} |")
-    for key in ("kinds", "lures", "labels", "coarse", "aus", "sex", "skin_tone_thirds", "age",
-                "coder_agreement", "coder_label_kept", "peak_px"):  # fmt: skip
+    for key in ("kinds", "events", "crf", "lures", "labels", "coarse", "aus", "sex", "skin_tone_thirds",
+                "age", "coder_agreement", "coder_label_kept", "peak_px"):  # fmt: skip
         if key in summary:
             lines.append(f"| {key} | {_plain(summary[key])} | |")
     lines += ["", LIMITS, ""]

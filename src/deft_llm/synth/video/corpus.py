@@ -73,9 +73,10 @@ def _claim(out: Path, settings: VideoSettings) -> None:
 
 def _check_space(out: Path, todo: list[ClipSpec], settings: VideoSettings) -> None:
     """Refuse to start where the disk cannot hold the corpus."""
-    frames = sum(600 if spec.kind == "long video" else 0.36 * spec.fps for spec in todo)
-    share = 0.15 if settings.format == "video" else 1.7
-    need = frames * settings.size**2 * share + len(todo) * settings.size**2 * 4
+    seconds = {"long video": 10.0, "sequence": settings.seconds}
+    frames = sum(seconds.get(spec.kind, 0.36) * spec.fps for spec in todo)
+    coded = settings.format == "video" or settings.film == "sequences"
+    need = frames * settings.size**2 * (0.15 if coded else 1.7) + len(todo) * settings.size**2 * 4
     free = shutil.disk_usage(out).free
     if need > free:
         raise DeftError(
@@ -93,12 +94,14 @@ def _chunks(todo: list[ClipSpec]) -> list[list[ClipSpec]]:
 
 
 def _work(studio: Any, task: tuple[str, dict[str, Any], list[ClipSpec]]) -> int:
-    """Make the clips of a chunk; returns their number."""
+    """Make the clips or films of a chunk; returns their number."""
     from deft_llm.synth.video.production import make_clip
+    from deft_llm.synth.video.sequences import make_film
 
     out, options, chunk = task
+    settings = VideoSettings(**options)
     for spec in chunk:
-        make_clip(studio, spec, VideoSettings(**options), Path(out))
+        (make_film if settings.film == "sequences" else make_clip)(studio, spec, settings, Path(out))
     return len(chunk)
 
 

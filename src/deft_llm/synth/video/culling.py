@@ -1,8 +1,9 @@
 """Which hair is ever seen from the front: the rest costs time and never reaches a pixel.
 
 A third or more of a head of hair lies behind the skull or under other hair. Nobody turns further than about
-15 degrees (``synth/camera.py``), so the subject is drawn once from a grid of turns beyond that, and only the
-pieces of ribbon that win some pixels there, and their neighbours along the ribbon, are kept, nearest first.
+35 degrees (``synth/core/sequence.py``), so the subject is drawn once from a grid of turns as far as that, and
+only the pieces of ribbon that win some pixels there, and their neighbours along the ribbon, are kept, nearest
+first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from deft_llm.synth.video.hair import POINTS
 from deft_llm.synth.video.scene import FaceState, Scene, projection_matrix, rotation, view_matrix
 
 SIDE = 900  # px of the pictures that decide: finer than any that are drawn
-TURNS = tuple((yaw, pitch) for yaw in (-0.36, 0.0, 0.36) for pitch in (-0.26, 0.0, 0.26))  # radians
+TURNS = tuple((yaw, pitch) for yaw in (-0.6, -0.3, 0.0, 0.3, 0.6) for pitch in (-0.34, 0.0, 0.34))  # radians
 DISTANCES = (7.0, 20.0)  # dm, the cameras' range
 ENOUGH = 24  # pixels over all these pictures make a piece worth drawing: behind it is hair as well
 

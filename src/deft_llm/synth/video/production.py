@@ -19,7 +19,7 @@ from deft_llm.synth.core import events
 from deft_llm.synth.core.coder import annotate
 from deft_llm.synth.core.events import Plan
 from deft_llm.synth.core.prior import load_prior
-from deft_llm.synth.core.settings import GENERATOR, ClipSpec, VideoSettings
+from deft_llm.synth.core.settings import CLIP_CRF, GENERATOR, ClipSpec, VideoSettings
 from deft_llm.synth.core.unit_map import UnitSet
 from deft_llm.synth.video import camera as cameras
 from deft_llm.synth.video import truth
@@ -97,7 +97,7 @@ def make_clip(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path
         frames = _frames(studio, performer, plan, camera, noise, bright)
         if settings.format == "video":
             source = source.replace("frames/", "video/", 1) + ".mp4"
-            _write_video(out / source, frames, spec.fps, settings.crf)
+            write_video(out / source, frames, spec.fps, CLIP_CRF if settings.crf is None else settings.crf)
             clip.source = Source(kind="video", path=source)
         else:
             files = [layout.frame(spec, index) for index in range(len(plan.times))]
@@ -152,7 +152,7 @@ def _write_frames(folder: Path, names: list[str], frames: Iterable[np.ndarray], 
         os.replace(working, folder)
 
 
-def _write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int) -> None:
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int) -> None:
     """Write H.264 (yuv420p, one thread, so that bytes repeat)."""
     import av
 

@@ -157,9 +157,7 @@ class Renderer:
         subject = self._require()
         self.scene = scene
         self._targets(scene.size)
-        face, eyes = self.visibility.shade(scene.lights, rotation(*turn), subject)
-        self.light.write(np.hstack([face, np.sqrt(np.clip(face, 0, 1))]).astype("f4").tobytes())
-        self.eye_light.write(eyes.astype("f4").tobytes())
+        self.relight(turn)
         directions = np.array([light.direction for light in scene.lights], "f4")
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         colours = np.array([light.colour for light in scene.lights], "f4")
@@ -170,9 +168,6 @@ class Renderer:
         half, glare = lighting.highlights(scene.lights)
         self.bare["halfway"].write(half.astype("f4").tobytes())
         self.bare["glare"].write(glare.astype("f4").tobytes())
-        if len(self.hair_rows):
-            lit = lighting.hair_light(self.hair_rows, scene, rotation(*turn), subject.skin.hair)
-            self.hair_lit.write(lit.tobytes())
         picture = np.ascontiguousarray(scene.backdrop[::-1])
         if getattr(self, "picture", None) is not None:
             self.picture.release()
@@ -195,6 +190,16 @@ class Renderer:
         dark = tuple(float(c) * 0.35 * 0.3 for c in skin.hair)
         self.lash["colour"].value = tuple(float(np.sqrt(c)) * 0.5 for c in dark)
         self.lash["strength"].value = 0.95 if subject.identity.sex == "female" else 0.75
+
+    def relight(self, turn: tuple[float, float, float]) -> None:
+        """Bake the lights' soft shadows, and the light on hair, for a head turned by ``turn`` radians."""
+        subject, scene = self._require(), self.scene
+        face, eyes = self.visibility.shade(scene.lights, rotation(*turn), subject)
+        self.light.write(np.hstack([face, np.sqrt(np.clip(face, 0, 1))]).astype("f4").tobytes())
+        self.eye_light.write(eyes.astype("f4").tobytes())
+        if len(self.hair_rows):
+            lit = lighting.hair_light(self.hair_rows, scene, rotation(*turn), subject.skin.hair)
+            self.hair_lit.write(lit.tobytes())
 
     def _require(self) -> Subject:
         if self._subject is None:
