@@ -84,17 +84,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--crf", type=int, default=18)
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.5, 1.0], help="source px")
+    parser.add_argument("--sets", nargs="+", default=["+".join(map(str, aus)) for aus in SETS],
+                        metavar="AU[+AU]", help="sets of AUs")  # fmt: skip
     options = parser.parse_args()
+    sets = [tuple(int(au) for au in word.split("+")) for word in options.sets]
     settings = {"measure": MeasureSettings(profile=6, flow=options.flow).model_dump(), "crf": options.crf}
     writer = StoreWriter(options.store, settings)
     count = 0
-    for shard, aus in enumerate(SETS):
+    for shard, aus in enumerate(sets):
         takes = [Take(aus, side, px, seed) for side in SIDES for px in options.sizes
                  for seed in range(options.seeds)]  # fmt: skip
         found = [pair for take in takes for pair in measured(take, options.flow, options.crf)]
         writer.write_shard(shard, writer.work_key([clip.clip_id for clip, _ in found]), found)
         count += len(found)
-    writer.finish(len(SETS))
+    writer.finish(len(sets))
     print(json.dumps({"store": options.store.name, "flow": options.flow, "clips": count}))
 
 

@@ -23,9 +23,10 @@ from deft_llm.synth.flow.sampler import FlowSynth
 
 
 def read_target(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First-phase maps (n, 3, S, S) float32, coarse classes (n,) and subjects (n,) of a flowmaps folder."""
+    """First-phase maps (n, 3, S, S) float32, coarse classes (n,) and subjects (n,) of a flowmaps folder; clips
+    without one of the three classes are left out."""
     with (root / "manifest.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
+        rows = [row for row in csv.DictReader(handle) if row["coarse"] in COARSE]
     maps = [cv2.imread(str(root / row["path"]))[..., ::-1].transpose(2, 0, 1) for row in rows]
     classes = np.array([COARSE.index(row["coarse"]) for row in rows])
     return np.stack(maps).astype(np.float32), classes, np.array([row["subject"] for row in rows])

@@ -1,8 +1,8 @@
-"""Makes src/deft_llm/motion/canonical_landmarks.npz: the mean 478 landmarks of frontal, neutral heads.
+"""Makes src/deft_llm/faces/canonical_landmarks.npz: the mean 478 landmarks of frontal, neutral heads.
 
 The heads are the CC0 MakeHuman ones of ``deft setup`` (calibration identities), painted plainly, seen by
 the landmarker, averaged with their mirror images and scaled to 90 px between the eyes' centres.
-Run: python scripts/make_canonical_landmarks.py [--picture heads.png]
+Run: python -m recipes.canonical_landmarks [--picture heads.png]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from deft_llm.faces.landmarker import Landmarker
 from deft_llm.synth.core.identity import sample_identity, split_seeds
 from deft_llm.synth.core.mesh import FaceMesh, load_face
 
+TARGET = Path(__file__).parents[1] / "src/deft_llm/faces/canonical_landmarks.npz"
 SIZE, PIXELS_PER_DM = 1024, 330.0
 ALIGNED_IOD, EYE_LINE, MIDDLE = 90.0, 64.0, 111.5
 
@@ -83,6 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--heads", type=int, default=24)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args()
     mesh, landmarker = load_face(), Landmarker()
     paint = colours(mesh)
@@ -111,10 +113,9 @@ def main() -> None:
     mean = (mean + reflected[twin]) / 2
     depth = np.mean(depths, 0)
     depth = (depth + depth[twin]) / 2
-    target = Path(__file__).parents[1] / "src/deft_llm/motion/canonical_landmarks.npz"
-    np.savez_compressed(target, landmarks=mean.astype(np.float32), twin=twin.astype(np.int16),
+    np.savez_compressed(options.out, landmarks=mean.astype(np.float32), twin=twin.astype(np.int16),
                         depth=depth.astype(np.float32))  # fmt: skip
-    print(f"{len(found) // 2} heads, spread {np.std(found, 0).mean():.2f} px -> {target.name}")
+    print(f"{len(found) // 2} heads, spread {np.std(found, 0).mean():.2f} px -> {options.out.name}")
     if options.picture:
         row = 6
         rows = [np.concatenate(pictures[i : i + row], 1) for i in range(0, len(pictures) // row * row, row)]

@@ -1,0 +1,153 @@
+"""Every script of benchmarks/ runs on the smallest input and prints the figures that it is for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+LIBRARIES = {"__init__", "looped"}  # looped is run by spotting
+
+
+def numbers(line: str) -> list[float]:
+    """The decimal figures of a line."""
+    return [float(found) for found in re.findall(r"-?\d+\.\d+", line)]
+
+
+def line_with(text: str, word: str) -> str:
+    """The first line that holds a word."""
+    return next(line for line in text.splitlines() if word in line)
+
+
+def test_every_script_is_run_here():
+    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    names = {path.stem for path in BENCHMARKS.glob("*.py")} - LIBRARIES
+    assert not [name for name in sorted(names) if f'"benchmarks.{name}"' not in here]
+
+
+def test_startup(script):
+    out = script("benchmarks.startup")
+    assert 0 < numbers(line_with(out, "import deft_llm"))[0] < 60 and "deft --help" in out
+
+
+def test_render(script):
+    assert numbers(line_with(script("benchmarks.render", "--size", 96, "--frames", 2), "frames/s"))[0] > 0
+
+
+def test_flow(script, clips):
+    out = script("benchmarks.flow", clips, "--methods", "farneback")
+    assert all(0 < error < 90 for error in numbers(out.splitlines()[-1]))
+
+
+def test_calm_windows(figures, clips, tmp_path):
+    found = figures("benchmarks.calm_windows", clips, tmp_path / "calm", "--flow", "farneback")
+    assert found["neutral"] >= 0 and (tmp_path / "calm").is_dir()
+
+
+def test_synth_flow(script):
+    out = script("benchmarks.synth_flow", "--samples", 8, "--identities", 1)
+    assert numbers(line_with(out, "mean |flow|"))[0] > 0
+
+
+@pytest.mark.parametrize("what", ["subjects", "aus"])
+def test_synth_sheets(script, what, tmp_path):
+    out = script("benchmarks.synth_sheets", what, tmp_path / "sheet.jpg", "--count", 1, "--size", 96)
+    assert (tmp_path / "sheet.jpg").stat().st_size > 1000 and "96 px" in out
+
+
+def test_synth_detectors(script, clips):
+    assert "face found in 6 of 6 frames" in script("benchmarks.synth_detectors", "--corpus", clips)
+
+
+def test_table_words(figures, shards, store):
+    found = figures("benchmarks.table_words", shards, store, "--samples", 60)
+    assert found["fitted on"] > 10 and 0 <= found["uf1"] <= 1
+
+
+def test_transfer(script, maps):
+    out = script("benchmarks.transfer", "--target", maps, "--samples", 60, "--identities", 2)
+    assert 0 <= numbers(out.splitlines()[-1])[0] <= 1
+
+
+def test_loso(figures):
+    found = figures("benchmarks.loso", "--methods", "svm", "--clips", 20, "--subjects", 3, "--workers", 1)
+    assert found["clips"] == 20 and 0 <= found["uf1"] <= 1
+
+
+def test_tables(script, tmp_path):
+    document, table = tmp_path / "a.md", tmp_path / "a.csv"
+    document.write_text("x\n<!-- begin one -->\nold\n<!-- end one -->\ny\n")
+    table.write_text("run,score,more\na,0.5,x\nb,0.25,x\n")
+    script("benchmarks.tables", document, f"one={table}", "--columns", "run,score", "--where", "run=a")
+    text = document.read_text()
+    assert "0.5" in text and "0.25" not in text and "more" not in text and "old" not in text
+    with pytest.raises(SystemExit, match="0 places"):
+        script("benchmarks.tables", document, f"two={table}")
+
+
+def test_laterality(script, clips, clip_store):
+    out = script("benchmarks.laterality", "--scenes", 20, "--subjects", 2)
+    assert all(0 <= share <= 1 for share in numbers(out.splitlines()[-1])[1:])
+    assert "shipped" in script("benchmarks.laterality", "--stores", clip_store, "--corpus", clips)
+
+
+def test_constraint(script, clips, clip_store):
+    out = script("benchmarks.constraint", "--scenes", 20, "--subjects", 2, "--maps", 20)
+    assert 0 <= float(re.search(r"precision ([\d.]+)", out).group(1)) <= 1
+    assert "recall" in script("benchmarks.constraint", "--store", clip_store, "--corpus", clips)
+
+
+def test_unimer(script):
+    out = script("benchmarks.unimer", "--clips", 3).splitlines()
+    assert [line.split()[1] for line in out] == ["3", "30"]
+
+
+def test_portrait_store(figures, tmp_path):
+    words = ("--flow", "farneback", "--sizes", 1, "--crf", 0, "--sets", "12")
+    assert figures("benchmarks.portrait_store", tmp_path / "store", *words)["clips"] == 6
+
+
+def test_rendered_store(figures, tmp_path):
+    words = ("--subjects", 1, "--films", 1, "--size", 160, "--flow", "farneback")
+    assert figures("benchmarks.rendered_store", tmp_path / "store", *words)["new clips"] == 1
+
+
+def test_proxy_maps(script, tmp_path):
+    out = tmp_path / "proxy"
+    script("benchmarks.proxy_maps", "--out", out, "--clips", 1, "--subjects", 1, "--portraits", 1)
+    assert len((out / "manifest.csv").read_text().splitlines()) == 3
+
+
+def test_motion(script, clips):
+    assert numbers(line_with(script("benchmarks.motion", "--rendered", clips), "gain"))[0] > 0
+
+
+def test_spotting(script):
+    words = ("--videos", "portrait", "--seconds", 4, "--sizes", 2, "--pieces", 1)
+    assert '"warps"' in script("benchmarks.spotting", *words)
+
+
+def test_analyze(script):
+    assert '"cpu_seconds"' in script("benchmarks.analyze", "--memory", 1)
+
+
+def test_app(script):
+    out = script("benchmarks.app", "--jobs", 2, "--slots", 1, "--frames", 40, "--method", "rules")
+    assert '"finished": 2' in out
+
+
+def test_prepare(figures):
+    found = figures("benchmarks.prepare", "--clips", 2, "--engines", 1)
+    assert found["clips"] == 2
+
+
+def test_generate(figures):
+    words = ("--batch", 1, "--tokens", 2, "--repeat", 1, "--backbone", "tiny-random")
+    assert figures("benchmarks.generate", *words)["ratio"] > 0
+
+
+def test_train(figures):
+    found = figures("benchmarks.train", "--steps", 1, "--batch", 1, "--backbone", "tiny-random")
+    assert found["ratio"] > 0 and found["stage1_samples_per_cpu_s"] > 0
