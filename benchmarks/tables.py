@@ -1,6 +1,6 @@
 """Puts measured tables into a document, between the marks that name them.
 
-    python -m benchmarks.tables docs/benchmarks.md NAME=comparison/summary.csv [NAME=FILE.csv ...]
+    python -m benchmarks.tables docs/results/benchmarks.md NAME=comparison/summary.csv [NAME=FILE.csv ...]
         [--columns run,score] [--where against=majority]
 
 ``<!-- begin NAME -->`` ... ``<!-- end NAME -->`` is replaced by the CSV as a Markdown table; a name without

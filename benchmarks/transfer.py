@@ -23,8 +23,10 @@ from deft_llm.synth.flow.sampler import FlowSynth
 
 
 def read_target(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First-phase maps (n, 3, S, S) float32, coarse classes (n,) and subjects (n,) of a flowmaps folder; clips
-    without one of the three classes are left out."""
+    """First-phase maps (n, 3, S, S) float32, coarse classes (n,) and subjects (n,) of a flowmaps folder.
+
+    Clips without one of the three classes are left out.
+    """
     with (root / "manifest.csv").open() as handle:
         rows = [row for row in csv.DictReader(handle) if row["coarse"] in COARSE]
     maps = [cv2.imread(str(root / row["path"]))[..., ::-1].transpose(2, 0, 1) for row in rows]

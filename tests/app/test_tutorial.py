@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="pip install 'deft-llm[dev]'")
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial" / "tutorial.ipynb"
 
 
 def test_stored_notebook_was_executed_without_a_fault():

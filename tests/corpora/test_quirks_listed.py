@@ -1,4 +1,4 @@
-"""The list of quirks in docs/corpora-quirks.md names tests that exist, and every corpus that has a loader."""
+"""docs/reference/corpora-quirks.md names tests that exist, and every corpus that has a loader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-LIST = HERE.parents[1] / "docs" / "corpora-quirks.md"
+LIST = HERE.parents[1] / "docs" / "reference" / "corpora-quirks.md"
 NAMED = sorted(set(re.findall(r"`([\w./]+\.py)::(\w+)`", LIST.read_text())))
 
 

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("moderngl")
 
 # The landmarker's blendshapes (trained on people) that an AU must raise at full strength. The net hardly
-# answers to
-# the other AUs on any subject (docs/synth.md lists them with figures), so they are not asked for here.
+# answers to the other AUs on any subject (docs/results/synthesis.md lists them with figures), so they are
+# not asked for here.
 ANSWERS = {
     1: "browInnerUp", 2: "browOuterUpLeft", 12: "mouthSmileLeft", 16: "mouthLowerDownLeft", 18: "mouthPucker",
     20: "mouthStretchLeft", 22: "mouthFunnel", 26: "jawOpen", 43: "eyeBlinkLeft", 45: "eyeBlinkLeft",

@@ -99,7 +99,7 @@ class MapModel(BaseModel):
 
 
 class Gates(BaseModel):
-    """Plain limits that hold beside the learned filters; see docs/unimer.md for their meaning."""
+    """Plain limits that hold beside the learned filters; see docs/explanation/unimer.md for their meaning."""
 
     model_config = ConfigDict(extra="forbid")
     minimum_z: float = 1.5

@@ -1,7 +1,8 @@
 """The dual constraint of Uni-MER: what the flow supports, and whether an AU label agrees with it.
 
 ``measure_support`` reads no label and scores every AU of ``facs.units.MICRO_AUS``; ``judge`` holds labels
-against it. Explaining-away, filters and thresholds come from the calibration file (docs/unimer.md).
+against it. What supported AUs explain, filters and thresholds come from the calibration file
+(docs/explanation/unimer.md).
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def read_questions(path: Path, clips: Iterable[Clip]) -> tuple[dict[str, ClipQue
         missing = {"dataset", "subject", "filename", "question", "answer"} - set(row)
         if missing:
             raise DeftError(
-                f"{path}: row {number} lacks {sorted(missing)[0]}; see docs/evaluation.md for the form."
+                f"{path}: row {number} lacks {sorted(missing)[0]}; "
+                "docs/explanation/evaluation.md shows the form."
             )
         name = str(row.get("id", f"row{number}"))
         if name in seen:

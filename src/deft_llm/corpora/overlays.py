@@ -117,7 +117,7 @@ def read_overlay(path: Path, corpus: str) -> Overlay:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise DeftError(
-            f"{path}: {place or 'the file'}: {first['msg']}; see docs/corpora.md for the form."
+            f"{path}: {place or 'the file'}: {first['msg']}; docs/how-to/prepare-a-corpus.md shows the form."
         ) from error
     if overlay.corpus != corpus:
         raise DeftError(

@@ -116,7 +116,7 @@ class Analysis:
         return [reading.movement for reading in self.readings]
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of result.json (schema in docs/result.md); plain JSON types without NaN."""
+        """The content of result.json (schema in docs/reference/result.md); plain JSON types without NaN."""
         return _plain({
             "schema": RESULT_SCHEMA,
             "deft_llm": __version__,
