@@ -11,7 +11,7 @@ from deft_llm.errors import DeftError
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.records import Clip, Source
 from deft_llm.store import Motion, RegionTable, Store, StoreWriter
-from deft_llm.store.layout import Failure, shard_path
+from deft_llm.store.layout import Failure, shard_path, sidecar_path
 
 REGIONS = len(REGION_KEYS)
 
@@ -102,6 +102,65 @@ def test_a_finished_shard_is_known_and_a_lost_one_is_not(tmp_path):
     assert not writer.has_shard(1, "another key")
     shard_path(tmp_path / "store", 1).unlink()
     assert not writer.has_shard(1, key)
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_a_shard_that_is_not_what_was_written_is_damaged_not_there(tmp_path):
+    fill(tmp_path / "store")
+    writer = StoreWriter(tmp_path / "store", {"size": 28})
+    key = writer.work_key([f"corpus/s1/c{i}" for i in range(4)])
+    path, side = shard_path(tmp_path / "store", 1), sidecar_path(tmp_path / "store", 1)
+    whole, sidecar = path.read_bytes(), side.read_text()
+    path.write_bytes(whole[:1000])
+    assert writer.why_not(1, key) == f"damaged: {path}: is not as it was written."
+    with pytest.raises(DeftError, match=r"00001\.safetensors: cannot be read .*run the command that made"):
+        Store(tmp_path / "store").motion("corpus/s1/c0")
+    path.write_bytes(whole)
+    assert writer.has_shard(1, key)
+    flip(path, -1)  # one bit of a tensor, the size kept
+    assert not writer.has_shard(1, key)
+    path.write_bytes(whole)
+    side.write_text(sidecar.replace('"row":0', '"row":1'))
+    assert "00001.json: is not as it was written" in writer.why_not(1, key)
+    side.write_text(sidecar[:50])
+    assert "00001.json: is not valid JSON" in writer.why_not(1, key)
+
+
+@pytest.mark.parametrize(("old", "new", "fault"), [
+    ('"row": 1', '"row": -1', "line 3: row: Input should be greater than or equal to 0"),
+    ('"row": 1', '"row": 0', "index.jsonl: is not as it was written"),
+    ('"shard": 0', '"shard": 7', "index.jsonl: is not as it was written"),
+    ('"emotion": "happiness"', '"emotion": "fear"', "index.jsonl: is not as it was written"),
+    ("{", "[", "line 1 is not valid JSON"),
+])  # fmt: skip
+def test_an_index_that_was_changed_is_refused_and_made_again(old, new, fault, tmp_path):
+    fill(tmp_path / "store")
+    index = tmp_path / "store" / "index.jsonl"
+    text = index.read_text()
+    assert old in text
+    index.write_text(text.replace(old, new, 1))
+    with pytest.raises(DeftError, match=fault) as caught:
+        len(Store(tmp_path / "store"))
+    assert "run the command that made the store again" in str(caught.value)
+    index.write_text("".join(text.splitlines(keepends=True)[1:]))  # a clip less
+    with pytest.raises(DeftError, match="is not as it was written"):
+        len(Store(tmp_path / "store"))
+    StoreWriter(tmp_path / "store", {"size": 28}).finish(2)
+    assert index.read_text() == text and len(Store(tmp_path / "store")) == 8
+
+
+def test_a_clip_that_failed_for_want_of_memory_is_tried_again(tmp_path):
+    writer = StoreWriter(tmp_path / "store", {})
+    item = (make_clip("corpus/s/c"), make_motion("corpus/s/c"))
+    writer.write_shard(0, "k", [item], [Failure(clip_id="corpus/s/d", reason="no face")])
+    assert writer.has_shard(0, "k")
+    writer.write_shard(0, "k", [item], [Failure(clip_id="corpus/s/d", reason="MemoryError", passing=True)])
+    assert not writer.has_shard(0, "k")
 
 
 def test_strays_of_an_earlier_larger_run_are_removed(tmp_path):

@@ -154,3 +154,34 @@ def test_moved_corpus_gives_the_same_store(maps, tmp_path):
     one = prepare("flowmaps", maps, tmp_path / "one")
     shutil.move(maps, tmp_path / "elsewhere")
     assert prepare("flowmaps", tmp_path / "elsewhere", tmp_path / "two").hash() == one.hash()
+
+
+def test_a_damaged_shard_is_named_and_made_again(run, maps, tmp_path, capsys):
+    store = tmp_path / "store"
+    assert run("prepare", "flowmaps", maps, "--store", store) == 0
+    whole = Store(store).hash()
+    shard = store / "shards" / "00000.safetensors"
+    os.truncate(shard, 1000)
+    capsys.readouterr()
+    assert run("prepare", "flowmaps", maps, "--store", store) == 0
+    out = capsys.readouterr().out
+    assert f"damaged, made again: {shard}: is not as it was written" in out and "(0 were there" in out
+    assert Store(store).hash() == whole
+    assert run("prepare", "flowmaps", maps, "--store", store) == 0
+    assert "7 were there" in capsys.readouterr().out
+
+
+def test_a_passing_lack_of_memory_is_not_remembered(maps, tmp_path, monkeypatch):
+    whole = prepare("flowmaps", maps, tmp_path / "whole")
+    measure = work_module.measure
+
+    def short_of_memory(root, clip, settings):
+        if clip.clip_id.endswith("EP41_1"):
+            raise DeftError("the clip could not be read") from MemoryError()
+        return measure(root, clip, settings)
+
+    monkeypatch.setattr(work_module, "measure", short_of_memory)
+    assert [f.passing for f in prepare("flowmaps", maps, tmp_path / "store").failures] == [True]
+    monkeypatch.setattr(work_module, "measure", measure)
+    again = prepare("flowmaps", maps, tmp_path / "store")
+    assert not again.failures and again.hash() == whole.hash()

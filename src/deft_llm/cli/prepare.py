@@ -64,6 +64,8 @@ def _print(report) -> None:  # type: ignore[no-untyped-def]
         f"{len(report.store)} of {report.clips} clips in {report.store.root} "
         f"({report.reused} were there, {report.seconds:.1f} s)."
     )
+    for damage in report.damaged:
+        typer.echo(f"damaged, made again: {damage}")
     if report.spotted:
         typer.echo(
             f"{report.spotted} clips have no annotated apex: it was found by spotting and is marked so."

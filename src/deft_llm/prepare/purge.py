@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, read_json, sha256_of, write_json, write_text
+from deft_llm.files import atomic_path, open_tensors, read_json, sha256_of, write_json
 from deft_llm.records import loose
 from deft_llm.store import Store, StoreWriter
-from deft_llm.store.layout import IndexRow, ShardInfo, shard_path, sidecar_path
+from deft_llm.store.layout import (
+    IndexRow,
+    ShardInfo,
+    read_shard,
+    shard_path,
+    sidecar_path,
+    write_shard_info,
+)
 
 PURGED = "purged.json"
 
@@ -49,7 +56,7 @@ def purge(store: Path, subject: str) -> int:
 
 def _purge_shard(root: Path, number: int, subject: str) -> int:
     side = sidecar_path(root, number)
-    info = ShardInfo.model_validate(read_json(side))
+    info = read_shard(root, number)
     kept = [row for row in info.rows if row.clip.subject != subject]
     failures = [f for f in info.failures if not loose(f.clip_id).startswith(loose(subject) + "/")]
     if len(kept) == len(info.rows) and len(failures) == len(info.failures):
@@ -60,13 +67,13 @@ def _purge_shard(root: Path, number: int, subject: str) -> int:
     info = ShardInfo(
         number=number, key=f"{info.key} without {subject}", rows=rows, failures=failures, sha256=sha
     )
-    write_text(side, info.model_dump_json(by_alias=True, exclude_none=True) + "\n")
+    write_shard_info(root, info)
     return gone
 
 
 def _rewrite(root: Path, number: int, kept: list[IndexRow]) -> tuple[list[IndexRow], str]:
     """Write the shard's tensors with the kept rows only; returns the renumbered rows and the file's hash."""
-    from safetensors.numpy import load_file, save_file
+    from safetensors.numpy import save_file
 
     path = shard_path(root, number)
     if not kept:
@@ -78,11 +85,9 @@ def _rewrite(root: Path, number: int, kept: list[IndexRow]) -> tuple[list[IndexR
         group = places.setdefault(row.group, [])
         rows.append(row.model_copy(update={"row": len(group)}))
         group.append(row.row)
-    tensors = {
-        name: tensor[places[name.split("/")[0]]]
-        for name, tensor in load_file(path).items()
-        if name.split("/")[0] in places
-    }
+    with open_tensors(path) as handle:
+        names = [name for name in handle.keys() if name.split("/")[0] in places]  # noqa: SIM118
+        tensors = {name: handle.get_tensor(name)[places[name.split("/")[0]]] for name in names}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
     return rows, sha256_of(path)

@@ -35,7 +35,8 @@ LOSES_CLIPS = frozenset(
 
 @dataclass
 class Report:
-    """How a preparation went. ``failures`` are clips that are not in the store; ``faults`` the loader's."""
+    """How a preparation went. ``failures`` are clips that are not in the store; ``faults`` the loader's;
+    ``damaged``: what was wrong with shards that were there and were made again."""
 
     store: Store
     failures: list[Failure]
@@ -44,6 +45,7 @@ class Report:
     reused: int = 0
     seconds: float = 0.0
     spotted: int = 0
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def lost(self) -> list[Fault]:
@@ -67,6 +69,7 @@ class Report:
             "clips": self.clips,
             "prepared": len(self.store),
             "reused": self.reused,
+            "damaged_and_made_again": self.damaged,
             "apex_found_by_spotting": self.spotted,
             "failed": [failure.model_dump() for failure in self.failures],
             "lost": [asdict(fault) for fault in self.lost],
@@ -128,8 +131,6 @@ def prepare_corpus(
     except Timeout as error:
         raise DeftError(f"{store}: another 'deft prepare' writes into it; wait for its end.") from error
     try:
-        for stray in store.glob(".*.part"):
-            stray.unlink(missing_ok=True)  # what a killed run left behind
         clips = _without_purged(corpus, store)
         jobs = plan(clips, corpus.root, store, header)
         done: list[Done] = []
@@ -171,8 +172,11 @@ def _report(store: Path, corpus: Corpus, failures: list[Failure], done: list[Don
 
     opened = Store(store)
     spotted = sum(SPOTTED in clip.notes or SPOTTED_ALL in clip.notes for clip in opened.clips)
+    damaged = sorted(result.damage for result in done if result.damage)
     reused = sum(result.clips for result in done if result.reused)
-    return Report(opened, failures, corpus.faults, len(corpus.clips), reused, spotted=spotted)
+    return Report(
+        opened, failures, corpus.faults, len(corpus.clips), reused, spotted=spotted, damaged=damaged
+    )
 
 
 def _draw(report: Report) -> None:

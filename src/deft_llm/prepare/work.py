@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from deft_llm.corpora.mapfiles import read_map
-from deft_llm.errors import DeftError
-from deft_llm.files import read_json
+from deft_llm.errors import DeftError, printable
 from deft_llm.prepare.indices import after_measuring, before_measuring
 from deft_llm.prepare.sources import frame_rate, frame_stream, identity, source_path
 from deft_llm.records import Clip
 from deft_llm.store import Motion, StoreWriter
-from deft_llm.store.layout import Failure, ShardInfo, sidecar_path
+from deft_llm.store.layout import DAMAGED, Failure, read_shard
 
 # Clips a shard: few enough that little is lost when a worker dies, enough that files stay large.
 VIDEO_SHARD, FLOW_SHARD = 8, 2048
+PASSING = (errno.ENOMEM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ESTALE, errno.ETIMEDOUT)
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """How one shard went."""
+    """How one shard went; ``damage``: what was wrong with the one that was there and is made again."""
 
     number: int
     clips: int
     failed: int
     reused: bool
+    damage: str | None = None
 
 
 def plan(clips: list[Clip], root: Path, store: Path, settings: dict[str, Any]) -> list[Job]:
@@ -58,8 +60,9 @@ def do(job: Job) -> Done:
     root = Path(job.root)
     writer = StoreWriter(Path(job.store), job.settings)
     key = writer.work_key([[clip.model_dump_json(), identity(root, clip)] for clip in job.clips])
-    if writer.has_shard(job.number, key):
-        failed = len(ShardInfo.model_validate(read_json(sidecar_path(writer.root, job.number))).failures)
+    why = writer.why_not(job.number, key)
+    if why is None:
+        failed = len(read_shard(writer.root, job.number).failures)
         return Done(job.number, len(job.clips), failed, reused=True)
     items: list[tuple[Clip, Motion]] = []
     failures: list[Failure] = []
@@ -67,15 +70,30 @@ def do(job: Job) -> Done:
         try:
             items.append(measure(root, clip, job.settings))
         except Exception as error:  # one clip must not stop a night's run: its reason is kept
-            failures.append(Failure(clip_id=clip.clip_id, reason=_reason(error, root)))
+            reason = _reason(error, root)
+            failures.append(Failure(clip_id=clip.clip_id, reason=reason, passing=_is_passing(error)))
+    damage = why.removeprefix(DAMAGED) if why.startswith(DAMAGED) else None
     writer.write_shard(job.number, key, items, failures)
-    return Done(job.number, len(job.clips), len(failures), reused=False)
+    return Done(job.number, len(job.clips), len(failures), reused=False, damage=damage)
 
 
 def _reason(error: BaseException, root: Path) -> str:
     text = str(error).strip().split("\n")[0] or "no message"
     text = text.replace(f"{root.absolute()}{os.sep}", "")
-    return text if isinstance(error, DeftError) else f"{type(error).__name__}: {text}"
+    return printable(text if isinstance(error, DeftError) else f"{type(error).__name__}: {text}")
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    """Whether the machine failed, not the clip: no memory, no file handle, a disk error."""
+    import cv2
+
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) in PASSING:
+            return True
+        if isinstance(error, cv2.error) and error.code == cv2.Error.STS_NO_MEM:
+            return True
+        error = error.__cause__
+    return False
 
 
 def measure(root: Path, clip: Clip, settings: dict[str, Any]) -> tuple[Clip, Motion]:

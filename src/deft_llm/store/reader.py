@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 
 from deft_llm.errors import DeftError
-from deft_llm.files import read_json, read_jsonl
+from deft_llm.files import open_tensors, read_object, read_rows, sha256_of
 from deft_llm.records import Clip
-from deft_llm.store.layout import STORE_SCHEMA, Failure, IndexRow, shard_path
+from deft_llm.store.layout import MAKE_STORE_AGAIN, STORE_SCHEMA, Failure, IndexRow, shard_path
 from deft_llm.store.motion import REGION_FIELDS, TENSOR_FIELDS, Motion, RegionTable
 
 
@@ -28,19 +27,28 @@ class Store:
         self.root = Path(root)
         if not (self.root / "store.json").exists():
             raise DeftError(f"{self.root}: is not a store (no store.json); make one with 'deft prepare'.")
-        header = read_json(self.root / "store.json")
+        header = read_object(self.root / "store.json", mend=MAKE_STORE_AGAIN)
         if header.get("schema") != STORE_SCHEMA:
             raise DeftError(f"{self.root}: store of schema {header.get('schema')}, this version reads "
                             f"{STORE_SCHEMA}; prepare the corpus again.")  # fmt: skip
         if not (self.root / "index.jsonl").exists():
             raise DeftError(f"{self.root}: the store is unfinished; run the command that makes it again.")
+        if not isinstance(header.get("settings"), dict):
+            raise DeftError(f"{self.root / 'store.json'}: has no settings; {MAKE_STORE_AGAIN}.")
         self.settings: dict[str, Any] = header["settings"]
+        self._index_sha: str | None = header.get("index")
 
     @cached_property
     def rows(self) -> dict[str, IndexRow]:
-        """All index rows by clip id, in order of clip id."""
-        found = (IndexRow.model_validate(row) for row in read_jsonl(self.root / "index.jsonl"))
-        return {row.clip.clip_id: row for row in found}
+        """All index rows by clip id, in order of clip id.
+
+        Raises: DeftError where the index is damaged or was changed by hand.
+        """
+        path = self.root / "index.jsonl"
+        rows = list(read_rows(IndexRow, path, mend=MAKE_STORE_AGAIN))
+        if self._index_sha is not None and sha256_of(path) != self._index_sha:
+            raise DeftError(f"{path}: is not as it was written; {MAKE_STORE_AGAIN}.")
+        return {row.clip.clip_id: row for row in rows}
 
     @property
     def clips(self) -> list[Clip]:
@@ -51,7 +59,7 @@ class Store:
     def failures(self) -> list[Failure]:
         """Clips that could not be prepared, with their reasons."""
         path = self.root / "failed.jsonl"
-        return [Failure.model_validate(row) for row in read_jsonl(path)] if path.exists() else []
+        return list(read_rows(Failure, path, mend=MAKE_STORE_AGAIN)) if path.exists() else []
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,12 +76,12 @@ class Store:
     def motion(self, clip_id: str, fields: Sequence[str] | None = None) -> Motion:
         """One clip's motion; ``fields`` (of TENSOR_FIELDS, flow and strain always) limits what is read."""
         row = self.row(clip_id)
-        with safe_open(shard_path(self.root, row.shard), framework="numpy") as handle:
+        with open_tensors(shard_path(self.root, row.shard), mend=MAKE_STORE_AGAIN) as handle:
             prefix = f"{row.group}/"
             names = {key.removeprefix(prefix) for key in handle.keys() if key.startswith(prefix)}  # noqa: SIM118
             wanted = names if fields is None else names & ({"flow", "strain", *fields} | _REGION_KEYS)
             arrays = {name: handle.get_slice(prefix + name)[row.row] for name in wanted}
-        return _motion(row, arrays)
+            return _motion(row, arrays)
 
     def stream(self, fields: Sequence[str] | None = None) -> Iterator[tuple[Clip, Motion]]:
         """All clips in order of clip id, read one at a time."""
@@ -90,7 +98,7 @@ class Store:
             groups.setdefault((row.shard, row.group), []).append(row)
         for (shard, group), rows in sorted(groups.items()):
             order = [row.row for row in rows]
-            with safe_open(shard_path(self.root, shard), framework="numpy") as handle:
+            with open_tensors(shard_path(self.root, shard), mend=MAKE_STORE_AGAIN) as handle:
                 there = set(handle.keys())
                 arrays = {
                     name: handle.get_tensor(f"{group}/{name}")[order]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,19 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, digest, read_json, sha256_of, write_json, write_jsonl, write_text
+from deft_llm.files import atomic_path, digest, read_object, sha256_of, write_json, write_jsonl
 from deft_llm.records import Clip
 from deft_llm.store.layout import (
+    DAMAGED,
     STORE_SCHEMA,
     Failure,
     IndexRow,
     ShardInfo,
+    read_shard,
     shard_path,
     sidecar_path,
     store_header,
+    write_shard_info,
 )
 from deft_llm.store.motion import FLOAT16_FIELDS, REGION_FIELDS, TENSOR_FIELDS, Motion
 
@@ -36,7 +40,7 @@ class StoreWriter:
         self.settings = settings
         header = self.root / "store.json"
         if header.exists():
-            found = read_json(header)
+            found = read_object(header, mend="prepare into a new folder")
             if found.get("schema") != STORE_SCHEMA:
                 raise DeftError(f"{header}: store of schema {found.get('schema')}, this version writes "
                                 f"{STORE_SCHEMA}; prepare into a new folder.")  # fmt: skip
@@ -51,15 +55,33 @@ class StoreWriter:
         return digest([list(parts), self.settings])
 
     def has_shard(self, number: int, key: str) -> bool:
-        """Whether shard ``number`` is complete and was made from the same clips and settings."""
-        side = sidecar_path(self.root, number)
+        """Whether shard ``number`` is complete, unharmed and was made from the same clips and settings."""
+        return self.why_not(number, key) is None
+
+    def why_not(self, number: int, key: str) -> str | None:
+        """Why shard ``number`` must be made (again), None where it is there as it was written.
+
+        "DAMAGED..." where it was there and is not what was written: its tensors are hashed.
+        """
+        side, tensors = sidecar_path(self.root, number), shard_path(self.root, number)
         if not side.exists():
-            return False
+            return "is not there"
         try:
-            info = ShardInfo.model_validate(read_json(side))
-        except (DeftError, ValueError):
-            return False
-        return info.key == key and (not info.rows or shard_path(self.root, number).exists())
+            info = read_shard(self.root, number)
+        except DeftError as error:
+            return f"{DAMAGED}{error}"
+        if info.key != key:
+            return "was made from other clips or settings"
+        if any(failure.passing for failure in info.failures):
+            return "has clips that failed for want of memory or the like"
+        if not info.rows:
+            return None
+        if not tensors.is_file():
+            return f"{DAMAGED}{tensors}: is not there."
+        status = tensors.stat()
+        if _hash(str(tensors), status.st_size, status.st_mtime_ns) != info.sha256:
+            return f"{DAMAGED}{tensors}: is not as it was written."
+        return None
 
     def write_shard(
         self, number: int, key: str, items: Sequence[tuple[Clip, Motion]], failures: Sequence[Failure] = ()
@@ -73,16 +95,14 @@ class StoreWriter:
                 save_file(tensors, temporary)
             sha = sha256_of(path)
         info = ShardInfo(number=number, key=key, rows=rows, failures=list(failures), sha256=sha)
-        write_text(
-            sidecar_path(self.root, number), info.model_dump_json(by_alias=True, exclude_none=True) + "\n"
-        )
+        write_shard_info(self.root, info)
 
     def finish(self, shards: int) -> list[Failure]:
         """Merge the sidecars of shards 0..shards-1 into ``index.jsonl``, remove strays, return failures."""
         rows: list[IndexRow] = []
         failures: list[Failure] = []
         for number in range(shards):
-            info = ShardInfo.model_validate(read_json(sidecar_path(self.root, number)))
+            info = read_shard(self.root, number)
             rows += info.rows
             failures += info.failures
         for stray in (self.root / "shards").glob("*"):
@@ -96,9 +116,18 @@ class StoreWriter:
             raise DeftError(
                 f"{self.root}: clip {twice[0]} is there twice; remove the duplicate from the corpus."
             )
-        write_jsonl(self.root / "index.jsonl", (row_line(row) for row in rows))
         write_jsonl(self.root / "failed.jsonl", sorted(failures, key=lambda f: f.clip_id))
+        write_jsonl(self.root / "index.jsonl", (row_line(row) for row in rows))
+        write_json(
+            self.root / "store.json", store_header(self.settings, sha256_of(self.root / "index.jsonl"))
+        )
         return failures
+
+
+@lru_cache(maxsize=4096)
+def _hash(path: str, size: int, modified: int) -> str:
+    """SHA-256 of a shard; size and time only keep the cache honest."""
+    return sha256_of(Path(path))
 
 
 def row_line(row: IndexRow) -> dict[str, Any]:
