@@ -69,28 +69,11 @@ def stage1_predictions(expert: Any, test: dict[str, np.ndarray], by_fine: bool) 
     return {"au": torch.cat(aus).numpy(), "classes": torch.cat(classes).numpy()}
 
 
-def step_through(stage: Any, steps: int) -> None:
-    """The training loop without its files."""
-    import torch
-
-    while stage.step < steps:
-        for group in stage.optimizer.param_groups:
-            group["lr"] = stage.rate()
-        torch.manual_seed(stage.seed * 1_000_003 + stage.step)
-        stage.model.train()
-        total, _ = stage.model(stage.batch_of(stage.step))
-        stage.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(stage.model.parameters(), 1.0)
-        stage.optimizer.step()
-        stage.step += 1
-        stage.after_step()
-
-
 def run_motion(given: argparse.Namespace) -> None:
     """Train and test every stage-1 config."""
     from deft_llm.config import load_config
     from deft_llm.training.flow_shards import FlowShards
+    from deft_llm.training.loop import fit
     from deft_llm.training.motion import Stage1
     from deft_llm.training.start import TrainConfig
 
@@ -105,7 +88,7 @@ def run_motion(given: argparse.Namespace) -> None:
                 "seed": seed, "steps": given.steps, "batch": given.batch, "expert": SMALL, "ema": 0.99,
                 "cooldown_steps": given.steps // 3, "warmup_steps": 30})  # fmt: skip
             stage = Stage1(config, shards)
-            step_through(stage, given.steps)
+            fit(stage, path.with_suffix(""))
             found = stage1_predictions(stage.averaged(), test, config.losses.coarse == 0)
             _keep(path, found, started)
 
@@ -116,6 +99,7 @@ def run_faces(given: argparse.Namespace) -> None:
     from deft_llm.model.checkpoint import SHIPPED
     from deft_llm.training.face_tensors import FilmTensors, load_films
     from deft_llm.training.faces import FaceConfig, FaceStage, judge
+    from deft_llm.training.loop import fit
 
     base = given.checkpoint or SHIPPED
     films = load_films(given.test)
@@ -139,7 +123,7 @@ def run_faces(given: argparse.Namespace) -> None:
                 }
             )
             stage = FaceStage(config, learn)
-            step_through(stage, given.steps)
+            fit(stage, path.with_suffix(""))
             seen = judge(stage.model, test)
             found = {"au": seen["au"].max(-1), "classes": _softmax(seen["coarse"])}
             if stage.model.structure is not None:

@@ -217,12 +217,12 @@ def seen_together(runs: list[Path], shards: Path) -> set[frozenset[int]]:
     """The sets of AUs of the clips that stage-2 runs trained on, drawn again from their own seeds."""
     from deft_llm.training.flow_shards import FlowShards
     from deft_llm.training.language import Stage2Config, flow_source
-    from deft_llm.training.state import read_meta
+    from deft_llm.training.state import STATE, read_meta
 
     found = set()
     for run in runs:
-        meta = read_meta(run)
-        source = flow_source(FlowShards(shards), Stage2Config(**meta["config"]))
+        meta = read_meta(run / STATE)
+        source = flow_source(FlowShards(shards), Stage2Config(**meta["settings"]))
         for step in range(meta["step"]):
             found |= set(sets_of(source(step, 0, 1).side.numpy() > 0))
     return found

@@ -20,6 +20,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -210,24 +211,15 @@ def lures(called: dict[str, np.ndarray], films: Any, prior: str) -> dict[str, di
 
 def one_picture(checkpoint: Path, fit: Any, test: Any, frame: int, steps: int) -> dict[str, np.ndarray]:
     """Logits on ``test`` of a model that sees one key frame and no motion, trained on ``fit``."""
-    import torch
-
     from deft_llm.training.face_tensors import FilmTensors
     from deft_llm.training.faces import FaceConfig, FaceStage, FaceWeights, judge
+    from deft_llm.training.loop import fit
 
     config = FaceConfig(steps=steps, experts=["structure"], swap=0.0, expert_dropout=0.0,
                         losses=FaceWeights(independence=0.0))  # fmt: skip
     stage = FaceStage(config, FilmTensors(fit, checkpoint, frame, blind=True))
-    for step in range(steps):
-        for group in stage.optimizer.param_groups:
-            group["lr"] = stage.rate()
-        torch.manual_seed(step)
-        stage.model.train()
-        total, _ = stage.model(stage.batch_of(step))
-        stage.optimizer.zero_grad()
-        total.backward()
-        stage.optimizer.step()
-        stage.step += 1
+    with TemporaryDirectory() as folder:
+        fit(stage, Path(folder))
     return judge(stage.model, FilmTensors(test, checkpoint, frame, blind=True))
 
 

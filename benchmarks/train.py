@@ -82,7 +82,7 @@ def stage2_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
     stage = Stage2(
         start_model(TrainConfig(backbone=backbone), None), Stage2Config(batch=batch), lambda *_: made
     )
-    stage.prepare_modes()
+    stage.set_modes()
 
     def update(loss: torch.Tensor) -> None:
         stage.optimizer.zero_grad()

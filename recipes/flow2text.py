@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deft_llm.files import write_json
 from deft_llm.training.language import Stage2, Stage2Config
 
 
@@ -112,6 +113,7 @@ def train(
     if PartialState().is_main_process:
         # The vocabulary stays as it was: nothing of the base is asked for.
         reader.llm.save_pretrained(str(out), save_embedding_layers=False)
+        write_json(Path(out) / "training.json", {"steps": stage.step})
     return Path(out)
 
 

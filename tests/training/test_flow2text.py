@@ -17,7 +17,7 @@ from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.training.augment import relative
 from deft_llm.training.motion import region_table
-from deft_llm.training.state import read_meta
+from deft_llm.training.state import STATE, read_meta
 from recipes.flow2text import TableReader, common_start, settings_of, train
 
 WEIGHTS = "adapter_model.safetensors"
@@ -40,7 +40,7 @@ def sample_of(seed: int) -> Sample:
 def test_training_resumes_to_the_same_adapter_and_the_method_reads_with_it(shards, tmp_path):
     train(shards, tmp_path / "whole", settings(4), **TINY)
     train(shards, tmp_path / "parts", settings(2, cooldown_steps=0), **TINY)
-    assert read_meta(tmp_path / "parts")["step"] == 2
+    assert read_meta(tmp_path / "parts" / STATE)["step"] == 2
     train(shards, tmp_path / "parts", settings(4), **TINY)
     whole, parts = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "parts"))
     assert whole.keys() == parts.keys() and all(torch.equal(whole[n], parts[n]) for n in whole)

@@ -22,7 +22,7 @@ from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.language import Stage2, Stage2Config, flow_source, like_lengths, run
 from deft_llm.training.run import train
 from deft_llm.training.start import TrainConfig, start_model
-from deft_llm.training.state import read_meta
+from deft_llm.training.state import BEST, STATE, read_meta
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
 # Two processes on CPU: torchrun sets the world up, Accelerate takes it from there (gloo).
@@ -129,13 +129,13 @@ def test_training_stops_early_and_keeps_the_best_state(shards: Path, tmp_path: P
     from deft_llm.training.motion import Stage1, Stage1Config
 
     scores = iter([0.5, 0.4, 0.3, 0.9, 0.9])
-    settings = Stage1Config(steps=9, batch=8, expert=SMALL)
-    fit_once = lambda: fit(Stage1(settings, FlowShards(shards)), tmp_path / "r", steps=9, validate_every=1,  # noqa: E731
-                           validate=lambda: {"uf1": next(scores)}, watch="uf1", patience=2)  # fmt: skip
-    assert fit_once().step == 3
-    assert read_meta(tmp_path / "r" / "best")["step"] == 1
-    assert read_meta(tmp_path / "r")["watched"] == {"best": 0.5, "waited": 2}
-    assert fit_once().step == 3  # a run that has ended stays ended
+    settings = Stage1Config(steps=9, batch=8, expert=SMALL, validate_every=1, patience=2)
+    for _ in range(2):  # a run that has ended stays ended
+        part = fit(Stage1(settings, FlowShards(shards)), tmp_path, validate=lambda: {"uf1": next(scores)})
+        assert part.step == 1
+        assert read_meta(tmp_path / BEST)["step"] == 1
+        meta = read_meta(tmp_path / STATE)
+        assert (meta["step"], meta["watched"]) == (3, {"best": 0.5, "waited": 2})
 
 
 def test_an_adapter_begins_anew_for_another_backbone(shards: Path, tmp_path: Path) -> None:
@@ -209,9 +209,9 @@ import os, signal, sys
 from deft_llm.cli import main
 from deft_llm.training import loop
 save = loop.save_state
-def save_then_die(folder, stage, *rest, **more):
-    save(folder, stage, *rest, **more)
-    if stage.step == 2:
+def save_then_die(path, state, meta):
+    save(path, state, meta)
+    if meta["step"] == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 loop.save_state = save_then_die
 main(sys.argv[1:])
@@ -240,7 +240,7 @@ def test_two_processes_train_the_adapter_of_one(shards: Path, tmp_path: Path) ->
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     train(config(folder, flow_shards=str(shards)), [], tmp_path / "one")
-    assert [read_meta(tmp_path / name / "stage2")["processes"] for name in ("one", "two")] == [1, 2]
+    assert [read_meta(tmp_path / name / "stage2" / STATE)["processes"] for name in ("one", "two")] == [1, 2]
     assert same(tmp_path / "one", tmp_path / "two", tolerance=3e-3)
     losses = [[json.loads(line)["text"] for line in (tmp_path / name / "stage2" / "log.jsonl").open()]
               for name in ("one", "two")]  # fmt: skip
@@ -254,10 +254,10 @@ def test_early_stopping_ends_every_process(shards: Path, tmp_path: Path) -> None
     script.write_text(
         "import sys\nfrom pathlib import Path\nfrom deft_llm.training.motion import *\n"
         "from deft_llm.training.loop import fit\nfrom accelerate import Accelerator\n"
-        f"c=Stage1Config(steps=50,batch=8,expert={SMALL!r})\nscores=iter([.5,.4,.3,.9])\n"
-        f"a=Accelerator(cpu=True)\ns=fit(Stage1(c,FlowShards(Path({str(shards)!r}))),Path(sys.argv[1]),steps=50,"
-        "validate_every=2,validate=lambda:{'uf1':next(scores)},watch='uf1',patience=2,accelerator=a)\n"
-        "Path(sys.argv[1],f'rank{a.process_index}').write_text(str(s.step))\n"
+        f"c=Stage1Config(steps=50,batch=8,expert={SMALL!r},validate_every=2,patience=2)\n"
+        f"scores=iter([.5,.4,.3,.9])\na=Accelerator(cpu=True)\ns=Stage1(c,FlowShards(Path({str(shards)!r})))\n"
+        "count=[]\nfit(s,Path(sys.argv[1]),validate=lambda:{'uf1':next(scores)},before_step=count.append,accelerator=a)\n"
+        "Path(sys.argv[1],f'rank{a.process_index}').write_text(str(len(count)))\n"
     )
     done = subprocess.run(
         [*LAUNCH, str(script), str(tmp_path / "r")], capture_output=True, text=True, timeout=300

@@ -170,8 +170,8 @@ def trained_by(adapter: str | None) -> dict[str, Any]:
     """Whether an adapter was trained, and by how many steps where its folder tells."""
     if adapter is None:
         return {"trained": False}
-    state = Path(adapter) / "state.json"
-    return {"trained": True, **({"steps": read_json(state)["step"]} if state.is_file() else {})}
+    state = Path(adapter) / "training.json"
+    return {"trained": True, **({"steps": read_json(state)["steps"]} if state.is_file() else {})}
 
 
 def evidence_of(statement: Any, motion: Motion) -> Evidence:

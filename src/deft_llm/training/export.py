@@ -8,23 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from deft_llm.answer import COARSE
 from deft_llm.errors import DeftError
 from deft_llm.training.flow_shards import FlowShards
+from deft_llm.training.state import STATE, read_state
 
 
 def expert_of(run: Path):
-    """The averaged motion expert of a stage-1 folder, and its training settings."""
+    """The averaged motion expert of a training state, and its meta."""
     from deft_llm.facs.emotions import FINE
     from deft_llm.model.experts import MotionExpert, MotionExpertConfig
     from deft_llm.training.motion import Stage1Config
-    from deft_llm.training.state import read_meta, read_structure
 
-    meta = read_meta(run)
-    config = Stage1Config(**meta["config"])
+    state, meta = read_state(run)
+    config = Stage1Config(**meta["settings"])
     expert = MotionExpert(MotionExpertConfig(fine_classes=len(FINE), **config.expert))
-    expert.load_state_dict(read_structure(run)["average"])
+    average = state["average"]
+    expert.load_state_dict({n.removeprefix("module."): v for n, v in average.items() if n != "n_averaged"})
     return expert.eval(), meta
 
 
@@ -101,8 +103,9 @@ def export(
         expert, meta = expert_of(run)
         members.append(expert)
         steps.append(
-            {"steps": meta["step"], "batch": meta["config"]["batch"], "seed": meta["config"]["seed"]}
+            {"steps": meta["step"], "batch": meta["settings"]["batch"], "seed": meta["settings"]["seed"]}
         )
+    torch.manual_seed(steps[0]["seed"])
     model = DeftModel(DeftConfig(motion=[member.config._asdict() for member in members], experts=["motion"]))
     for place, member in zip(model.motion, members, strict=True):
         place.load_state_dict(member.state_dict())
@@ -128,14 +131,14 @@ def add_adapter(
     """
     from deft_llm.model.checkpoint import read_checkpoint
     from deft_llm.training.start import TrainConfig, start_model
-    from deft_llm.training.state import read_meta, read_structure
 
     saved, _ = read_checkpoint(base)
     experts = list(saved.get("experts", ["motion"]))
     model = start_model(
         TrainConfig(backbone=backbone, experts=experts, speaks=["motion"]), base, language=False
     )
-    state = read_structure(adapter)["model"]
+    state, meta = read_state(adapter / STATE)
+    state = state["model"]["deft"]
     first = {name: value for name, value in model.state_dict().items() if name.startswith("motion.0.")}
     off = [
         n for n, v in first.items() if n not in state or not v.float().allclose(state[n].float(), atol=1e-2)
@@ -153,7 +156,7 @@ def add_adapter(
     model.load_state_dict({n: v for n, v in state.items() if n in names}, strict=False)
     model.motion.extend([expert_of(run)[0] for run in members])
     model.config.motion = [member.config._asdict() for member in model.motion]
-    steps = read_meta(adapter)["step"]
+    steps = meta["step"]
     ours = ("schema", "motion", "language", "experts", "speaks", "backbone", "lora_rank", "lora_alpha")
     keep = {name: value for name, value in saved.items() if name not in ours}
     config = {**keep, "language_note": f"LoRA adapter, {steps} steps on flow-level text", **(extra or {})}

@@ -18,6 +18,8 @@ from deft_llm.model import losses
 from deft_llm.model.experts import MotionOutput
 from deft_llm.model.face_experts import STRUCTURE_TOKENS, TEXTURE_TOKENS
 from deft_llm.training.face_tensors import Films, FilmTensors, mirrored_space
+from deft_llm.training.loop import Part, PartSettings, fit
+from deft_llm.training.state import STATE, read_state
 
 
 class FaceWeights(BaseModel):
@@ -42,28 +44,27 @@ class FaceWeights(BaseModel):
     adversary: float = 0.1
 
 
-class FaceConfig(BaseModel):
-    """Settings of the face experts. ``swap``: share of steps in which the fused heads read another clip's
-    structure; ``expert_dropout``: chance that an expert is left out of a step."""
+class FaceConfig(PartSettings):
+    """Settings of the face experts."""
 
-    model_config = ConfigDict(extra="forbid")
-    seed: int = 0
-    steps: int = 700
-    batch: int = 48
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup_steps: int = 30
-    cooldown_steps: int = 250
-    experts: list[str] = Field(default_factory=lambda: ["structure", "texture"])
-    faces: dict[str, Any] = Field(default_factory=lambda: {"space": 40})
-    swap: float = 0.5
-    expert_dropout: float = 0.15
-    augment_on: bool = True
-    independence: str = "cross_covariance"
-    gamma_negative: float = 2.0
-    losses: FaceWeights = Field(default_factory=FaceWeights)
-    validate_every: int = 100
-    save_every: int = 200
+    steps: int = Field(700, ge=0, description="Steps of the optimiser.")
+    batch: int = Field(48, ge=1, description="Films per step, all processes together.")
+    learning_rate: float = Field(2e-3, gt=0, description="Rate between warm-up and cool-down.")
+    weight_decay: float = Field(0.05, ge=0, description="Weight decay of AdamW.")
+    cooldown_steps: int = Field(250, ge=0, description="Last steps, over which the rate falls.")
+    validate_every: int = Field(100, ge=0, description="Steps between validations; 0: none.")
+    experts: list[str] = Field(
+        default_factory=lambda: ["structure", "texture"], description="What is trained."
+    )
+    faces: dict[str, Any] = Field(default_factory=lambda: {"space": 40}, description="Sizes of the experts.")
+    swap: float = Field(0.5, ge=0, le=1, description="Share of steps with another clip's structure.")
+    expert_dropout: float = Field(
+        0.15, ge=0, le=1, description="Chance that an expert is left out of a step."
+    )
+    augment_on: bool = Field(True, description="Whether films are augmented.")
+    independence: str = Field("cross_covariance", description="Its measure: cross_covariance or hsic.")
+    gamma_negative: float = Field(2.0, ge=0, description="Focus of the AU loss on negatives that are hard.")
+    losses: FaceWeights = Field(default_factory=FaceWeights, description="Weights of the loss.")
 
 
 class FaceModule(nn.Module):
@@ -134,26 +135,19 @@ class FaceModule(nn.Module):
         return found if texture is None else 0.5 * (found + measure(own, texture.pooled))
 
 
-class FaceStage:
-    """Face experts, optimiser and batches for ``training.loop.fit``; steps depend on (seed, step) alone."""
+class FaceStage(Part):
+    """The face experts as a part of the training."""
+
+    model: FaceModule
 
     def __init__(self, config: FaceConfig, films: FilmTensors) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.films, self.seed, self.step = config, films, config.seed, 0
-        self.model = FaceModule(config, films.motion_width, films.fine.shape[-1], films.subjects,
-                                films.truth.shape[1])  # fmt: skip
+        self.config, self.films = config, films
+        module = FaceModule(config, films.motion_width, films.fine.shape[-1], films.subjects,
+                            films.truth.shape[1])  # fmt: skip
+        super().__init__(module, config)
         if self.model.structure is not None and self.model.structure.config.space:
             self.model.structure.choose_axes(torch.cat([films.space, mirrored_space(films.space)]))
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-
-    def rate(self) -> float:
-        """Warm-up, constant, linear cool-down."""
-        config = self.config
-        warm = min((self.step + 1) / max(config.warmup_steps, 1), 1.0)
-        left = min((config.steps - self.step) / max(config.cooldown_steps, 1), 1.0)
-        return config.learning_rate * warm * max(left, 0.02)
 
     def batch_of(self, step: int, rank: int = 0, world: int = 1) -> dict[str, Any]:
         """The films of a step, augmented; which experts are left out and whether structure is swapped."""
@@ -164,22 +158,6 @@ class FaceStage:
         batch = self.films.batch(rows, rng if config.augment_on else None)
         kept = [] if len(drop) == len(config.experts) else drop
         return batch | {"drop": kept, "swap": bool(rng.random() < config.swap)}
-
-    def prepare_modes(self) -> None:
-        """Nothing here is frozen."""
-
-    def after_step(self) -> None:
-        """Nothing is averaged."""
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resume needs."""
-        return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
-        self.step = int(state["step"])
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 @torch.inference_mode()
@@ -219,8 +197,6 @@ def train(
 ) -> FaceStage:
     """Train face experts beside the motion experts of ``base`` into ``out``; validates on ``share`` of the
     subjects, or learns from all where ``validate_every`` is 0; resumes by itself."""
-    from deft_llm.training.loop import fit
-
     last = max(int(round(share * (films.subject.max() + 1))), 1) if config.validate_every else 0
     held = films.subject > films.subject.max() - last
     stage = FaceStage(config, FilmTensors(films.take(np.flatnonzero(~held)), base))
@@ -231,9 +207,8 @@ def train(
         seen = judge(stage.model, check)
         return scores(seen["au"], seen["coarse"], check)
 
-    return fit(stage, out, steps=config.steps, save_every=config.save_every, validate=validate,
-               validate_every=config.validate_every,
-               settings=config.model_dump() | {"base": Path(base).name}, **options)  # fmt: skip
+    fit(stage, out, validate=validate if check is not None else None, **options)
+    return stage
 
 
 def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
@@ -244,19 +219,19 @@ def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
     """
     from deft_llm.model.card import write_card
     from deft_llm.model.checkpoint import read_checkpoint, save_checkpoint
-    from deft_llm.training.state import read_meta, read_structure
 
     saved, tensors = read_checkpoint(base)
-    meta, state = read_meta(run), read_structure(run)["model"]
+    state, meta = read_state(run / STATE)
+    state = state["model"]
     parts = ("structure", "texture", "fusion")
     tensors = {n: t for n, t in tensors.items() if n.split(".")[0] not in parts}
     tensors |= {n: t for n, t in state.items() if n.split(".")[0] in parts}
-    experts = [name for name in ("structure", "texture") if name in meta["config"]["experts"]]
+    experts = [name for name in ("structure", "texture") if name in meta["settings"]["experts"]]
     config = {name: value for name, value in saved.items() if name != "schema"}
     config |= {
-        "experts": [*experts, "motion"], "faces": meta["config"]["faces"],
+        "experts": [*experts, "motion"], "faces": meta["settings"]["faces"],
         "speaks": [n for n in saved.get("speaks", saved["experts"]) if n in saved["experts"]],
-        "face_experts": {"steps": meta["step"], "seed": meta["config"]["seed"], "note": note},
+        "face_experts": {"steps": meta["step"], "seed": meta["settings"]["seed"], "note": note},
     }  # fmt: skip
     save_checkpoint(out, tensors, config)
     write_card(Path(out), config)

@@ -17,6 +17,7 @@ from deft_llm.model.deft import DeftBatch, DeftModel
 from deft_llm.model.experts import MotionExpert
 from deft_llm.model.prompt import EXPERTS
 from deft_llm.training.flow_shards import FlowShards
+from deft_llm.training.loop import Part, PartSettings, fit
 from deft_llm.training.text_rules import TextRule, miscoded, shown_sides
 
 
@@ -43,7 +44,7 @@ class Stage2Weights(BaseModel):
     adversary: float = 0.1
 
 
-class Stage2Config(BaseModel):
+class Stage2Config(PartSettings):
     """Settings of stages 2 and 3. ``train_experts``: stage 3; ``expert_rate``: their share of the learning
     rate.
 
@@ -57,14 +58,10 @@ class Stage2Config(BaseModel):
     own constraints (``training.text_rules``), where a share ``false_labels`` of the labels is made wrong.
     """
 
-    model_config = ConfigDict(extra="forbid")
-    seed: int = 0
-    steps: int = 2000
-    batch: int = 8
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.01
-    warmup_steps: int = 30
-    cooldown_steps: int = 150
+    steps: int = Field(2000, ge=0, description="Steps of the optimiser.")
+    batch: int = Field(8, ge=1, description="Answers per step, all processes together.")
+    learning_rate: float = Field(5e-4, gt=0, description="Rate between warm-up and cool-down.")
+    save_every: int = Field(50, ge=1, description="Steps between saved states.")
     train_experts: bool = False
     expert_rate: float = 0.1
     expert_dropout: float = 0.1
@@ -79,9 +76,7 @@ class Stage2Config(BaseModel):
     evidence_floor: float | None = None
     text_rule: TextRule | None = None
     false_labels: float = 0.0
-    validate_every: int = 0
     validate_clips: int = 64
-    save_every: int = 50
 
 
 class Stage2Batch(BaseModel):
@@ -164,71 +159,57 @@ class Stage2Module(nn.Module):
         return parts
 
 
-class Stage2:
-    """Model, optimiser and batches of stages 2 and 3; ``source(step, rank, world)`` makes the batches."""
+class Stage2(Part):
+    """Projectors and adapter as a part of the training; ``source(step, rank, world)`` makes the batches."""
+
+    model: Stage2Module
 
     def __init__(
-        self,
-        model: DeftModel,
-        config: Stage2Config,
-        source: Callable[[int, int, int], Stage2Batch],
+        self, model: DeftModel, config: Stage2Config, source: Callable[[int, int, int], Stage2Batch],
         subjects: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         torch.manual_seed(config.seed)
-        self.config, self.source, self.seed, self.step = config, source, config.seed, 0
-        self.model = Stage2Module(model, config, subjects)
+        self.config, self.source = config, source
+        module = Stage2Module(model, config, subjects)
         experts = [p for name, p in model.named_parameters() if _is_expert(name)]
         for parameter in experts:
             parameter.requires_grad_(config.train_experts)
-        rest = {n: p for n, p in self.model.named_parameters() if p.requires_grad and not _is_expert(n[5:])}
+        rest = {n: p for n, p in module.named_parameters() if p.requires_grad and not _is_expert(n[5:])}
         words = {n: p for n, p in rest.items() if n[5:].split(".")[0] in PROJECTORS}
-        groups: list[dict[str, Any]] = [
-            {"params": [p for n, p in rest.items() if n not in words], "scale": 1.0},
-            {"params": list(words.values()), "scale": config.projector_rate},
+        groups: list[tuple[list[nn.Parameter], float]] = [
+            ([p for n, p in rest.items() if n not in words], 1.0),
+            (list(words.values()), config.projector_rate),
         ]
         if config.train_experts:
-            groups.append({"params": experts, "scale": config.expert_rate})
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-
-    def rate(self) -> float:
-        """Warm-up, constant, linear cool-down."""
-        config = self.config
-        warm = min((self.step + 1) / max(config.warmup_steps, 1), 1.0)
-        left = min((config.steps - self.step) / max(config.cooldown_steps, 1), 1.0)
-        return config.learning_rate * warm * max(left, 0.02)
+            groups.append((experts, config.expert_rate))
+        super().__init__(module, config, groups)
 
     def batch_of(self, step: int, rank: int = 0, world: int = 1) -> Stage2Batch:
         """The batch of a step, with experts dropped by chance (the same for all processes)."""
         batch = self.source(step, rank, world)
-        rng = np.random.default_rng([self.seed, step, 7])
+        rng = np.random.default_rng([self.config.seed, step, 7])
         batch.drop = [name for name in EXPERTS if rng.random() < self.config.expert_dropout]
         if len(batch.drop) == len(EXPERTS) or (batch.clips.change is None and "motion" in batch.drop):
             batch.drop = [name for name in batch.drop if name != "motion"]
         return batch
 
-    def prepare_modes(self) -> None:
+    def set_modes(self) -> None:
         """Frozen experts read without dropout."""
+        super().set_modes()
         if not self.config.train_experts:
             for name in ("motion", "structure", "texture", "fusion"):
                 module = getattr(self.model.deft, name)
                 if module is not None:
                     module.eval()
 
-    def after_step(self) -> None:
-        """Nothing is averaged here."""
+    def tensors(self) -> dict[str, Any]:
+        """Our own tensors, never the frozen base."""
+        return {"deft": self.model.deft.own_tensors(), "adversaries": self.model.adversaries.state_dict()}
 
-    def state(self) -> dict[str, Any]:
-        """Everything a resume needs: our own tensors, never the frozen base."""
-        return {"step": self.step, "model": self.model.deft.own_tensors(),
-                "adversaries": self.model.adversaries.state_dict(),
-                "optimizer": self.optimizer.state_dict()}  # fmt: skip
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
-        self.step = int(state["step"])
-        self.model.deft.load_state_dict(state["model"], strict=False)
-        self.model.adversaries.load_state_dict(state["adversaries"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def load_tensors(self, tensors: dict[str, Any]) -> None:
+        """Put them back."""
+        self.model.deft.load_state_dict(tensors["deft"], strict=False)
+        self.model.adversaries.load_state_dict(tensors["adversaries"])
 
 
 PROJECTORS = ("projectors", "delimiters", "absent")
@@ -295,8 +276,5 @@ def flow_source(
 
 def run(stage: Stage2, out: Path, **options: Any) -> Stage2:
     """Train into ``out``; resumes by itself."""
-    from deft_llm.training.loop import fit
-
-    config = stage.config
-    return fit(stage, out, steps=config.steps, save_every=config.save_every, log_every=5,
-               settings=config.model_dump(), **options)  # fmt: skip
+    fit(stage, out, log_every=5, **options)
+    return stage

@@ -1,106 +1,232 @@
-"""The training loop of every stage, on Hugging Face Accelerate: one process, several GPUs, any launcher.
+"""The training loop of every part, on Hugging Face Accelerate: one process, several GPUs, any launcher.
 
-A stage offers ``model`` (its forward takes a batch and gives (total loss, parts)), ``optimizer``, ``step``,
-``batch_of(step, rank, world)``, ``rate()``, ``after_step()``, ``state()`` and ``load_state()``. Every step
-depends
-on (seed, step) alone, so a resumed run goes on exactly where it stopped.
+Every step depends on (seed, step) alone, so a resumed run goes on exactly where it stopped.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from deft_llm.training.state import META, load_state, read_meta, save_state, writer
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from deft_llm.errors import UsageError
+from deft_llm.training.state import BEST, STATE, read_state, save_state, writer
+
+LEAST_RATE = 0.02
+"""Share of the learning rate at which warm-up begins and cool-down ends."""
+SEED_STRIDE = 1_000_003
+"""Steps of different seeds draw from different places of torch's generator."""
+
+
+class PartSettings(BaseModel):
+    """What every part of the training is told."""
+
+    model_config = ConfigDict(extra="forbid")
+    seed: int = Field(0, description="Seed of weights, batches and dropout.")
+    steps: int = Field(1000, ge=0, description="Steps of the optimiser.")
+    batch: int = Field(32, ge=1, description="Clips per step, all processes together.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Weight decay of AdamW.")
+    warmup_steps: int = Field(30, ge=0, description="First steps, over which the rate rises linearly.")
+    cooldown_steps: int = Field(150, ge=0, description="Last steps, over which the rate falls.")
+    cooldown: Literal["linear", "1-sqrt", "cosine"] = Field("linear", description="Shape of the cool-down.")
+    ema: float = Field(0.0, ge=0, lt=1, description="Decay of the weight average that is kept; 0: none.")
+    validate_every: int = Field(0, ge=0, description="Steps between validations; 0: none.")
+    patience: int = Field(6, ge=0, description="Validations without progress that end the part; 0: never.")
+    save_every: int = Field(
+        200, ge=1, description="Steps between saved states, from which a stopped run goes on."
+    )
+
+
+FREE = {"steps", "cooldown_steps", "cooldown", "save_every", "validate_every", "patience"}
+"""Settings that may change when a run goes on; any other belongs to what was trained so far."""
+
+
+class Part(ABC):
+    """Model, optimiser, schedule and weight average of one part; subclasses make its batches.
+
+    ``model(batch)`` gives (total loss, its parts). ``groups``: parameters with a share of the learning rate
+    each (all of ``model`` at 1 where None). ``averaged``: module whose weight average is kept.
+    """
+
+    def __init__(
+        self, model: nn.Module, settings: PartSettings,
+        groups: Sequence[tuple[Sequence[nn.Parameter], float]] | None = None,
+        averaged: nn.Module | None = None,
+    ) -> None:  # fmt: skip
+        from torch.optim.swa_utils import AveragedModel
+
+        self.model, self.settings, self.step = model, settings, 0
+        rate = settings.learning_rate
+        shares = groups or [(list(model.parameters()), 1.0)]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(parameters), "lr": rate * share} for parameters, share in shares],
+            lr=rate, weight_decay=settings.weight_decay,
+        )  # fmt: skip
+        self.scheduler = self._schedule()
+        self.average: AveragedModel | None = None
+        if averaged is not None and settings.ema:
+            self.averaged_module = averaged
+            self.average = AveragedModel(averaged, avg_fn=self._mixed)
+
+    def _mixed(self, average: Any, current: Any, count: Any) -> Any:
+        """Exponential average whose memory grows with ``count`` updates, so that short runs forget too."""
+        keep = min(self.settings.ema, float(1 + count) / float(10 + count))
+        return torch.lerp(current, average, keep)
+
+    def _schedule(self) -> Any:
+        """Warm-up, constant, cool-down: any state of the constant stretch can be forked into a finished model
+        by a run of few steps more."""
+        from transformers import get_wsd_schedule
+
+        settings = self.settings
+        warm = settings.warmup_steps
+        cool = min(settings.cooldown_steps, max(settings.steps - warm, 0))
+        return get_wsd_schedule(
+            self.optimizer, num_warmup_steps=warm, num_decay_steps=cool, decay_type=settings.cooldown,
+            num_stable_steps=max(settings.steps - warm - cool, 0), min_lr_ratio=LEAST_RATE,
+            last_epoch=self.step - 1,
+        )  # fmt: skip
+
+    @abstractmethod
+    def batch_of(self, step: int, rank: int = 0, world: int = 1) -> Any:
+        """The batch of a step, the same for any number of processes; process ``rank`` takes its share."""
+
+    def set_modes(self) -> None:
+        """Called before each step: all in training mode; subclasses put what is frozen in eval mode."""
+        self.model.train()
+
+    def tensors(self) -> dict[str, Any]:
+        """The model's tensors that a state keeps."""
+        return self.model.state_dict()
+
+    def load_tensors(self, tensors: dict[str, Any]) -> None:
+        """Put back what ``tensors`` gave."""
+        self.model.load_state_dict(tensors)
+
+    def optimise(self, accelerator: Any, model: Any, optimizer: Any) -> dict[str, Any]:
+        """One step on this process's share of the batch; returns the parts of the loss."""
+        torch.manual_seed(self.settings.seed * SEED_STRIDE + self.step)
+        self.set_modes()
+        total, parts = model(self.batch_of(self.step, accelerator.process_index, accelerator.num_processes))
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(total)
+        accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+        optimizer.step()
+        self.step += 1
+        self.scheduler.step()
+        if self.average is not None:
+            self.average.update_parameters(self.averaged_module)
+        return parts  # type: ignore[no-any-return]
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resume needs."""
+        kept = {"average": self.average.state_dict()} if self.average is not None else {}
+        return {"step": self.step, "model": self.tensors(), "optimizer": self.optimizer.state_dict(), **kept}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``; the schedule is that of the settings now, at the state's step."""
+        self.step = int(state["step"])
+        self.load_tensors(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler = self._schedule()
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
 
 def fit(
-    stage: Any, out: Path, *, steps: int, save_every: int = 500, log_every: int = 50, validate_every: int = 0,
-    validate: Callable[[], dict[str, float]] | None = None, patience: int = 0, watch: str = "",
-    before_step: Callable[[int], None] | None = None, accelerator: Any = None,
-    settings: dict[str, Any] | None = None,
+    part: Part, out: Path, *, base: str = "", validate: Callable[[], dict[str, float]] | None = None,
+    watch: str = "uf1", log_every: int = 50, accelerator: Any = None,
+    before_step: Callable[[int], None] | None = None,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
-) -> Any:  # fmt: skip
-    """Train ``stage`` until ``steps``; checkpoints, TensorBoard and ``log.jsonl`` in ``out``; resumes by
-    itself.
+) -> Part:  # fmt: skip
+    """Train ``part`` to its last step; states and logs in ``out``, from which a stopped run goes on.
 
-    ``watch`` names the validation score (higher is better) whose lack of progress over ``patience`` checks
-    ends
-    the run early; the best state is kept in ``out``/best.
+    ``base`` names what the part began from. ``watch`` names the validation score (higher is better) whose
+    lack of progress over ``patience`` checks ends the run; the best state is kept, and loaded at the end.
+    Raises: UsageError where ``out`` holds a run of another base or of other settings.
     """
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
+    settings, out = part.settings, Path(out)
     accelerator = accelerator or Accelerator(cpu=on_cpu())
     # Experts that a step leaves out have no gradient in it.
     accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-    out = Path(out)
-    load_state(out, stage)
-    model, optimizer = accelerator.prepare(stage.model, stage.optimizer)
+    best, waited = _resumed(part, out, base)
+    ended = lambda: part.step >= settings.steps or (0 < settings.patience <= waited)  # noqa: E731
     main = accelerator.is_main_process
-    log = writer(out) if main else (lambda *_: None)
-    best, waited = _watched(out)
-    while stage.step < steps and not (patience and waited >= patience):
+    if not ended():
+        model, optimizer = accelerator.prepare(part.model, part.optimizer)
+        log = writer(out, part.step) if main else (lambda *_: None)
+    while not ended():
         if before_step is not None:
-            before_step(stage.step)
-        parts = _optimise(accelerator, stage, model, optimizer)
-        stage.step += 1
-        stage.after_step()
-        if main and (stage.step % log_every == 0 or stage.step == steps):
+            before_step(part.step)
+        parts = part.optimise(accelerator, model, optimizer)
+        last = part.step >= settings.steps
+        if main and (part.step % log_every == 0 or last):
             values = {name: float(value) for name, value in parts.items()}
-            log(stage.step, values)
+            log(part.step, values)
             if progress is not None:
-                progress(stage.step, steps, values)
-        check = validate is not None and validate_every
-        if check and (stage.step % validate_every == 0 or stage.step == steps):
-            scores = validate() if main and validate is not None else {}
-            log(stage.step, {f"validation/{name}": value for name, value in scores.items()})
-            if watch and patience:
-                # The main process alone has the score: it decides, the others hear of it.
-                score = float(broadcast_object_list([scores.get(watch, 0.0)])[0])
-                better = score > best
-                best, waited = max(best, score), 0 if better else waited + 1
-                if better and main:
-                    save_state(out / "best", stage, settings or {})
-        stop = bool(patience) and waited >= patience
-        if main and (stage.step % save_every == 0 or stage.step == steps or stop):
-            save_state(out, stage, settings or {}, watched={"best": best, "waited": waited},
-                       processes=accelerator.num_processes)  # fmt: skip
-        if stop:
-            break
+                progress(part.step, settings.steps, values)
+        meta = _meta(part, base, accelerator.num_processes)
+        if (
+            validate is not None
+            and settings.validate_every
+            and (part.step % settings.validate_every == 0 or last)
+        ):
+            scores = validate() if main else {}
+            log(part.step, {f"validation/{name}": value for name, value in scores.items()})
+            # The main process alone has the score: it decides, the others are told.
+            score = float(broadcast_object_list([scores.get(watch, 0.0)])[0])
+            best, waited = max(best, score), 0 if score > best else waited + 1
+            if waited == 0 and main:
+                save_state(out / BEST, part.state(), meta)
+        if main and (part.step % settings.save_every == 0 or ended()):
+            checked = {"best": best, "waited": waited} if best > -float("inf") else None
+            save_state(out / STATE, part.state(), {**meta, "watched": checked})
     accelerator.wait_for_everyone()
-    return stage
+    if validate is not None and settings.validate_every and (out / BEST).is_file():
+        part.load_state(read_state(out / BEST)[0])
+    return part
 
 
-def _optimise(accelerator: Any, stage: Any, model: Any, optimizer: Any) -> dict[str, Any]:
-    """One step of the optimiser on this process's share of the batch; returns the parts of the loss."""
-    import torch
+def _meta(part: Part, base: str, processes: int) -> dict[str, Any]:
+    return {
+        "step": part.step,
+        "settings": part.settings.model_dump(mode="json"),
+        "base": base,
+        "processes": processes,
+    }
 
-    for group in optimizer.param_groups:
-        group["lr"] = stage.rate() * group.get("scale", 1.0)
-    torch.manual_seed(stage.seed * 1_000_003 + stage.step)
-    model.train()
-    stage.prepare_modes()
-    batch = stage.batch_of(stage.step, accelerator.process_index, accelerator.num_processes)
-    total, parts = model(batch)
-    optimizer.zero_grad(set_to_none=True)
-    accelerator.backward(total)
-    accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
-    optimizer.step()
-    return parts
+
+def _resumed(part: Part, out: Path, base: str) -> tuple[float, int]:
+    """Load the state in ``out`` where there is one; (best score, checks without progress)."""
+    path = out / STATE
+    if not path.is_file():
+        return -float("inf"), 0
+    state, meta = read_state(path)
+    ours = part.settings.model_dump(mode="json")
+    for name in sorted(ours.keys() - FREE):
+        if meta["settings"].get(name) != ours[name]:
+            raise UsageError(
+                f"{out}: was begun with {name}={meta['settings'].get(name)}, this command says {ours[name]}; "
+                "give that setting again, or another --out."
+            )
+    if meta["base"] != base:
+        raise UsageError(f"{out}: was begun from another checkpoint than this command's; give another --out.")
+    part.load_state(state)
+    watched = meta.get("watched") or {"best": -float("inf"), "waited": 0}
+    return float(watched["best"]), int(watched["waited"])
 
 
 def on_cpu() -> bool:
     """Whether processes train on the CPU: where there is nothing else, or ACCELERATE_USE_CPU says so."""
-    import torch
-
     forced = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     return forced or not torch.accelerator.is_available()
-
-
-def _watched(out: Path) -> tuple[float, int]:
-    """(best score, checks without progress) of a run that goes on."""
-    kept = read_meta(out).get("watched") if (out / META).is_file() else None
-    return (float(kept["best"]), int(kept["waited"])) if kept else (-float("inf"), 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,8 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional as F
 
+from deft_llm.facs.emotions import FINE
 from deft_llm.model import losses
+from deft_llm.model.experts import MotionExpert, MotionExpertConfig
+from deft_llm.training.augment import AugmentSettings, augment, relative
 from deft_llm.training.flow_shards import FlowBatch, FlowShards
+from deft_llm.training.loop import Part, PartSettings, fit
+from deft_llm.training.text import au_text_vectors
 
 
 class LossWeights(BaseModel):
@@ -26,28 +31,27 @@ class LossWeights(BaseModel):
     text: float = 0.1
 
 
-class Stage1Config(BaseModel):
-    """Settings of stage 1. ``both_phases``: share of steps that see apex->offset too."""
+class Stage1Config(PartSettings):
+    """Settings of the motion expert."""
 
-    model_config = ConfigDict(extra="forbid")
-    seed: int = 0
-    steps: int = 4000
-    batch: int = 128
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.03
-    warmup_steps: int = 100
-    cooldown_steps: int = 400
-    both_phases: float = 0.3
-    table: float = 0.7
-    ema: float = 0.998
-    gamma_negative: float = 2.0
-    losses: LossWeights = Field(default_factory=LossWeights)
-    expert: dict[str, Any] = Field(default_factory=dict)
-    augment: dict[str, float] = Field(default_factory=dict)
-    augment_on: bool = True
-    validate_every: int = 500
-    save_every: int = 500
-    shard_limit: int | None = None
+    steps: int = Field(4000, ge=0, description="Steps of the optimiser.")
+    batch: int = Field(128, ge=1, description="Samples per step, all processes together.")
+    learning_rate: float = Field(1.5e-3, gt=0, description="Rate between warm-up and cool-down.")
+    weight_decay: float = Field(0.03, ge=0, description="Weight decay of AdamW.")
+    warmup_steps: int = Field(100, ge=0, description="First steps, over which the rate rises.")
+    cooldown_steps: int = Field(400, ge=0, description="Last steps, over which the rate falls.")
+    cooldown: Literal["linear", "1-sqrt", "cosine"] = Field("1-sqrt", description="Shape of the cool-down.")
+    ema: float = Field(0.998, ge=0, lt=1, description="Decay of the weight average that is kept; 0: none.")
+    validate_every: int = Field(500, ge=0, description="Steps between validations; 0: none.")
+    save_every: int = Field(500, ge=1, description="Steps between saved states.")
+    both_phases: float = Field(0.3, ge=0, le=1, description="Share of steps that see apex to offset too.")
+    table: float = Field(0.7, ge=0, le=1, description="Share of steps that see the region table.")
+    gamma_negative: float = Field(2.0, ge=0, description="Focus of the AU loss on negatives that are hard.")
+    losses: LossWeights = Field(default_factory=LossWeights, description="Weights of the loss.")
+    expert: dict[str, Any] = Field(default_factory=dict, description="Sizes of the expert.")
+    augment: dict[str, float] = Field(default_factory=dict, description="Strengths of the augmentation.")
+    augment_on: bool = Field(True, description="Whether samples are augmented.")
+    shard_limit: int | None = Field(None, description="Read the first shards only.")
 
 
 class Stage1Module(nn.Module):
@@ -55,10 +59,6 @@ class Stage1Module(nn.Module):
 
     def __init__(self, config: Stage1Config) -> None:
         super().__init__()
-        from deft_llm.facs.emotions import FINE
-        from deft_llm.model.experts import MotionExpert, MotionExpertConfig
-        from deft_llm.training.text import au_text_vectors
-
         self.config = config
         self.expert = MotionExpert(MotionExpertConfig(fine_classes=len(FINE), **config.expert))
         texts = torch.from_numpy(au_text_vectors())
@@ -89,41 +89,24 @@ class Stage1Module(nn.Module):
         return total, {name: value.detach() for name, value in parts.items()}
 
 
-class Stage1:
-    """Model, optimiser and batches of stage 1; every step depends on (seed, step) alone: a resume is
-    exact."""
+class Stage1(Part):
+    """The motion expert as a part of the training."""
+
+    settings: Stage1Config
+    model: Stage1Module
 
     def __init__(self, config: Stage1Config, shards: FlowShards) -> None:
-        from deft_llm.training.augment import AugmentSettings
-
         torch.manual_seed(config.seed)
-        self.config, self.shards, self.seed = config, shards, config.seed
-        self.model = Stage1Module(config)
-        self.expert = self.model.expert
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self.average = {name: value.detach().clone() for name, value in self.expert.state_dict().items()}
+        model = Stage1Module(config)
+        super().__init__(model, config, averaged=model.expert)
+        self.config, self.shards, self.expert = config, shards, model.expert
         self.augment = AugmentSettings(**config.augment) if config.augment_on else None
-        self.step = 0
-
-    def rate(self) -> float:
-        """Learning rate of the current step: linear warm-up, constant, then 1 - sqrt over the cool-down.
-
-        Any state of the constant stretch can be forked into a finished model by a run of few steps more.
-        """
-        config = self.config
-        warm = min((self.step + 1) / max(config.warmup_steps, 1), 1.0)
-        left = (config.steps - self.step) / max(config.cooldown_steps, 1)
-        return config.learning_rate * warm * (1.0 - np.sqrt(max(1.0 - left, 0.0)) * 0.98)
 
     def batch_of(self, step: int, rank: int = 0, world: int = 1) -> tuple[Any, ...]:
         """Tensors (maps, phases, table, clean, side, known, coarse, fine) of a step, augmented.
 
         The rows of a step are the same for any number of processes; process ``rank`` takes its share.
         """
-        from deft_llm.training.augment import augment, relative
-
         rng = np.random.default_rng([self.config.seed, step])
         rows = rng.integers(0, len(self.shards), self.config.batch)
         count = 2 if rng.random() < self.config.both_phases else 1
@@ -137,35 +120,12 @@ class Stage1:
         table = region_table(maps) if with_table else None
         return maps, phases, table, clean, side, known, coarse, fine
 
-    def prepare_modes(self) -> None:
-        """Nothing is frozen in stage 1."""
-
-    def after_step(self) -> None:
-        """Move the weight average."""
-        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.expert.state_dict().items():
-                self.average[name].lerp_(value.detach().to(self.average[name].device), 1 - keep)
-
-    def averaged(self):
+    def averaged(self) -> MotionExpert:
         """A copy of the expert with averaged weights, in eval mode."""
-        from deft_llm.model.experts import MotionExpert
-
         expert = MotionExpert(self.expert.config)
-        expert.load_state_dict(self.average)
+        kept = self.expert if self.average is None else self.average.module
+        expert.load_state_dict(kept.state_dict())
         return expert.eval()
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resume needs."""
-        return {"step": self.step, "model": self.model.state_dict(), "average": self.average,
-                "optimizer": self.optimizer.state_dict()}  # fmt: skip
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
-        self.step = int(state["step"])
-        self.model.load_state_dict(state["model"])
-        self.average = {name: value.clone() for name, value in state["average"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def tensors_of(batch: FlowBatch, phases: int) -> tuple[Any, ...]:
@@ -195,8 +155,6 @@ def validate(expert, shards: FlowShards, limit: int = 2000) -> dict[str, float]:
     """UF1 of the coarse head (clips of the three classes), mean AU AUROC, on the first ``limit`` samples."""
     from sklearn.metrics import f1_score, roc_auc_score
 
-    from deft_llm.training.augment import relative
-
     rows = np.arange(min(limit, len(shards)))
     maps, _, side, known, coarse, _ = tensors_of(shards.take(rows), 1)
     chosen, scores = [], []
@@ -221,16 +179,10 @@ def validate(expert, shards: FlowShards, limit: int = 2000) -> dict[str, float]:
 
 
 def run(
-    config: Stage1Config,
-    data: Path,
-    out: Path,
-    validation: Path | None = None,
-    refresh: int = 200,
+    config: Stage1Config, data: Path, out: Path, validation: Path | None = None, refresh: int = 200,
     **options: Any,
-) -> Stage1:
+) -> Stage1:  # fmt: skip
     """Train stage 1 on the shards of ``data`` into ``out``; resumes by itself and takes in new shards."""
-    from deft_llm.training.loop import fit
-
     stage = Stage1(config, FlowShards(data, config.shard_limit))
     check = FlowShards(validation) if validation else None
 
@@ -238,8 +190,6 @@ def run(
         if config.shard_limit is None and step % refresh == 0:
             stage.shards.refresh()
 
-    return fit(
-        stage, out, steps=config.steps, save_every=config.save_every, validate_every=config.validate_every,
-        validate=(lambda: validate(stage.averaged(), check)) if check else None, before_step=before,
-        settings=config.model_dump(), **options,
-    )  # fmt: skip
+    fit(stage, out, validate=(lambda: validate(stage.averaged(), check)) if check else None,
+        before_step=before, **options)  # fmt: skip
+    return stage

@@ -12,6 +12,7 @@ import torch
 from deft_llm.errors import UsageError
 from deft_llm.training.language import Stage2, Stage2Batch, Stage2Config
 from deft_llm.training.start import MODEL, TrainConfig, _folder, start_model
+from deft_llm.training.state import BEST, STATE
 
 
 def train(
@@ -69,7 +70,7 @@ def _stage1(
     else:
         data = StoreData(stores, subjects)
         check = StoreData(stores, held) if held else None
-    settings = config.stage1.model_copy(update={"seed": config.seed})
+    settings = config.stage1.model_copy(update={"seed": config.seed, "patience": config.patience})
     folder = _folder(start)
     if folder is not None:
         saved, tensors = read_checkpoint(folder)
@@ -79,18 +80,17 @@ def _stage1(
     stage = Stage1(settings, data)
     if folder is not None:
         load_strict(stage.expert, part(tensors, "motion.0"), str(folder))
-        stage.average = {name: value.clone() for name, value in stage.expert.state_dict().items()}
+        if stage.average is not None:
+            stage.average.module.load_state_dict(stage.expert.state_dict())
     fit(
-        stage, out / "stage1", steps=settings.steps, save_every=settings.save_every,
-        validate_every=settings.validate_every if check is not None else 0,
+        stage, out / "stage1", progress=progress,
         validate=(lambda: validate(stage.averaged(), check)) if check is not None else None,
-        watch="uf1", patience=config.patience, settings=settings.model_dump(), progress=progress,
     )  # fmt: skip
-    best = out / "stage1" / "best"
+    best = out / "stage1" / BEST
     if not PartialState().is_main_process:
         return out / MODEL
     export(
-        [best if (best / "state.json").is_file() else out / "stage1"], out / MODEL, check,
+        [best if best.is_file() else out / "stage1" / STATE], out / MODEL, check,
         command=f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}", prior="see the data",
         trained_on={"subjects": sorted(subjects)},
     )  # fmt: skip
@@ -107,11 +107,12 @@ def _stage2(
     from deft_llm.model.checkpoint import read_checkpoint
     from deft_llm.training.flow_shards import FlowShards
     from deft_llm.training.language import flow_source, run
-    from deft_llm.training.state import META, load_state
     from deft_llm.training.store_data import StoreData
     from deft_llm.training.text_validation import validate_text
 
-    settings = (config.stage2 if number == 2 else config.stage3).model_copy(update={"seed": config.seed})
+    settings = (config.stage2 if number == 2 else config.stage3).model_copy(
+        update={"seed": config.seed, "patience": config.patience}
+    )
     model = start_model(config, _folder(start))
     count = 0
     check: Any = None
@@ -127,13 +128,9 @@ def _stage2(
     stage = Stage2(model, settings, source, count)
     folder_of_stage = out / f"stage{number}"
     run(
-        stage, folder_of_stage, progress=progress, patience=config.patience, watch="uf1",
-        validate_every=settings.validate_every if check is not None else 0,
+        stage, folder_of_stage, progress=progress,
         validate=None if check is None else lambda: validate_text(model, check, settings.validate_clips),
     )  # fmt: skip
-    best = folder_of_stage / "best"
-    if (best / META).is_file():
-        load_state(best, stage)
     if not PartialState().is_main_process:
         return out / MODEL
     folder = _folder(start)

@@ -1,4 +1,8 @@
-"""Training state on disk: atomic, without pickles, exact to the bit when resumed."""
+"""Training state on disk: one atomic file without pickles, exact to the bit when resumed.
+
+The file's header holds all that belongs to its tensors (step, settings, early stopping), so that no kill can
+leave the tensors of one step beside the figures of another.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deft_llm.files import atomic_path, read_json, write_json
+from deft_llm.errors import DeftError
+from deft_llm.files import atomic_path, read_jsonl, write_jsonl
 
 STATE = "state.safetensors"
-META = "state.json"
+BEST = "best.safetensors"
+"""Files of a part's folder: where training stands, and the state that validated best."""
+LOG = "log.jsonl"
+BOARD = "tensorboard"
 
 
 def flatten(value: Any, prefix: str, tensors: dict[str, Any]) -> Any:
@@ -38,61 +46,70 @@ def unflatten(value: Any, tensors: dict[str, Any]) -> Any:
     return value
 
 
-def save_state(
-    folder: Path, stage: Any, config: dict[str, Any], watched: dict[str, Any] | None = None,
-    processes: int = 1,
-) -> None:  # fmt: skip
-    """Write ``stage.state()`` atomically as one file (its structure rides in the header).
-
-    ``watched``: how early stopping stands; ``processes``: how many trained. Both are kept beside it.
-    """
+def save_state(path: Path, state: dict[str, Any], meta: dict[str, Any]) -> None:
+    """Write ``state`` (nested dicts and lists of tensors and plain values) and ``meta`` as one file."""
     from safetensors.torch import save_file
 
     tensors: dict[str, Any] = {}
-    structure = flatten(stage.state(), "s", tensors)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with atomic_path(Path(folder) / STATE) as temporary:
-        save_file(tensors, temporary, metadata={"structure": json.dumps(structure)})
-    kept = {"watched": watched} if watched and watched["best"] > -float("inf") else {}
-    write_json(Path(folder) / META, {"step": stage.step, "processes": processes, "config": config, **kept})
+    header = {"structure": json.dumps(flatten(state, "s", tensors)), "meta": json.dumps(meta)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
 
 
-def load_state(folder: Path, stage: Any) -> bool:
-    """Load the state of ``folder`` into ``stage`` if there is one; True if so."""
-    if not (Path(folder) / STATE).is_file():
-        return False
-    stage.load_state(read_structure(folder))
-    return True
+def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(state, meta) as ``save_state`` was given them. Raises: DeftError for a file that it did not write."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = handle.metadata() or {}
+            structure, meta = json.loads(header["structure"]), json.loads(header["meta"])
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        return unflatten(structure, tensors), meta
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DeftError(
+            f"{path}: is no training state ({error}); remove it to train this part anew."
+        ) from error
 
 
-def read_structure(folder: Path) -> Any:
-    """What ``stage.state()`` was when it was saved."""
-    from safetensors import safe_open
+def read_meta(path: Path) -> dict[str, Any]:
+    """The ``meta`` of a training state, its tensors unread. Raises: DeftError as ``read_state``."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(Path(folder) / STATE, framework="pt") as handle:
-        structure = json.loads(handle.metadata()["structure"])
-        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    return unflatten(structure, tensors)
+    try:
+        with safe_open(path, framework="pt") as handle:
+            meta: dict[str, Any] = json.loads((handle.metadata() or {})["meta"])
+        return meta
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DeftError(
+            f"{path}: is no training state ({error}); remove it to train this part anew."
+        ) from error
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """Step and config of a training folder."""
-    return read_json(Path(folder) / META)
-
-
-def writer(folder: Path) -> Callable[[int, dict[str, float]], None]:
-    """Log scalars to TensorBoard and to ``log.jsonl`` in ``folder``."""
+def writer(folder: Path, step: int) -> Callable[[int, dict[str, float]], None]:
+    """Log scalars to ``log.jsonl`` and TensorBoard in ``folder``; what a killed run logged after ``step``,
+    from where training now goes on, is taken out of both."""
     from torch.utils.tensorboard import SummaryWriter
 
-    board = SummaryWriter(str(folder))
-    lines = Path(folder) / "log.jsonl"
+    lines = Path(folder) / LOG
+    if lines.is_file():
+        write_jsonl(lines, [row for row in _whole_rows(lines) if row["step"] <= step])
+    lines.parent.mkdir(parents=True, exist_ok=True)
+    board = SummaryWriter(str(Path(folder) / BOARD), purge_step=step + 1)
 
     def log(step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
             board.add_scalar(name, value, step)
+        row = {"step": step, **{name: round(float(value), 5) for name, value in values.items()}}
         with lines.open("a", encoding="utf-8") as handle:
-            handle.write(
-                json.dumps({"step": step, **{k: round(float(v), 5) for k, v in values.items()}}) + "\n"
-            )
+            handle.write(json.dumps(row) + "\n")
 
     return log
+
+
+def _whole_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a log whose last line a kill may have cut."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if text and not text.endswith("\n"):
+        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    return list(read_jsonl(path))
