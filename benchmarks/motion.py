@@ -1,6 +1,6 @@
 """How well motion is measured: region errors on real skin moved by known amounts, and on real video.
 
-Run: python -m benchmarks.motion [--quick]. Prints the tables of docs/explanation/motion.md.
+Run: python -m benchmarks.motion [--quick]. Prints the tables of docs/results/motion.md.
 """
 
 from __future__ import annotations

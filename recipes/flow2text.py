@@ -74,7 +74,7 @@ def common_start(rows: Sequence[Sequence[int]]) -> int:
 
 
 def settings_of(steps: int, **changes: Any) -> Stage2Config:
-    """Stage 2's settings of the shipped adapter (docs/explanation/model.md), over ``steps``."""
+    """Stage 2's settings of the shipped adapter (docs/results/model.md), over ``steps``."""
     shipped: dict[str, Any] = {
         "seed": 5, "batch": 8, "learning_rate": 4e-4, "warmup_steps": 8, "cooldown_steps": 60,
         "full_answers": 0.95, "cut_rationale": 0.4, "bucket": 4, "share_prefix": True, "evidence_floor": 0.4,

@@ -17,7 +17,7 @@ def train(
     unimer: Annotated[Path | None, typer.Option("--unimer", help="Uni-MER folder (stages 2 and 3).")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="YAML with settings.")] = None,
 ) -> None:
-    """Train one model; settings are YAML or a.b=c words (see docs/explanation/model.md).
+    """Train one model; settings are YAML or a.b=c words (docs/reference/settings.md).
 
     Example: deft train stores/synthetic --unimer unimer/ --out runs/mine stages=[1,2] stage1.steps=2000
     """

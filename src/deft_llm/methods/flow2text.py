@@ -51,7 +51,7 @@ class Flow2TextOptions(BaseModel):
 
 
 class Flow2Text:
-    """A text-only LLM on the region table; ``fit`` learns nothing (see docs/how-to/analyse-a-video.md)."""
+    """A text-only LLM on the region table; ``fit`` learns nothing (see docs/explanation/evaluation.md)."""
 
     name = "flow2text"
     needs: frozenset[str] = frozenset({"flow"})

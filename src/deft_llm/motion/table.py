@@ -9,7 +9,7 @@ from deft_llm.motion.strain import divergence
 from deft_llm.records import Units
 from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE, RegionTable
 
-# No region of 90 px faces is known better than this, whatever the frames repeat (docs/explanation/motion.md).
+# No region of 90 px faces is known better than this, whatever the frames repeat (docs/results/motion.md).
 LEAST_FLOOR = 0.02
 
 

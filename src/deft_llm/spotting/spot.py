@@ -46,7 +46,7 @@ SEED_EFFORT = 12  # rounds of the first, rough fit
 
 
 class SpottingSettings(BaseModel):
-    """Thresholds of spotting; the defaults are those of docs/explanation/spotting.md and its curves."""
+    """Thresholds of spotting, explained in docs/explanation/spotting.md."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -13,7 +13,7 @@ from deft_llm.synth.core.coder import agreement
 from deft_llm.synth.core.prior import load_prior
 from deft_llm.synth.core.settings import VideoSettings
 
-# Measured on real corpora (docs/explanation/synthesis.md names the sources): for the reader to compare with.
+# Measured on real corpora (docs/results/synthesis.md names the sources): for the reader to compare with.
 REAL = {
     "mean_flow_px": "0.96 (CASME II crops)",
     "p99_flow_px": "3.9 (CASME II crops)",

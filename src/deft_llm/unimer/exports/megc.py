@@ -1,6 +1,6 @@
 """MEGC ME-VQA: one question a line with the organisers' field names, questions and answer phrases.
 
-The published questions leak (docs/explanation/unimer.md); they are kept to the letter because consumers
+The published questions leak (docs/how-to/build-uni-mer.md); they are kept to the letter because consumers
 match them, but the order of yes/no questions is ours, and the plural form is used throughout.
 """
 
