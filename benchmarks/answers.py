@@ -10,7 +10,7 @@
         --recombine    with the two: new clips, all of whose sets of AUs are in no prior and no training clip
                        (SHARDS is not read; the class of such a set is nobody's, so AUs alone count)
 
-Prints one line of JSON: share that parses; whose three parts agree (``unimer.rationale``: every sentence of
+Prints one line of JSON: share that parses; whose three parts agree (``unimer.readback``: every sentence of
 the rationale reads back to a movement of the evidence or to the class); whose statements the measured motion
 supports; UF1 of the class in the text and of the head; precision and recall of the AUs, right sides among the
 right AUs (AUs that move too faintly to be coded count neither way); agreement of text and head; time.
@@ -154,7 +154,7 @@ def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, An
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.methods.refit import macro_f1
     from deft_llm.training.flow_text import side_of
-    from deft_llm.unimer.rationale import agrees
+    from deft_llm.unimer.readback import agrees
 
     said = []
     counts = dict.fromkeys(("parsed", "agree", "hit", "named", "there", "sides", "stated", "supported"), 0)

@@ -30,7 +30,13 @@ SCENES = (
     ((12,), "happiness"),
     ((2,), "surprise"),
     ((1,), "sadness"),
+    ((12,), "happiness"),
+    ((12,), "happiness"),
+    ((2,), "surprise"),
+    ((2,), "surprise"),
 )
+SIDES = ("left", "right", "left", "right")
+"""Sides of the last scenes; the others move on both."""
 
 
 def template(au: int, side: str = "both") -> np.ndarray:
@@ -58,16 +64,18 @@ def clip_of(number: int, aus: list[ActionUnit] | None, fine: str | None, corpus:
     )
 
 
-def make_store(root: Path, clips: int = 90, corpus: str = "toy", units: str = "px") -> Store:
+def make_store(root: Path, clips: int = 114, corpus: str = "toy", units: str = "px") -> Store:
     rng = np.random.default_rng(3)
     writer = StoreWriter(root, {"measure": {"flow": "toy"}})
     items = []
     for number in range(clips):
         aus, fine = SCENES[number % len(SCENES)]
-        vector = sum(template(au) * rng.uniform(1.0, 2.0) for au in aus)
+        place = number % len(SCENES) - (len(SCENES) - len(SIDES))
+        side = SIDES[place] if place >= 0 else "both"
+        vector = sum(template(au, side) * rng.uniform(1.0, 2.0) for au in aus)
         vector = vector + 0.04 * rng.standard_normal(vector.shape)
         floors = np.full(len(vector), 0.06)
-        labels = [ActionUnit(number=au) for au in aus]
+        labels = [ActionUnit(number=au, side=side) for au in aus]
         if number % 5 == 4:  # a label that nothing in the motion supports
             labels.append(ActionUnit(number=26 if 26 not in aus else 5))
         clip = clip_of(number, labels, fine, corpus)

@@ -6,19 +6,26 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest_unimer import clip_of, make_store, template
+from conftest_unimer import SCENES, clip_of, make_store, template
 
+from deft_llm.answer import parse
 from deft_llm.claims import find_claims
 from deft_llm.errors import UsageError
+from deft_llm.facs.emotions import coarse_of, usual_aus
+from deft_llm.facs.units import entry
 from deft_llm.facs.words import movement
-from deft_llm.records import Truth
+from deft_llm.records import ActionUnit, Truth
 from deft_llm.store import Store, StoreWriter
+from deft_llm.synth.core.coder import annotate
 from deft_llm.unimer.build import build, read_instructions
+from deft_llm.unimer.card import synthetic_labels
 from deft_llm.unimer.check import check
 from deft_llm.unimer.phrases import QUESTIONS
-from deft_llm.unimer.readback import faults, texts
+from deft_llm.unimer.readback import faults, outcome, texts
 from deft_llm.unimer.tasks import TASKS
+from deft_llm.unimer.vqa import FORMS, VQA_TASKS
 from recipes.au_support.held_out import table_motion
 
 
@@ -36,10 +43,10 @@ def test_all_answers_parse_back_and_claim_nothing(built: Path):
 def test_every_task_is_there_with_several_phrasings(built: Path):
     rows = rows_of(built)
     tasks = {row.task for row in rows}
-    assert tasks >= set(TASKS) - {"phase"}
+    assert tasks >= set(TASKS) - {"phase", "release"}  # the tables have no time
     for task in ("coarse", "fine", "aus", "au", "answer", "description"):
         assert len({row.source["template"] for row in rows if row.task == task}) >= 4
-    assert all(len(options) >= 4 for options in QUESTIONS.values())
+    assert all(len(options) >= 4 for options in (*QUESTIONS.values(), *FORMS.values()))
 
 
 def test_text_comes_from_supported_evidence_only(built: Path):
@@ -52,7 +59,7 @@ def test_text_comes_from_supported_evidence_only(built: Path):
 
 def test_sentences_are_grammatical(built: Path):
     for row in rows_of(built):
-        if row.task in ("answer", "multi_turn"):
+        if row.task in ("answer", "multi_turn") or row.task in VQA_TASKS:
             continue
         for text in texts(row, "assistant"):
             assert re.match(r"[A-Z]", text) and text.endswith("."), text
@@ -66,6 +73,61 @@ def test_yes_and_no_are_balanced_for_every_au(built: Path):
         if row.task == "au":
             counts.setdefault(row.source["about"], [0, 0])[row.source["choice"] == "yes"] += 1
     assert counts and all(no == yes for no, yes in counts.values())
+
+
+def test_the_forms_of_me_vqa_answer_in_short_and_ask_for_hard_negatives(built: Path):
+    rows = [row for row in rows_of(built) if row.task in VQA_TASKS]
+    hard = set()
+    for row in rows:
+        answer = texts(row, "assistant")[0]
+        assert len(answer) < 30 or row.task in ("vqa_aus", "vqa_combined")
+        assert "AU" not in answer and outcome(row.task, answer) == row.source["choice"]
+        if row.task == "vqa_au_present" and answer == "no":
+            near = {other for unit in row.target.aus or () for other in entry(unit.number).look_alikes}
+            usual = set(usual_aus(row.target.fine)) if row.target.fine else set()
+            hard |= {row.id} if int(row.source["about"]) in near | usual else set()
+    asked = [row for row in rows if row.task == "vqa_au_present" and row.source["choice"] == "no"]
+    assert asked and 0.2 < len(hard) / len(asked) < 0.9
+    sides = [row for row in rows if row.task == "vqa_au_side"]
+    assert {row.source["choice"] for row in sides} == {"left", "right"}
+
+
+def test_no_rejected_label_reaches_a_target_or_an_answer(tmp_path: Path):
+    rng = np.random.default_rng(5)
+    writer, items, wrong = StoreWriter(tmp_path / "store", {}), [], {}
+    for number in range(60):
+        aus, fine = SCENES[number % len(SCENES)]
+        truth = [ActionUnit(number=au) for au in aus]
+        told = annotate(rng, truth, 0, 10, 20, frames=30, fine=fine, coarse=coarse_of(fine))
+        clip = clip_of(number, told.aus, fine)
+        wrong[clip.clip_id] = {au.number for au in told.aus} - set(aus)
+        vector = sum(template(au) * rng.uniform(1.0, 2.0) for au in aus)
+        items.append((clip, table_motion(clip.clip_id, vector, np.full(len(vector), 0.06))))
+    writer.write_shard(0, "k", items)
+    writer.finish(1)
+    found = build(tmp_path / "store", tmp_path / "out")
+    assert sum(len(aus) for aus in wrong.values()) > 5  # the coder did add what is not there
+    assert found["constraint"]["unsupported"] and found["constraint"]["supported"]
+    rejected: dict[str, set[int]] = {}
+    for line in (tmp_path / "out" / "rejections.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        rejected.setdefault(row["clip_id"], set()).add(row["au"])
+    assert set().union(*rejected.values())
+    for row in rows_of(tmp_path / "out"):
+        refused = rejected.get(row.clip_id, set())
+        assert not refused & {unit.number for unit in row.target.aus or ()}
+        if row.task in ("vqa_aus", "vqa_combined", "vqa_au_present", "vqa_au_side", "vqa_on_side"):
+            said = texts(row, "assistant")[0]
+            named = (
+                set()
+                if said in ("no", "none")
+                else {int(n) for n in re.findall(r"\d+", str(row.source["choice"]))}
+            )
+            about = row.source["about"].split(" ")[0]
+            named |= {int(about)} if about and said != "no" else set()
+            assert not refused & named, (row.id, said)
+        if row.task in ("answer", "multi_turn"):
+            assert not refused & {item.au for item in parse(texts(row, "assistant")[-1]).evidence}
 
 
 def test_our_own_build_has_no_leak(built: Path):
@@ -98,8 +160,6 @@ def test_truth_is_never_read_and_uncoded_clips_get_motion_only(tmp_path: Path):
     writer = StoreWriter(tmp_path / "store", {})
     clip = clip_of(1, None, None)
     clip.truth = Truth(emotion="happiness", coarse="positive")
-    import numpy as np
-
     motion = table_motion(clip.clip_id, template(12) * 2, np.full(26, 0.05))
     writer.write_shard(0, "k", [(clip, motion)])
     writer.finish(1)
@@ -112,6 +172,7 @@ def test_truth_is_never_read_and_uncoded_clips_get_motion_only(tmp_path: Path):
 
 def test_card_gives_counts_constraint_and_limits(built: Path):
     card = (built / "README.md").read_text()
+    assert "misses 13 %, adds one beside 13 %" in synthetic_labels() and "simulated coder" not in card
     assert card.startswith("---\nlanguage: en") and "not a lie detector" in card
     assert "**supported**" in card and "python -m recipes.au_support.calibrate" in card
 

@@ -90,6 +90,11 @@ def coarse_of(fine: str | None) -> Coarse | None:
     return _COARSE.get(fine.strip().lower()) if fine else None
 
 
+def usual_aus(fine: str, least: float = 1.0) -> tuple[int, ...]:
+    """AUs that the rules expect of a fine label, from a weight of ``least`` on."""
+    return tuple(sorted({au for rule in _RULES if rule.labels.get(fine, 0.0) >= least for au in rule.needs}))
+
+
 def emotion_scores(
     au_probabilities: Mapping[int, float], sides: Mapping[int, str] | None = None
 ) -> dict[str, float]:

@@ -59,7 +59,7 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
 def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
     """The (C, E, R) text without figures, as the model is to write it."""
     from deft_llm.facs.words import listed, movement, sentence
-    from deft_llm.unimer.rationale import NO_LABEL, NO_UNIT
+    from deft_llm.unimer.readback import NO_LABEL, NO_UNIT
 
     rows = evidence_of(side)
     label = FINE[fine] if fine >= 0 else None

@@ -6,6 +6,7 @@ from typing import Any
 
 from deft_llm.aus.calibration import Calibration
 from deft_llm.claims import LIMITS
+from deft_llm.synth.core.coder import MISS, OTHER_LABEL, SPURIOUS, WRONG_SIDE
 from deft_llm.version import __version__
 
 SIZES = (
@@ -60,6 +61,7 @@ Sources: {sources}. Subjects: {statistics["subjects"]}. Clips with AU labels:
 prepared: {statistics.get("failed clips", 0)}.
 Flow estimator: {_flow(settings)}.
 Labels are those of the coders of each corpus; `coarse` derives from `fine` where fine is known.
+{synthetic_labels() if synthetic else ""}
 
 ## Constraint
 
@@ -76,6 +78,15 @@ Calibration version {calibration.version}, made by `{calibration.command}` on sy
 """
 
 
+def synthetic_labels() -> str:
+    """With which errors the simulated coder labels synthetic clips."""
+    return (
+        f"Synthetic clips are labelled by a simulated coder who misses {MISS:.0%}, adds one beside "
+        f"{SPURIOUS:.0%} and takes the side of {WRONG_SIDE:.0%} of the Action Units wrongly, and gives "
+        f"{OTHER_LABEL:.0%} of the clips another label that suits their Action Units."
+    ).replace("%", " %")
+
+
 def _table(first: str, second: str, rows: dict[str, int]) -> str:
     body = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return f"| {first} | {second} |\n|---|---|\n{body}"
@@ -90,7 +101,15 @@ def _flow(settings: dict[str, Any]) -> str:
 def _constraint(found: dict[str, dict[str, int]]) -> str:
     if not found:
         return "No clip has AU labels: no evidence was judged."
-    return "\n\n".join(
-        f"**{status}** ({sum(rows.values())})\n\n{_table('what', 'count', rows)}"
+    counts = {status: sum(rows.values()) for status, rows in found.items()}
+    labels = counts.get("supported", 0) + counts.get("unsupported", 0)
+    kept = (
+        f"The flow supports {counts.get('supported', 0) / labels:.0%} of the {labels} labels and shows "
+        f"{counts.get('unexplained', 0)} motions that no label explains.\n\n"
+        if labels
+        else ""
+    )
+    return kept + "\n\n".join(
+        f"**{status}** ({counts[status]})\n\n{_table('what', 'count', rows)}"
         for status, rows in found.items()
     )

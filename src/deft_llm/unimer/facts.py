@@ -13,12 +13,15 @@ from deft_llm.aus.verdict import verdicts
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGIONS
+from deft_llm.facs.words import noun
 from deft_llm.records import ActionUnit, Clip, Coarse, Evidence, Units
 from deft_llm.store.motion import Motion
 
 MOVING_Z = 4.0
 STILL_Z = 1.5
 PHASE_RATIO = 1.4
+HELD = 0.6
+"""Share of its apex's motion from which on an AU still stands at the end of the clip."""
 
 
 class RegionFact(BaseModel):
@@ -54,7 +57,9 @@ class ClipFacts(BaseModel):
     regions: list[RegionFact]
     units: Units
     media: list[str]
-    rises: dict[int, str] = Field(default_factory=dict)
+    rises: dict[int, str] = Field(default_factory=dict, description="held or released after the apex, per AU")
+    phases: int = Field(1, description="1: onset to apex; 2: apex to offset as well")
+    unjudged: list[str] = Field(default_factory=list, description="regions that could not be measured")
 
     @property
     def supported(self) -> list[Evidence]:
@@ -91,12 +96,21 @@ def facts_of(clip: Clip, motion: Motion, calibration: Calibration | None = None)
         units=motion.units,
         media=_media(motion),
         rises=_rises(supports),
+        phases=int(motion.flow.shape[0]),
+        unjudged=_unjudged(motion),
     )
+
+
+def _unjudged(motion: Motion) -> list[str]:
+    """Regions without a figure for onset to apex, as "the left cheek"."""
+    table = motion.regions
+    known = np.isfinite(table.dx[0]) & np.isfinite(table.dy[0]) & np.isfinite(table.z[0])
+    return [noun(region.name, region.side)[0] for row, region in enumerate(REGIONS) if not known[row]]
 
 
 def _rises(supports: Sequence[AUSupport]) -> dict[int, str]:
     return {
-        s.au: "held" if s.rise.falls >= 0.6 else "falls"
+        s.au: "held" if s.rise.falls >= HELD else "released"
         for s in supports
         if s.judged and s.rise is not None and s.rise.falls is not None
     }

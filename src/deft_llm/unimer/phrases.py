@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TEMPLATES_VERSION = 1
+TEMPLATES_VERSION = 2
 
 SYSTEM = (
     "You describe how facial skin moved between the frames of a short clip and which label the coders of its "
@@ -15,7 +15,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Which coarse class did the coders of this corpus give to the clip?",
         "Which of the three coarse classes was given to this clip?",
         "Give the coarse expression class of the clip.",
-        "Into which of the three coarse classes does the corpus put this clip?",
+        "Into which of the three coarse classes does this clip fall in its corpus?",
         "How would coders of this corpus class the clip, coarsely?",
     ),
     "fine": (
@@ -84,6 +84,18 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Is there more than a blink in this clip?",
         "Tell this movement from a blink, if it is none.",
     ),
+    "release": (
+        "Does AU{au} ({name}), if it acts, let go again before the clip ends, or is it held?",
+        "What becomes of AU{au} ({name}) after the apex: is it held or released?",
+        "After the apex, is AU{au}, {name}, still there, or does the face let go of it?",
+        "Held or released: how does AU{au} ({name}) end?",
+    ),
+    "not_seen": (
+        "What can not be seen in this clip?",
+        "What does this measurement leave open?",
+        "Which things cannot be judged here?",
+        "Where are the limits of what this clip shows?",
+    ),
     "why": (
         "What in the motion goes with that?",
         "Which movement supports it?",
@@ -113,10 +125,22 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("Who is this person?", "who somebody is"),
     ("How honest is this witness?", "how honest somebody is"),
     ("Is the patient in pain?", "whether somebody is in pain"),
+    # false premises: what is asked for is taken for granted
+    ("Why did she lie?", "whether somebody lies"),
+    ("When does the witness begin to deceive the court?", "whether somebody deceives"),
+    ("What is he so angry about?", "what somebody feels"),
+    ("Which of the two feelings is the true one?", "what somebody feels"),
+    ("How severe is the subject's depression?", "a state of health"),
+    ("What made the person change their mind?", "what somebody thinks"),
+    # what no movement of skin tells
+    ("What did the person say?", "what somebody says"),
+    ("How old is the subject?", "how old somebody is"),
+    ("What will the person do when the clip ends?", "what somebody intends"),
+    ("Does this person like the product?", "what somebody likes"),
 )
 REFUSAL_ANSWERS: tuple[str, ...] = (
     "No facial movement shows {topic}, so this cannot be answered. {known}",
     "That cannot be told from a face: motion does not show {topic}. {known}",
     "I cannot say. How skin moves does not show {topic}. {known}",
-    "This question has no answer in the clip, for movement does not tell {topic}. {known}",
+    "This question has no answer in the clip: movement does not show {topic}. {known}",
 )

@@ -12,10 +12,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+from deft_llm.aus.verdict import BLINKS
 from deft_llm.facs.units import entry
 from deft_llm.unimer.facts import ClipFacts
+from deft_llm.unimer.vqa import au_present_negatives
 
 ABSENT_SUPPORT = 0.3  # an AU that nobody labelled counts as absent only below this support
+NEGATIVES = 4  # AUs that are not there which the yes/no form of ME-VQA may ask of one clip for
 PER_CLIP = 2  # at most so many questions of one task and clip from one group family
 
 
@@ -29,17 +34,22 @@ class Ask:
     subject: str = ""
 
 
-def candidates(facts: ClipFacts) -> list[Ask]:
-    """Every question with a yes and a no that could be asked of a clip."""
+def absent_aus(facts: ClipFacts) -> set[int]:
+    """AUs that nobody labelled and the flow does not show."""
+    return {
+        au
+        for au, support in facts.supports.items()
+        if au not in facts.labelled and support < ABSENT_SUPPORT and au not in BLINKS
+    }
+
+
+def candidates(facts: ClipFacts, seed: int) -> list[Ask]:
+    """Every question with two answers that could be asked of a clip."""
     asks: list[Ask] = []
     present = {row.au for row in facts.supported if row.au is not None}
     if facts.labels is not None:
         near = {other for au in present for other in entry(au).look_alikes}
-        absent = {
-            au
-            for au, support in facts.supports.items()
-            if au not in facts.labelled and support < ABSENT_SUPPORT and au not in (43, 45)
-        }
+        absent = absent_aus(facts)
         for au in sorted(present):
             asks += [Ask("au", str(au), "yes"), Ask("side", str(au), "there")]
             for other in sorted(set(entry(au).look_alikes) & absent):
@@ -48,11 +58,32 @@ def candidates(facts: ClipFacts) -> list[Ask]:
         for au in sorted(absent - near):
             asks += [Ask("au", str(au), "no"), Ask("side", str(au), "neither")]
         asks = [ask for ask in asks if ask.task != "side" or entry(int(ask.group)).scoring == "sides"]
+        asks += _vqa(facts, absent, seed)
+        asks += [Ask("release", str(au), facts.rises[au]) for au in sorted(present) if au in facts.rises]
     for region in facts.regions:
         if region.moves is not None:
             asks.append(Ask("region", region.key, "moves" if region.moves else "still"))
         if region.phase is not None:
             asks.append(Ask("phase", region.key, region.phase))
+    return asks
+
+
+def _vqa(facts: ClipFacts, absent: set[int], seed: int) -> list[Ask]:
+    """The forms of ME-VQA about single AUs; sides are asked for where they differ, and against the other."""
+    digest = hashlib.sha256(f"{seed}|{facts.clip_id}|absent".encode()).digest()
+    rng = np.random.default_rng(np.frombuffer(digest[:16], np.uint32))
+    asks = [Ask("vqa_au_present", str(row.au), "yes") for row in facts.supported]
+    asks += [
+        Ask("vqa_au_present", str(au), "no") for au in au_present_negatives(facts, absent, rng, NEGATIVES)
+    ]
+    for row in facts.supported:
+        if entry(row.au or 0).scoring != "sides" or row.side == "asymmetric":
+            continue
+        if row.side != "both":
+            asks.append(Ask("vqa_au_side", str(row.au), row.side))
+        for side in ("left", "right"):
+            there = "yes" if row.side in (side, "both") else "no"
+            asks.append(Ask("vqa_on_side", f"{row.au} {side}", there))
     return asks
 
 
@@ -66,7 +97,7 @@ def offered(facts: ClipFacts, seed: int) -> list[Ask]:
     """A clip's candidates, thinned: at most PER_CLIP of a task and outcome."""
     kept: list[Ask] = []
     count: Counter[tuple[str, str]] = Counter()
-    for ask in sorted(candidates(facts), key=lambda ask: order_key(seed, facts.clip_id, ask)):
+    for ask in sorted(candidates(facts, seed), key=lambda ask: order_key(seed, facts.clip_id, ask)):
         kind = (ask.task, "there" if ask.task == "contrast" else ask.outcome)
         limit = 4 * PER_CLIP if ask.outcome in ("no", "neither") else PER_CLIP
         if count[kind] < limit:

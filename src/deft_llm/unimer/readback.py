@@ -1,15 +1,22 @@
-"""Reads an instruction's answers back into the facts that they state."""
+"""Reads answers back into the facts that they state: an instruction's against its record, a rationale's
+sentences against the evidence of its answer.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from deft_llm.answer import COARSE, AnswerError, parse
+from deft_llm.answer import COARSE, LABELLED, Answer, AnswerError, parse
 from deft_llm.aus.sighting import word_side
+from deft_llm.evaluation.questions import combined_parts, named_units
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
+from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
+from deft_llm.facs.words import movement
 from deft_llm.records import Evidence, Instruction
+from deft_llm.unimer.vqa import NONE, NUMBERS, VQA_TASKS
 
 _AU = re.compile(r"\bAU(\d{1,2})\b")
 _SIDES = (
@@ -65,10 +72,26 @@ def outcome(task: str, answer: str) -> str | None:
     if task == "answer":
         answer_read = parse(answer)
         return answer_read.fine or answer_read.coarse or ""
+    if task == "release":
+        return next((word for word in ("held", "released") if re.search(rf"\bis {word}\b", answer)), None)
+    if task in VQA_TASKS:
+        return vqa_outcome(task, answer)
     if task == "refusal":
         refused = re.search(r"cannot|no facial movement|no answer in the clip", answer.lower())
         return "refused" if refused else None
     return ""
+
+
+def vqa_outcome(task: str, answer: str) -> str | None:
+    """The outcome of a short answer in the forms of ME-VQA; None where it is none of its form."""
+    words = {"vqa_coarse": COARSE, "vqa_fine": FINE, "vqa_count": NUMBERS, "vqa_au_present": ("yes", "no"),
+             "vqa_on_side": ("yes", "no"), "vqa_au_side": ("left", "right")}  # fmt: skip
+    if task in words:
+        return answer if answer in words[task] else None
+    units = combined_parts(answer)["aus"] if task == "vqa_combined" else named_units(answer)[0]
+    if task == "vqa_aus" and (named_units(answer)[1] or (not units and answer != NONE)):
+        return None
+    return None if units is None else "+".join(map(str, sorted(units))) or NONE
 
 
 def faults(row: Instruction) -> list[str]:
@@ -100,6 +123,18 @@ def _against_target(row: Instruction, answers: list[str]) -> list[str]:
         )
         if outcome("aus", answers[0]) != wanted:
             found.append("the Action Units of the answer are not the target's")
+    if row.task in ("vqa_coarse", "vqa_fine"):
+        wanted = row.target.coarse if row.task == "vqa_coarse" else row.target.fine
+        if answers[0] != wanted:
+            found.append(f"the answer {answers[0]!r} is not the target's class")
+    if row.task in ("vqa_aus", "vqa_combined") and row.target.aus is not None:
+        wanted = "+".join(map(str, sorted({unit.number for unit in row.target.aus}))) or NONE
+        if vqa_outcome(row.task, answers[0]) != wanted:
+            found.append("the Action Units of the answer are not the target's")
+    if row.task == "vqa_combined":
+        parts = combined_parts(answers[0])
+        if (parts["fine"], parts["coarse"]) != (row.target.fine, row.target.coarse):
+            found.append("the classes of the answer are not the target's")
     if row.task in ("answer", "multi_turn"):
         answer = parse(answers[-1])
         if (answer.fine, answer.coarse) != (row.target.fine, row.target.coarse):
@@ -127,3 +162,86 @@ def contradiction(evidence: Evidence) -> list[str]:
 def _only(answer: str, words: tuple[str, ...]) -> str | None:
     found = {word for word in words if re.search(rf"\b{word}\b", answer)}
     return found.pop() if len(found) == 1 else None
+
+
+# -- rationales: movements with their Action Units, and the label of coders ---------------------------------
+
+_CLAIM = re.compile(r"(?:^|, | and )(?P<words>(?:(?!, which is).)+?), which is AU(?P<au>\d{1,2})")
+_LABELLED = re.compile(LABELLED.removesuffix(".").format(label="(?P<label>[a-z]+)"))
+NO_UNIT = "No Action Unit can be measured in the flow"
+NO_LABEL = "These movements determine no label"
+
+
+class Claim(NamedTuple):
+    """One statement of a rationale: an AU and where its skin moved, which way."""
+
+    au: int
+    side: str
+    region: str
+    direction: str
+
+
+class Rationale(NamedTuple):
+    """All that a rationale states; ``label`` is "" where it says that none is determined."""
+
+    claims: tuple[Claim, ...]
+    label: str
+
+
+@lru_cache(maxsize=1)
+def _wordings() -> dict[tuple[int, str], Claim]:
+    found: dict[tuple[int, str], Claim] = {}
+    for number, unit in ENTRIES.items():
+        for region in dict.fromkeys(motion.region for motion in unit.motion):
+            for direction in valid_directions(number, region):
+                for side in valid_sides(number):
+                    words = movement(region, side, direction, None, None)
+                    found.setdefault((number, words), Claim(number, side, region, direction))
+    return found
+
+
+def read_rationale(text: str) -> Rationale | None:
+    """What ``text`` states, or None where a sentence says something else."""
+    sentences = [part.strip() for part in text.strip().rstrip(".").split(". ") if part.strip()]
+    claims: list[Claim] = []
+    label = None
+    for sentence in sentences:
+        if match := _LABELLED.fullmatch(sentence):
+            label = match["label"]
+        elif sentence == NO_LABEL:
+            label = ""
+        elif sentence != NO_UNIT:
+            read = _claims(sentence)
+            if read is None:
+                return None
+            claims += read
+    return None if label is None else Rationale(tuple(claims), label)
+
+
+def _claims(sentence: str) -> list[Claim] | None:
+    lowered = sentence[:1].lower() + sentence[1:]
+    found: list[Claim] = []
+    end = 0
+    for match in _CLAIM.finditer(lowered):
+        known = _wordings().get((int(match["au"]), match["words"]))
+        if match.start() != end or known is None:
+            return None
+        found.append(known)
+        end = match.end()
+    return found if end == len(lowered) and found else None
+
+
+def agrees(answer: Answer) -> bool:
+    """Whether class, evidence and rationale of an answer say the same: the label is the class, and the
+    movements are those of the evidence, in any order (the last ones may be missing where there are many)."""
+    read = read_rationale(answer.rationale)
+    if read is None or read.label != (answer.fine or answer.coarse or ""):
+        return False
+    phrase = lambda one: (one.au, movement(one.region, one.side, one.direction, None, None))  # noqa: E731
+    stated = [phrase(item) for item in answer.evidence]
+    said = [phrase(claim) for claim in read.claims]
+    return (
+        bool(said) == bool(stated)
+        and set(said) <= set(stated)
+        and (len(stated) > 4 or set(said) == set(stated))
+    )

@@ -16,6 +16,7 @@ from deft_llm.unimer import wording
 from deft_llm.unimer.facts import ClipFacts
 from deft_llm.unimer.phrases import QUESTIONS, REFUSAL_ANSWERS, REFUSALS, SYSTEM, TEMPLATES_VERSION
 from deft_llm.unimer.plan import Ask, Plan, planned
+from deft_llm.unimer.vqa import VQA_TASKS, asked, whole_clip
 from deft_llm.version import __version__
 
 TASKS = (
@@ -32,8 +33,12 @@ TASKS = (
     "blink",
     "multi_turn",
     "refusal",
+    "release",
+    "not_seen",
+    *VQA_TASKS,
 )
 REFUSAL_SHARE = 0.35
+NOT_SEEN_SHARE = 0.25
 BLINK_SUPPORT = 0.9
 
 
@@ -58,6 +63,11 @@ def clip_instructions(facts: ClipFacts, plan: Plan, seed: int) -> list[Instructi
         *_open(facts, rng),
         *_multi(facts, rng),
         *_refusal(facts, rng),
+        *_not_seen(facts, rng),
+        *(
+            Draft(task, template, [(question, answer)], outcome)
+            for task, template, question, answer, outcome in whole_clip(facts, rng)
+        ),
     ]
     order = rng.permutation(len(drafts))
     return [_record(facts, drafts[position], number, seed) for number, position in enumerate(order)]
@@ -131,6 +141,13 @@ def _balanced(facts: ClipFacts, plan: Plan, seed: int, rng: np.random.Generator)
             yield _au_draft(facts, ask, rng)
         elif ask.task == "contrast":
             yield _contrast_draft(facts, ask, rng)
+        elif ask.task in VQA_TASKS:
+            yield _vqa_draft(ask, rng)
+        elif ask.task == "release":
+            au = int(ask.group)
+            template, question = _ask("release", rng, au=au, name=name(au))
+            answer = wording.release_answer(au, ask.outcome, rng)
+            yield Draft("release", template, [(question, answer)], ask.outcome, ask.group)
         else:
             fact = next(fact for fact in facts.regions if fact.key == ask.group)
             template, question = _ask(ask.task, rng, region=ask.group)
@@ -148,6 +165,13 @@ def _au_draft(facts: ClipFacts, ask: Ask, rng: np.random.Generator) -> Draft:
     row = next((row for row in facts.supported if row.au == au), None)
     choice = "neither" if row is None else row.side
     return Draft("side", template, [(question, wording.side_answer(facts, au, rng))], choice, ask.group)
+
+
+def _vqa_draft(ask: Ask, rng: np.random.Generator) -> Draft:
+    """A form of ME-VQA about one AU; the group names the AU, and the side that is asked about."""
+    au, _, side = ask.group.partition(" ")
+    template, question = asked(ask.task, rng, name=name(int(au)), side=side)
+    return Draft(ask.task, template, [(question, ask.outcome)], ask.outcome, ask.group)
 
 
 def _contrast_draft(facts: ClipFacts, ask: Ask, rng: np.random.Generator) -> Draft:
@@ -201,3 +225,9 @@ def _refusal(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:
     place, text = pick(REFUSAL_ANSWERS, rng)
     answer = sentence(text.format(topic=topic, known=wording.known(facts)))
     yield Draft("refusal", f"refusal/{number}/{place}", [(question, answer)], "refused")
+
+
+def _not_seen(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:
+    if rng.random() < NOT_SEEN_SHARE:
+        template, question = _ask("not_seen", rng)
+        yield Draft("not_seen", template, [(question, wording.not_seen_answer(facts))], "")

@@ -23,8 +23,11 @@ CORPUS_NAMES = {
     "mmew": "MMEW",
     "dfme": "DFME",
     "fourdme": "4DME",
+    "synthetic": "the synthetic corpus",
 }
 MAX_RATIONALE = 400
+MOST_REGIONS = 3
+"""So many regions that could not be measured are named."""
 SIDE_PHRASES = {
     "both": "on both sides",
     "left": "on the left",
@@ -49,8 +52,8 @@ def class_sentence(facts: ClipFacts, word: str, rng: np.random.Generator) -> str
     options = (
         f"{who} labelled this clip as {word}",
         f"the label that {who} gave is {word}",
-        f"in the coding of {who}, this clip is {word}",
-        f"{who} put it under {word}",
+        f"{who} called this movement {word}",
+        f"to {who}, this is {word}",
     )
     return sentence(pick(options, rng)[1])
 
@@ -144,6 +147,39 @@ def phase_answer(fact: RegionFact, rng: np.random.Generator) -> str:
     return sentence(pick((f"{subject} moves more {when}", f"the larger motion lies {when}", when), rng)[1])
 
 
+def release_answer(au: int, outcome: str, rng: np.random.Generator) -> str:
+    """Whether an AU that acts is let go of after the apex."""
+    said = {
+        "held": (f"{au_name(au)} is held: most of it is still there at the end",
+                 f"it is held to the end of the clip, most of {au_name(au)} is still there"),
+        "released": (f"{au_name(au)} is released: the skin moves back after the apex",
+                     f"it is released after the apex, and the skin that {au_name(au)} moved goes back"),
+    }  # fmt: skip
+    return sentence(pick(said[outcome], rng)[1])
+
+
+def not_seen_answer(facts: ClipFacts) -> str:
+    """What the clip's measurement leaves open, each with its reason."""
+    open_points = []
+    if facts.units == "relative":
+        open_points.append("the size of the motion, for this map has no scale")
+    if "apex" not in facts.media:
+        open_points.append("wrinkles and the state of the face before it moves, for there are no pictures")
+    if facts.phases < 2:
+        open_points.append("what follows the apex, for the clip ends there")
+    if facts.unjudged:
+        many = len(facts.unjudged) > MOST_REGIONS
+        where = "much of the face" if many else listed(facts.unjudged)
+        open_points.append(f"the motion of {where}, which could not be measured")
+    if facts.labels is None:
+        open_points.append("which Action Units coders would mark, for nobody coded them here")
+    first = sentence(f"what cannot be judged: {'; '.join(open_points)}") if open_points else (
+        "All regions could be measured in both phases."
+    )  # fmt: skip
+    rest = "What a person feels, thinks or intends is never shown by movement."
+    return " ".join(filter(None, (first, rejected_sentence(facts), rest)))
+
+
 def moving_regions(facts: ClipFacts, most: int = 3) -> list[RegionFact]:
     """The regions that move most against their noise."""
     moving = [row for row in facts.regions if row.moves]
@@ -159,7 +195,7 @@ def description(facts: ClipFacts) -> str:
         return "The face stays still as far as the flow can tell."
     said = [sentence(part) for part in parts]
     rises = {facts.rises.get(row.au or 0) for row in facts.supported} - {None}
-    if rises == {"falls"}:
+    if rises == {"released"}:
         said.append("It falls back after the apex.")
     elif rises == {"held"}:
         said.append("It is held after the apex.")

@@ -6,7 +6,7 @@ import pytest
 from deft_llm.answer import parse
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.training.flow_text import answer_text
-from deft_llm.unimer.rationale import Claim, agrees, read_rationale
+from deft_llm.unimer.readback import Claim, agrees, read_rationale
 
 SMILE = "Both mouth corners move up and outward, which is AU12. Coders would label this happiness."
 

@@ -1,0 +1,171 @@
+"""The question forms of ME-VQA (MEGC) on the facts of a clip: short answers, many wordings, hard negatives.
+
+The organisers' own wording is one of each form's. An answer names what the flow supports; what a coder
+wrote and the flow does not show is neither named nor denied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from deft_llm.facs.emotions import FINE, usual_aus
+from deft_llm.facs.units import entry, name
+from deft_llm.facs.words import pick
+from deft_llm.records import Evidence
+from deft_llm.unimer.exports.megc import (
+    AUS_QUESTION,
+    COARSE_QUESTION,
+    COMBINED,
+    COMBINED_ANSWER,
+    FINE_QUESTION,
+    SIDE,
+    YES_NO,
+)
+from deft_llm.unimer.facts import ClipFacts
+
+NONE = "none"
+ONE_COMBINED = (
+    "What is the action unit present, and based on it, what is the fine-grained expression and the coarse "
+    "expression class?"
+)
+ONE_COMBINED_ANSWER = COMBINED_ANSWER.replace("units present are", "unit present is")
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
+
+FORMS: dict[str, tuple[str, ...]] = {
+    "vqa_coarse": (
+        COARSE_QUESTION,
+        "Which coarse expression class is this?",
+        "Name the coarse class of the expression.",
+        "To which coarse class does the expression belong?",
+        "What coarse class would coders give to this expression?",
+        "In one word, what is the coarse class?",
+    ),
+    "vqa_fine": (
+        FINE_QUESTION,
+        "Which fine-grained expression class is this?",
+        "Name the fine-grained class of the expression.",
+        "To which fine-grained class does the expression belong?",
+        "What fine-grained label would coders give to this expression?",
+        "In one word, what is the fine-grained class?",
+    ),
+    # The organisers write the singular exactly where one unit was coded.
+    "vqa_aus_one": (
+        "What is the action unit?",
+        "Which action unit is shown on the face?",
+        "Name the one action unit of this expression.",
+        "Which single action unit acts here?",
+    ),
+    "vqa_aus_several": (
+        AUS_QUESTION,
+        "Which action units are shown on the face?",
+        "Name the action units of this expression.",
+        "Which action units act together here?",
+    ),
+    "vqa_aus_any": (
+        "Which action units are shown on the face, if any?",
+        "List every action unit of this clip, or say none.",
+        "Give all action units that can be seen, be it one, several or none.",
+        "Is any action unit shown, and which?",
+    ),
+    "vqa_count": (
+        "How many action units are shown on the face?",
+        "Count the action units of this expression.",
+        "What is the number of action units here?",
+        "How many different action units act in this clip?",
+    ),
+    "vqa_au_present": (
+        YES_NO,
+        "Is the action unit {name} visible on the face?",
+        "Is the action unit {name} present in this clip?",
+        "Does the face show the action unit {name}?",
+        "Can the action unit {name} be seen here?",
+        "Is there a {name} in this expression?",
+    ),
+    "vqa_au_side": (
+        SIDE,
+        "Is the action unit {name} shown on the left or right side of the face?",
+        "Left or right: where is the action unit {name} seen?",
+        "Which side of the face shows the action unit {name}, left or right?",
+    ),
+    "vqa_on_side": (
+        "Is the action unit {name} shown on the {side} side of the face?",
+        "Does the {side} half of the face show the action unit {name}?",
+        "Is there a {name} on the {side}?",
+        "Can the action unit {name} be seen on the subject's {side}?",
+    ),
+    "vqa_combined_one": (
+        ONE_COMBINED,
+        "Which action unit is present, and what are the fine-grained and the coarse expression class based on"
+        " it?",
+        "Name the action unit, then the fine-grained and the coarse expression class that go with it.",
+        "Give the action unit that is present and, based on it, both classes, fine-grained and coarse.",
+    ),
+    "vqa_combined_several": (
+        COMBINED,
+        "Which action units are present, and what are the fine-grained and the coarse expression class based"
+        " on them?",
+        "Name the action units, then the fine-grained and the coarse expression class that go with them.",
+        "Give the action units that are present and, based on them, both classes, fine-grained and coarse.",
+    ),
+}  # fmt: skip
+VQA_TASKS = (
+    "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count", "vqa_au_present", "vqa_au_side", "vqa_on_side",
+    "vqa_combined",
+)  # fmt: skip
+ORGANISERS_SHARE = 0.5
+"""Share of the rows of a form that are asked in the organisers' own words."""
+
+
+def asked(form: str, rng: np.random.Generator, **words: str) -> tuple[str, str]:
+    """(template, question) of a form: the organisers' own words or one of the others."""
+    options = FORMS[form]
+    number = 0 if rng.random() < ORGANISERS_SHARE else pick(options, rng)[0]
+    return f"{form}/{number}", options[number].format(**words)
+
+
+def names_of(rows: Sequence[Evidence]) -> str:
+    """AU names in the order of their numbers, as the organisers list them; "none" without any."""
+    return ", ".join(name(number) for number in sorted({row.au or 0 for row in rows})) or NONE
+
+
+def combined_answer(rows: Sequence[Evidence], fine: str, coarse: str) -> str:
+    """AUs, fine and coarse class in the organisers' sentence."""
+    form = COMBINED_ANSWER if len({row.au for row in rows}) != 1 else ONE_COMBINED_ANSWER
+    return form.format(aus=names_of(rows), fine=fine, coarse=coarse)
+
+
+def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str, str, str, str, str]]:
+    """(task, template, question, answer, outcome) of the forms that ask about the clip as a whole."""
+    if facts.coarse is not None:
+        yield "vqa_coarse", *asked("vqa_coarse", rng), facts.coarse, facts.coarse
+    if facts.fine is not None:
+        yield "vqa_fine", *asked("vqa_fine", rng), facts.fine, facts.fine
+    if facts.labels is None:
+        return
+    rows = facts.supported
+    numbers = sorted({row.au or 0 for row in rows})
+    outcome = "+".join(map(str, numbers)) or NONE
+    counted = "one" if len(numbers) == 1 else "several"
+    form = "vqa_aus_any" if not numbers or rng.random() < 0.25 else f"vqa_aus_{counted}"
+    yield "vqa_aus", *asked(form, rng), names_of(rows), outcome
+    if not facts.rejected:  # a label that the flow does not show may be there: then nobody knows the number
+        yield "vqa_count", *asked("vqa_count", rng), NUMBERS[len(numbers)], NUMBERS[len(numbers)]
+    if numbers and facts.fine and facts.coarse:
+        answer = combined_answer(rows, facts.fine, facts.coarse)
+        yield "vqa_combined", *asked(f"vqa_combined_{counted}", rng), answer, outcome
+
+
+def au_present_negatives(
+    facts: ClipFacts, absent: set[int], rng: np.random.Generator, most: int
+) -> list[int]:
+    """Up to ``most`` AUs that are not there, to be asked for: half of them hard (look-alikes of what is
+    there, or usual for the clip's class), the rest drawn alike: "no" is not the answer to odd questions."""
+    present = {row.au for row in facts.supported}
+    hard = {other for au in present if au for other in entry(au).look_alikes}
+    if facts.fine in FINE:
+        hard |= set(usual_aus(facts.fine or ""))
+    first = [int(au) for au in rng.permutation(sorted(absent & hard))][: most // 2]
+    rest = [int(au) for au in rng.permutation(sorted(absent - set(first)))]
+    return first + rest[: most - len(first)]
