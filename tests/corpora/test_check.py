@@ -140,8 +140,9 @@ def test_unsafe_names(name):
 
 
 def test_safe_paths(tmp_path):
-    assert safe_path(tmp_path, "a/../b") == tmp_path / "b" and safe_name("EP02 01f")
-    for path in ("../x", "a/../../x", "/etc/passwd", "", "a\\..\\x", "x\x00"):
+    assert safe_path(tmp_path, "a/../b") == tmp_path / "b" == safe_path(tmp_path, "a\\..\\b")
+    assert safe_name("EP02 01f")
+    for path in ("../x", "a/../../x", "/etc/passwd", "", "..\\x", "C:\\x", "x\x00"):
         assert safe_path(tmp_path, path) is None
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deft_llm.facs.notation import format_aus, parse_aus
+from deft_llm.facs.units import ENTRIES
 from deft_llm.records import ActionUnit
 
 
@@ -33,6 +34,14 @@ def codes(cell):
         ("4,7\uff0c12,", [(4, "both", None, None), (7, "both", None, None), (12, "both", None, None)]),
         ("AU4 AU7", [(4, "both", None, None), (7, "both", None, None)]),
         ("R14A", [(14, "right", None, "A")]),
+        ("4 7", [(4, "both", None, None), (7, "both", None, None)]),
+        ("4\n7", [(4, "both", None, None), (7, "both", None, None)]),
+        ("4\r\nR12C", [(4, "both", None, None), (12, "right", None, "C")]),
+        ("1\u00a02\t5", [(1, "both", None, None), (2, "both", None, None), (5, "both", None, None)]),
+        ("4;7 ; 12", [(4, "both", None, None), (7, "both", None, None), (12, "both", None, None)]),
+        ("AU 4 AU 7 C", [(4, "both", None, None), (7, "both", None, "C")]),
+        ("L 12", [(12, "left", None, None)]),
+        ("12 C", [(12, "both", None, "C")]),
     ],
 )
 def test_plain_notations(cell, expected):
@@ -89,13 +98,21 @@ def test_alternatives():
 
 @pytest.mark.parametrize("cell", [None, "", " ", float("nan"), "/", "nan"])
 def test_nothing_is_no_au(cell):
-    assert parse_aus(cell) == ([], [])
+    assert parse_aus(cell) == ([], [], [])
+
+
+def test_readings_are_noted():
+    assert parse_aus(12.1).notes == ["12.1 is read as AU12 and AU1"]
+    assert parse_aus("4/7").notes == ["4/7 is read as AU4 or AU7"]
+    assert parse_aus("12.0").notes == parse_aus("A/L12+4(B/C)").notes == []
+    assert not parse_aus("4+7-Apr").complete and parse_aus("4+soft focus").complete
 
 
 @pytest.mark.parametrize(
     ("cell", "unread"),
     [("?", ["?"]), ("soft focus", ["soft focus"]), ("4+soft focus", ["soft focus"]), ("L/R", ["L/R"]),
-     ("2014-04-12 00:00:00", ["2014-04-12 00:00:00"]), ("400", ["400"]), ("LR4", ["LR4"])],
+     ("2014-04-12 00:00:00", ["2014-04-12 00:00:00"]), ("400", ["400"]), ("LR4", ["LR4"]),
+     ("7-Apr", ["7-Apr"]), ("47", ["47"]), ("4+47", ["47"]), ("4 L 7", ["4 L 7"]), ("4 B 7", ["4 B 7"])],
 )  # fmt: skip
 def test_unread_is_kept(cell, unread):
     assert parse_aus(cell).unread == unread
@@ -103,7 +120,7 @@ def test_unread_is_kept(cell, unread):
 
 units = st.builds(
     ActionUnit,
-    number=st.integers(0, 99),
+    number=st.sampled_from(sorted(ENTRIES)),
     kind=st.sampled_from(["AU", "AD", "M"]),
     side=st.sampled_from(["both", "left", "right", "asymmetric"]),
     part=st.sampled_from([None, "upper", "lower"]),

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Literal
+from typing import Any, Literal
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.records import Clip, loose
+from deft_llm.facs.notation import parse_aus
+from deft_llm.records import Clip, loose, person
 
 Severity = Literal["fault", "note"]
 
@@ -49,10 +50,31 @@ class Corpus:
     faults: list[Fault] = field(default_factory=list)
     coding: str = ""
     empty_videos: list[Clip] = field(default_factory=list)
+    people: dict[str, str] = field(default_factory=dict)
 
     def fault(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
         """Add a fault."""
         self.faults.append(Fault(kind, message, clip_id, path))
+
+    def subject(self, name: str, where: str) -> str:
+        """A subject's name in the first spelling that was met: "006" and "6" are one person; it is noted."""
+        first = self.people.setdefault(person(name), name)
+        if first != name:
+            told = f"subjects {first} and {name} are one person: {first}"
+            if not any(fault.message.startswith(told) for fault in self.faults):
+                self.note("one-person", f"{told} ({where}).")
+        return first
+
+    def aus(self, clip: Clip, cell: Any, where: str) -> None:
+        """Read an AU cell into ``clip``; what cannot be read is a fault, and leaves the clip not coded where
+        an AU may be lost, for it must not count as "no AU".
+        """
+        parsed = parse_aus(cell)
+        clip.aus = parsed.aus if parsed.complete and (parsed.aus or not parsed.unread) else None
+        for piece in parsed.unread:
+            self.fault("unread-aus", f"{where}: AU {piece!r} could not be read.", clip.clip_id)
+        for note in parsed.notes:
+            self.note("aus-reading", f"{where}: {note}.", clip.clip_id)
 
     def note(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
         """Add a note: known, handled, no reason to stop."""
@@ -141,9 +163,18 @@ def safe_name(name: str) -> bool:
     return bool(name) and not name.startswith((".", "-")) and "/" not in name and not _UNSAFE.search(name)
 
 
+def slashes(path: str) -> str:
+    """A relative path with slashes alone."""
+    return path.replace("\\", "/")
+
+
 def safe_path(root: Path, relative: str) -> Path | None:
-    """``root/relative`` where it stays below ``root`` (links are not followed), else None."""
-    if not relative or "\x00" in relative or "\\" in relative or os.path.isabs(relative):
+    """``root/relative`` where it stays below ``root`` (links are not followed), else None.
+
+    Back slashes of another system are slashes.
+    """
+    relative = slashes(relative)
+    if not relative or "\x00" in relative or os.path.isabs(relative) or re.match(r"[A-Za-z]:", relative):
         return None
     joined = os.path.normpath(os.path.join(root, relative))
     inside = os.path.normpath(root)

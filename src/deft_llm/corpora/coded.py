@@ -19,7 +19,6 @@ from deft_llm.corpora.overlays import Corrections, corrections_for
 from deft_llm.corpora.tables import Row, Table, cell_integer, cell_text, find_table, read_sheets
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import objective_class
-from deft_llm.facs.notation import parse_aus
 from deft_llm.records import Clip, Source
 
 CONTEXT_SECONDS = 0.1  # frames kept around a clip that is cut out of a long video
@@ -78,6 +77,7 @@ class Builder:
                 f"{where}: {coded.subject!r}/{coded.name!r} is no name that a path may hold; left out.",
             )
             return None
+        coded.subject = self.corpus.subject(coded.subject, where)
         clip_id = f"{name}/{coded.subject}/{coded.name}"
         if clip_id in self.seen:
             self.corpus.fault(
@@ -133,9 +133,7 @@ class Builder:
         elif "emotion" in coded.cells:
             self.corpus.fault("unknown-label", f"{where}: no emotion is given.", clip.clip_id)
         if "aus" in coded.cells:
-            clip.aus, unread = parse_aus(coded.cells["aus"])
-            for piece in unread:
-                self.corpus.fault("unread-aus", f"{where}: AU {piece!r} could not be read.", clip.clip_id)
+            self.corpus.aus(clip, coded.cells["aus"], where)
         objective = cell_text(coded.cells.get("objective"))
         if objective:
             clip.objective = roman(objective)
@@ -246,6 +244,16 @@ class Builder:
         if not frames.names:
             self.corpus.fault("empty-folder", f"{coded.folder} holds no image.", clip.clip_id, coded.folder)
             return None
+        if frames.copies:
+            self.corpus.note(
+                "copied-frame", f"{coded.folder}: {frames.copies[0]} is a copy; left out.", clip.clip_id
+            )
+        if frames.unnumbered:
+            self.corpus.note(
+                "unnumbered-frame",
+                f"{coded.folder}: {frames.unnumbered[0]} has no number; left out.",
+                clip.clip_id,
+            )
         if frames.repeated:
             self.corpus.fault(
                 "repeated-frame",

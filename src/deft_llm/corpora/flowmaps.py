@@ -10,10 +10,9 @@ flow (.npy, .npz; H x W x 2 or 3, px).
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
-from deft_llm.corpora.base import Corpus, Request, loader, safe_name, safe_path, subject_name
+from deft_llm.corpora.base import Corpus, Request, loader, safe_name, safe_path, slashes, subject_name
 from deft_llm.corpora.joining import (
     Annotation,
     Key,
@@ -22,12 +21,12 @@ from deft_llm.corpora.joining import (
     corpus_word,
     join_key,
     read_annotations,
+    smic_name,
 )
 from deft_llm.corpora.labels import coarse_word, fine_word
 from deft_llm.corpora.tables import cell_number, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import coarse_of
-from deft_llm.facs.notation import parse_aus
 from deft_llm.records import Clip, Coarse, Source, loose
 
 CLASSES: dict[str, Coarse] = {"0": "negative", "1": "positive", "2": "surprise"}
@@ -130,7 +129,7 @@ def _load_subject(corpus: Corpus, folder: str, test: str, seen: dict[str, tuple[
     found: dict[str, Clip] = {}
     for number, file in _maps(corpus, f"{folder}/{test}"):
         path = f"{folder}/{test}/{number}/{file}"
-        clip = _clip(name or "flowmaps", folder, file, path, CLASSES[number])
+        clip = _clip(corpus, name or "flowmaps", folder, file, path, CLASSES[number])
         if not safe_name(clip.clip_id.rsplit("/", 1)[-1]):
             corpus.fault("unsafe-name", f"map {path!r} has a name that no clip id may hold.", path=path)
             continue
@@ -212,15 +211,15 @@ def _folders(corpus: Corpus | None, base: Path, relative: str = "") -> list[str]
     return found
 
 
-def _clip(corpus: str, folder: str, file: str, path: str, coarse: Coarse | None) -> Clip:
+def _clip(maps: Corpus, corpus: str, folder: str, file: str, path: str, coarse: Coarse | None) -> Clip:
     subject = subject_name(corpus, folder)
     name = clip_name(folder, file)
     if corpus == "smic":
-        name = re.sub(r"^s0*(\d+)_", r"s\1_", name)
+        name = smic_name(name)
     return Clip(
         clip_id=f"{corpus}/{subject}/{name}",
         corpus=corpus,
-        subject=f"{corpus}/{subject}",
+        subject=maps.subject(f"{corpus}/{subject}", path),
         source=Source(kind="flow", path=path),
         coarse=coarse,
     )
@@ -260,7 +259,7 @@ def _manifest_clip(corpus: Corpus, clip_id: str, row, where: str) -> Clip | None
         return None
     paths = {}
     for name in ("path", "path_offset"):
-        text = row.text(name)
+        text = slashes(row.text(name))
         if not text:
             continue
         path = safe_path(corpus.root, text)
@@ -276,10 +275,14 @@ def _manifest_clip(corpus: Corpus, clip_id: str, row, where: str) -> Clip | None
         paths[name] = text
     name = corpus_word(row.text("corpus")) or (parts[0] if len(parts) > 2 else "flowmaps")
     subject = row.text("subject")
+    if not all(safe_name(part) for part in subject.split("/")):
+        corpus.fault("unsafe-name", f"{where}: subject {subject!r} is no name; left out.", clip_id)
+        return None
+    subject = subject if "/" in subject else f"{name}/{subject_name(name, subject)}"
     clip = Clip(
         clip_id=clip_id,
         corpus=name,
-        subject=subject if "/" in subject else f"{name}/{subject}",
+        subject=corpus.subject(subject, where),
         source=Source(kind="flow", path=paths["path"], path_offset=paths.get("path_offset")),
     )
     _manifest_labels(corpus, clip, row, where)
@@ -295,9 +298,7 @@ def _manifest_labels(corpus: Corpus, clip: Clip, row, where: str) -> None:  # ty
     if coarse and clip.coarse is None and coarse.casefold() not in ("none", "null", "others", "other"):
         corpus.fault("unknown-label", f"{where}: coarse class {coarse!r} is not known.", clip.clip_id)
     if row.text("aus"):
-        clip.aus, unread = parse_aus(row.get("aus"))
-        for piece in unread:
-            corpus.fault("unread-aus", f"{where}: AU {piece!r} could not be read.", clip.clip_id)
+        corpus.aus(clip, row.get("aus"), where)
     if row.text("fps"):
         clip.fps = cell_number(row.get("fps"))
         if clip.fps is None:
@@ -340,6 +341,8 @@ def _join(corpus: Corpus, path: Path) -> None:
 def _annotate(corpus: Corpus, clip: Clip, found: Annotation) -> None:
     for problem in found.problems:
         corpus.fault("unread-annotation", f"{found.where}: {problem}.", clip.clip_id)
+    for note in found.notes:
+        corpus.note("aus-reading", f"{found.where}: {note}.", clip.clip_id)
     if found.emotion is not None:
         clip.emotion = found.emotion
     said = found.coarse or coarse_of(found.emotion)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from deft_llm.corpora.base import Corpus, Request, loader, safe_name, safe_path
+from deft_llm.corpora.base import Corpus, Request, loader, safe_name, safe_path, slashes
 from deft_llm.corpora.frames import Tree, list_frames
 from deft_llm.corpora.labels import coarse_word, fine_word
 from deft_llm.corpora.tables import Row, cell_integer, cell_number, find_table
 from deft_llm.errors import DeftError
-from deft_llm.facs.notation import parse_aus
 from deft_llm.records import Clip, Source
 
 COLUMNS = {
@@ -66,7 +65,7 @@ def _add_files(corpus: Corpus, tree: Tree) -> None:
             Clip(
                 clip_id=f"folder/{subject}/{parts[-1]}",
                 corpus="folder",
-                subject=f"folder/{subject}",
+                subject=corpus.subject(f"folder/{subject}", path),
                 source=source,
             ),
             path,
@@ -83,6 +82,14 @@ def _source(root: Path, path: str) -> Source:
 
 
 def _add(corpus: Corpus, clip: Clip, where: str) -> None:
+    if clip.source.kind == "frames":
+        frames = list_frames(corpus.root / clip.source.path)
+        for name in (*frames.copies, *frames.unnumbered):
+            corpus.note(
+                "left-out-frame", f"{where}: {name} is a copy or has no number; left out.", clip.clip_id
+            )
+        for number in frames.repeated:
+            corpus.fault("repeated-frame", f"{where}: two files have the number {number}.", clip.clip_id)
     if any(known.clip_id == clip.clip_id for known in corpus.clips):
         corpus.fault(
             "duplicate-clip", f"{where}: clip {clip.clip_id} is there twice; the first is used.", clip.clip_id
@@ -92,7 +99,7 @@ def _add(corpus: Corpus, clip: Clip, where: str) -> None:
 
 
 def _add_row(corpus: Corpus, row: Row, where: str) -> None:
-    text = row.text("path")
+    text = slashes(row.text("path"))
     path = safe_path(corpus.root, text)
     if path is None:
         corpus.fault("unsafe-name", f"{where}: path {text!r} leads out of the corpus folder; left out.")
@@ -100,15 +107,17 @@ def _add_row(corpus: Corpus, row: Row, where: str) -> None:
     subject = row.text("subject") or "unknown"
     name = os.path.splitext(text)[0].rstrip("/").split("/")[-1]
     clip_id = row.text("clip_id") or f"folder/{subject}/{name}"
-    if not all(safe_name(part) for part in clip_id.split("/")):
-        corpus.fault(
-            "unsafe-name", f"{where}: clip id {clip_id!r} holds parts that no path may hold; left out."
-        )
-        return
+    for what, given in (("subject", subject), ("clip id", clip_id)):
+        if not all(safe_name(part) for part in given.split("/")):
+            corpus.fault(
+                "unsafe-name", f"{where}: {what} {given!r} holds parts that no path may hold; left out."
+            )
+            return
+    subject = corpus.subject(subject if "/" in subject else f"folder/{subject}", where)
     clip = Clip(
         clip_id=clip_id,
         corpus="folder",
-        subject=subject if "/" in subject else f"folder/{subject}",
+        subject=subject,
         source=_source(corpus.root, text),
     )
     if not path.exists():
@@ -145,6 +154,13 @@ def _numbers(corpus: Corpus, clip: Clip, row: Row, where: str) -> None:
             clip.clip_id,
         )
         clip.onset = clip.apex = clip.offset = None
+    if clip.apex is not None and clip.apex == clip.onset:
+        corpus.fault(
+            "apex-equals-onset",
+            f"{where}: apex {clip.apex} is the onset; an apex will be found by spotting.",
+            clip.clip_id,
+        )
+        clip.apex = None
     clip.apex_is_annotated = clip.apex is not None
 
 
@@ -157,6 +173,4 @@ def _labels(corpus: Corpus, clip: Clip, row: Row, where: str) -> None:
     ):
         corpus.fault("unknown-label", f"{where}: label {emotion or coarse!r} is not known.", clip.clip_id)
     if row.text("aus"):
-        clip.aus, unread = parse_aus(row.get("aus"))
-        for piece in unread:
-            corpus.fault("unread-aus", f"{where}: AU {piece!r} could not be read.", clip.clip_id)
+        corpus.aus(clip, row.get("aus"), where)

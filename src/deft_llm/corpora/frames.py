@@ -88,10 +88,15 @@ def _rank(path: str, prefer: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Frames:
-    """A folder's images in the order of their numbers; ``numbers`` are the file numbers."""
+    """A folder's images in the order of their numbers; ``numbers`` are the file numbers.
+
+    Left out, and named: ``copies`` of a file ("img46 (1).png" beside "img46.png") and ``unnumbered`` files.
+    """
 
     names: list[str]
     numbers: list[int]
+    copies: tuple[str, ...] = ()
+    unnumbered: tuple[str, ...] = ()
 
     def index_of(self, number: int) -> int | None:
         """Index of the frame with that file number, None where there is none."""
@@ -115,9 +120,21 @@ class Frames:
         return Frames(self.names[first : last + 1], self.numbers[first : last + 1])
 
 
+_COPY = re.compile(r"\s*(\(\d+\)|- copy( \(\d+\))?)$", re.IGNORECASE)
+
+
+def original_name(name: str) -> str:
+    """A file's name without the mark of a copy: "img46 (1).png" and "img46 - Copy.png" -> "img46.png"."""
+    stem, suffix = os.path.splitext(name)
+    return _COPY.sub("", stem) + suffix
+
+
 def frame_number(name: str) -> int | None:
-    """The last number in a file name: img46.jpg 46, 006_05562.jpg 5562, reg_image013486.bmp 13486."""
-    digits = re.findall(r"\d+", os.path.splitext(name)[0])
+    """The last number in a file name: img46.jpg 46, 006_05562.jpg 5562, reg_image013486.bmp 13486.
+
+    The mark of a copy is none of it ("img46 (1).png": 46).
+    """
+    digits = re.findall(r"\d+", os.path.splitext(original_name(name))[0])
     return int(digits[-1]) if digits else None
 
 
@@ -134,5 +151,9 @@ def list_frames(folder: Path) -> Frames:
             ]
     except (FileNotFoundError, NotADirectoryError):
         return Frames([], [])
-    found = sorted((frame_number(name), name) for name in names if frame_number(name) is not None)
-    return Frames([name for _, name in found], [number for number, _ in found if number is not None])
+    there = set(names)
+    copies = {name for name in names if original_name(name) != name and original_name(name) in there}
+    numbers = {name: frame_number(name) for name in sorted(there - copies)}
+    found = sorted((number, name) for name, number in numbers.items() if number is not None)
+    unnumbered = tuple(name for name, number in numbers.items() if number is None)
+    return Frames([name for _, name in found], [n for n, _ in found], tuple(sorted(copies)), unnumbered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from deft_llm.corpora.base import subject_number
 from deft_llm.corpora.labels import coarse_word, fine_word
 from deft_llm.corpora.tables import cell_text, find_table
 from deft_llm.errors import DeftError
-from deft_llm.facs.notation import parse_aus
+from deft_llm.facs.notation import ParsedAUs, format_aus, parse_aus
 from deft_llm.facs.units import number_of
 from deft_llm.files import read_jsonl
 from deft_llm.records import ActionUnit, Coarse, loose
@@ -59,7 +60,10 @@ _SPELLINGS = {
 
 @dataclass
 class Annotation:
-    """What one clip's rows say; ``problems`` are pieces that could not be read."""
+    """What one clip's rows say; ``problems`` are pieces that could not be read or contradict each other.
+
+    ``adds``: the row tells more of a clip (one of several questions), so that its AUs join the others'.
+    """
 
     key: Key
     where: str
@@ -67,6 +71,8 @@ class Annotation:
     coarse: Coarse | None = None
     aus: list[ActionUnit] | None = None
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    adds: bool = False
 
 
 def corpus_word(text: str) -> str:
@@ -89,32 +95,62 @@ def clip_name(subject: str, filename: str) -> str:
     return rest if again or first.casefold().startswith("sub") else name
 
 
+_SMIC = re.compile(r"s0*(\d+)_(ne|ng|neg|po|ps|pos|sur|su|sp)_(\d+)", re.IGNORECASE)
+
+
+def smic_name(name: str) -> str:
+    """A SMIC clip's name with the usual class code and an unpadded subject: "s02_ng_01" -> "s2_ne_01"."""
+    match = _SMIC.fullmatch(name)
+    if match is None:
+        return name
+    code = {"n": "ne", "p": "po", "s": "sur"}[match[2][0].casefold()]
+    return f"s{match[1]}_{code}_{match[3]}"
+
+
 def join_key(corpus: str, subject: str, filename: str) -> Key:
     """The key under which maps and annotation rows meet."""
-    name = clip_name(str(subject), str(filename))
+    name = smic_name(clip_name(str(subject), str(filename)))
     return corpus_word(corpus), subject_number(subject), loose(name)
 
 
 def read_annotations(path: Path) -> dict[Key, Annotation]:
     """Read a CSV/xlsx table or an ME-VQA jsonl; several questions on one clip become one annotation.
 
+    Rows of a table that contradict each other are a problem, and leave what they dispute open.
     Raises: DeftError where the file cannot be read or lacks subject and file name.
     """
     head = path.open("rb").read(1)
     rows = _from_questions(path) if path.suffix.casefold() == ".jsonl" or head == b"{" else _from_table(path)
     found: dict[Key, Annotation] = {}
+    disputed: dict[Key, set[str]] = defaultdict(set)
     for row in rows:
         known = found.setdefault(row.key, Annotation(row.key, row.where))
         known.problems += row.problems
-        for name in ("emotion", "coarse"):
-            value = getattr(row, name)
-            if value is not None and getattr(known, name) not in (None, value):
-                known.problems.append(f"two values of {name}: {getattr(known, name)} and {value}")
-            elif value is not None:
-                setattr(known, name, value)
-        if row.aus is not None:
-            known.aus = _merge(known.aus, row.aus)
+        known.notes += row.notes
+        for name in ("emotion", "coarse", "aus"):
+            value, before = getattr(row, name), getattr(known, name)
+            if value is None:
+                continue
+            if name == "aus" and row.adds:
+                value = _merge(before, value)
+            elif before is not None and _plain(before) != _plain(value):
+                known.problems.append(
+                    f"two values of {name}: {_told(before)} in {known.where}, {_told(value)} in {row.where}"
+                )
+                disputed[row.key].add(name)
+            setattr(known, name, value)
+    for key, names in disputed.items():
+        for name in names:
+            setattr(found[key], name, None)
     return found
+
+
+def _plain(value: Any) -> Any:
+    return {unit.number for unit in value} if isinstance(value, list) else value
+
+
+def _told(value: Any) -> str:
+    return format_aus(value) or "no AU" if isinstance(value, list) else str(value)
 
 
 def _merge(known: list[ActionUnit] | None, more: list[ActionUnit]) -> list[ActionUnit]:
@@ -134,8 +170,7 @@ def _from_table(path: Path) -> Iterator[Annotation]:
         found = Annotation(join_key(corpus, subject, row.text("filename")), f"{path.name} row {row.number}")
         _words(found, row.text("emotion"), row.text("coarse"))
         if "aus" in table.columns:
-            found.aus, unread = _units(row.get("aus"))
-            found.problems += [f"AU {piece!r} could not be read" for piece in unread]
+            _read_units(found, row.get("aus"))
         yield found
 
 
@@ -152,32 +187,36 @@ def _words(found: Annotation, emotion: str, coarse: str) -> None:
         found.coarse = word or found.coarse
 
 
-def _units(cell: Any) -> tuple[list[ActionUnit] | None, list[str]]:
-    """AUs of a cell of codes ("4+R12C") or of FACS names ("brow lowerer, dimpler"); None if empty."""
+def _read_units(found: Annotation, cell: Any) -> None:
+    """AUs of a cell of codes ("4+R12C") or of FACS names ("brow lowerer, dimpler"); empty: nothing is said.
+
+    What cannot be read is a problem, and leaves the AUs open where one may be lost.
+    """
     text = cell_text(cell)
     if not text:
-        return None, []
-    if not re.search(r"[a-z]{4,}", text.casefold()):
-        aus, unread = parse_aus(cell)
-        return aus, unread
-    return _named(text)
+        return
+    named = bool(re.search(r"[a-z]{4,}", text.casefold()))
+    parsed = _named(text) if named else parse_aus(cell)
+    found.problems += [f"AU {piece!r} could not be read" for piece in parsed.unread]
+    found.notes += parsed.notes
+    lost = bool(parsed.unread) if named else not parsed.complete
+    found.aus = None if lost or (parsed.unread and not parsed.aus) else parsed.aus
 
 
-def _named(text: str) -> tuple[list[ActionUnit], list[str]]:
-    aus: list[ActionUnit] = []
-    unread: list[str] = []
-    for piece in re.split(r"[,;+]", text):
+def _named(text: str) -> ParsedAUs:
+    """AUs by their FACS names, or codes among them."""
+    read = ParsedAUs([], [], [])
+    for piece in re.split(r"[,;+\n]", text):
         name = piece.strip().rstrip(".").casefold()
         if not name:
             continue
         name = _SPELLINGS.get(name, name)
         try:
-            aus.append(ActionUnit(number=number_of(name)))
+            read.aus.append(ActionUnit(number=number_of(name)))
         except (DeftError, KeyError, ValueError):
-            parsed, rest = parse_aus(name)
-            aus += parsed
-            unread += rest
-    return aus, unread
+            for found, more in zip(read, parse_aus(name)):
+                found += more
+    return read
 
 
 def _from_questions(path: Path) -> Iterator[Annotation]:
@@ -190,7 +229,8 @@ def _from_questions(path: Path) -> Iterator[Annotation]:
             )
         subject = str(row["subject"])
         corpus = str(row.get("dataset") or corpus_of_subject(subject) or "")
-        found = Annotation(join_key(corpus, subject, str(row["filename"])), f"{path.name} line {number}")
+        key = join_key(corpus, subject, str(row["filename"]))
+        found = Annotation(key, f"{path.name} line {number}", adds=True)
         _read_answer(found, str(row["question"]).strip().casefold(), str(row.get("answer") or "").strip())
         yield found
 
@@ -204,10 +244,9 @@ def _read_answer(found: Annotation, question: str, answer: str) -> None:
     elif question.startswith("what is the fine-grained expression class"):
         _words(found, answer, "")
     elif re.match(r"what (is|are) the action units?\?", question):
-        found.aus, unread = _named(answer)
-        found.problems += [f"AU {piece!r} could not be read" for piece in unread]
+        _read_units(found, answer)
     elif located := re.match(r"is the action unit (.+?) located on the left or right face", question):
-        aus, _ = _named(located.group(1))
+        aus = _named(located.group(1)).aus
         side = answer.casefold().strip(" .")
         if len(aus) == 1 and side in ("left", "right"):
             found.aus = [aus[0].model_copy(update={"side": side})]

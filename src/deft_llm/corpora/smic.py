@@ -7,6 +7,7 @@ import re
 from deft_llm.corpora.base import Corpus, Request, loader
 from deft_llm.corpora.coded import Builder, Coded, note_unreadable
 from deft_llm.corpora.frames import Tree, list_frames
+from deft_llm.corpora.joining import smic_name
 from deft_llm.corpora.labels import coarse_word
 from deft_llm.corpora.tables import Row, Table, cell_integer, find_table
 from deft_llm.errors import DeftError
@@ -21,7 +22,7 @@ COLUMNS = {
     "onset2": ("Onset2F",),
     "emotion": ("Emotion",),
 }
-_CLIP = re.compile(r"s0*(\d+)_(ne|po|sur|su)_0*(\d+)", re.IGNORECASE)
+_CLIP = re.compile(r"s0*(\d+)_(ne|po|sur)_0*(\d+)", re.IGNORECASE)
 _WORDS = {"hs": ("hs",), "vis": ("vis",), "nir": ("nir",)}
 
 
@@ -50,6 +51,12 @@ def _load(request: Request, mode: str, fps: float) -> Corpus:
     folders = _folders(tree, mode)
     for number, ((subject, name), folder) in enumerate(sorted(folders.items()), 1):
         _add(builder, subject, name, folder, rows.pop(loose(name), None), number)
+    for path in _unread(tree, mode):
+        builder.corpus.fault(
+            "unread-name",
+            f"{path}: a folder of frames whose name is none like s1_ne_01; left out.",
+            path=path,
+        )
     for row in rows.values():
         builder.corpus.fault(
             "missing-frames",
@@ -67,16 +74,26 @@ def _folders(tree: Tree, mode: str) -> dict[tuple[str, str], str]:
     """Clip folders of one camera by (subject, clip); raw frames before cropped ones, micro only."""
     found: dict[tuple[str, str], list[str]] = {}
     for path in tree.folders:
-        match = _CLIP.fullmatch(path.rsplit("/", 1)[-1])
+        match = _CLIP.fullmatch(smic_name(path.rsplit("/", 1)[-1]))
         parts = [part.casefold() for part in path.split("/")[:-1]]
         if not match or any("non_micro" in part or "non-micro" in part for part in parts):
             continue
         if _mode_of(parts) != mode:
             continue
         subject = f"s{match[1]}"
-        code = "sur" if match[2].casefold().startswith("su") else match[2].casefold()
-        found.setdefault((subject, f"{subject}_{code}_{int(match[3]):02d}"), []).append(path)
+        found.setdefault((subject, f"{subject}_{match[2].casefold()}_{int(match[3]):02d}"), []).append(path)
     return {key: min(paths, key=lambda p: ("crop" in p.casefold(), p)) for key, paths in found.items()}
+
+
+def _unread(tree: Tree, mode: str) -> list[str]:
+    """Folders of frames of one camera, below a class, that no clip name tells."""
+    found = []
+    for path in tree.clip_folders:
+        parts = [part.casefold() for part in path.split("/")]
+        below = len(parts) > 1 and coarse_word(parts[-2]) is not None and parts[-2].isalpha()
+        if below and not _CLIP.fullmatch(smic_name(parts[-1])) and _mode_of(parts[:-1]) == mode:
+            found.append(path)
+    return found
 
 
 def _mode_of(parts: list[str]) -> str:
@@ -139,8 +156,7 @@ def _rows(request: Request, tree: Tree, builder: Builder, mode: str) -> tuple[di
     table = min(found, key=lambda t: ("orig" in t.path.stem, t.path.name))
     rows = {}
     for row in table.rows:
-        match = _CLIP.search(row.text("filename"))
+        match = _CLIP.search(smic_name(row.text("filename")))
         if match:
-            code = "sur" if match[2].casefold().startswith("su") else match[2].casefold()
-            rows[loose(f"s{match[1]}_{code}_{int(match[3]):02d}")] = row
+            rows[loose(f"s{match[1]}_{match[2]}_{int(match[3]):02d}")] = row
     return rows, table.coding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import math
@@ -16,6 +17,8 @@ from deft_llm.files import sha256_of
 
 SUFFIXES = (".xlsx", ".xls", ".xlsm", ".csv", ".tsv")
 _HEADER_SEARCH = 40
+
+DELIMITERS = (",", ";", "\t")
 
 Sheet = list[list[Any]]
 
@@ -52,12 +55,13 @@ class Table:
 
 
 def cell_text(cell: Any) -> str:
-    """A cell as text; whole numbers without ".0"; "" for empty cells."""
+    """A cell as text; whole numbers without ".0" (6.0 and "6.0" are "6"); "" for empty cells."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
-    if isinstance(cell, float) and cell == int(cell):
+    if isinstance(cell, float) and math.isfinite(cell) and cell == int(cell):
         return str(int(cell))
-    return str(cell).replace("\xa0", " ").strip()
+    text = str(cell).replace("\xa0", " ").strip()
+    return re.sub(r"^([+-]?\d+)\.0+$", r"\1", text)
 
 
 def cell_integer(cell: Any) -> int | None:
@@ -94,7 +98,7 @@ def read_sheets(path: Path) -> dict[str, Sheet]:
             return _read_xls(path)
         if path.suffix.casefold() in (".xlsx", ".xls", ".xlsm"):
             raise ValueError("neither xlsx nor xls inside")
-        return {"": _read_csv(path)}
+        return _read_csv(path)
     except Exception as error:
         raise DeftError(
             f"{path}: the table cannot be read ({type(error).__name__}: {error}); "
@@ -135,20 +139,37 @@ def _xls_cell(cell: Any, xlrd: Any) -> Any:
     return cell.value
 
 
-def _read_csv(path: Path) -> Sheet:
-    data = path.read_bytes()
-    for encoding in ("utf-8-sig", "gb18030", "latin-1"):
-        try:
-            text = data.decode(encoding)
-            break
-        except UnicodeDecodeError:
-            continue
+def _read_csv(path: Path) -> dict[str, Sheet]:
+    """The table cut at each delimiter, a sheet each: which one it is, its header tells (a note above it, or
+    lists inside cells, may hold more commas than the table has columns).
+    """
+    text = _decoded(path.read_bytes())
     if "\x00" in text:
         raise ValueError("binary data")
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count) if first else ","
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
-    return [[cell if cell.strip() else None for cell in row] for row in rows]
+    sheets = {}
+    for delimiter in DELIMITERS:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        sheets[delimiter] = [[cell if cell.strip() else None for cell in row] for row in rows]
+    return sheets
+
+
+def _decoded(data: bytes) -> str:
+    """Text of a table: by its mark, else UTF-16 where every second byte is zero, UTF-8, GB 18030, Latin-1."""
+    start = data[:512]
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings: tuple[str, ...] = ("utf-16",)
+    elif start and start[1::2].count(0) > len(start) // 4:
+        encodings = ("utf-16-le",)
+    elif start and start[::2].count(0) > len(start) // 4:
+        encodings = ("utf-16-be",)
+    else:
+        encodings = ("utf-8-sig", "gb18030", "latin-1")
+    for encoding in encodings[:-1]:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode(encodings[-1])
 
 
 def find_table(

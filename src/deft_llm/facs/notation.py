@@ -1,6 +1,7 @@
 """One parser for every way in which corpora write Action Units; what it cannot read, it keeps.
 
-cell := clause {("+" | "," | full-width comma | ";") clause}; clause := alt {("or" | "/") alt};
+cell := clause {("+" | "," | full-width comma | ";" | line break | blank) clause};
+clause := alt {("or" | "/") alt};
 alt := ["ref("] [side | part] ["AU" | "AD" | "M"] number [intensity] [side] [")"] ["?" | "(k)"].
 Sides L, R, A (asymmetric) before the number, L or R after it; T and B are the upper and lower lip;
 A to E after the number are intensities.
@@ -12,60 +13,101 @@ import math
 import re
 from typing import Any, NamedTuple
 
+from deft_llm.facs.units import ENTRIES
 from deft_llm.records import ActionUnit
 
-_SEPARATORS = re.compile("[+,;&\uff0c\u3001\uff0b\uff1b]")  # includes the full-width forms
+_SEPARATORS = re.compile("[+,;&\r\n\uff0c\u3001\uff0b\uff1b]")  # includes the full-width forms
 _TOKEN = re.compile(
     r"(?P<sides>[LRATB]{0,2}(?:/[LRATB])*)(?P<kind>AU|AD|M)?(?P<number>\d{1,2})"
     r"(?:(?P<intensity>[A-E](?:/[A-E])*)|\((?P<graded>[A-E](?:/[A-E])*)\))?(?P<suffix>[LR])?$"
 )
 _SIDE = {"L": "left", "R": "right", "A": "asymmetric"}
 _PART = {"T": "upper", "B": "lower"}
+_AFTER = ("C", "D", "E", "?", "(K)")  # stand behind a number only; A and B may be sides of the next
 _MISSING = {"", "NAN", "NONE", "NA", "N/A", "/", "-"}
 
 
 class ParsedAUs(NamedTuple):
-    """``aus`` in the order of the cell, and the pieces that could not be read, verbatim."""
+    """``aus`` in the order of the cell, the pieces that could not be read, verbatim, and notes: readings that
+    another spelling would make plain ("12.1 is read as AU12 and AU1").
+    """
 
     aus: list[ActionUnit]
     unread: list[str]
+    notes: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether no piece that may name an AU was left unread."""
+        return not any(re.search(r"\d", piece) for piece in self.unread)
 
 
 def parse_aus(cell: Any) -> ParsedAUs:
     """Read one spreadsheet cell (text, whole or decimal number, or nothing) into Action Units.
 
-    A decimal that Excel made of "1.2" reads as AU1 and AU2 (MEVIEW's notation). Nothing is dropped:
-    pieces that are not AUs come back in ``unread``.
+    A decimal that Excel made of "1.2" reads as AU1 and AU2 (MEVIEW's notation), which is noted; blanks and
+    line breaks between numbers separate AUs. Nothing is dropped: pieces that are no AUs, or name a code that
+    FACS does not have, come back in ``unread``.
     """
-    text = _cell_text(cell)
+    text, notes = _cell_text(cell)
     aus: list[ActionUnit] = []
     unread: list[str] = []
     for clause in _split_clauses(text):
         parsed = _parse_clause(clause)
-        if parsed is None:
-            pieces = [_parse_clause(piece) for piece in clause.split()]
-            if len(pieces) > 1 and all(piece is not None for piece in pieces):
-                aus += [piece for piece in pieces if piece is not None]
-            else:
-                unread.append(clause)
+        units = [parsed] if parsed else [_parse_clause(piece) for piece in _words(clause)]
+        read = [unit for unit in units if unit is not None and _known(unit)]
+        if not units or len(read) < len(units):
+            unread.append(clause)
+            continue
+        aus += read
+        for unit in read:
+            options = [f"AU{other.number}" for other in (unit, *unit.alternatives)]
+            if "/" in clause and len(set(options)) > 1:
+                notes.append(f"{clause} is read as {' or '.join(options)}")
+    return ParsedAUs(aus, unread, notes)
+
+
+def _known(unit: ActionUnit) -> bool:
+    return all(one.number in ENTRIES for one in (unit, *unit.alternatives))
+
+
+def _words(clause: str) -> list[str]:
+    """A clause without separators as one piece a number ("4 AU 7 C" -> "4", "AU7C"); [] where a letter may
+    belong to either of two numbers.
+    """
+    pieces: list[str] = []
+    before = ""
+    words = clause.split()
+    for place, word in enumerate(words):
+        letters = word.upper()
+        if re.search(r"\d", word):
+            pieces.append(before + word)
+            before = ""
+        elif letters in ("AU", "AD", "M") or (not pieces and letters in (*_SIDE, *_PART)):
+            before += word
+        elif pieces and not before and (letters in _AFTER or place == len(words) - 1):
+            pieces[-1] += word
         else:
-            aus.append(parsed)
-    return ParsedAUs(aus, unread)
+            return []
+    return [] if before else pieces
 
 
-def _cell_text(cell: Any) -> str:
+def _cell_text(cell: Any) -> tuple[str, list[str]]:
+    """The cell as text, and a note where that is a reading."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return ""
+        return "", []
     if isinstance(cell, float) and cell == int(cell):
-        return str(int(cell))
+        return str(int(cell)), []
     text = str(cell).strip()
     if text.upper() in _MISSING:
-        return ""
+        return "", []
     decimal = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text)
-    if decimal:
-        whole, rest = decimal.groups()
-        return whole if int(rest) == 0 else f"{whole}+{rest}"
-    return text
+    if decimal is None:
+        return text, []
+    whole, rest = decimal.groups()
+    if int(rest) == 0:
+        return whole, []
+    return f"{whole}+{rest}", [f"{text} is read as AU{int(whole)} and AU{int(rest)}"]
 
 
 def _split_clauses(text: str) -> list[str]:
@@ -131,6 +173,8 @@ def _parse_options(option: str) -> list[ActionUnit]:
 
 def _parse_token(token: str) -> list[ActionUnit]:
     """One token as its readings: [] when it is no AU, several when a side or an intensity is an "or"."""
+    if re.search(r"\d\s+\d", token):  # two numbers, never one
+        return []
     compact = re.sub(r"\s+", "", token).upper()
     uncertain = compact.endswith(("?", "(K)"))
     referred = re.fullmatch(r"REF\((.*)\)", re.sub(r"(\?|\(K\))$", "", compact))
