@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import platform
 import subprocess
 import sys
@@ -11,8 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deft_llm.errors import UsageError
-from deft_llm.files import write_text
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import read_yaml, write_text
 from deft_llm.version import __version__
 
 Model = TypeVar("Model")
@@ -25,6 +26,7 @@ def load_config(model: type[Model], file: Path | None = None, overrides: list[st
 
     Raises: UsageError that names an unknown key and its near miss, or a value that does not fit.
     """
+    import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -36,20 +38,28 @@ def load_config(model: type[Model], file: Path | None = None, overrides: list[st
         merged: Any = OmegaConf.create(_read_yaml(file) if file else {})
         merged = OmegaConf.merge(merged, OmegaConf.from_dotlist(overrides))
         values = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, ValueError) as error:
+    except (OmegaConfBaseException, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{file or 'overrides'}: {str(error).splitlines()[0]}; mend that value.") from error
+    place = next(_not_finite(values), None)
+    if place is not None:
+        raise UsageError(f"{file or 'overrides'}: {place} is not a finite number; give one.")
     return _validate(model, values, str(file) if file else "configuration")
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
-    import yaml
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """Dotted keys of numbers that are NaN or infinite: no setting can be one."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place
 
+
+def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{file}: no such file; check --config.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{file}: is not readable YAML ({str(error).splitlines()[0]}); mend it.") from error
+        values = read_yaml(file)
+    except DeftError as error:
+        raise UsageError(error) from error
     if values is not None and not isinstance(values, dict):
         raise UsageError(f"{file}: must hold 'key: value' lines, not a {type(values).__name__}.")
     return values or {}

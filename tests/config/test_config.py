@@ -65,3 +65,24 @@ def test_resolved_copy(tmp_path):
     record = yaml.safe_load(save_resolved(config, tmp_path, seed=4).read_text())
     assert record["seed"] == 4 and Settings(**record["config"]) == config
     assert "git_revision" in record and record["versions"]["deft-llm"]
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1.0e999"])
+def test_a_setting_that_is_not_finite_is_named(value, tmp_path):
+    with pytest.raises(UsageError, match="training.learning_rate is not a finite number"):
+        load_config(Settings, None, [f"training.learning_rate={value}"])
+    (tmp_path / "c.yaml").write_text(f"training: {{learning_rate: {value}}}\n")
+    with pytest.raises(UsageError, match=r"c\.yaml: training.learning_rate is not a finite"):
+        load_config(Settings, tmp_path / "c.yaml")
+
+
+def test_yaml_bombs_are_refused(tmp_path):
+    file = tmp_path / "bomb.yaml"
+    lines = ["a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    file.write_text("\n".join(lines))
+    with pytest.raises(UsageError, match=r"bomb\.yaml: holds more than"):
+        load_config(Settings, file)
+    file.write_text("[" * 50_000)
+    with pytest.raises(UsageError, match=r"bomb\.yaml: "):
+        load_config(Settings, file)

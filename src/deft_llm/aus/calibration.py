@@ -13,9 +13,10 @@ from deft_llm.aus.dense import MapFilters
 from deft_llm.aus.region_vectors import REGION_COUNT, mirrored
 from deft_llm.aus.spread import head_covariance, noise_covariance, template_covariance
 from deft_llm.errors import DeftError
-from deft_llm.files import read_json
+from deft_llm.files import read_object, reading
 
 CALIBRATION_VERSION = 2  # 2: the second pass over the AUs that are there (``unimer.second_pass``)
+CALIBRATE_AGAIN = "make it with 'python -m recipes.au_support.calibrate'"
 CALIBRATION_FILE = Path(__file__).with_name("calibration.json")
 
 
@@ -203,15 +204,14 @@ def load_calibration(path: Path | None = None) -> Calibration:
     from deft_llm.facs.regions import REGION_KEYS
 
     file = path or CALIBRATION_FILE
-    value = read_json(file)
+    value = read_object(file, mend=CALIBRATE_AGAIN)
     if value.get("version") != CALIBRATION_VERSION:
         raise DeftError(
             f"{file}: calibration version {value.get('version')}, this release reads "
-            f"{CALIBRATION_VERSION}; make it with 'python -m recipes.au_support.calibrate'."
+            f"{CALIBRATION_VERSION}; {CALIBRATE_AGAIN}."
         )
-    calibration = Calibration.model_validate(value)
+    with reading(file, CALIBRATE_AGAIN):
+        calibration = Calibration.model_validate(value)
     if tuple(calibration.regions) != REGION_KEYS:
-        raise DeftError(
-            f"{file}: made for other face regions; make it with 'python -m recipes.au_support.calibrate'."
-        )
+        raise DeftError(f"{file}: made for other face regions; {CALIBRATE_AGAIN}.")
     return calibration

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.config import git_revision, package_versions
 from deft_llm.errors import DeftError
-from deft_llm.files import digest, read_json, write_json
+from deft_llm.files import digest, read_object, write_json
 
 SETTINGS = ("megc3", "native", "4", "5", "7", "objective")
 # The same whatever they are: they change speed, not results.
@@ -54,7 +54,7 @@ def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]
     asked = {name: value for name, value in asked.items() if value or name not in OPTIONAL}
     key = digest([asked, inputs])
     if path.exists():
-        there = read_json(path)
+        there = read_object(path, mend="choose another --out or remove this folder")
         if there.get("key") != key:
             differs = [n for n in asked if there.get(n) != asked[n]] or [
                 n for n in inputs if there.get("inputs", {}).get(n) != inputs[n]

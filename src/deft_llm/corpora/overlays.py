@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from deft_llm.corpora.base import subject_number
 from deft_llm.corpora.tables import cell_integer, cell_text
 from deft_llm.errors import DeftError
+from deft_llm.files import read_yaml
 from deft_llm.records import loose
 
 ANY = ("*", "*")
@@ -107,12 +108,9 @@ class Corrections:
 
 def read_overlay(path: Path, corpus: str) -> Overlay:
     """Read one correction file. Raises: DeftError naming the file, the entry and the fault."""
-    import yaml
-
+    value = read_yaml(path)
     try:
-        overlay = Overlay.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DeftError(f"{path}: is not valid YAML ({error}); mend it.") from error
+        overlay = Overlay.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.folds import Folds, read_folds
-from deft_llm.files import read_json, read_jsonl
+from deft_llm.files import read_jsonl, read_object
 from deft_llm.records import PREDICTION_SCHEMA, Prediction
 
 Key = tuple[str, str | None, int]
@@ -130,7 +130,7 @@ def read_run(path: Path) -> Run:
     folds_file, config_file = file.parent / "folds.json", file.parent / "benchmark.json"
     folds = read_folds(folds_file) if folds_file.exists() else None
     check_rows(rows, folds, str(file))
-    config = read_json(config_file) if config_file.exists() else {}
+    config = read_object(config_file) if config_file.exists() else {}
     return Run(path, sorted(rows, key=sort_key), folds, config)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_llm.files import atomic_path, digest
+from deft_llm.files import atomic_path, digest, reading
 from deft_llm.methods.protocol import Sample
 
 Extract = Callable[[Sample], np.ndarray]
@@ -25,7 +25,8 @@ class FeatureTable:
         clips = [sample.clip_id for sample in samples]
         path = Path(workdir) / f"{name}-{digest(clips)}.npy"
         if path.exists():
-            self.known.update(zip(clips, np.load(path)))
+            with reading(path):
+                self.known.update(zip(clips, np.load(path, allow_pickle=False), strict=True))
             return
         table = self.of(samples)
         with atomic_path(path) as temporary, temporary.open("wb") as handle:

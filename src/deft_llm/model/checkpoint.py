@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, read_json, write_json
+from deft_llm.files import atomic_path, open_tensors, read_object, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CHECKPOINT_SCHEMA = 1
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+TRAIN_AGAIN = "copy or train the checkpoint again"
 SHIPPED = Path(__file__).with_name("shipped")
 """The checkpoint that comes with the package."""
 
@@ -44,22 +45,18 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Config and float32 tensors of a checkpoint folder. Raises: DeftError naming what is not there or too
     old."""
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     folder = Path(folder)
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise DeftError(f"{folder}: no checkpoint here ({CONFIG}, {WEIGHTS}); train one with `deft train`.")
-    config = read_json(folder / CONFIG)
+    config = read_object(folder / CONFIG, mend=TRAIN_AGAIN)
     if config.get("schema") != CHECKPOINT_SCHEMA:
         raise DeftError(
             f"{folder}: checkpoint of schema {config.get('schema')}, this version reads "
             f"{CHECKPOINT_SCHEMA}; train again."
         )
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise DeftError(f"{folder / WEIGHTS}: cannot be read ({error}); copy or train it again.") from error
+    with open_tensors(folder / WEIGHTS, "pt", TRAIN_AGAIN) as handle:
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     return config, {n: t.to(torch.float32) if t.is_floating_point() else t for n, t in tensors.items()}
 
 

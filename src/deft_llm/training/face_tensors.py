@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deft_llm.errors import DeftError
+from deft_llm.files import read_arrays, reading
 from deft_llm.model.experts import MotionOutput
 from deft_llm.model.face_inputs import TURN_UNIT, space_input
 
@@ -229,8 +230,8 @@ def load_films(*folders: Path) -> Films:
         after = {name: 1 + max((int(part[name].max()) for part in parts), default=-1)
                  for name in ("subject", "plan")}  # fmt: skip
         for path in files:
-            with np.load(path, allow_pickle=False) as data:
-                found = _filled({name: data[name] for name in data.files})
+            with reading(path):
+                found = _filled(read_arrays(path))
             parts.append(found | {name: found[name] + start for name, start in after.items()})
     return Films(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 

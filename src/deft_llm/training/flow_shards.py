@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path
+from deft_llm.files import atomic_path, read_arrays, reading
 from deft_llm.model.units import EXPERT_AUS
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ class FlowShards:
         for path in sorted(self.folder.glob("[0-9]*.npz"))[: self.limit]:
             if path.name in self.parts or path.name.endswith(".tmp.npz"):
                 continue
-            with np.load(path, allow_pickle=False) as data:
+            data = read_arrays(path)
+            with reading(path):
                 self.parts[path.name] = FlowBatch(**{name: data[name] for name in FIELDS})
         self.order = sorted(self.parts)
         self.ends = np.cumsum([len(self.parts[name]) for name in self.order])

@@ -12,10 +12,11 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry
+from deft_llm.files import read_rows
 from deft_llm.model.face_inputs import FaceInput, face_input
 from deft_llm.model.inputs import MotionInput, motion_input
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.records import ActionUnit, Clip
+from deft_llm.records import ActionUnit, Clip, Instruction
 from deft_llm.training.flow_shards import FlowBatch
 
 COARSE = ("negative", "positive", "surprise")
@@ -107,14 +108,12 @@ def split_subjects(subjects: Sequence[str], share: float, seed: int) -> tuple[se
 
 def dialogue_rows(folder: Path, rows: dict[str, int]) -> list[tuple[int, str, str]]:
     """(clip row, question, answer) of every turn in a Uni-MER folder whose clip is in ``rows``."""
-    from deft_llm.files import read_jsonl
-
     found = []
-    for line in read_jsonl(Path(folder) / "instructions.jsonl"):
-        row = rows.get(line["clip_id"])
+    for line in read_rows(Instruction, Path(folder) / "instructions.jsonl", mend="build it again"):
+        row = rows.get(line.clip_id)
         if row is None:
             continue
-        turns = [message for message in line["messages"] if message["role"] in ("user", "assistant")]
+        turns = [message for message in line.messages if message["role"] in ("user", "assistant")]
         for ask, reply in zip(turns[::2], turns[1::2]):
             found.append((row, text_of(ask["content"]), text_of(reply["content"])))
     if not found:

@@ -6,6 +6,7 @@ plan (two short readings of what was judged), write. Results do not depend on wo
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.aus.calibration import CALIBRATION_FILE, load_calibration
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import UsageError
 from deft_llm.files import (
-    atomic_path,
     digest,
     json_line,
     read_json,
     read_jsonl,
+    read_rows,
     write_json,
     write_jsonl,
     write_text,
 )
 from deft_llm.jobs import check_pool, run_jobs
-from deft_llm.records import Instruction
+from deft_llm.records import SCHEMA, Instruction
 from deft_llm.unimer.facts import ClipFacts, facts_of
 from deft_llm.unimer.phrases import TEMPLATES_VERSION
 from deft_llm.unimer.plan import Plan, make_plan
@@ -124,21 +125,25 @@ def measure_chunk(chunk: Chunk) -> int:
     if _is_done(chunk):
         return 0
     store = Store(chunk.store)
-    with atomic_path(chunk.target) as temporary, temporary.open("w", encoding="utf-8") as handle:
-        handle.write(json_line({"key": chunk.key}))
-        for clip_id in chunk.clip_ids:
-            clip = store.row(clip_id).clip
-            handle.write(json_line(facts_of(clip, store.motion(clip_id, fields=("faces",)))))
+    facts = "".join(
+        json_line(facts_of(store.row(clip_id).clip, store.motion(clip_id, fields=("faces",))))
+        for clip_id in chunk.clip_ids
+    )
+    write_text(chunk.target, json_line({"key": chunk.key, "sha256": _sha256(facts)}) + facts)
     return len(chunk.clip_ids)
 
 
 def _is_done(chunk: Chunk) -> bool:
+    """Whether the chunk's facts are there, made from the same clips and unharmed."""
     if not chunk.target.exists():
         return False
-    try:
-        return next(iter(read_jsonl(chunk.target)), {}).get("key") == chunk.key
-    except DeftError:
-        return False
+    head, _, facts = chunk.target.read_bytes().partition(b"\n")
+    wanted = json_line({"key": chunk.key, "sha256": hashlib.sha256(facts).hexdigest()})
+    return head + b"\n" == wanted.encode()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def all_facts(chunks: list[Chunk]) -> Iterator[ClipFacts]:
@@ -201,11 +206,4 @@ def read_instructions(folder: Path) -> Iterator[Instruction]:
     """
     path = Path(folder)
     path = path / INSTRUCTIONS if path.is_dir() else path
-    for number, row in enumerate(read_jsonl(path), 1):
-        try:
-            yield Instruction.model_validate(row)
-        except ValueError as error:
-            fault = str(error).splitlines()
-            raise DeftError(
-                f"{path}: row {number} is no instruction ({' '.join(fault[1:3])}); build it again."
-            ) from error
+    yield from read_rows(Instruction, path, schema=SCHEMA, mend="build it again")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import read_json, write_json, write_jsonl, write_text
+from deft_llm.files import read_model, read_object, write_json, write_jsonl, write_text
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.records import Clip
 from deft_llm.synth.core.settings import ClipSpec, VideoSettings, clip_specs
@@ -41,7 +41,7 @@ def make_corpus(
     for count in run_jobs(_work, tasks, workers=workers, ordered=False, setup=_studio):
         done += count
         report(done, len(specs))
-    rows = [(spec, Clip.model_validate(read_json(out / "records" / f"{spec.name}.json"))) for spec in specs]
+    rows = [(spec, read_model(Clip, out / "records" / f"{spec.name}.json")) for spec in specs]
     from deft_llm.synth.video.card import card_text, summarise
     from deft_llm.synth.video.layouts import LAYOUTS
 
@@ -58,7 +58,7 @@ def _claim(out: Path, settings: VideoSettings) -> None:
     marker = out / "corpus.json"
     wanted = settings.model_dump(mode="json")
     if marker.exists():
-        present = read_json(marker).get("settings")
+        present = read_object(marker, mend="choose another folder").get("settings")
         if present != wanted:
             different = [key for key in wanted if (present or {}).get(key) != wanted[key]]
             raise UsageError(
