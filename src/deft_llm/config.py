@@ -40,10 +40,13 @@ def load_config(model: type[Model], file: Path | None = None, overrides: list[st
         values = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{file or 'overrides'}: {str(error).splitlines()[0]}; mend that value.") from error
-    place = next(_not_finite(values), None)
+    config = _validate(model, values, str(file) if file else "configuration")
+    place = next(
+        _not_finite(config.model_dump()), None
+    )  # of the model: it takes the text "1e999" for a number
     if place is not None:
-        raise UsageError(f"{file or 'overrides'}: {place} is not a finite number; give one.")
-    return _validate(model, values, str(file) if file else "configuration")
+        raise UsageError(f"{file or 'configuration'}: {place} is not a finite number; give one.")
+    return config
 
 
 def _not_finite(value: Any, place: str = "") -> Iterator[str]:
