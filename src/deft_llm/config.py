@@ -41,9 +41,8 @@ def load_config(model: type[Model], file: Path | None = None, overrides: list[st
     except (OmegaConfBaseException, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{file or 'overrides'}: {str(error).splitlines()[0]}; mend that value.") from error
     config = _validate(model, values, str(file) if file else "configuration")
-    place = next(
-        _not_finite(config.model_dump()), None
-    )  # of the model: it takes the text "1e999" for a number
+    # Asked of the model: it takes the text "1e999" for a number.
+    place = next(_not_finite(config.model_dump()), None)
     if place is not None:
         raise UsageError(f"{file or 'configuration'}: {place} is not a finite number; give one.")
     return config

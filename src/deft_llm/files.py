@@ -279,7 +279,8 @@ def read_yaml(path: Path, mend: str = "mend it") -> Any:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f"line {mark.line + 1}: " if mark else ""
-            raise ValueError(f"{line}{getattr(error, 'problem', None) or 'not YAML'}") from error
+            fault = getattr(error, "problem", None) or "it is not YAML"
+            raise DeftError(f"{path}: is not valid YAML ({line}{fault}); {mend}.") from error
         if _nodes(value, {}, set()) > MOST_NODES:
             raise DeftError(f"{path}: holds more than {MOST_NODES} values with its anchors; {mend}.")
         return value
