@@ -3,7 +3,7 @@ beside separate rows.
 
     python -m benchmarks.packing [--backbone embedded] [--clips 2] [--questions 8] [--repeat 5]
 
-`packed`: forward and backward of ``training.packing`` on rows of one prompt and all questions. `bare`: the
+`packed`: forward and backward of ``model.packing`` on rows of one prompt and all questions. `bare`: the
 language model itself with its own causal mask on rows of as many tokens, logits at as many places.
 `separate`: one row per question. The three take turns; CPU seconds of the fastest turn are printed, and
 ratios.
@@ -20,19 +20,19 @@ from collections.abc import Callable
 import torch
 
 from deft_llm.model.language import add_lora, load_backbone
+from deft_llm.model.packing import RowCollator, Turn, answer_losses
 from deft_llm.model.prompt import prompt_parts
 from deft_llm.training.language import fast_bfloat16
-from deft_llm.training.packing import RowCollator, Turn, answer_losses
 
 QUESTIONS = (
-    Turn("What is the coarse expression class?", "negative"),
-    Turn("What is the fine-grained expression class?", "disgust"),
-    Turn("What are the action units?", "brow lowerer, upper lip raiser"),
-    Turn("Is the action unit lip corner puller shown on the face?", "no"),
-    Turn("Is the action unit brow lowerer shown on the face?", "yes"),
-    Turn("Is the action unit upper lip raiser located on the left or right face?", "left"),
-    Turn("Which way did the left inner brow move?", "down and inward"),
-    Turn("Did a fold deepen at the nose?", "yes, on both sides of the nose"),
+    Turn("What is the coarse expression class?", ("negative",)),
+    Turn("What is the fine-grained expression class?", ("disgust",)),
+    Turn("What are the action units?", ("brow lowerer, upper lip raiser",)),
+    Turn("Is the action unit lip corner puller shown on the face?", ("no",)),
+    Turn("Is the action unit brow lowerer shown on the face?", ("yes",)),
+    Turn("Is the action unit upper lip raiser located on the left or right face?", ("left",)),
+    Turn("Which way did the left inner brow move?", ("down and inward",)),
+    Turn("Did a fold deepen at the nose?", ("yes, on both sides of the nose",)),
 )
 SOFT = 64
 """Soft tokens of a clip's prompt."""
@@ -64,9 +64,9 @@ def main() -> None:
         return logits.float().log_softmax(-1)[..., 0].mean()
 
     calls: dict[str, Callable[[], torch.Tensor]] = {
-        "packed": lambda: answer_losses(llm, prompts, packed).mean(),
+        "packed": lambda: answer_losses(llm, prompts, packed)[0].mean(),
         "bare": bare,
-        "separate": lambda: answer_losses(llm, prompts, separate).mean(),
+        "separate": lambda: answer_losses(llm, prompts, separate)[0].mean(),
     }
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(given.repeat + 1):

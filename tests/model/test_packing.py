@@ -11,8 +11,8 @@ import torch
 from deft_llm.answer import Answer, render
 from deft_llm.errors import UsageError
 from deft_llm.model.language import add_lora, tiny_backbone
+from deft_llm.model.packing import RowCollator, Turn, answer_losses, refuse_unpackable, text_loss
 from deft_llm.records import Evidence
-from deft_llm.training.packing import RowCollator, Turn, answer_losses, refuse_unpackable
 
 FULL = render(
     Answer.of(
@@ -36,11 +36,11 @@ FULL = render(
 )
 TURNS = [
     [
-        Turn("What is the coarse expression class?", "positive"),
-        Turn("Give class, evidence and rationale.", FULL),
-        Turn("Is the action unit lip corner puller shown on the face?", "yes"),
+        Turn("What is the coarse expression class?", ("positive",)),
+        Turn("Give class, evidence and rationale.", (FULL,)),
+        Turn("Is the action unit lip corner puller shown on the face?", ("yes", "no", "not at all")),
     ],
-    [Turn("What are the action units?", "brow lowerer, lid tightener"), Turn("Which side?", "left")],
+    [Turn("What are the action units?", ("brow lowerer, lid tightener",)), Turn("Which side?", ("left",))],
 ]
 WIDTH = 32
 SIZES = {"hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -77,7 +77,8 @@ def read(llm, packed: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Losses of all turns, and the gradients of their sum in the prompts and in the model."""
     prompts = prompts_of(llm)
     batch = RowCollator(tiny_backbone()[1], packed)([len(p) for p in prompts], TURNS)
-    losses = answer_losses(llm, prompts, batch)
+    sums, tokens = answer_losses(llm, prompts, batch)
+    losses = sums / tokens
     llm.zero_grad()
     losses.sum().backward()
     named = [p.grad for p in llm.parameters() if p.requires_grad and p.grad is not None]
@@ -93,7 +94,7 @@ def test_packed_rows_have_the_losses_and_gradients_of_separate_rows(family: str,
             torch.nn.init.normal_(weight, std=0.05)
     together, gradients = read(llm, packed=True)
     apart, expected = read(llm, packed=False)
-    assert together.shape == (5,) and float(together.min()) > 1.0
+    assert together.shape == (7,) and float(together.min()) > 1.0
     torch.testing.assert_close(together, apart, atol=2e-5, rtol=1e-5)
     assert len(gradients) == len(expected) > 8
     for mine, wanted in zip(gradients, expected):
@@ -104,29 +105,37 @@ def test_a_branch_that_sees_its_neighbour_would_be_found() -> None:
     llm = language_model("llama")
     prompts = prompts_of(llm)
     batch = RowCollator(tiny_backbone()[1])([len(p) for p in prompts], TURNS)
-    own = answer_losses(llm, prompts, batch)
+    own = answer_losses(llm, prompts, batch)[0]
     positions = torch.arange(batch.input_ids.shape[1]).expand_as(batch.position_ids)
-    assert not torch.allclose(answer_losses(llm, prompts, replace(batch, position_ids=positions)), own)
+    assert not torch.allclose(answer_losses(llm, prompts, replace(batch, position_ids=positions))[0], own)
     causal = torch.ones_like(batch.attention_mask).tril()
-    assert not torch.allclose(answer_losses(llm, prompts, replace(batch, attention_mask=causal)), own)
+    assert not torch.allclose(answer_losses(llm, prompts, replace(batch, attention_mask=causal))[0], own)
 
 
 def test_a_packed_row_holds_the_prompt_once_and_scores_answers_alone() -> None:
     tokenizer = tiny_backbone()[1]
     starts = [7, 12]
     packed, apart = (RowCollator(tokenizer, p)(starts, TURNS) for p in (True, False))
-    assert len(packed.input_ids) == 2 and len(apart.input_ids) == 5
-    assert packed.clips == [0, 1] and apart.clips == [0, 0, 0, 1, 1]
-    text = tokenizer.decode(packed.input_ids[1][packed.turn[1] == 3], skip_special_tokens=True)
+    assert len(packed.input_ids) == 2 and len(apart.input_ids) == 7
+    assert packed.clips == [0, 1] and apart.clips == [0, 0, 0, 0, 0, 1, 1]
+    text = tokenizer.decode(packed.input_ids[1][packed.answer[1] == 5], skip_special_tokens=True)
     assert text == "brow lowerer, lid tightener"
     assert int((packed.labels != -100).sum()) == int((apart.labels != -100).sum())
     # every branch begins where the prompt ends
     assert int((packed.position_ids[0] == 7).sum()) == 3
 
 
+def test_a_long_answer_counts_more_than_a_short_one_but_not_in_full() -> None:
+    sums, tokens = torch.tensor([2.0, 32.0]), torch.tensor([1, 16])
+    assert float(text_loss(sums, tokens, torch.ones(2))) == pytest.approx((2.0 + 8.0) / 2)
+    assert float(text_loss(sums, tokens, torch.tensor([3.0, 1.0]))) == pytest.approx((6.0 + 8.0) / 4)
+
+
 def test_weights_and_kinds_go_with_their_turns() -> None:
-    batch = RowCollator(tiny_backbone()[1])([3], [[Turn("?", "a", weight=0.5), Turn("??", "b", weight=2.0)]])
-    assert batch.weights.tolist() == [0.5, 2.0]
+    batch = RowCollator(tiny_backbone()[1])(
+        [3], [[Turn("?", ("a",), weight=0.5), Turn("??", ("b", "c"), weight=2.0)]]
+    )
+    assert batch.weights.tolist() == [0.5, 2.0, 2.0]
 
 
 def test_models_that_know_no_branches_are_refused_with_the_setting_to_use() -> None:
@@ -143,7 +152,7 @@ def test_models_that_know_no_branches_are_refused_with_the_setting_to_use() -> N
 def test_a_sliding_window_trains_on_separate_rows() -> None:
     llm = language_model("mistral", sliding_window=64)
     losses, _ = read(llm, packed=False)
-    assert losses.shape == (5,) and bool(torch.isfinite(losses).all())
+    assert losses.shape == (7,) and bool(torch.isfinite(losses).all())
     with pytest.raises(UsageError, match="sliding window"):
         read(llm, packed=True)
 
