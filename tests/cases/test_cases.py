@@ -53,3 +53,33 @@ def test_scores(file: str, path: str, value: float, capsys: pytest.CaptureFixtur
 def test_bad_rows_are_named(file: str, field: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", HERE / f"{file}.jsonl") == 1
     assert f"{file}.jsonl: row 1 is no prediction ({field}:" in capsys.readouterr().err
+
+
+def test_the_same_codings_in_two_spellings_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("agree", HERE / "coder1.csv", HERE / "coder2.csv", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["clips"] == 4 and found["aus"]["clips"] == 3 and found["aus"]["agreement"] == 1.0
+    assert found["fine"]["same"] == 1.0 and found["disagreements"] == found["problems"] == []
+
+
+def test_what_cannot_be_read_is_named_and_not_scored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("agree", HERE / "coder1.csv", HERE / "unreadable.csv", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["clips"] == 2 and found["aus"]["clips"] == 1 and found["aus"]["agreement"] == 1.0
+    assert found["problems"] == [
+        "unreadable.csv row 2: emotion 'contemt!' is not known",
+        "unreadable.csv row 2: AU '7-Apr' could not be read",
+    ]
+
+
+def test_contradictory_rows_are_named_and_not_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "twice.csv"
+    table.write_text((HERE / "coder1.csv").read_text() + "samm,6.0,006_1_2,Contempt,4\n")
+    assert run("agree", HERE / "coder1.csv", table) == 0
+    out = capsys.readouterr().out
+    assert (
+        "not compared: twice.csv row 2: two values of aus: 12 in twice.csv row 2, 4 in twice.csv row 6" in out
+    )
+    assert "(2 clips coded by both)" in out

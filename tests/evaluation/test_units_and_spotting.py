@@ -7,7 +7,7 @@ import pytest
 
 from deft_llm.evaluation.rows import MEGC3
 from deft_llm.evaluation.spotting import Video, interval_iou, match_greedy, match_maximum, spotting_scores
-from deft_llm.evaluation.units import agreement, binary_f1, macro_f1, side_accuracy, unit_counts, unit_scores
+from deft_llm.evaluation.units import binary_f1, macro_f1, side_accuracy, unit_counts, unit_scores
 from deft_llm.records import Interval
 
 
@@ -39,10 +39,9 @@ def test_counts_of_always_positive_give_the_published_kind_of_floor() -> None:
     assert binary_f1(unit_counts(truth, np.ones_like(truth)))[0] == pytest.approx(20 / 110)
 
 
-def test_sides_and_coder_agreement() -> None:
+def test_sides() -> None:
     rows = [({12: "left", 4: "both"}, {12: "left"}), ({14: "right"}, {14: "left"}), ({2: "left"}, {})]
     assert side_accuracy(rows) == {"one_sided": 3, "detected": 2, "right": 1, "accuracy": 0.5}
-    assert agreement({4, 7}, {4, 9, 10}) == (2, 5)
 
 
 def test_intervals_are_inclusive() -> None:

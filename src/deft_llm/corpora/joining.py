@@ -11,7 +11,7 @@ from typing import Any
 
 from deft_llm.corpora.base import subject_number
 from deft_llm.corpora.labels import coarse_word, fine_word
-from deft_llm.corpora.tables import cell_text, find_table
+from deft_llm.corpora.tables import Row, cell_integer, cell_text, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.notation import ParsedAUs, format_aus, parse_aus
 from deft_llm.facs.units import number_of
@@ -32,6 +32,7 @@ COLUMNS = {
     "apex": ("apex", "apexframe"),
     "offset": ("offset", "offsetframe"),
 }
+MARKS = ("onset", "apex", "offset")
 _CORPUS_WORDS = {
     "casmeii": "casme2",
     "casme2": "casme2",
@@ -62,6 +63,8 @@ _SPELLINGS = {
 class Annotation:
     """What one clip's rows say; ``problems`` are pieces that could not be read or contradict each other.
 
+    ``marks``: onset, apex and offset as the table numbers its frames.
+
     ``adds``: the row tells more of a clip (one of several questions), so that its AUs join the others'.
     """
 
@@ -72,6 +75,7 @@ class Annotation:
     aus: list[ActionUnit] | None = None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    marks: dict[str, int] = field(default_factory=dict)
     adds: bool = False
 
 
@@ -139,9 +143,13 @@ def read_annotations(path: Path) -> dict[Key, Annotation]:
                 )
                 disputed[row.key].add(name)
             setattr(known, name, value)
+        if known.marks and row.marks and known.marks != row.marks:
+            known.problems.append(f"two rows, {known.where} and {row.where}, give other frames")
+            disputed[row.key].add("marks")
+        known.marks = known.marks or row.marks
     for key, names in disputed.items():
         for name in names:
-            setattr(found[key], name, None)
+            setattr(found[key], name, {} if name == "marks" else None)
     return found
 
 
@@ -171,7 +179,17 @@ def _from_table(path: Path) -> Iterator[Annotation]:
         _words(found, row.text("emotion"), row.text("coarse"))
         if "aus" in table.columns:
             _read_units(found, row.get("aus"))
+        _read_marks(found, row)
         yield found
+
+
+def _read_marks(found: Annotation, row: Row) -> None:
+    for name in MARKS:
+        number = cell_integer(row.get(name))
+        if number is not None and number >= 0:
+            found.marks[name] = number
+        elif row.text(name) and row.text(name) not in ("/", "-"):
+            found.problems.append(f"{name} {row.text(name)!r} is no frame number")
 
 
 def _words(found: Annotation, emotion: str, coarse: str) -> None:

@@ -1,129 +1,183 @@
-"""Agreement of two annotation files, two prediction files, or one of each: kappa of labels and of AUs."""
+"""Agreement of two codings of the same clips: labels, Action Units, their intensities and frames.
+
+FACS agreement is 2 x agreed / (A + B) (Ekman, Friesen & Hager 2002, Investigator's Guide); kappa is Cohen's,
+ICC is ICC(2,1) of Shrout & Fleiss 1979. A clip whose AUs one of the two does not say, or says unreadably, is
+not compared on AUs: it never counts as "no AU".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.evaluation.rows import label_of, read_rows
-from deft_llm.evaluation.units import agreement
-from deft_llm.files import read_jsonl
-from deft_llm.records import Clip
+
+MARKS = ("onset", "apex", "offset")
+PERCENTILES = (5, 25, 50, 75, 95)
+INTENSITIES = "ABCDE"  # 1 to 5; an AU that is not shown is 0
 
 
 @dataclass(frozen=True)
 class Coding:
-    """What one file says of one clip; None where it says nothing."""
+    """What one file says of one clip; None where it says nothing. ``marks``: frames by name."""
 
     coarse: str | None = None
     fine: str | None = None
-    aus: frozenset[int] | None = None
+    aus: Mapping[int, CodedUnit] | None = None
+    marks: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_codings(path: Path) -> dict[str, Coding]:
-    """Codings by clip: of a run, predictions.jsonl, Clip records (jsonl), or an annotation table (CSV, xlsx,
-    jsonl).
+@dataclass(frozen=True)
+class CodedUnit:
+    """Side and intensity (A to E, or None) of one AU."""
 
-    Raises: DeftError where the file is none of these.
+    side: str = "both"
+    intensity: str | None = None
+
+
+@dataclass
+class Codings:
+    """One file's codings by clip, what in it could not be read or contradicts itself, and how the rest was
+    read where another spelling would be plainer (``notes``).
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "predictions.jsonl"
-    if not path.is_file():
-        raise DeftError(
-            f"{path}: no such file; give a run, predictions, clip records or an annotation table."
-        )
-    first: Mapping[str, Any] = {}
-    if path.suffix == ".jsonl":
-        first = next(read_jsonl(path), {})
-    if "method" in first and "truth" in first:
-        return _of_predictions(path)
-    if "clip_id" in first and "source" in first:
-        clips = [Clip.model_validate(row) for row in read_jsonl(path)]
-        return {_key(c.clip_id): _coding(c.coarse, c.emotion, c.aus) for c in clips}
-    from deft_llm.corpora.joining import read_annotations
 
-    return {"/".join(key): _coding(a.coarse, a.emotion, a.aus) for key, a in read_annotations(path).items()}
-
-
-def _of_predictions(path: Path) -> dict[str, Coding]:
-    found = {}
-    for row in read_rows(path):
-        aus = frozenset(int(au) for au, p in row.aus.items() if p >= 0.5) if row.aus else None
-        coarse = row.coarse or (label_of(row) if row.label_space == "megc3" else None)
-        found[_key(row.clip_id)] = Coding(coarse, row.fine, aus)
-    return found
-
-
-def _coding(coarse: str | None, emotion: str | None, aus: Iterable[Any] | None) -> Coding:
-    from deft_llm.corpora.labels import coarse_word, fine_word
-
-    numbers = None if aus is None else frozenset(unit.number for unit in aus)
-    fine = fine_word(emotion) if emotion else None
-    return Coding(coarse or (coarse_word(emotion) if emotion else None), fine, numbers)
-
-
-def _key(clip_id: str) -> str:
-    """A clip's name as annotation tables write it, so that records and tables meet."""
-    from deft_llm.corpora.joining import join_key
-
-    parts = clip_id.split("/")
-    return "/".join(join_key(parts[0], parts[1], parts[-1])) if len(parts) >= 3 else clip_id
+    name: str
+    clips: dict[str, Coding]
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def cohen_kappa(first: Sequence[Any], second: Sequence[Any]) -> float | None:
     """Cohen's kappa of two raters; None where chance agreement is already complete."""
-    labels = sorted(set(first) | set(second), key=str)
+    from sklearn.metrics import cohen_kappa_score
+
+    labels = sorted({*first, *second}, key=str)
+    if len(labels) < 2:
+        return None
     index = {label: place for place, label in enumerate(labels)}
-    table = np.zeros((len(labels), len(labels)))
-    np.add.at(table, ([index[v] for v in first], [index[v] for v in second]), 1)
-    table /= max(table.sum(), 1)
-    chance = float(table.sum(1) @ table.sum(0))
-    return None if chance >= 1 else (float(np.trace(table)) - chance) / (1 - chance)
+    return float(cohen_kappa_score([index[v] for v in first], [index[v] for v in second]))
 
 
-def agree(first: Mapping[str, Coding], second: Mapping[str, Coding]) -> dict[str, Any]:
+def icc_2_1(ratings: np.ndarray) -> float | None:
+    """ICC(2,1) of ratings (targets, raters): two-way random effects, absolute agreement, a single rater.
+
+    None with fewer than two targets, or where nothing varies.
+    """
+    targets, raters = ratings.shape
+    if targets < 2:
+        return None
+    mean, rows, columns = ratings.mean(), ratings.mean(1), ratings.mean(0)
+    between = raters * ((rows - mean) ** 2).sum() / (targets - 1)
+    among = targets * ((columns - mean) ** 2).sum() / (raters - 1)
+    rest = ratings - rows[:, None] - columns + mean
+    error = (rest**2).sum() / ((targets - 1) * (raters - 1))
+    below = between + (raters - 1) * error + raters * (among - error) / targets
+    return float((between - error) / below) if below > 0 else None
+
+
+def agree(first: Codings, second: Codings) -> dict[str, Any]:
     """Agreement on the clips that both know. Raises: DeftError where they share none."""
-    shared = sorted(set(first) & set(second))
+    shared = sorted(set(first.clips) & set(second.clips))
+    problems = [*first.problems, *second.problems]
     if not shared:
-        raise DeftError("the two files share no clip; check corpus, subject and file names.")
+        told = f" ({problems[0]})" if problems else ""
+        raise DeftError(
+            f"{first.name} and {second.name} share no clip; check corpus, subject and file names{told}."
+        )
     result: dict[str, Any] = {
         "clips": len(shared),
-        "only_first": len(first) - len(shared),
-        "only_second": len(second) - len(shared),
+        "only_first": len(first.clips) - len(shared),
+        "only_second": len(second.clips) - len(shared),
+        "problems": problems,
+        "notes": [*first.notes, *second.notes],
     }
+    pairs = {clip: (first.clips[clip], second.clips[clip]) for clip in shared}
     for name in ("coarse", "fine"):
-        pairs = [(getattr(first[c], name), getattr(second[c], name)) for c in shared]
-        pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
-        if pairs:
-            a, b = map(list, zip(*pairs))
+        said = [(getattr(a, name), getattr(b, name)) for a, b in pairs.values()]
+        known = [(a, b) for a, b in said if a is not None and b is not None]
+        if known:
             result[name] = {
-                "clips": len(pairs),
-                "same": float(np.mean([x == y for x, y in pairs])),
-                "kappa": cohen_kappa(a, b),
+                "clips": len(known),
+                "same": float(np.mean([a == b for a, b in known])),
+                "kappa": cohen_kappa(*zip(*known)),
             }
-    coded = [(first[c].aus, second[c].aus) for c in shared]
-    both = [(set(a), set(b)) for a, b in coded if a is not None and b is not None]
-    if both:
-        result["aus"] = _units(both)
+    coded = {
+        clip: (a.aus, b.aus) for clip, (a, b) in pairs.items() if a.aus is not None and b.aus is not None
+    }
+    if coded:
+        result["aus"] = _units(list(coded.values()))
+    marks = {name: _differences(pairs.values(), name) for name in MARKS}
+    result |= {"frames": {name: cell for name, cell in marks.items() if cell}} if any(marks.values()) else {}
+    result["disagreements"] = [row for clip, (a, b) in pairs.items() if (row := _disagreement(clip, a, b))]
     return result
 
 
-def _units(pairs: Sequence[tuple[set[int], set[int]]]) -> dict[str, Any]:
-    sums = np.array([agreement(a, b) for a, b in pairs]).sum(0)
-    numbers = sorted(set().union(*(a | b for a, b in pairs)))
-    per_au = {
-        str(au): {
-            "first": sum(au in a for a, _ in pairs),
-            "second": sum(au in b for _, b in pairs),
-            "both": sum(au in a and au in b for a, b in pairs),
-            "kappa": cohen_kappa([au in a for a, _ in pairs], [au in b for _, b in pairs]),
-        }
-        for au in numbers
+Units = Mapping[int, CodedUnit]
+
+
+def facs_agreement(first: Collection[int], second: Collection[int]) -> tuple[int, int]:
+    """(2 x shared AUs, AUs of both) of a clip; the ratio of their sums is the index."""
+    return 2 * len(set(first) & set(second)), len(first) + len(second)
+
+
+def _units(pairs: Sequence[tuple[Units, Units]]) -> dict[str, Any]:
+    sums = np.array([facs_agreement(a, b) for a, b in pairs]).sum(0)
+    numbers = sorted({au for a, b in pairs for au in (*a, *b)})
+    both = [(a[au].side, b[au].side) for a, b in pairs for au in a.keys() & b.keys()]
+    return {
+        "clips": len(pairs),
+        "agreement": float(sums[0] / sums[1]) if sums[1] else None,
+        "same_side": float(np.mean([x == y for x, y in both])) if both else None,
+        "per_au": {str(au): _unit(au, pairs) for au in numbers},
     }
-    return {"clips": len(pairs), "agreement": float(sums[0] / sums[1]) if sums[1] else None, "per_au": per_au}
+
+
+def _unit(au: int, pairs: Sequence[tuple[Units, Units]]) -> dict[str, Any]:
+    shown = [(au in a, au in b) for a, b in pairs]
+    first, second = (sum(side) for side in zip(*shown))
+    both = sum(a and b for a, b in shown)
+    return {
+        "first": first,
+        "second": second,
+        "both": both,
+        "agreement": 2 * both / (first + second),
+        "kappa": cohen_kappa(*zip(*shown)),
+        "icc": _icc(au, pairs),
+    }
+
+
+def _icc(au: int, pairs: Sequence[tuple[Units, Units]]) -> float | None:
+    """ICC(2,1) of an AU's intensity, 0 to 5, over the clips; None unless both grade it where they see it."""
+    graded = [units[au].intensity for pair in pairs for units in pair if au in units]
+    if any(grade is None for grade in graded):
+        return None
+    grade: Callable[[Units], int] = lambda units: (  # noqa: E731
+        INTENSITIES.index(units[au].intensity or "") + 1 if au in units else 0
+    )
+    return icc_2_1(np.array([[grade(a), grade(b)] for a, b in pairs], float))
+
+
+def _differences(pairs: Any, name: str) -> dict[str, Any] | None:
+    """second - first in frames: percentiles, and how large they are on average."""
+    found = [b.marks[name] - a.marks[name] for a, b in pairs if name in a.marks and name in b.marks]
+    if not found:
+        return None
+    values = np.array(found, float)
+    percentiles = {f"p{p}": float(v) for p, v in zip(PERCENTILES, np.percentile(values, PERCENTILES))}
+    return {"clips": len(found), "mean_absolute": float(np.abs(values).mean()), **percentiles}
+
+
+def _disagreement(clip: str, a: Coding, b: Coding) -> dict[str, Any] | None:
+    """What the two say differently of a clip; None where nothing."""
+    row: dict[str, Any] = {}
+    for name in ("coarse", "fine"):
+        one, two = getattr(a, name), getattr(b, name)
+        if one is not None and two is not None and one != two:
+            row[name] = [one, two]
+    if a.aus is not None and b.aus is not None and a.aus.keys() != b.aus.keys():
+        row["aus_first_only"] = sorted(a.aus.keys() - b.aus.keys())
+        row["aus_second_only"] = sorted(b.aus.keys() - a.aus.keys())
+    return {"clip": clip, **row} if row else None

@@ -104,8 +104,3 @@ def side_accuracy(rows: Sequence[tuple[Mapping[int, str], Mapping[int, str]]]) -
         "right": right,
         "accuracy": right / detected if detected else None,
     }
-
-
-def agreement(first: set[int], second: set[int]) -> tuple[int, int]:
-    """FACS agreement of two coders on a clip: (2 * shared AUs, AUs of both); sums' ratio is the index."""
-    return 2 * len(first & second), len(first) + len(second)
