@@ -1,6 +1,6 @@
 """Which way each AU moves skin: the FACS table beside the two unit sets' fields and beside other face models.
 
-    python benchmarks/au_table.py [--json]
+    python -m benchmarks.au_table [--json]
 
 Degrees of the left side of a face seen from the front: 0 lateral, 90 up, 180 medial, -90 down. A field's
 direction is that of its twelve most moved skin vertices; cosines compare displacement fields in the image

@@ -41,7 +41,7 @@ SETTINGS = (
     ("`--method flow2text`", "deft_llm.methods.flow2text", "Flow2TextOptions"),
 )
 HEAD = "<!-- made by python -m recipes.reference; tests/readme/test_reference.py holds it current -->"
-EXIT_CODES = """Exit codes: 0 done, 1 the work failed, 2 wrong usage. `deft --debug ...` shows an error's traceback.
+EXIT_CODES = """Exit codes: 0 done, 1 the work failed, 2 wrong usage. `deft --debug ...` shows the traceback.
 """
 KEYS = """YAML (`--config FILE`) and words `a.b=c` take the same keys; an unknown one is refused with its near
 miss. A run folder keeps the settings that it ran with.

@@ -38,6 +38,9 @@ def test_every_command_of_the_readme_runs(tmp_path):
         words = shlex.split(command, comments=True)
         done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        if "--out" in words:
+            out = tmp_path / words[words.index("--out") + 1]
+            assert out.is_file() == bool(out.suffix) and out.exists(), f"{command}: {out.name}"
 
 
 def test_every_command_of_the_readme_is_known_and_marked():

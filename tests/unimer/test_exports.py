@@ -26,9 +26,9 @@ def test_every_export_passes_its_consumers_rules(built: Path, tmp_path: Path, na
 
 def test_llava_goes_out_and_comes_back(built: Path, tmp_path: Path):
     rows = list(read_instructions(built))
-    export(rows, "llava", tmp_path)
+    assert export(rows, "llava", tmp_path / "mine.json") == [tmp_path / "mine.json"]
     spoken = [[turn for turn in flat_turns(row) if turn[0] != "system"] for row in rows]
-    assert llava.read(tmp_path / "llava.json") == spoken
+    assert llava.read(tmp_path / "mine.json") == spoken
 
 
 def test_trl_reads_our_export_with_its_own_functions(built: Path, tmp_path: Path):
@@ -50,7 +50,7 @@ def test_llamafactory_rules_find_broken_rows(built: Path, tmp_path: Path):
     rows[1]["images"] = []
     rows[2]["audios"] = ["a.wav"]
     (tmp_path / "data.json").write_text(json.dumps(rows))
-    found = llamafactory.validate(tmp_path)
+    found = llamafactory.validate(tmp_path / "data.json")
     assert any("row 0" in fault and "alternate" in fault for fault in found)
     assert any("row 1" in fault and "<image>" in fault for fault in found)
 
@@ -70,7 +70,7 @@ def test_llamafactory_rules_find_broken_rows(built: Path, tmp_path: Path):
 )
 def test_validators_find_faults(module, file: str, broken: str, tmp_path: Path):
     (tmp_path / file).write_text(broken)
-    assert module.validate(tmp_path)
+    assert module.validate(tmp_path / file)
 
 
 def texts(row: Instruction) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ def check(
 @commands.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of 'deft unimer build'.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the export.")],
+    out: Annotated[Path, typer.Option("--out", help="File of the export.")],
     format_name: Annotated[str, typer.Option("--format", help="llava, llamafactory, messages, trl or megc.")],
     store: Annotated[Path | None, typer.Option(help="Draw the pictures from this store ...")] = None,
     media_root: Annotated[
@@ -140,7 +140,7 @@ def export(
 ) -> None:
     """Write the instructions as another trainer reads them, held to that trainer's rules.
 
-    Example: deft unimer export unimer/casme2 --format llamafactory --out export/
+    Example: deft unimer export unimer/casme2 --format llamafactory --out export/data.json
     """
     from deft_llm.errors import UsageError
     from deft_llm.unimer.build import read_instructions

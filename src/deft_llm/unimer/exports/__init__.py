@@ -1,6 +1,7 @@
 """Exports of instructions to the formats that trainers read, held to the consumer's own rules.
 
-A format is one module with ``write(rows, out) -> list[Path]`` and ``validate(out) -> list[str]``.
+A format is one module with ``FILE`` (the usual name), ``write(rows, path) -> list[Path]`` and
+``validate(path) -> list[str]``; ``path`` is the file.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ FORMATS = ("llava", "llamafactory", "messages", "trl", "megc")
 def export(rows: Iterable[Instruction], format_name: str, out: Path) -> list[Path]:
     """Write ``rows`` as ``format_name`` and hold the result to its consumer's rules.
 
+    ``out``: the file; a folder, or a name without a suffix, gets a file of the format's usual name.
+
     Raises: UsageError for an unknown format; DeftError where the result breaks a rule.
     """
     if format_name not in FORMATS:
         raise UsageError(f"--format {format_name}: unknown; choose one of {', '.join(FORMATS)}.")
     module = import_module(f"deft_llm.unimer.exports.{format_name}")
-    written = module.write(rows, Path(out))
-    faults = module.validate(Path(out))
+    path = Path(out)
+    if path.is_dir() or not path.suffix:
+        path /= module.FILE
+    written = module.write(rows, path)
+    faults = module.validate(path)
     if faults:
         raise DeftError(f"{out}: {faults[0]}; mend the instructions and export again.")
     return written

@@ -20,10 +20,10 @@ ROLES = {"user": "human", "assistant": "gpt"}
 MEDIA = (("<image>", "images"), ("<video>", "videos"))
 
 
-def write(rows: Iterable[Instruction], out: Path) -> list[Path]:
-    """Write ``out``/data.json and ``out``/dataset_info.json; media columns that nothing uses are left out."""
+def write(rows: Iterable[Instruction], path: Path) -> list[Path]:
+    """Write ``path`` and dataset_info.json beside it; media columns that nothing uses are left out."""
     used: set[str] = set()
-    write_list(out / FILE, (_row(row, used) for row in rows))
+    write_list(path, (_row(row, used) for row in rows))
     columns = {"messages": "conversations", "system": "system"} | {name: name for name in sorted(used)}
     tags = {
         "role_tag": "from",
@@ -32,9 +32,9 @@ def write(rows: Iterable[Instruction], out: Path) -> list[Path]:
         "assistant_tag": "gpt",
         "system_tag": "system",
     }
-    info = {NAME: {"file_name": FILE, "formatting": "sharegpt", "columns": columns, "tags": tags}}
-    write_json(out / INFO, info)
-    return [out / FILE, out / INFO]
+    info = {NAME: {"file_name": path.name, "formatting": "sharegpt", "columns": columns, "tags": tags}}
+    write_json(path.with_name(INFO), info)
+    return [path, path.with_name(INFO)]
 
 
 def _row(row: Instruction, used: set[str]) -> dict[str, Any]:
@@ -49,15 +49,15 @@ def _row(row: Instruction, used: set[str]) -> dict[str, Any]:
     return found
 
 
-def validate(out: Path) -> list[str]:
+def validate(path: Path) -> list[str]:
     """LLaMA-Factory's rules on both files."""
-    info = read_json(out / INFO)
+    info = read_json(path.with_name(INFO))
     faults: list[str] = []
     for name, entry in info.items():
-        if entry.get("formatting") != "sharegpt" or not (out / entry.get("file_name", "")).is_file():
+        if entry.get("formatting") != "sharegpt" or not path.with_name(entry.get("file_name", "-")).is_file():
             return [f"dataset_info.json: {name} is not sharegpt or its file is missing"]
         columns, tags = entry["columns"], entry["tags"]
-        for number, row in enumerate(read_json(out / entry["file_name"])):
+        for number, row in enumerate(read_json(path.with_name(entry["file_name"]))):
             faults += [f"row {number}: {fault}" for fault in _row_faults(row, columns, tags)]
     return faults
 

@@ -15,9 +15,8 @@ FILE = "llava.json"
 ROLES = {"user": "human", "assistant": "gpt"}
 
 
-def write(rows: Iterable[Instruction], out: Path) -> list[Path]:
-    """Write ``out``/llava.json, streamed."""
-    path = out / FILE
+def write(rows: Iterable[Instruction], path: Path) -> list[Path]:
+    """Write the list, streamed."""
     write_list(path, (_row(row) for row in rows))
     return [path]
 
@@ -41,11 +40,11 @@ def _row(row: Instruction) -> dict[str, Any]:
     return found
 
 
-def validate(out: Path) -> list[str]:
+def validate(path: Path) -> list[str]:
     """LLaVA's rules: id, alternating human and gpt beginning with human, as many tags as files."""
     faults: list[str] = []
     ids: set[str] = set()
-    for number, row in enumerate(read_json(out / FILE)):
+    for number, row in enumerate(read_json(path)):
         where = f"row {number} ({row.get('id')})"
         if not isinstance(row.get("id"), str) or row["id"] in ids:
             faults.append(f"{where}: id missing or there twice")

@@ -36,8 +36,8 @@ QUESTIONS += [re.escape(text).replace(r"\{name\}", f"(?:{_NAMES})") for text in 
 KNOWN_QUESTION = re.compile("|".join(QUESTIONS))
 
 
-def write(rows: Iterable[Instruction], out: Path) -> list[Path]:
-    """Write ``out``/me_vqa.jsonl: the tasks that the challenge asks; the others have no place there."""
+def write(rows: Iterable[Instruction], path: Path) -> list[Path]:
+    """Write the tasks that the challenge asks as JSON lines; the others have no place there."""
 
     def lines() -> Iterator[dict[str, Any]]:
         clip, number = "", 0
@@ -47,8 +47,8 @@ def write(rows: Iterable[Instruction], out: Path) -> list[Path]:
                 clip = row.clip_id
                 yield _line(row, number, question, answer)
 
-    write_jsonl(out / FILE, lines())
-    return [out / FILE]
+    write_jsonl(path, lines())
+    return [path]
 
 
 def _line(row: Instruction, number: int, question: str, answer: str) -> dict[str, Any]:
@@ -83,10 +83,10 @@ def _pairs(row: Instruction) -> Iterator[tuple[str, str]]:
         yield COMBINED, COMBINED_ANSWER.format(aus=aus, fine=row.target.fine, coarse=row.target.coarse)
 
 
-def validate(out: Path) -> list[str]:
+def validate(path: Path) -> list[str]:
     """The published field names, questions and answer phrases."""
     faults, ids = [], set()
-    for number, row in enumerate(read_jsonl(out / FILE)):
+    for number, row in enumerate(read_jsonl(path)):
         if tuple(row) != FIELDS:
             faults.append(f"row {number}: fields {list(row)} are not {list(FIELDS)}")
             continue

@@ -13,10 +13,10 @@ from deft_llm.unimer.exports.flat import files, flat_turns, meta
 FILE = "messages.jsonl"
 
 
-def write(rows: Iterable[Instruction], out: Path) -> list[Path]:
-    """Write ``out``/messages.jsonl."""
-    write_jsonl(out / FILE, (_row(row) for row in rows))
-    return [out / FILE]
+def write(rows: Iterable[Instruction], path: Path) -> list[Path]:
+    """Write the rows as JSON lines."""
+    write_jsonl(path, (_row(row) for row in rows))
+    return [path]
 
 
 def _row(row: Instruction) -> dict[str, Any]:
@@ -28,10 +28,10 @@ def _row(row: Instruction) -> dict[str, Any]:
     return found
 
 
-def validate(out: Path) -> list[str]:
+def validate(path: Path) -> list[str]:
     """Known roles; system only first; users and assistants alternate and end with an answer."""
     faults = []
-    for number, row in enumerate(read_jsonl(out / FILE)):
+    for number, row in enumerate(read_jsonl(path)):
         messages = row.get("messages", [])
         roles = [message.get("role") for message in messages]
         spoken = roles[1:] if roles[:1] == ["system"] else roles

@@ -17,10 +17,10 @@ from deft_llm.unimer.exports.flat import files, meta
 FILE = "trl.jsonl"
 
 
-def write(rows: Iterable[Instruction], out: Path) -> list[Path]:
-    """Write ``out``/trl.jsonl: ``images`` (paths) and ``messages``."""
-    write_jsonl(out / FILE, (_row(row) for row in rows))
-    return [out / FILE]
+def write(rows: Iterable[Instruction], path: Path) -> list[Path]:
+    """Write JSON lines: ``images`` (paths) and ``messages``."""
+    write_jsonl(path, (_row(row) for row in rows))
+    return [path]
 
 
 def _row(row: Instruction) -> dict[str, Any]:
@@ -35,10 +35,10 @@ def _row(row: Instruction) -> dict[str, Any]:
     return {"id": row.id} | meta(row) | {"images": files(row), "messages": messages}
 
 
-def validate(out: Path) -> list[str]:
+def validate(path: Path) -> list[str]:
     """Known roles, contents as lists of typed parts, an image part for every image, an answer at the end."""
     faults = []
-    for number, row in enumerate(read_jsonl(out / FILE)):
+    for number, row in enumerate(read_jsonl(path)):
         messages = row.get("messages", [])
         if any(message.get("role") not in ("system", "user", "assistant") for message in messages):
             faults.append(f"row {number}: unknown role")
