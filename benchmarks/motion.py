@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 
 from deft_llm.faces.align import move, transform_of
+from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.regions import region_weights, rigid_weight
 from deft_llm.faces.video import frames
 from deft_llm.facs.regions import REGION_INDEX
 from deft_llm.motion.head import HeadFit, depth_map
-from deft_llm.motion.measure import MeasureSettings, default_landmarker, measure_clip
+from deft_llm.motion.measure import MeasureSettings, measure_clip
 from deft_llm.motion.table import region_vectors
 from deft_llm.setup.weights import require
 from deft_llm.store.motion import Motion

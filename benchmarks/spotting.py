@@ -30,8 +30,9 @@ from deft_llm.facs.regions import REGIONS
 from deft_llm.setup.weights import require
 from deft_llm.spotting.build_signal import signal_of
 from deft_llm.spotting.excursions import measure_paths
+from deft_llm.spotting.movement import Movement
 from deft_llm.spotting.signal import Signal
-from deft_llm.spotting.spot import PARTS, Movement, Spotting, SpottingSettings, spot
+from deft_llm.spotting.spot import PARTS, Spotting, SpottingSettings, spot
 
 AUS = (1, 2, 4, 12, 14, 15)
 LOWER = {12, 14, 15}

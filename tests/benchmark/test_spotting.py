@@ -99,7 +99,7 @@ def test_a_run_is_scored_and_resumed(corpus: Corpus, tmp_path: Path, monkeypatch
         ], 30.0
 
     monkeypatch.setattr(spotting, "spot_video", found)
-    monkeypatch.setattr("deft_llm.motion.measure.default_landmarker", lambda: None)
+    monkeypatch.setattr("deft_llm.benchmark.spotting.default_landmarker", lambda: None)
     run = tmp_path / "run"
     metrics = run_spotting(run, [corpus], settings())
     cell = metrics["spotting"]["pooled"]

@@ -31,7 +31,7 @@ def test_a_pull_of_one_pixel_is_named_sided_and_timed(analysis):
 
 def test_result_is_plain_json(analysis):
     result = json.loads(json.dumps(analysis.to_dict(), allow_nan=False))
-    assert result["schema"] == 2 and result["method"] == "rules"
+    assert result["schema"] == 3 and result["method"] == "rules"
     (movement, *_) = result["movements"]
     assert movement["evidence"][0]["name"] == "lip corner puller"
     assert movement["class"]["coarse"] == "positive" and movement["answer"].startswith("Class: ")

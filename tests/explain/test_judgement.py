@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ from deft_llm.explain import Analyzer
 from deft_llm.explain.judgement import by_reason, of_movement
 from deft_llm.explain.report import render_report
 from deft_llm.explain.samples import Injected, save_video
-from deft_llm.spotting.spot import Movement
+from deft_llm.spotting.movement import Movement
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,8 @@ def test_face_too_small(analyzer, make_frames, tmp_path):
     assert result["video"]["inter_ocular_px"] < 20
     assert "px between the eyes" in states(result["cannot_judge"])["face-too-small"]
     (movement,) = result["movements"]
-    assert not movement["judged"] and not movement["read"] and movement["class"] is None
+    assert all("too small" in reason for reason in movement["judged"].values())
+    assert not movement["read"] and movement["class"] is None and movement["aus"] == []
     assert "too small" in states(movement["cannot_judge"])["face-too-small"]
     said_everywhere(analysis, "The face is too small")
 
@@ -114,16 +114,16 @@ def movement(**changes) -> Movement:
     ],
 )
 def test_states_of_a_movement(changes, state):
-    (found,) = of_movement(movement(**changes), read=True, evidence=[SimpleNamespace()])
+    (found,) = of_movement(movement(**changes), read=True, named=True)
     assert found.state == state and found.why == changes["reason"]
 
 
 def test_measured_but_not_named():
-    (found,) = of_movement(movement(), read=True, evidence=[])
+    (found,) = of_movement(movement(), read=True, named=False)
     assert found.state == "below-noise" and "Action Unit" in found.why
-    (found,) = of_movement(movement(), read=False, evidence=[], warning="It could not be measured: no face.")
+    (found,) = of_movement(movement(), read=False, named=False, warning="It could not be measured: no face.")
     assert found.state == "not-measured" and "no face" in found.why
-    assert of_movement(movement(), read=True, evidence=[SimpleNamespace()]) == []
+    assert of_movement(movement(), read=True, named=True) == []
 
 
 def test_units_are_grouped_by_reason():

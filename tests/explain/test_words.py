@@ -3,10 +3,10 @@
 import pytest
 
 from deft_llm.claims import find_claims
-from deft_llm.explain.analysis import Reading
+from deft_llm.explain.result import MovementReading
 from deft_llm.explain.words import agreement_of, certainty_of
 from deft_llm.records import Evidence, Prediction
-from deft_llm.spotting.spot import Movement
+from deft_llm.spotting.movement import Movement
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def reading(coarse, au=12, method="deft", support=0.9):
     seen = Prediction(method=method, task="emotion", clip_id="clip", corpus="video", subject="subject",
                       coarse=coarse, label_space="coarse",
                       probabilities={"positive": 0.5, "negative": 0.5})  # fmt: skip
-    return Reading(movement, [row], seen)
+    return MovementReading(movement, [row], seen)
 
 
 def test_agreement_of_class_and_action_units():

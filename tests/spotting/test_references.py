@@ -20,7 +20,7 @@ TURNED = np.array([0, 0, 0, 0, 0.1, 0])
 
 @pytest.fixture
 def builder():
-    found = SignalBuilder(30.0, landmarker=object())
+    found = SignalBuilder(30.0)
     found._face = SimpleNamespace(depth=CANONICAL_DEPTH)
     return found
 

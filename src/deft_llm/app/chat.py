@@ -19,7 +19,7 @@ from deft_llm.motion.hide import MARGIN, hide
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
-    from deft_llm.explain.analysis import Reading
+    from deft_llm.explain.result import MovementReading
     from deft_llm.model.speaker import Spoken
     from deft_llm.store import Motion
 
@@ -158,7 +158,7 @@ def spoken_reply(said: Spoken, lead: str = "The model says.") -> str:
     return "\n".join(lines)
 
 
-def cited(reading: Reading) -> str:
+def cited(reading: MovementReading) -> str:
     """The measured evidence under an answer."""
     rows = "; ".join(f"AU{row.au}: {describe(row)}, z {row.z or 0:.0f}" for row in reading.evidence[:4])
     return f"Measured: {rows or 'no Action Unit above the noise'}."
@@ -205,7 +205,7 @@ def _subject(text: str) -> tuple[str, str] | None:
     return next((("area", word) for word in places_in(text)), None)
 
 
-def _what(rank: int, reading: Reading) -> str:
+def _what(rank: int, reading: MovementReading) -> str:
     movement = reading.movement
     if not reading.evidence:
         where = regions_of(movement) or "no single region"
@@ -218,7 +218,7 @@ def _what(rank: int, reading: Reading) -> str:
     return f"In movement {rank + 1}, {rows}."
 
 
-def _why(result: Result, rank: int, reading: Reading) -> str:
+def _why(result: Result, rank: int, reading: MovementReading) -> str:
     from deft_llm.answer import AnswerError, parse
 
     seen = reading.prediction
@@ -239,7 +239,7 @@ def _why(result: Result, rank: int, reading: Reading) -> str:
     return said + " It is the label that coders would give, no more."
 
 
-def _certainty(result: Result, reading: Reading) -> str:
+def _certainty(result: Result, reading: MovementReading) -> str:
     seen = reading.prediction
     parts = []
     if seen is not None and seen.probabilities:
@@ -256,14 +256,14 @@ def _certainty(result: Result, reading: Reading) -> str:
     return " ".join(parts) or "Nothing limits this reading beyond what stands under Limits."
 
 
-def _sides(reading: Reading) -> str:
+def _sides(reading: MovementReading) -> str:
     if not reading.evidence:
         return "No Action Unit stands above the noise on either side."
     rows = [f"AU{row.au}: {'both sides' if row.side == 'both' else row.side}" for row in reading.evidence[:5]]
     return f"Sides are the person's own. {'; '.join(rows)}."
 
 
-def _about(reading: Reading, kind: str, word: str, question: str) -> str:
+def _about(reading: MovementReading, kind: str, word: str, question: str) -> str:
     if kind == "au":
         return _about_au(reading, int(word))
     motion = reading.motion
@@ -285,7 +285,7 @@ def _about(reading: Reading, kind: str, word: str, question: str) -> str:
     return f"Motion there {above} the clip's noise (z of 3 and more counts as clear): {listed}."
 
 
-def _about_au(reading: Reading, number: int) -> str:
+def _about_au(reading: MovementReading, number: int) -> str:
     if number not in ENTRIES:
         return f"AU{number} is no Action Unit of FACS that is read here."
     row = next((row for row in reading.evidence if row.au == number), None)

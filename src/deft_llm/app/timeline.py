@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deft_llm.explain.analysis import AREAS
+from deft_llm.explain.result import AREAS
 from deft_llm.explain.timeline import lane_height
 from deft_llm.explain.words import clock, duration_of
 
 if TYPE_CHECKING:
-    from deft_llm.explain.analysis import Analysis, Reading
+    from deft_llm.explain.analysis import Analysis
+    from deft_llm.explain.result import MovementReading
 
 WIDTH, LANE, LEFT, TOP, FOOT = 960, 58, 62, 34, 30
 LISTED = 10
@@ -23,7 +24,7 @@ def timeline_html(analysis: Analysis, chosen: int = 0) -> str:
     """Curves of brows, eyes and mouth with one button a movement (``data-rank``), and a chip for each."""
     line = analysis.timeline()
     times = np.array(line["times"])
-    end = max(float(analysis.signal.times[-1]), 1e-3)
+    end = max(float(analysis.times[-1]), 1e-3)
     height = TOP + LANE * len(AREAS) + FOOT
     x = lambda t: LEFT + (WIDTH - LEFT - 12) * t / end  # noqa: E731
     top = lane_height(analysis)
@@ -46,9 +47,8 @@ def timeline_html(analysis: Analysis, chosen: int = 0) -> str:
 
 
 def _bands(analysis: Analysis, x, height: int) -> list[str]:
-    spans = [(s.start, s.stop, "speech", "speech") for s in analysis.spotting.speech]
-    spans += [(e.onset, e.end, "event", e.kind) for e in analysis.spotting.events]
-    times = analysis.signal.times
+    spans = [(e.onset, e.end, "speech" if e.kind == "speech" else "event", e.kind) for e in analysis.events]
+    times = analysis.times
     return [
         f'<rect class="band {kind}" x="{x(times[start]):.1f}" y="{TOP}" '
         f'width="{max(x(times[stop]) - x(times[start]), 2):.1f}" height="{height - TOP - FOOT}">'
@@ -57,7 +57,7 @@ def _bands(analysis: Analysis, x, height: int) -> list[str]:
     ]
 
 
-def name_of(rank: int, reading: Reading, fps: float) -> str:
+def name_of(rank: int, reading: MovementReading, fps: float) -> str:
     """ "Movement 1: micro-expression at 1.18 s, 460 ms"; says where it cannot be judged."""
     movement = reading.movement
     judged = "" if movement.judged else ", cannot be judged"
@@ -73,7 +73,7 @@ def _marks(analysis: Analysis, x, chosen: int) -> list[str]:
     fps = analysis.video["fps"]
     for rank, reading in list(enumerate(analysis.readings))[:LISTED]:
         movement = reading.movement
-        left, right = x(movement.onset_time), x(analysis.signal.times[movement.end])
+        left, right = x(movement.onset_time), x(analysis.times[movement.end])
         apex = x(movement.apex_time)
         kind = CLASSES.get(movement.kind, "other")
         parts.append(

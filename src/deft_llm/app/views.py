@@ -14,8 +14,8 @@ from deft_llm.facs.units import name
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
-    from deft_llm.explain.analysis import Reading
     from deft_llm.explain.judgement import Unjudged
+    from deft_llm.explain.result import MovementReading
     from deft_llm.store import Motion
 
 LABEL_NOTE = "The label that coders of micro-expression corpora would give to such a movement."
@@ -61,7 +61,7 @@ def pictures_html(result: Result, rank: int) -> str:
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def region_figures(reading: Reading, most: int = 4) -> list[str]:
+def region_figures(reading: MovementReading, most: int = 4) -> list[str]:
     """One figure an evidence row: where the AU was read and which way the skin moved."""
     from deft_llm.explain.region_overlay import region_overlay
 
@@ -150,7 +150,7 @@ def _unjudged(one: Unjudged) -> str:
     )
 
 
-def evidence_table(reading: Reading) -> str:
+def evidence_table(reading: MovementReading) -> str:
     """Evidence rows with their units."""
     if not reading.evidence:
         return "<p>The movement was seen, but it fits no Action Unit above the noise.</p>"

@@ -66,7 +66,7 @@ def analyse(
     tell: Callable[[float, str], None],
 ) -> Result:  # fmt: skip
     """Check, analyse and picture one video; ``checkpoint`` of deft (None: shipped). Raises: DeftError."""
-    from deft_llm.motion.measure import default_landmarker
+    from deft_llm.faces.landmarker import default_landmarker
 
     check_header(path, limits)
     tell(0.02, "loading the method")
@@ -95,8 +95,8 @@ def slow_motion(path: Path, reading: Any, mirrored: bool) -> bytes:
     """An MP4 of the aligned face from onset to offset, ``SLOW`` times slower than life."""
     from deft_llm.explain.magnify import write_loop
     from deft_llm.faces.align import align, transform_of
+    from deft_llm.faces.landmarker import default_landmarker
     from deft_llm.faces.video import frames
-    from deft_llm.motion.measure import default_landmarker
 
     start, stop = reading.movement.onset, min(reading.movement.end, reading.movement.onset + MOST_SHOWN) + 1
     matrix, shown = None, []

@@ -18,10 +18,10 @@ from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.labels import label
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.evaluation.folds import FoldClip, Folds, write_folds, zero_shot_folds
+from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.files import digest, write_jsonl
 from deft_llm.jobs import run_jobs
 from deft_llm.methods.protocol import Method, Sample, Task, build_method
-from deft_llm.motion.measure import default_landmarker
 from deft_llm.records import Clip, Prediction, PredictionTruth
 
 READY = ("rules", "flow2text", "deft")

@@ -23,9 +23,32 @@ def analyze(
         bool, typer.Option("--mirrored", help="The video is a mirror image (selfie).")
     ] = False,
     fps: Annotated[float | None, typer.Option(min=1.0, help="Frame rate of a folder of images.")] = None,
+    neutral: Annotated[
+        str | None, typer.Option(help="Where the face is neutral: frames (10-24) or seconds (0.5s-1.2s).")
+    ] = None,
+    faces: Annotated[int, typer.Option(min=1, max=16, help="How many faces are followed and read.")] = 1,
+    max_movements: Annotated[
+        int | None, typer.Option(min=0, help="Read only so many movements, the strongest; default: all.")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Shape and appearance only: no optical flow, no class.")
+    ] = False,
+    no_text: Annotated[
+        bool, typer.Option("--no-text", help="deft's heads without its language model: no generated text.")
+    ] = False,
     attribution: Annotated[
         bool, typer.Option(help="Measure what deft's class and AUs rest on (0.5 s a movement).")
     ] = True,
+    table: Annotated[
+        Path | None, typer.Option(help="One row per movement and Action Unit (.csv or .parquet).")
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(help="One row per frame and face: AU intensities, pose, lids (.csv, .parquet)."),
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="The whole clip with AU names, landmarks and curves (.mp4).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for result.json and report.html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
 ) -> None:
@@ -35,20 +58,28 @@ def analyze(
     """
     from deft_llm.cli._progress import bar
     from deft_llm.explain.analyzer import Analyzer
+    from deft_llm.explain.tables import check_table
+    from deft_llm.explain.video_overlay import check_overlay
 
-    analyzer = Analyzer.from_pretrained(method)
+    for path in (table, frames):
+        check_table(path)
+    check_overlay(overlay)
+    options = {"answers": False} if no_text and method in (None, "deft") else {}
+    analyzer = Analyzer.from_pretrained("rules" if fast and method is None else method, **options)
     folder = writable_folder(
         out if out is not None else Path(f"{video.stem}-analysis"), made=out is not None or not as_json
     )
     with bar(f"reading {video.name}") as update:
         analysis = analyzer.analyze(
-            video, onset, apex, offset, question, mirrored, fps=fps,
+            video, onset, apex, offset, question, mirrored, fps=fps, neutral=neutral, faces=faces,
+            max_movements=max_movements, fast=fast,
             on_frame=lambda done, total: update(done, total or 0),
         )  # fmt: skip
     if attribution:
         analysis.attribute()
     if folder is not None:
         save(analysis, folder)
+    write_extras(analysis, video, table, frames, overlay, fps)
     if as_json:
         typer.echo(json.dumps(analysis.to_dict(), ensure_ascii=False, allow_nan=False))
         return
@@ -84,6 +115,21 @@ def save(analysis, folder: Path) -> None:
 
     write_json(folder / "result.json", analysis.to_dict())
     write_report(folder / "report.html", analysis)
+
+
+def write_extras(
+    analysis, video: Path, table: Path | None, frames: Path | None, overlay: Path | None, fps: float | None
+) -> None:
+    """Write the tables and the overlay that were asked for."""
+    from deft_llm.explain.tables import write_table
+    from deft_llm.explain.video_overlay import write_overlay
+
+    if table is not None:
+        write_table(table, analysis.to_dataframe())
+    if frames is not None:
+        write_table(frames, analysis.frames_table())
+    if overlay is not None:
+        write_overlay(overlay, video, analysis, fps=fps)
 
 
 def register(app: typer.Typer) -> None:

@@ -8,22 +8,35 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from deft_llm.answer import COARSE, Answer, render
 from deft_llm.aus.readout import rationale, read_units
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.explain.analysis import Analysis, Reading
+from deft_llm.explain.account import contradicted, release_answer
+from deft_llm.explain.analysis import Analysis
+from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import Held, held_still
 from deft_llm.explain.judgement import hold_small_faces_back
+from deft_llm.explain.result import MovementReading
+from deft_llm.explain.units import between, measured, of_motion
+from deft_llm.explain.what_if import what_if
+from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
 from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
+from deft_llm.motion.measure import MeasureSettings, measure_shots
+from deft_llm.motion.shots import Collector, make_plan
 from deft_llm.records import Evidence, Prediction
-from deft_llm.spotting.build_signal import signal_of
-from deft_llm.spotting.signal import Signal
-from deft_llm.spotting.spot import Movement, Spotting, SpottingSettings, spot
+from deft_llm.spotting.joint import events_of, joint_movements
+from deft_llm.spotting.movement import Movement, OtherEvent
+from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
+from deft_llm.spotting.watch import Watched, watch
+from deft_llm.state.face_state import FaceState, state_of
+from deft_llm.state.neutral import frames_named
+from deft_llm.store import Motion
 
-READ = 3  # movements that are measured and named; the others are listed
+LONGEST_RETURN = 1.5  # s after the onset up to which the way back is measured with the rise
 LEAST_FRAMES = 2
-PAD_SECONDS = 0.1
 WORDLESS = (
     "This method writes no text: its class and Action Unit probabilities are its own, the evidence and the "
     "rationale are put together from the measurement."
@@ -75,7 +88,6 @@ class Analyzer:
     def __init__(self, method: Method, settings: SpottingSettings | None = None) -> None:
         self.method = method
         self.settings = settings or SpottingSettings()
-        self._landmarker: Any = None
         self._count = 0  # videos read: two of one name are two clips for a method that remembers clips
 
     @classmethod
@@ -105,15 +117,22 @@ class Analyzer:
         mirrored: bool = False,
         *,
         fps: float | None = None,
+        neutral: str | None = None,
+        faces: int = 1,
+        max_movements: int | None = None,
+        fast: bool = False,
         on_frame: Callable[[int, int | None], None] | None = None,
     ) -> Analysis:
         """Analyse a video file or a folder of images.
 
         onset, apex, offset: 0-based frames of one movement to read instead of the spotted ones (apex and
         offset may be left out). ``mirrored``: the video is a mirror image (selfie). ``fps`` of a folder of
-        images. A ``question`` that holds regions still ("What if the brow had not moved?") is answered for
-        the first movement by measuring it again so. Raises: UsageError for impossible indices; DeftError
-        where the video or face cannot be read.
+        images. ``neutral``: frames ("10-24") or seconds ("0.5s-1.2s") in which the face is neutral;
+        estimated without. ``faces``: how many are followed. ``max_movements``: read only so many (the
+        strongest). ``fast``: shape and appearance only, no optical flow, no class. A ``question`` that holds
+        regions still ("What if the brow had not moved?") is answered for the first movement by measuring it
+        again so.
+        Raises: UsageError for impossible indices; DeftError where the video or face cannot be read.
         """
         path = Path(path)
         info = probe(path)
@@ -121,42 +140,60 @@ class Analyzer:
         self._check(path, info, onset, apex, offset)
         self._count += 1
         seconds: dict[str, float] = {}
-        started = perf_counter()
 
         def read(start: int = 0, stop: int | None = None) -> Iterator[Frame]:
             for frame in frames(path, start, stop, fps=fps):
                 yield replace(frame, image=frame.image[:, ::-1].copy()) if mirrored else frame
 
-        watch = (lambda index: on_frame(index + 1, info.frames)) if on_frame else None
-        signal = signal_of(_counted(read(), path), rate, landmarker=self._faces(), on_frame=watch)
+        started = perf_counter()
+        tell = (lambda index: on_frame(index + 1, info.frames)) if on_frame else None
+        watched = watch(_counted(read(), path), rate, default_landmarker(), faces=faces, motion=not fast,
+                        on_frame=tell)  # fmt: skip
         seconds["signal"] = perf_counter() - started
         started = perf_counter()
-        spotting = spot(signal, self.settings)
-        seconds["spotting"] = perf_counter() - started
+        states, motions = self._states(watched, neutral)
         given = onset is not None or apex is not None
-        movements = [self._given(signal, onset, apex, offset, path)] if given else spotting.movements
-        movements = hold_small_faces_back(movements, signal)
+        movements = []
+        for number, state in states.items():
+            if given and number == 1:
+                one = self._given(watched, state, onset, apex, offset, path)
+                found = [between(state, one)]
+            else:
+                found = [] if given else joint_movements(state, motions.get(number))
+            movements += hold_small_faces_back(_told(found), state)
+        movements.sort(key=lambda movement: (movement.onset, movement.face))
+        events = [
+            event for number, state in states.items() for event in events_of(state, motions.get(number))
+        ]
+        seconds["spotting"] = perf_counter() - started
         started = perf_counter()
         held = held_still(question) if question else None
-        readings = self._read_all(path, movements, signal, read, None if held else question)
-        answers = [r.prediction.answer for r in readings if r.prediction is not None and r.prediction.answer]
+        readings = self._read_all(path, movements, states, watched, read, max_movements,
+                                  None if held else question)  # fmt: skip
+        answers = [reading.answer for reading in readings if reading.answer]
         if held is not None:
             answers = self._imagined(held, readings)
         seconds["reading"] = perf_counter() - started
+        spotting = motions.get(1)
         return Analysis(
-            source=path.name, method=self.method.name, video=_video(info, signal, mirrored),
-            readings=readings, spotting=spotting, signal=signal, question=question,
+            source=path.name, method=self.method.name, video=_video(info, states[1], rate, mirrored),
+            readings=readings, events=events, states=list(states.values()), spotting=spotting,
+            signal=watched.signals.get(1), question=question,
             question_answer=answers[0] if question and answers else None,
-            notes=self._notes(info, signal, spotting, mirrored, fps), seconds=seconds,
-            checkpoint=getattr(self.method, "folder", None),
+            notes=self._notes(info, states, spotting, events, readings, watched, mirrored, fps, faces),
+            seconds=seconds, checkpoint=getattr(self.method, "folder", None),
         )  # fmt: skip
 
-    def _faces(self) -> Any:
-        if self._landmarker is None:
-            from deft_llm.motion.measure import default_landmarker
-
-            self._landmarker = default_landmarker()
-        return self._landmarker
+    def _states(
+        self, watched: Watched, neutral: str | None
+    ) -> tuple[dict[int, FaceState], dict[int, Spotting]]:  # fmt: skip
+        """The state of every face, and what its motion shows."""
+        states = {}
+        for number, track in watched.tracks.items():
+            chosen = None if neutral is None else frames_named(neutral, track.times)
+            states[number] = state_of(track, face=number, neutral=chosen)
+        motions = {number: spot(signal, self.settings) for number, signal in watched.signals.items()}
+        return states, motions
 
     @staticmethod
     def _check(path: Path, info: VideoInfo, onset: int | None, apex: int | None, offset: int | None) -> None:
@@ -181,25 +218,27 @@ class Analyzer:
             raise DeftError(f"{path}: holds one frame; motion needs a video of at least {LEAST_FRAMES}.")
 
     def _given(
-        self, signal: Signal, onset: int | None, apex: int | None, offset: int | None, path: Path
-    ) -> Movement:
+        self, watched: Watched, state: FaceState, onset: int | None, apex: int | None, offset: int | None,
+        path: Path,
+    ) -> Movement:  # fmt: skip
         """The movement that the user's indices name; missing ones are found inside them."""
-        last = len(signal) - 1
+        last = len(state) - 1
         for word, at in (("onset", onset), ("apex", apex), ("offset", offset)):
             if at is not None and at > last:
                 raise UsageError(f"--{word} {at}: {path} has {last + 1} frames, 0 to {last}.")
-        start = onset if onset is not None else max(0, (apex or 0) - int(round(0.25 * signal.fps)))
+        start = onset if onset is not None else max(0, (apex or 0) - int(round(0.25 * state.fps)))
         if apex is None:
-            from deft_llm.explain.apex import apex_between
-
+            signal = watched.signals.get(1)
+            if signal is None:
+                raise UsageError("--fast: give --apex too; without optical flow it is not searched for.")
             apex = apex_between(signal, start, last if offset is None else offset)
         apex = max(apex, min(start + 1, last))
-        if any(signal.segment[at] < 0 for at in (start, apex)):
+        if not state.seen[[start, apex]].all():
             raise DeftError(f"{path}: no face is seen at frame {start} or {apex}; choose other frames.")
-        times = signal.times
+        times = state.times
         lasts = None
         if offset is not None:
-            span, step = float(times[offset] - times[start]), 1 / signal.fps
+            span, step = float(times[offset] - times[start]), 1 / state.fps
             lasts = (max(0.0, span - step), span + step)
         return Movement(
             kind="given", onset=start, apex=apex, offset=offset, onset_time=float(times[start]),
@@ -207,73 +246,159 @@ class Analyzer:
             duration=lasts, strength=0.0, reason="The frames were given.",
         )  # fmt: skip
 
-    def _imagined(self, held: Held, readings: list[Reading]) -> list[str]:
+    def _imagined(self, held: Held, readings: list[MovementReading]) -> list[str]:
         """What is measured and said of the first movement with regions held still; empty without one."""
-        from deft_llm.explain.what_if import what_if
-
         first = next((reading for reading in readings if reading.motion is not None), None)
         if first is None or first.motion is None:
             return []
         return [what_if(first.motion, held, self.method, first.prediction).spoken]
 
     def _read_all(
-        self, path: Path, movements: list[Movement], signal: Signal, read: Callable[..., Iterator[Frame]],
-        question: str | None,
-    ) -> list[Reading]:  # fmt: skip
+        self, path: Path, movements: list[Movement], states: dict[int, FaceState], watched: Watched,
+        read: Callable[..., Iterator[Frame]], most: int | None, question: str | None,
+    ) -> list[MovementReading]:  # fmt: skip
+        """Every movement, the judged ones measured in one more pass over the video and named."""
+        order = sorted(
+            (at for at, movement in enumerate(movements) if movement.judged),
+            key=lambda at: -movements[at].strength,
+        )
+        chosen = sorted(order[:most])
+        if not watched.signals:
+            return [self._unmeasured(movement) for movement in movements]
+        motions = self._measure(path, {at: movements[at] for at in chosen}, states, watched, read)
         readings = []
-        for rank, movement in enumerate(movements):
-            if rank < READ and movement.judged and movement.kind != "mouth movement in speech":
-                readings.append(self._read(path, rank, movement, signal, read, question))
+        for at, movement in enumerate(movements):
+            if at in motions:
+                readings.append(self._named(movement, motions[at], states[movement.face], path, at, question))
+            elif movement.judged:
+                readings.append(MovementReading(movement, warning=f"Only {most} movements were to be read."))
             else:
-                readings.append(Reading(movement))
+                readings.append(MovementReading(movement))
         return readings
 
-    def _read(
-        self, path: Path, rank: int, movement: Movement, signal: Signal, read: Callable[..., Iterator[Frame]],
-        question: str | None,
-    ) -> Reading:  # fmt: skip
-        """Measure one movement and let the method name it."""
-        from deft_llm.motion.measure import measure_clip
+    @staticmethod
+    def _unmeasured(movement: Movement) -> MovementReading:
+        """A movement whose motion is not measured: its units stand, a release has its answer."""
+        answer = release_answer(movement) if movement.is_release else None
+        return MovementReading(movement, answer=answer)
 
-        pad = max(2, int(round(PAD_SECONDS * signal.fps)))
-        start, stop = max(0, movement.onset - pad), movement.end + pad + 1
-        clip_id = f"video/{path.stem}/{self._count}.{rank + 1}"
+    def _measure(
+        self, path: Path, movements: dict[int, Movement], states: dict[int, FaceState], watched: Watched,
+        read: Callable[..., Iterator[Frame]],
+    ) -> dict[int, Motion | str]:  # fmt: skip
+        """Index of a movement -> its measured motion, or why it could not be measured."""
+        settings = MeasureSettings()
+        waiting: dict[int, Collector] = {}
+        done: dict[int, Motion | str] = {}
+        for at, movement in movements.items():
+            state = states[movement.face]
+            offset = movement.offset
+            if offset is not None and movement.kind != "given":
+                lasts = state.times[offset] - state.times[movement.onset]
+                offset = offset if lasts <= LONGEST_RETURN and not movement.is_release else None
+            try:
+                plan = make_plan(movement.onset, movement.apex, offset, state.fps, settings.average_ms,
+                                 settings.profile)  # fmt: skip
+            except UsageError as error:
+                done[at] = f"It could not be measured: {error}"
+                continue
+            near = watched.tracks[movement.face].landmarks[movement.onset].mean(0)
+            waiting[at] = Collector(plan, default_landmarker(), name=self._clip_id(path, at),
+                                    near=near if len(states) > 1 else None)  # fmt: skip
+        if not waiting:
+            return done
+        first = min(min(one.plan.wanted) for one in waiting.values())
+        stop = max(one.plan.wanted[-1] for one in waiting.values()) + 1
+        for frame in read(first, stop):
+            for at, collector in list(waiting.items()):
+                try:
+                    collector.add(frame)
+                except DeftError as error:
+                    done[at] = f"It could not be measured: {error}"
+                    del waiting[at]
+                    continue
+                if collector.full:
+                    done[at] = self._finish(path, at, waiting.pop(at), states[movements[at].face].fps)
+        for at, collector in waiting.items():
+            done[at] = self._finish(path, at, collector, states[movements[at].face].fps)
+        return done
+
+    def _finish(self, path: Path, at: int, collector: Collector, fps: float) -> Motion | str:
         try:
-            motion = measure_clip(
-                lambda: read(start, stop), onset=movement.onset, apex=movement.apex, offset=movement.offset,
-                fps=signal.fps, clip_id=clip_id, landmarker=self._faces(),
-            )  # fmt: skip
+            return measure_shots(collector.finish(), fps=fps, clip_id=self._clip_id(path, at))
         except DeftError as error:
-            return Reading(movement, warning=f"It could not be measured: {error}")
-        asked = Question("asked", question, "open") if question else None
-        sample = Sample(clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has, question=asked)
-        prediction = self.method.predict([sample])[0]
+            return f"It could not be measured: {error}"
+
+    def _clip_id(self, path: Path, at: int) -> str:
+        return f"video/{path.stem}/{self._count}.{at + 1}"
+
+    def _named(
+        self, movement: Movement, motion: Motion | str, state: FaceState, path: Path, at: int,
+        question: str | None,
+    ) -> MovementReading:  # fmt: skip
+        """What is said of one measured movement: units with figures, class and answer of the method."""
+        if isinstance(motion, str):
+            reading = self._unmeasured(movement)
+            reading.warning = motion
+            return reading
         units = read_units(motion)
-        evidence = units.evidence
+        not_judged = dict(units.not_judged)
+        movement = measured(movement, motion, units.evidence)
+        if not any(unit.seen_by in ("state", "both") for unit in movement.units):
+            movement, refused = of_motion(movement, units.evidence, state)
+            not_judged |= refused
+        stated = {unit.number for unit in movement.rises}
+        evidence = [row for row in units.evidence if row.au in stated]
+        if movement.is_release or (movement.units and not movement.rises):
+            return MovementReading(movement, evidence, motion=motion, not_judged=not_judged,
+                                   answer=release_answer(movement))  # fmt: skip
+        asked = Question("asked", question, "open") if question else None
+        sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,
+                        question=asked)  # fmt: skip
+        prediction = self.method.predict([sample])[0]
         warning = str(prediction.extras.get("warning", ""))
         if prediction.answer is None:
             prediction, warning = _with_answer(prediction, evidence), WORDLESS
-        return Reading(movement, evidence, prediction, motion, warning, units.not_judged)
+        return MovementReading(
+            movement, evidence, prediction, motion, warning, not_judged, answer=prediction.answer,
+            marks=contradicted(prediction.answer, movement),
+        )  # fmt: skip
 
     @staticmethod
     def _notes(
-        info: VideoInfo, signal: Signal, spotting: Spotting, mirrored: bool, fps: float | None
-    ) -> list[str]:
-        notes = list(spotting.notes)
+        info: VideoInfo, states: dict[int, FaceState], spotting: Spotting | None, events: list[OtherEvent],
+        readings: list[MovementReading], watched: Watched, mirrored: bool, fps: float | None, faces: int,
+    ) -> list[str]:  # fmt: skip
+        notes = list(spotting.notes) if spotting is not None else []
         if info.fps is None and fps is None:
             notes.append(
                 f"A folder of images has no frame rate: {ASSUMED_FPS:g} a second is assumed (--fps)."
             )
         if mirrored:
             notes.append("The video was taken as a mirror image: it is shown and read turned back.")
-        if spotting.speech:
-            notes.append("The mouth moves in speech at times: mouth movements there cannot be judged.")
-        restless = sum(span.stop - span.start + 1 for span in spotting.restless) / len(signal)
-        if restless > 0.02:
+        if watched.in_view > faces:
+            which = "the largest and most central one is read" if faces == 1 else f"{faces} are read"
+            notes.append(f"{watched.in_view} faces are in view; {which} (--faces).")
+        if any(event.kind == "speech" for event in events):
             notes.append(
-                f"The head moves too much in {restless:.0%} of the frames: faces are not judged there."
+                "The mouth moves in speech at times: what speech does with it is not judged there; smiles "
+                "that are held, brows and lids are."
+            )
+        unread = sum(reading.warning.startswith("Only ") for reading in readings)
+        if unread:
+            notes.append(f"{unread} movements are listed but not read (--max-movements).")
+        moved = sum(not one.judged for one in (spotting.movements if spotting is not None else []))
+        if moved:
+            notes.append(
+                f"{moved} motions of the skin during speech or fast turns of the head are not judged: see "
+                "the events."
             )
         return notes
+
+
+def _told(movements: list[Movement]) -> list[Movement]:
+    """Movements without what only motion saw while the mouth spoke or the head turned: events say so."""
+    return [movement for movement in movements if movement.judged or movement.units]
 
 
 def _counted(stream: Iterator[Frame], path: Path) -> Iterator[Frame]:
@@ -286,9 +411,9 @@ def _counted(stream: Iterator[Frame], path: Path) -> Iterator[Frame]:
         raise DeftError(f"{path}: holds one frame; motion needs a video of at least {LEAST_FRAMES}.")
 
 
-def _video(info: VideoInfo, signal: Signal, mirrored: bool) -> dict[str, Any]:
+def _video(info: VideoInfo, state: FaceState, fps: float, mirrored: bool) -> dict[str, Any]:
     return {
-        "fps": signal.fps, "frames": len(signal), "seconds": len(signal) / signal.fps, "width": info.width,
+        "fps": fps, "frames": len(state), "seconds": len(state) / fps, "width": info.width,
         "height": info.height, "mirrored": mirrored,
-        "inter_ocular_px": float(signal.iod_px[signal.segment >= 0].mean()),
+        "inter_ocular_px": float(np.nanmean(state.iod)),
     }  # fmt: skip

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deft_llm.spotting.spot import Kind, Movement, SpottingSettings
+from deft_llm.facs.words import listed
+from deft_llm.spotting.joint import PART_REGIONS
+from deft_llm.spotting.movement import Kind, Movement
+from deft_llm.spotting.spot import SpottingSettings
 from deft_llm.store.motion import ALIGNED_IOD
 
 if TYPE_CHECKING:
-    from deft_llm.records import Evidence
     from deft_llm.spotting.signal import Signal
+    from deft_llm.state.face_state import FaceState
 
 LEAST_IOD = 20.0
 """px between the eyes: below, aligned faces are enlarged 4.5 times and more, and 1 % IOD is 0.2 px."""
 SMALL_IOD = 30.0
+DARK_SHARE, COVERED_SHARE = 0.05, 0.05  # of the frames from which it is said of the whole video
 LEAST_FPS = 20.0
 """Frames a second: below, a movement of 0.1 s, as brief as coders mark, may lie between two frames."""
 
@@ -25,7 +29,7 @@ LEAST_FPS = 20.0
 @dataclass(frozen=True)
 class Unjudged:
     """``what`` cannot be judged, and ``why``. ``state``: face-too-small, below-noise, fps-too-low, no-offset,
-    speech, head-motion, face-missing or not-measured."""
+    speech, head-motion, face-missing, darkness, occlusion or not-measured."""
 
     state: str
     what: str
@@ -36,25 +40,25 @@ class Unjudged:
         return asdict(self)
 
 
-def hold_small_faces_back(movements: Sequence[Movement], signal: Signal) -> list[Movement]:
-    """The movements; those on a face that is too small are marked as not judged, behind the others."""
+def hold_small_faces_back(movements: Sequence[Movement], state: FaceState) -> list[Movement]:
+    """The movements; those on a face that is too small are marked as not judged and state nothing."""
     seen = []
     for movement in movements:
-        inside = signal.iod_px[movement.onset : movement.end + 1]
-        iod = float(inside.mean()) if len(inside) else 0.0
+        inside = state.iod[movement.onset : movement.end + 1]
+        iod = float(np.nan_to_num(np.nanmean(inside))) if np.isfinite(inside).any() else 0.0
         if movement.judged and iod < LEAST_IOD:
             reason = f"The face is too small: {iod:.0f} px between the eyes, {LEAST_IOD:.0f} are needed."
             kind: Kind = "given" if movement.kind == "given" else "movement"
-            movement = replace(movement, judged=False, kind=kind, reason=reason)
+            movement = replace(movement, judged=False, kind=kind, reason=reason, units=())
         seen.append(movement)
-    return sorted(seen, key=lambda movement: not movement.judged)
+    return seen
 
 
-def of_video(signal: Signal, movements: Sequence[Movement]) -> list[Unjudged]:
-    """What the recording itself does not allow to judge."""
+def of_video(state: FaceState, signal: Signal | None, movements: Sequence[Movement]) -> list[Unjudged]:
+    """What the recording itself does not allow to judge; ``signal`` is None where no flow was computed."""
     found = []
-    there = signal.segment >= 0
-    iod = float(signal.iod_px[there].mean()) if there.any() else 0.0
+    there = state.seen
+    iod = float(state.iod[there].mean()) if there.any() else 0.0
     if iod < SMALL_IOD:
         what = "Fine movements" if iod >= LEAST_IOD else "All movements"
         why = (
@@ -62,13 +66,16 @@ def of_video(signal: Signal, movements: Sequence[Movement]) -> list[Unjudged]:
             f"{SMALL_IOD:.0f} px on, below {LEAST_IOD:.0f} px nothing is judged."
         )
         found.append(Unjudged("face-too-small", what, why))
-    if signal.fps < LEAST_FPS:
+    if state.fps < LEAST_FPS:
         why = (
-            f"{signal.fps:.4g} frames a second are too few: what lasts less than {2000 / signal.fps:.0f} ms "
+            f"{state.fps:.4g} frames a second are too few: what lasts less than {2000 / state.fps:.0f} ms "
             "may lie between two frames, and durations are uncertain by as much."
         )
         found.append(Unjudged("fps-too-low", "The briefest movements, and micro against macro", why))
-    if not movements:
+    if signal is None:
+        why = "Only shape and appearance were read (--fast): movements of a few pixels need the optical flow."
+        found.append(Unjudged("below-noise", "Fine movements", why))
+    elif not movements:
         least = least_visible(signal)
         why = (
             f"No facial movement stands above this video's noise: one must move the skin by about "
@@ -79,13 +86,20 @@ def of_video(signal: Signal, movements: Sequence[Movement]) -> list[Unjudged]:
     if not there.all():
         why = f"No face is seen in {1 - float(there.mean()):.0%} of the frames."
         found.append(Unjudged("face-missing", "Those frames", why))
+    dark = float(state.visibility.dark.mean())
+    if dark > DARK_SHARE:
+        why = f"The face is too dark in {dark:.0%} of the frames: its detail drowns in the camera's noise."
+        found.append(Unjudged("darkness", "Those frames", why))
+    covered = float(state.visibility.covered.mean())
+    if covered > COVERED_SHARE:
+        why = f"Something (a hand, a mask, hair, glare) covers a part of the face in {covered:.0%} of frames."
+        found.append(Unjudged("occlusion", "What is covered", why))
     return found
 
 
-def of_movement(
-    movement: Movement, *, read: bool, evidence: Sequence[Evidence], warning: str = ""
-) -> list[Unjudged]:
-    """What cannot be said about one movement; ``warning`` is why it could not be measured."""
+def of_movement(movement: Movement, *, read: bool, named: bool, warning: str = "") -> list[Unjudged]:
+    """What cannot be said about one movement; ``warning`` is why it could not be measured, ``named``:
+    whether an Action Unit is stated."""
     if not movement.judged:
         states = {"mouth movement in speech": "speech"}
         state = "face-too-small" if "too small" in movement.reason else "head-motion"
@@ -98,11 +112,23 @@ def of_movement(
         found.append(Unjudged("no-offset", "Its duration and the way back", "No offset was given."))
     elif movement.reason and movement.kind != "given":
         found.append(Unjudged("fps-too-low", "Micro against macro", movement.reason))
+    for reason, keys in _hidden(movement).items():
+        found.append(Unjudged(reason, listed(keys), f"{reason[0].upper()}{reason[1:]}."))
     if warning and not read:
         found.append(Unjudged("not-measured", "Its Action Units and class", warning))
-    elif read and not evidence:
+    elif read and not named:
         why = "Its motion fits no Action Unit above this clip's noise."
         found.append(Unjudged("below-noise", "Its Action Units", why))
+    return found
+
+
+def _hidden(movement: Movement) -> dict[str, list[str]]:
+    """Reason -> the parts of the face that cannot be judged meanwhile."""
+    found: dict[str, list[str]] = {}
+    for part, names in PART_REGIONS.items():
+        reason = next((movement.hidden[key] for key in movement.hidden if key.endswith(names)), None)
+        if reason is not None:
+            found.setdefault(reason, []).append(f"the {part}")
     return found
 
 

@@ -6,7 +6,8 @@ SIGGRAPH 2005: motion is estimated, amplified and rendered back, so that nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -73,17 +74,22 @@ def magnify_sequence(
 
 def write_loop(frames: Sequence[np.ndarray], path: str, fps: float = 24.0, repeats: int = 3) -> None:
     """Write frames as an H.264 MP4 that browsers play; sizes are made even. ``repeats`` plays it again."""
+    write_stream((frame for _ in range(repeats) for frame in frames), path, fps)
+
+
+def write_stream(frames: Iterable[np.ndarray], path: str, fps: float = 24.0) -> None:
+    """Write frames one by one as an H.264 MP4 that browsers play; sizes are made even."""
     import av
 
-    height, width = (frames[0].shape[0] // 2 * 2, frames[0].shape[1] // 2 * 2)
     with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=round(fps))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": "16"}
-        for _ in range(repeats):
-            for frame in frames:
-                picture = av.VideoFrame.from_ndarray(
-                    np.ascontiguousarray(frame[:height, :width]), format="rgb24"
-                )
-                container.mux(stream.encode(picture))
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        started = False
+        for frame in frames:
+            height, width = (frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2)
+            if not started:
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                stream.options = {"crf": "16"}
+                started = True
+            picture = np.ascontiguousarray(frame[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

@@ -9,46 +9,48 @@ from typing import TYPE_CHECKING, Any
 from deft_llm.answer import AnswerError, parse
 from deft_llm.aus.readout import describe
 from deft_llm.claims import LIMITS
+from deft_llm.explain.curves import svg_curves
 from deft_llm.explain.judgement import by_reason
 from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
 from deft_llm.explain.timeline import NARROW, lane_height, svg_timeline
-from deft_llm.explain.words import agreement_of, certainty_of, clock, duration_of, regions_of, when_of
+from deft_llm.explain.words import (
+    agreement_of,
+    certainty_of,
+    clock,
+    confidence_words,
+    duration_of,
+    regions_of,
+    when_of,
+)
 from deft_llm.facs.units import name
+from deft_llm.spotting.movement import MovementUnit
+from deft_llm.state.face_state import FaceState
 from deft_llm.version import __version__
 
 if TYPE_CHECKING:
-    from deft_llm.explain.analysis import Analysis, Reading
+    from deft_llm.explain.result import AnalysisResult, MovementReading
 
-LISTED = 12
+SEEN_BY = {"state": "shape", "motion": "motion", "both": "shape and motion"}
 
 
-def render_report(analysis: Analysis) -> str:
+def render_report(analysis: AnalysisResult) -> str:
     """The page of an analysis as one HTML text."""
-    fps = analysis.video["fps"]
-    read = [
-        _reading(rank, reading, fps)
-        for rank, reading in enumerate(analysis.readings, 1)
-        if reading.prediction is not None
-    ]
-    others = [
-        {
-            "rank": rank, "kind": reading.movement.kind, "when": when_of(reading.movement),
-            "lasts": duration_of(reading.movement, fps), "regions": regions_of(reading.movement),
-            "reason": " ".join(text for text in (reading.movement.reason, reading.warning) if text),
-        }
-        for rank, reading in enumerate(analysis.readings, 1)
-        if reading.prediction is None
+    fps, several = analysis.video["fps"], len(analysis.states) > 1
+    read = [_reading(rank, reading, fps, several) for rank, reading in enumerate(analysis.readings, 1)]
+    curves = [
+        {"face": state.face, "wide": svg_curves(state, analysis.movements),
+         "narrow": svg_curves(state, analysis.movements, NARROW), "neutral": neutral_words(state)}
+        for state in analysis.states
     ]  # fmt: skip
     return _template().render(
-        analysis=analysis, video=analysis.video, read=read, others=others[:LISTED],
-        more=max(0, len(others) - LISTED), events=_events(analysis), timeline=svg_timeline(analysis),
-        narrow_timeline=svg_timeline(analysis, NARROW),
-        scale=lane_height(analysis) / 0.9,
-        limits=LIMITS, version=__version__,
+        analysis=analysis, video=analysis.video, read=read, events=_events(analysis), curves=curves,
+        several=several, timeline=svg_timeline(analysis) if analysis.signal else "",
+        narrow_timeline=svg_timeline(analysis, NARROW) if analysis.signal else "",
+        scale=lane_height(analysis) / 0.9, limits=LIMITS, version=__version__,
     )  # fmt: skip
 
 
-def write_report(path: Path, analysis: Analysis) -> Path:
+def write_report(path: Path, analysis: AnalysisResult) -> Path:
     """Write the page atomically."""
     from deft_llm.files import write_text
 
@@ -56,9 +58,19 @@ def write_report(path: Path, analysis: Analysis) -> Path:
     return Path(path)
 
 
-def _reading(rank: int, reading: Reading, fps: float) -> dict[str, Any]:
+def neutral_words(state: FaceState) -> str:
+    """Which frames are the neutral face: "estimated from 12 calm frames between 0.10 and 0.47 s"."""
+    frames = state.neutral.frames
+    if not frames:
+        return f"{state.neutral.source}, none of this video's frames"
+    between = f"{clock(state.times[frames[0]])} and {clock(state.times[frames[-1]])}"
+    return f"{state.neutral.source} from {len(frames)} frames between {between}"
+
+
+def _reading(rank: int, reading: MovementReading, fps: float, several: bool) -> dict[str, Any]:
+    """What the template shows of one movement."""
     movement, seen, motion = reading.movement, reading.prediction, reading.motion
-    assert seen is not None
+    probabilities = seen.probabilities if seen is not None else {}
     pictures = []
     if motion is not None and motion.faces is not None:
         pictures = [
@@ -68,18 +80,26 @@ def _reading(rank: int, reading: Reading, fps: float) -> dict[str, Any]:
              as_data(flow_overlay(motion))),
             ("Strain", "where the skin stretches or folds", as_data(strain_overlay(motion))),
         ]  # fmt: skip
+    elif reading.pictures:
+        titles = (("Onset", movement.onset), ("Apex", movement.apex))
+        pictures = [(title, f"frame {frame}", as_data(picture))
+                    for (title, frame), picture in zip(titles, reading.pictures, strict=False)]  # fmt: skip
     try:
-        answer = parse(seen.answer or "")
+        answer = parse(reading.answer or "") if seen is not None else None
     except AnswerError:
         answer = None
-    ranked = sorted(seen.probabilities.items(), key=lambda pair: -pair[1])
+    ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
     return {
-        "rank": rank, "kind": movement.kind, "when": when_of(movement), "lasts": duration_of(movement, fps),
+        "rank": rank, "kind": "release" if movement.is_release else movement.kind,
+        "face": movement.face if several else None,
+        "units": [_unit(unit) for unit in movement.units], "marks": reading.marks,
+        "regions": regions_of(movement), "read": reading.read, "when": when_of(movement),
+        "lasts": duration_of(movement, fps),
         "reason": movement.reason, "warning": reading.warning, "pictures": pictures,
         "unjudged": [one for one in reading.unjudged if one.state != "below-noise"],
         "aus_unjudged": by_reason(reading.not_judged),
-        "answer": answer, "raw_answer": seen.answer, "fine": seen.fine, "coarse": seen.coarse,
-        "sure": certainty_of(seen.probabilities), "agreement": agreement_of(reading),
+        "answer": answer, "raw_answer": reading.answer,
+        "sure": certainty_of(probabilities), "agreement": agreement_of(reading),
         "probabilities": ranked, "rests_on": _rests_on(reading),
         "evidence": [
             {"au": row.au, "name": name(row.au) if row.au else "", "side": row.part or row.side,
@@ -89,7 +109,19 @@ def _reading(rank: int, reading: Reading, fps: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rests_on(reading: Reading) -> dict[str, Any] | None:
+def _unit(unit: MovementUnit) -> dict[str, Any]:
+    """One row of the table of units."""
+    return {
+        "au": unit.number, "name": name(unit.number), "side": unit.side, "phase": unit.phase,
+        "when": f"{clock(unit.onset_time)} to {clock(unit.apex_time)}",
+        "end": None if unit.offset_time is None else clock(unit.offset_time),
+        "before": unit.intensity_before, "after": unit.intensity_after, "px": unit.px,
+        "iod": unit.iod_percent, "z": unit.z, "seen_by": SEEN_BY[unit.seen_by],
+        "sure": confidence_words(unit.confidence), "confidence": unit.confidence, "reason": unit.reason,
+    }  # fmt: skip
+
+
+def _rests_on(reading: MovementReading) -> dict[str, Any] | None:
     """Where on the face class and AUs come from, and what the class loses with a part of the input."""
     found, motion = reading.attribution, reading.motion
     if found is None or motion is None:
@@ -111,19 +143,17 @@ def _rests_on(reading: Reading) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _events(analysis: Analysis) -> list[dict[str, str]]:
-    rows = [
-        {
-            "kind": event.kind,
-            "when": f"{clock(event.onset_time)} to {clock(event.offset_time or event.apex_time)}",
-        }
-        for event in analysis.spotting.events
-    ]
-    times = analysis.signal.times
-    rows += [
-        {"kind": "speech", "when": f"{clock(times[span.start])} to {clock(times[span.stop])}"}
-        for span in analysis.spotting.speech
-    ]
+def _events(analysis: AnalysisResult) -> list[dict[str, str]]:
+    several = len(analysis.states) > 1
+    rows = []
+    for event in analysis.events:
+        end = "its end is not seen" if event.offset_time is None else clock(event.offset_time)
+        side = f" {event.side}" if event.side in ("left", "right") else ""
+        unit = "".join(f" (AU{au})" for au in event.aus)
+        face = f", face {event.face}" if several else ""
+        rows.append(
+            {"kind": f"{event.kind}{side}{unit}{face}", "when": f"{clock(event.onset_time)} to {end}"}
+        )
     return rows
 
 

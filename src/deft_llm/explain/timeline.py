@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deft_llm.explain.analysis import AREAS, area_courses
+from deft_llm.explain.curves import shown_units, strongest_side
+from deft_llm.explain.result import AREAS, AnalysisResult, area_courses
+from deft_llm.state.face_state import FULL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from deft_llm.explain.analysis import Analysis
 
 COLOURS = {"brows": "#2b6cb0", "eyes": "#718096", "mouth": "#c05621"}
 MARKS = {
@@ -21,16 +21,17 @@ MARKS = {
     "movement": "#805ad5",
     "given": "#b7791f",
 }
+COVER = "#a0aec0"
 SPEECH = "#f7a8c4"  # told apart from the ochre of a micro-expression
 WIDTH, NARROW, LANE, LEFT, TOP, FOOT = 860, 350, 62, 58, 26, 34
 LABELLED = 6  # movements that carry a number
 
 
-def svg_timeline(analysis: Analysis, width: int = WIDTH) -> str:
+def svg_timeline(analysis: AnalysisResult, width: int = WIDTH) -> str:
     """An SVG with one lane an area, ``width`` units wide; it scales to its place and prints in grey too."""
     line = analysis.timeline()
     times = np.array(line["times"])
-    end = max(float(analysis.signal.times[-1]), 1e-3)
+    end = max(float(analysis.times[-1]), 1e-3)
     height = TOP + LANE * len(AREAS) + FOOT
     x = lambda t: LEFT + (width - LEFT - 12) * t / end  # noqa: E731
     parts = [
@@ -54,18 +55,18 @@ def svg_timeline(analysis: Analysis, width: int = WIDTH) -> str:
     return "".join(parts)
 
 
-def lane_height(analysis: Analysis) -> float:
+def lane_height(analysis: AnalysisResult) -> float:
     """Aligned px that fill a lane."""
     line = analysis.timeline()
-    return max(1.05 * float(max(np.quantile(line[area], 0.995) for area in AREAS)), 0.5)
+    return max(1.05 * float(max(np.quantile(line[area] or [0.0], 0.995) for area in AREAS)), 0.5)
 
 
-def _bands(analysis: Analysis, x, height: int) -> list[str]:
+def _bands(analysis: AnalysisResult, x, height: int) -> list[str]:
     """Shades behind the lanes: speech, and turns of the head and blinks."""
-    shades = {"blink": "#e2e8f0", "eye closure": "#e2e8f0", "head movement": "#edf2f7"}
-    spans = [(s.start, s.stop, SPEECH, "speech") for s in analysis.spotting.speech]
-    spans += [(e.onset, e.end, shades.get(e.kind, "#edf2f7"), e.kind) for e in analysis.spotting.events]
-    times = analysis.signal.times
+    shades = {"speech": SPEECH, "blink": "#e2e8f0", "wink": "#e2e8f0", "eyes closed": "#e2e8f0",
+              "occlusion": COVER, "darkness": COVER, "face lost": COVER}  # fmt: skip
+    spans = [(e.onset, e.end, shades.get(e.kind, "#edf2f7"), e.kind) for e in analysis.events]
+    times = analysis.times
     bands = []
     for start, stop, colour, label in spans:
         left, right = x(times[start]), x(times[stop])
@@ -77,13 +78,13 @@ def _bands(analysis: Analysis, x, height: int) -> list[str]:
     return bands
 
 
-def _marks(analysis: Analysis, x) -> list[str]:
+def _marks(analysis: AnalysisResult, x) -> list[str]:
     marks = []
     floor = TOP + LANE * len(AREAS)
     shown = [m for m in analysis.movements if m.kind in MARKS][:LABELLED]
     for rank, movement in enumerate(shown, 1):
         colour = MARKS[movement.kind]
-        left, right = x(movement.onset_time), x(analysis.signal.times[movement.end])
+        left, right = x(movement.onset_time), x(analysis.times[movement.end])
         apex = x(movement.apex_time)
         marks.append(
             f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 2):.1f}" height="{floor - TOP}" '
@@ -114,22 +115,39 @@ def _axis(x, end: float, height: int, width: int) -> list[str]:
     return parts
 
 
-def plot_timeline(analysis: Analysis) -> Figure:
+def plot_timeline(analysis: AnalysisResult) -> Figure:
     """The same as a matplotlib figure, one axis an area, motion in aligned px."""
     from matplotlib.figure import Figure
 
-    times, courses = area_courses(analysis.signal)
     figure = Figure(figsize=(10, 4.2), layout="constrained")
+    if analysis.signal is None:
+        return plot_units(analysis, figure)
+    times, courses = area_courses(analysis.signal)
     axes = figure.subplots(len(AREAS), 1, sharex=True, sharey=True)
     for axis, area in zip(axes, AREAS):
         axis.plot(times, courses[area], color=COLOURS[area], linewidth=1)
         axis.set_ylabel(area)
-        for span in analysis.spotting.speech:
-            axis.axvspan(times[span.start], times[span.stop], color=SPEECH, alpha=0.5, linewidth=0)
+        for event in analysis.speech:
+            axis.axvspan(times[event.onset], times[event.end], color=SPEECH, alpha=0.5, linewidth=0)
         for movement in [m for m in analysis.movements if m.kind in MARKS][:LABELLED]:
             colour = MARKS[movement.kind]
             axis.axvspan(movement.onset_time, times[movement.end], color=colour, alpha=0.18, linewidth=0)
             axis.axvline(movement.apex_time, color=colour, linewidth=1.5)
     axes[0].set_title(f"{analysis.source}: motion in aligned px (90 px between the eyes); lines: apex")
     axes[-1].set_xlabel("seconds")
+    return figure
+
+
+def plot_units(analysis: AnalysisResult, figure: Figure) -> Figure:
+    """Intensity of the first face's moving units over time, 0 to 5 over the person's neutral."""
+    state = analysis.states[0]
+    chosen = shown_units(analysis.movements, state)
+    axis = figure.subplots()
+    for au in chosen:
+        axis.plot(state.times, np.clip(strongest_side(state, au), 0, FULL), linewidth=1, label=f"AU{au}")
+    axis.set_ylim(0, FULL)
+    axis.set_xlabel("seconds")
+    axis.set_title(f"{analysis.source}: intensity over the neutral face (0 to 5)")
+    if chosen:
+        axis.legend(ncols=4, fontsize="small")
     return figure

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from deft_llm.aus.readout import describe
 from deft_llm.facs.emotions import coarse_of, emotion_scores
-from deft_llm.spotting.spot import Movement
+from deft_llm.spotting.movement import Movement, MovementUnit
 
 if TYPE_CHECKING:
-    from deft_llm.explain.analysis import Analysis, Reading
+    from deft_llm.explain.result import AnalysisResult, MovementReading
 
 UNDECIDED, LIKELY = 0.2, 0.5  # by how much the first class leads the second
+SUMMARISED = 20  # movements that a terminal shows
 SPEAKS = 0.3  # share of the rules' scores from which measured Action Units speak for a label
 
 
@@ -37,6 +38,29 @@ def when_of(movement: Movement) -> str:
     return f"{clock(movement.onset_time)}, apex {clock(movement.apex_time)}{end}"
 
 
+CONFIDENT, DOUBTFUL = 0.75, 0.5
+"""Confidence of a unit from which it is called sure, and below which its confidence is low."""
+
+
+def confidence_words(confidence: float) -> str:
+    """ "sure", "fairly sure", "low confidence"."""
+    return (
+        "sure" if confidence >= CONFIDENT else "fairly sure" if confidence >= DOUBTFUL else "low confidence"
+    )
+
+
+def unit_words(unit: MovementUnit) -> str:
+    """ "AU12 left rises 0.54 to 0.80 s, 0.0 to 2.1 of 5 (sure)"."""
+    what = f"AU{unit.number} {unit.side} rises" if unit.phase == "rise" else unit.words
+    when = f"{clock(unit.onset_time)} to {clock(unit.apex_time)}"
+    level = ""
+    if unit.intensity_before is not None and unit.intensity_after is not None:
+        level = f", {unit.intensity_before:.1f} to {unit.intensity_after:.1f} of 5"
+    why = f": {unit.reason}" if unit.reason else ""
+    size = f", {unit.iod_percent:.1f} % IOD" if unit.iod_percent is not None else ""
+    return f"{what} {when}{level}{size} ({confidence_words(unit.confidence)}{why})"
+
+
 def regions_of(movement: Movement, most: int = 3) -> str:
     """ "right mouth corner up-lateral, right cheek up"."""
     return ", ".join(f"{shift.region} {shift.direction}" for shift in movement.regions[:most])
@@ -59,7 +83,7 @@ def certainty_of(probabilities: Mapping[str, float]) -> str:
     return f"Fairly sure: {first} is much more likely than {second} {figures}."
 
 
-def agreement_of(reading: Reading) -> str:
+def agreement_of(reading: MovementReading) -> str:
     """Whether the method's class and the class that rules give to the measured Action Units agree."""
     seen = reading.prediction
     rows = {row.au: row.support for row in reading.evidence if row.au is not None}
@@ -80,37 +104,41 @@ def agreement_of(reading: Reading) -> str:
     )
 
 
-def summary_of(analysis: Analysis) -> str:
+def summary_of(analysis: AnalysisResult) -> str:
     """What a terminal shows."""
     video = analysis.video
     lines = [
         f"{analysis.source}: {video['seconds']:.1f} s, {video['frames']} frames at {video['fps']:.4g} a "
         f"second, {video['inter_ocular_px']:.0f} px between the eyes; method {analysis.method}."
     ]
-    for rank, reading in enumerate(analysis.readings[:8], 1):
+    for rank, reading in enumerate(analysis.readings[:SUMMARISED], 1):
         movement = reading.movement
-        head = f"{rank}. {movement.kind}: {when_of(movement)} ({duration_of(movement, video['fps'])})"
+        face = f", face {movement.face}" if len(analysis.states) > 1 else ""
+        kind = "release" if movement.is_release else movement.kind
+        head = f"{rank}. {kind}{face}: {when_of(movement)} ({duration_of(movement, video['fps'])})"
         lines.append(head if movement.judged else f"{head}: cannot be judged.")
+        lines += [f"   {unit_words(unit)}" for unit in movement.units]
+        lines += [f"   {text}" for text in (reading.answer or "").splitlines()]
+        lines += [f"   Contradicted: {mark}." for mark in reading.marks]
         if reading.prediction is not None:
-            lines += [f"   {text}" for text in (reading.prediction.answer or "").splitlines()]
             sure = certainty_of(reading.prediction.probabilities)
             lines += [f"   {text}" for text in (sure, agreement_of(reading)) if text]
             lines += [
                 f"   measured: AU{row.au}, {describe(row)}, z {row.z or 0:.0f}"
                 for row in reading.evidence[:4]
             ]
-        elif movement.regions:
+        elif movement.regions and not movement.units:
             lines.append(f"   {regions_of(movement)}")
         lines += [f"   {text}" for text in (movement.reason, reading.warning) if text]
         said = f"{movement.reason} {reading.warning}"
         lines += [f"   Cannot be judged: {one.what.lower()}. {one.why}" for one in reading.unjudged
                   if one.why not in said]  # fmt: skip
-    if len(analysis.readings) > 8:
-        lines.append(f"... and {len(analysis.readings) - 8} weaker ones in result.json.")
+    if len(analysis.readings) > SUMMARISED:
+        lines.append(f"... and {len(analysis.readings) - SUMMARISED} later ones in result.json.")
     if analysis.own_answer:
         lines += [f"Asked: {analysis.question}"] + [f"   {text}" for text in analysis.own_answer.splitlines()]
     counts: dict[str, int] = {}
-    for event in analysis.spotting.events:
+    for event in analysis.events:
         counts[event.kind] = counts.get(event.kind, 0) + 1
     if counts:
         named = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())

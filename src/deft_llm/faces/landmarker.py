@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ class Landmarker:
             # A second pass on the landmarks' own window: the detector's box is coarse.
             first = self._measure(image, window, score)
             face = self._measure(image, _around(first.landmarks), score)
-            if face.presence >= MIN_PRESENCE and not any(_overlap(face.box, f.box) > 0.4 for f in faces):
+            if face.presence >= MIN_PRESENCE and not any(box_overlap(face.box, f.box) > 0.4 for f in faces):
                 faces.append(face)
         return faces[:limit]
 
@@ -207,7 +208,7 @@ def _same(a: _Window, b: _Window) -> bool:
     return bool(near and 0.6 < a.side / b.side < 1.67)
 
 
-def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+def box_overlap(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over the smaller box."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
@@ -220,3 +221,9 @@ def _prominence(face: Face, width: int, height: int) -> float:
     """Size, halved for a face at the frame's edge."""
     centre = np.array([face.box[0] + face.box[2] - width, face.box[1] + face.box[3] - height]) / 2
     return face.size * (1 - 0.5 * min(1.0, float(np.linalg.norm(centre)) / (max(width, height) / 2)))
+
+
+@lru_cache(maxsize=1)
+def default_landmarker() -> Landmarker:
+    """One landmarker a process."""
+    return Landmarker()

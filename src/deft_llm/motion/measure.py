@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import UsageError
-from deft_llm.faces.landmarker import Landmarker
+from deft_llm.faces.landmarker import Landmarker, default_landmarker
 from deft_llm.faces.regions import face_mask, region_weights, rigid_weight
 from deft_llm.motion.dynamic import dynamic_image
 from deft_llm.motion.flow import estimate
@@ -56,12 +55,6 @@ class _Phases:
     residuals: list[float]
 
 
-@lru_cache(maxsize=1)
-def default_landmarker() -> Landmarker:
-    """One landmarker a process."""
-    return Landmarker()
-
-
 def measure_clip(
     frames: Frames,
     *,
@@ -87,6 +80,14 @@ def measure_clip(
                          clip_id=clip_id, landmarker=landmarker)  # fmt: skip
     plan = make_plan(onset, apex, offset, fps, settings.average_ms, settings.profile)
     shots = collect(frames, plan, landmarker, mirrored=settings.mirrored, name=name)
+    return measure_shots(shots, fps=fps, settings=settings, clip_id=clip_id)
+
+
+def measure_shots(
+    shots: Shots, *, fps: float | None, settings: MeasureSettings | None = None, clip_id: str = ""
+) -> Motion:
+    """Measure the movement whose frames were collected: from its onset over its apex to its offset."""
+    settings, plan = settings or MeasureSettings(), shots.plan
     view = _view(shots, settings)
     measured = _phases(shots, view, settings)
     vectors, frame_heads = _single_frames(shots, view, settings)
@@ -106,7 +107,7 @@ def measure_clip(
         dynamic=_dynamic(shots, view, frame_heads),
         iod_px=float(shots.iod),
         fps=fps,
-        indices=(onset, apex, plan.keys[2] if len(plan.keys) > 2 else None),
+        indices=(first, top, plan.keys[2] if len(plan.keys) > 2 else None),
         quality=_quality(shots, measured, table),
     )
 

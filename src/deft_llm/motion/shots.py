@@ -91,6 +91,52 @@ class Shots:
         return np.asarray(np.round(np.mean(pictures, axis=0)), np.uint8)
 
 
+class Collector:
+    """Collects the shots of one clip from frames that are fed in order; several may share one decoding.
+
+    ``near``: (2,) px where the face is at the onset, where others are in view (else the most prominent one).
+    """
+
+    def __init__(
+        self, plan: Plan, landmarker: Landmarker, *, name: str = "clip", near: np.ndarray | None = None
+    ) -> None:
+        self.plan, self.name = plan, name
+        self._landmarker, self._near = landmarker, near
+        self._wanted = set(plan.wanted)
+        self._early: list[Frame] = []
+        self._shots: Shots | None = None
+        self._last = -1
+
+    @property
+    def full(self) -> bool:
+        """Whether every frame that is wanted has gone by."""
+        return self._last >= self.plan.wanted[-1]
+
+    def add(self, frame: Frame) -> None:
+        """Take the next frame. Raises: DeftError where a key's face is not found, lost, or too small."""
+        self._last = frame.index
+        if frame.index not in self._wanted:
+            return
+        if self._shots is None and frame.index < self.plan.keys[0]:
+            self._early.append(frame)
+            return
+        if self._shots is None:
+            self._shots = _begin(frame, self.plan, self._landmarker, self.name, self._near)
+            for earlier in self._early:
+                _keep(self._shots, earlier, self._landmarker, self.name)
+            self._early = []
+        _keep(self._shots, frame, self._landmarker, self.name)
+
+    def finish(self) -> Shots:
+        """What was collected. Raises: DeftError where a key frame is missing."""
+        shots = self._shots
+        missing = [key for key in self.plan.keys if shots is None or key not in shots.grey]
+        if shots is None or missing:
+            raise DeftError(f"{self.name}: frame {missing[0]} is asked for, but the last one is "
+                            f"{self._last}; check onset, apex and offset (counted from 0).")  # fmt: skip
+        return shots
+
+
 def collect(
     frames: Frames, plan: Plan, landmarker: Landmarker, *, mirrored: bool = False, name: str = "clip"
 ) -> Shots:
@@ -98,31 +144,14 @@ def collect(
 
     Raises: DeftError where a key frame is missing, or its face is not found, lost, or too small.
     """
-    wanted = set(plan.wanted)
-    early: list[Frame] = []
-    shots: Shots | None = None
-    last = -1
+    collector = Collector(plan, landmarker, name=name)
     for frame in _stream(frames):
-        last = frame.index
-        if last > plan.wanted[-1]:
+        if frame.index > plan.wanted[-1]:
             break
-        if last not in wanted:
-            continue
         if mirrored:
             frame = Frame(frame.index, frame.time, np.ascontiguousarray(frame.image[:, ::-1]))
-        if shots is None and last < plan.keys[0]:
-            early.append(frame)
-            continue
-        if shots is None:
-            shots = _begin(frame, plan, landmarker, name)
-            for earlier in early:
-                _keep(shots, earlier, landmarker, name)
-        _keep(shots, frame, landmarker, name)
-    missing = [key for key in plan.keys if shots is None or key not in shots.grey]
-    if shots is None or missing:
-        raise DeftError(f"{name}: frame {missing[0]} is asked for, but the last one is {last}; "
-                        "check onset, apex and offset (counted from 0).")  # fmt: skip
-    return shots
+        collector.add(frame)
+    return collector.finish()
 
 
 def _stream(frames: Frames) -> Iterator[Frame]:
@@ -131,8 +160,12 @@ def _stream(frames: Frames) -> Iterator[Frame]:
         yield frame if isinstance(frame, Frame) else Frame(index, float(index), np.asarray(frame))
 
 
-def _begin(frame: Frame, plan: Plan, landmarker: Landmarker, name: str) -> Shots:
+def _begin(
+    frame: Frame, plan: Plan, landmarker: Landmarker, name: str, near: np.ndarray | None = None
+) -> Shots:
     found = landmarker.detect(frame.image)
+    if near is not None:
+        found.sort(key=lambda face: float(np.linalg.norm(face.landmarks.mean(0) - near)))
     if not found:
         raise DeftError(f"{name}: no face is found in frame {frame.index}; give frames that show a face from "
                         "the front.")  # fmt: skip

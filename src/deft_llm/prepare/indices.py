@@ -20,7 +20,7 @@ def before_measuring(clip: Clip, stream: Callable[[], Iterator[Any]], fps: float
     """
     if clip.onset is not None and (clip.apex is not None or clip.offset is not None):
         return clip
-    from deft_llm.motion.measure import default_landmarker
+    from deft_llm.faces.landmarker import default_landmarker
     from deft_llm.spotting.build_signal import signal_of
     from deft_llm.spotting.spot import spot
 

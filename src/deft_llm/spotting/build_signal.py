@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.faces.align import align, inter_ocular, scale_of, transform_of
+from deft_llm.faces.align import align, scale_of, transform_of
+from deft_llm.faces.follow import FaceFollower
+from deft_llm.faces.geometry import inter_ocular
+from deft_llm.faces.landmarker import Face, default_landmarker
 from deft_llm.faces.regions import region_weights
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.motion.flow import estimate, estimate_small
@@ -46,12 +49,18 @@ def signal_of(
 
     Raises: DeftError where no face is seen in any frame.
     """
-    builder = SignalBuilder(fps, landmarker=landmarker, flow=flow)
+    follower = FaceFollower(landmarker or default_landmarker())
+    builder = SignalBuilder(fps, flow=flow)
     for frame in frames:
-        builder.add(frame.time, frame.image)
+        builder.add(frame.time, frame.image, follower.find(frame.image).get(1))
         if on_frame is not None:
             on_frame(frame.index)
-    return builder.finish()
+    signal = builder.finish()
+    if follower.in_view > 1:
+        signal.notes.append(
+            f"{follower.in_view} faces are in view; the largest and most central one is read (--faces)."
+        )
+    return signal
 
 
 @dataclass
@@ -69,20 +78,13 @@ class _Reference:
 
 class SignalBuilder:
     """Builds a ``Signal`` frame by frame; ``flow`` (first, second) -> (2, H, W) defaults to DIS, at the scale
-    that the face's size in the source calls for."""
+    that the face's size in the source calls for. ``aligned``: the last frame's aligned grey face."""
 
-    def __init__(
-        self, fps: float, *, landmarker: Any = None, flow: Callable[[Array, Array], Array] | None = None
-    ) -> None:
-        if landmarker is None:
-            from deft_llm.faces.landmarker import Landmarker
-
-            landmarker = Landmarker()
+    def __init__(self, fps: float, *, flow: Callable[[Array, Array], Array] | None = None) -> None:
         self.fps = fps
-        self.faces_seen = 0
-        self._landmarker: Any = landmarker
+        self.aligned: Array | None = None
         self._flow = flow
-        self._face: Any = None
+        self._face: Face | None = None
         self._reference: _Reference | None = None
         self._next: _Reference | None = None
         self._joining: list[tuple[Array, Array]] = []
@@ -95,22 +97,22 @@ class SignalBuilder:
         self._place: Array = np.zeros(2)
         self._rows: list[tuple[float, int, Array, Array, Array, float, float, float]] = []
 
-    def add(self, time: float, image: Array) -> None:
-        """Measure one more frame."""
-        face = self._find(image)
+    def add(self, time: float, image: Array, face: Face | None) -> None:
+        """Measure one more frame (uint8 RGB, or grey); ``face`` is None where it is not seen."""
         if face is None:
+            self.aligned = None
             self._lose(time)
             return
         self._face = face
         import cv2
 
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         iod = inter_ocular(face.landmarks)
         if self._lost_since is not None and time - self._lost_since > MAX_GAP:
             self._reference = None
         self._lost_since = None
         self._follow(face.landmarks)
-        aligned = align(grey, self._matrix)
+        aligned = self.aligned = align(grey, self._matrix)
         if self._reference is None or self._is_cut(aligned):
             self._begin(time, aligned, face.landmarks)
         measured = self._measure(time, aligned, face.landmarks)
@@ -135,20 +137,7 @@ class SignalBuilder:
             residual=np.array(columns[6], np.float32), iod_px=np.array(columns[7], np.float32), fps=self.fps,
         )  # fmt: skip
         _bridge_gaps(signal)
-        if self.faces_seen > 1:
-            signal.notes.append(
-                f"{self.faces_seen} faces are in view; the largest and most central one is read."
-            )
         return signal
-
-    def _find(self, image: Array) -> Any:
-        if self._face is not None:
-            followed = self._landmarker.track(image, self._face)
-            if followed is not None:
-                return followed
-        faces = self._landmarker.detect(image)
-        self.faces_seen = max(self.faces_seen, len(faces))
-        return faces[0] if faces else None
 
     def _lose(self, time: float) -> None:
         self._face = None

@@ -6,7 +6,6 @@ Pass one (``spotting_signal``) streams the video into a small signal; ``spot`` d
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -24,12 +23,8 @@ from deft_llm.spotting.events import (
 )
 from deft_llm.spotting.excursions import Excursion, find_excursions, measure_paths, unusual
 from deft_llm.spotting.fit import Course, fit_course
+from deft_llm.spotting.movement import Kind, Movement, RegionShift
 from deft_llm.spotting.signal import Array, Signal
-
-Kind = Literal[
-    "micro-expression", "macro-expression", "movement", "blink", "eye closure", "head movement",
-    "mouth movement in speech", "speech", "given",
-]  # fmt: skip
 
 _MOUTH = {"upper lip", "lower lip", "mouth corner", "chin", "nasolabial fold", "cheek", "nostril wing"}
 _SPEAKING = {"upper lip", "lower lip", "mouth corner", "chin"}
@@ -66,53 +61,6 @@ class SpottingSettings(BaseModel):
     least_rise: float = 0.065
     most: int = 400
     most_a_second: float = 20.0
-
-
-@dataclass(frozen=True)
-class RegionShift:
-    """How one region moved from onset to apex: aligned px (right, down), its direction word, z."""
-
-    region: str
-    dx: float
-    dy: float
-    direction: str
-    z: float
-
-
-@dataclass(frozen=True)
-class Movement:
-    """One spotted movement; frames are 0-based and inclusive, offset is None where it is not seen.
-
-    ``duration`` is (least, most) seconds, None without an offset: a frame's time is known to one frame only,
-    so below 50 fps the interval is wide. ``strength`` ranks; ``judged`` is False where nothing may be said
-    about the face, and ``reason`` says why.
-    """
-
-    kind: Kind
-    onset: int
-    apex: int
-    offset: int | None
-    onset_time: float
-    apex_time: float
-    offset_time: float | None
-    duration: tuple[float, float] | None
-    strength: float
-    regions: tuple[RegionShift, ...] = ()
-    judged: bool = True
-    reason: str = ""
-
-    @property
-    def end(self) -> int:
-        """The last frame that is known to belong to it."""
-        return self.apex if self.offset is None else self.offset
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON in result.json."""
-        from dataclasses import asdict
-
-        record = asdict(self)
-        record["regions"] = [asdict(region) for region in self.regions]
-        return record
 
 
 @dataclass

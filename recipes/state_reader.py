@@ -1,0 +1,182 @@
+"""Makes src/deft_llm/state/reader.npz: how the channels of a face over its neutral add up to Action Units.
+
+    python -m recipes.state_reader render FRAMES.npz --units arkit --subjects 100 --start 0
+    python -m recipes.state_reader fit FRAMES.npz [FRAMES.npz ...] --out src/deft_llm/state/reader.npz
+
+``render`` draws subjects of the training split with exact unit weights (several Action Units at once, both
+sides or one, any pose, light and camera of ``deft synth``) and keeps what the landmarker says of them, so
+that the reader is trained on the landmarker's own noise. A stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from deft_llm.synth.core.assets import subject_of
+
+from deft_llm.errors import DeftError
+from deft_llm.faces.align import align, transform_of
+from deft_llm.faces.landmarker import Face, Landmarker
+from deft_llm.files import atomic_path
+from deft_llm.state.furrows import furrow_contrast
+from deft_llm.synth.core.identity import sample_identity, split_seeds
+from deft_llm.synth.core.units import Component, components
+from deft_llm.synth.video.camera import Camera, sample_camera
+from deft_llm.synth.video.film import Performer, still_plan
+from deft_llm.synth.video.render import Renderer
+
+AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28, 43)
+SIDES = ("left", "right")
+# Action Units that are often seen together; the rest of the draws are single units and chance sets.
+TOGETHER = (
+    (1, 2), (1, 2, 5), (1, 2, 5, 26), (1, 4), (1, 2, 4), (4, 7), (4, 5, 7), (6, 12), (6, 12, 25), (12, 25),
+    (6, 7, 12, 25, 26), (9, 10), (4, 9), (10, 25), (4, 7, 10), (15, 17), (1, 4, 15, 17), (17, 24), (14, 24),
+    (12, 14), (16, 25), (20, 25), (25, 26), (22, 25), (18, 25), (20, 25, 26), (1, 2, 25), (12, 26), (4, 43),
+    (10, 12, 25), (10, 16, 25), (12, 17), (28, 17),
+)  # fmt: skip
+DISTURBANCES = ("mouth left", "mouth right", "jaw left", "jaw right", "cheek puff")
+CALM, EXPRESSIVE = 8, 52  # frames of each subject
+SIZES = (180, 360)  # px of the square picture: 40 to 95 px between the eyes
+ONE_SIDED, UNEVEN = 0.25, 0.2
+POSE_DEGREES = (12.0, 9.0, 6.0)  # standard deviation of yaw, pitch, roll
+QUALITY = (35, 96)  # of the JPEG that every picture passes: blocks and lost detail
+
+
+def keys() -> list[tuple[int, str]]:
+    """(AU, side) in the order of the truth's columns."""
+    return [(au, side) for au in AUS for side in SIDES]
+
+
+def draw_weights(rng: np.random.Generator) -> np.ndarray:
+    """(2 A,) weights 0..1 of one expression in the order of ``keys``."""
+    kind = rng.random()
+    if kind < 0.35:
+        chosen: tuple[int, ...] = (int(rng.choice(AUS)),)
+    elif kind < 0.8:
+        chosen = TOGETHER[int(rng.integers(len(TOGETHER)))]
+    else:
+        chosen = tuple(int(au) for au in rng.choice(AUS, size=int(rng.integers(2, 5)), replace=False))
+    weights = np.zeros((len(AUS), 2))
+    whole, one = rng.uniform(0.1, 1.0), rng.random() < ONE_SIDED
+    side = int(rng.integers(2))
+    for au in chosen:
+        both = np.full(2, np.clip(whole * rng.uniform(0.5, 1.3), 0, 1))
+        if len(components(au)) == 2 and components(au)[0].side:
+            if one:
+                both[1 - side] *= rng.choice([0.0, 0.0, 0.3])
+            elif rng.random() < UNEVEN:
+                both *= rng.uniform(0.4, 1.0, 2)
+        weights[AUS.index(au)] = both
+    return weights.ravel()
+
+
+def strengths_of(rng: np.random.Generator, weights: np.ndarray) -> dict[Component | str, float]:
+    """What the performer plays for weights (2 A,)."""
+    strengths: dict[Component | str, float] = {}
+    for (au, side), weight in zip(keys(), weights, strict=True):
+        for part in components(au):
+            if part.side in (None, side) and weight > 0:
+                strengths[part] = float(weight)
+    if rng.random() < 0.15:
+        strengths[str(rng.choice(DISTURBANCES))] = float(rng.uniform(0.1, 0.5))
+    return strengths
+
+
+class Renders:
+    """Rows of one file: what the landmarker sees of each rendered frame, and the truth."""
+
+    COLUMNS = ("landmarks", "depth", "blend", "presence", "furrows", "weights", "subject", "calm", "gaze")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[tuple] = []
+        if path.exists():
+            kept = np.load(path)
+            self.rows = list(zip(*(kept[name] for name in self.COLUMNS), strict=True))
+
+    def done(self) -> set[int]:
+        """Subjects that are in the file."""
+        return {int(row[6]) for row in self.rows}
+
+    def save(self) -> None:
+        """Write all rows."""
+        columns = dict(zip(self.COLUMNS, map(np.array, zip(*self.rows, strict=True)), strict=True))
+        with atomic_path(self.path) as temporary, open(temporary, "wb") as handle:
+            np.savez(handle, **columns)
+
+
+def render_subject(renderer: Renderer, seed: int, units: str, landmarker: Landmarker) -> list[tuple]:
+    """All frames of one subject in one camera."""
+    import cv2
+
+    rng = np.random.default_rng([2611, seed, units == "arkit"])
+    subject = subject_of(sample_identity(seed))
+    performer = Performer(subject, units)
+    renderer.load(subject)
+    camera: Camera = sample_camera(rng, int(rng.integers(*SIZES)), grey=False)
+    renderer.light_scene(camera.scene, camera.pose)
+    quality = int(rng.integers(*QUALITY))
+    rows, face = [], None
+    for number in range(CALM + EXPRESSIVE):
+        calm = number < CALM
+        weights = np.zeros(2 * len(AUS)) if calm else draw_weights(rng)
+        spread = np.radians(POSE_DEGREES) * (0.25 if calm else float(rng.choice([0.25, 1.0])))
+        turn = np.array(camera.pose) + rng.normal(0, spread)
+        plan = still_plan(strengths_of(rng, weights), turn=tuple(turn))
+        plan.gaze[:] = rng.normal(0, 0.05 if calm else 0.12, 2)
+        picture = camera.develop(renderer.draw(performer.state(plan, 0)), rng)
+        packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        picture = np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
+        face = see(landmarker, picture, face)
+        if face is None:
+            continue
+        grey = align(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), transform_of(face.landmarks))
+        rows.append((
+            face.landmarks, face.depth, np.array(list(face.blendshapes.values()), np.float32),
+            np.float32(face.presence), furrow_contrast(grey), weights.astype(np.float32), seed, calm,
+            plan.gaze[0].astype(np.float32),
+        ))  # fmt: skip
+    return rows
+
+
+def see(landmarker: Landmarker, picture: np.ndarray, before: Face | None) -> Face | None:
+    """The face of a picture: where the last one was, or anywhere."""
+    followed = None if before is None else landmarker.track(picture, before)
+    if followed is not None:  # a second look from its own window: turns between stills are large
+        followed = landmarker.track(picture, followed)
+    return followed or next(iter(landmarker.detect(picture, max_faces=1)), None)
+
+
+def render(path: Path, units: str, subjects: int, start: int, split: str) -> None:
+    """Draw the subjects that are not in the file yet."""
+    renders, renderer, landmarker = Renders(path), Renderer(), Landmarker()
+    todo = [seed for seed in split_seeds(split, subjects, start) if seed not in renders.done()]
+    for number, seed in enumerate(todo, 1):
+        renders.rows += render_subject(renderer, seed, units, landmarker)
+        if number % 5 == 0 or number == len(todo):
+            renders.save()
+            print(f"{len(renders.done())} of {subjects} subjects, {len(renders.rows)} frames", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts = parser.add_subparsers(dest="part", required=True)
+    drawing = parts.add_parser("render")
+    drawing.add_argument("path", type=Path)
+    drawing.add_argument("--units", choices=("arkit", "makehuman"), default="arkit")
+    drawing.add_argument("--subjects", type=int, default=100)
+    drawing.add_argument("--start", type=int, default=0)
+    drawing.add_argument("--split", default="train")
+    options = parser.parse_args()
+    if options.part == "render":
+        if not options.path.parent.is_dir():
+            raise DeftError(f"{options.path.parent}: is no folder; make it first.")
+        render(options.path, options.units, options.subjects, options.start, options.split)
+
+
+if __name__ == "__main__":
+    main()

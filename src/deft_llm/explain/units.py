@@ -1,0 +1,185 @@
+"""A movement's Action Units with what was measured of them: figures, and what motion alone may state.
+
+The state says which units rise and which are released; the skin's motion gives px, % of the eye distance and
+z. A unit that motion alone shows is stated where the state cannot resolve it: where it should have been seen
+by shape, or where the state says that its opposite is being released, it is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from deft_llm.facs.directions import image_vector
+from deft_llm.facs.regions import REGION_INDEX
+from deft_llm.facs.units import entry
+from deft_llm.records import Evidence
+from deft_llm.spotting.movement import Movement, MovementUnit
+from deft_llm.spotting.phases import LIMITS
+from deft_llm.state.channels import SIDES
+from deft_llm.state.face_state import FaceState, part_of, unsure
+from deft_llm.state.intensity import STATE_AUS, VISIBLE
+from deft_llm.store import Motion
+from deft_llm.store.motion import ALIGNED_IOD
+
+FINEST_STATE = 4.0  # % of the eye distance that a unit moves skin by where shape should show it
+OPPOSITES: dict[int, tuple[int, ...]] = {
+    15: (12, 10), 12: (15, 18, 22), 4: (1, 2), 1: (4,), 2: (4,), 43: (5,), 45: (5,), 5: (43,), 7: (5,),
+    17: (25, 26), 25: (24, 28), 26: (17,), 24: (25, 26), 23: (25, 22), 28: (25, 26), 16: (17,), 20: (18, 22),
+    18: (12, 20), 22: (12, 20), 14: (12, 18), 10: (15,), 6: (),
+}  # fmt: skip
+"""Units whose release looks like the rise of the key's unit, to motion alone."""
+RELEASED = 0.25  # share of clearly visible that an opposite must fall by to explain motion
+SAME_WAY = 0.15  # share of clearly visible that a unit may fall by while motion says that it rises
+MOTION_CONFIDENCE, RELEASE_CONFIDENCE = 0.6, 0.45
+
+
+def change_of(state: FaceState, au: int, side: str, onset: int, apex: int) -> float:
+    """By how much a unit's reading changes between two frames, in shares of clearly visible; NaN where it is
+    not read or hidden."""
+    if au not in STATE_AUS or unsure(state, au)[[onset, apex]].any():
+        return float("nan")
+    courses = [state.share(au, one) for one in (SIDES if side in ("both", "asymmetric") else (side,))]
+    return float(np.mean([course[apex] - course[onset] for course in courses]))
+
+
+def measured(movement: Movement, motion: Motion | None, evidence: list[Evidence]) -> Movement:
+    """The movement with px, % of the eye distance, z and support of its units."""
+    if motion is None:
+        return movement
+    units = tuple(_with_figures(unit, movement, motion, evidence) for unit in movement.units)
+    return replace(movement, units=units)
+
+
+def _with_figures(
+    unit: MovementUnit, movement: Movement, motion: Motion, evidence: list[Evidence]
+) -> MovementUnit:  # fmt: skip
+    """Figures of the row that shows the unit, else of its own regions along the way that it moves skin."""
+    if not movement.onset <= unit.apex <= movement.end or unit.onset > movement.apex:
+        return unit  # what comes back after the measured rise is not in it
+    row = next((row for row in evidence if row.au == unit.number), None)
+    if row is not None and unit.phase == "rise":
+        seen = "both" if unit.seen_by == "state" else unit.seen_by
+        return replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z, support=row.support,
+                       seen_by=seen)  # fmt: skip
+    px, percent, z = projected(unit, motion)
+    return replace(unit, px=px, iod_percent=percent, z=z)
+
+
+def projected(unit: MovementUnit, motion: Motion) -> tuple[float | None, float | None, float | None]:
+    """px in the source, % of the eye distance and z of the unit's main region along its own direction."""
+    motions = entry(unit.number).motion
+    if not motions:
+        return None, None, None
+    main = max(motions, key=lambda one: one.weight)
+    way = -1.0 if unit.phase == "release" else 1.0
+    found = []
+    for side in ("left", "right") if unit.side in ("both", "asymmetric") else (unit.side,):
+        key = f"{side} {main.region}" if f"{side} {main.region}" in REGION_INDEX else main.region
+        at = REGION_INDEX[key]
+        dx, dy = image_vector(main.medial, main.up, "mid" if key == main.region else side)
+        along = way * (dx * motion.regions.dx[0, at] + dy * motion.regions.dy[0, at])
+        found.append((along, motion.regions.floor[0, at]))
+    size = float(np.mean([along for along, _ in found]))
+    floor = float(np.mean([noise for _, noise in found]))
+    if not np.isfinite(size) or size <= 0:
+        return None, None, None
+    share = size / ALIGNED_IOD
+    return share * (motion.iod_px or 0.0), 100 * share, size / floor if floor > 0 else None
+
+
+def of_motion(
+    movement: Movement, evidence: list[Evidence], state: FaceState
+) -> tuple[Movement, dict[int, str]]:  # fmt: skip
+    """The movement with the units that motion alone shows, and the ones that are not stated, with reasons."""
+    units, refused = list(movement.units), {}
+    for row in evidence:
+        if row.au is None or row.status != "supported" or any(unit.number == row.au for unit in units):
+            continue
+        opposite = _released(state, movement, row.au)
+        if opposite is not None:
+            if not any(unit.number == opposite for unit in units):
+                units.append(_unit(movement, row, state, au=opposite, phase="release"))
+            refused[row.au] = f"AU{opposite} is released here, which looks the same"
+            continue
+        reason = _contradiction(state, movement, row)
+        if reason:
+            refused[row.au] = reason
+        else:
+            units.append(_unit(movement, row, state, au=row.au, phase="rise"))
+    return replace(movement, units=tuple(units)), refused
+
+
+def _released(state: FaceState, movement: Movement, au: int) -> int | None:
+    """The opposite unit that is being released while motion seems to show ``au``."""
+    falls = {
+        other: -change_of(state, other, "both", movement.onset, movement.apex)
+        for other in OPPOSITES.get(au, ())
+    }
+    falls = {
+        other: fall for other, fall in falls.items()
+        if np.isfinite(fall) and fall * VISIBLE[other] > max(_floor(state, other), RELEASED * VISIBLE[other])
+    }  # fmt: skip
+    return max(falls, key=lambda other: falls[other]) if falls else None
+
+
+def _floor(state: FaceState, au: int) -> float:
+    return max(state.floor[au, side] for side in SIDES)
+
+
+def _contradiction(state: FaceState, movement: Movement, row: Evidence) -> str:
+    """Why a unit of motion is not stated, "" where nothing speaks against it."""
+    assert row.au is not None
+    if movement.hidden and part_of(row.au) == "mouth" and "chin" in movement.hidden:
+        return movement.hidden["chin"]
+    change = change_of(state, row.au, row.side, movement.onset, movement.apex)
+    if not np.isfinite(change):
+        return ""
+    if change < -SAME_WAY:
+        return "shape and appearance show the opposite"
+    large = (row.iod_percent or 0.0) > FINEST_STATE
+    if large and row.au in LIMITS and change < 0.5 * LIMITS[row.au]:
+        return "motion of this size would show in shape and appearance, which show none"
+    return ""
+
+
+def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase: str) -> MovementUnit:
+    before = after = None
+    side = row.side if phase == "rise" else "both"
+    if au in STATE_AUS:
+        one = side if side in SIDES else SIDES[0]
+        course = np.clip(np.nan_to_num(state.intensity[au, one]), 0, 5)
+        before, after = round(float(course[movement.onset]), 2), round(float(course[movement.apex]), 2)
+    return MovementUnit(
+        number=au, side=side, phase=phase, onset=movement.onset, apex=movement.apex, offset=movement.offset,
+        onset_time=movement.onset_time, apex_time=movement.apex_time, offset_time=movement.offset_time,
+        intensity_before=before, intensity_after=after,
+        confidence=MOTION_CONFIDENCE if phase == "rise" else RELEASE_CONFIDENCE, seen_by="motion",
+        z=row.z, px=row.px, iod_percent=row.iod_percent, support=row.support if phase == "rise" else None,
+    )  # fmt: skip
+
+
+def between(state: FaceState, movement: Movement) -> Movement:
+    """A movement whose frames were given, with the units whose reading changes from its onset to its apex."""
+    units = list(movement.units)
+    for au in STATE_AUS:
+        if au not in LIMITS:
+            continue
+        changes = {side: change_of(state, au, side, movement.onset, movement.apex) for side in SIDES}
+        size = max((abs(value) for value in changes.values() if np.isfinite(value)), default=0.0)
+        if size < LIMITS[au]:
+            continue
+        strong = [side for side, value in changes.items() if abs(value) >= 0.5 * size]
+        side = "both" if len(strong) == 2 else strong[0]
+        rise = changes[strong[0]] > 0
+        one = strong[0]
+        course = np.clip(np.nan_to_num(state.intensity[au, one]), 0, 5)
+        units.append(MovementUnit(
+            number=au, side=side, phase="rise" if rise else "release", onset=movement.onset,
+            apex=movement.apex, offset=movement.offset, onset_time=movement.onset_time,
+            apex_time=movement.apex_time, offset_time=movement.offset_time,
+            intensity_before=round(float(course[movement.onset]), 2),
+            intensity_after=round(float(course[movement.apex]), 2), confidence=MOTION_CONFIDENCE,
+        ))  # fmt: skip
+    return replace(movement, units=tuple(units))

@@ -1,0 +1,119 @@
+"""The whole clip with what was read of it: AU names while they are up, landmarks, curves; as an MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deft_llm.errors import UsageError
+from deft_llm.explain.curves import shown_units, strongest_side
+from deft_llm.explain.magnify import write_stream
+from deft_llm.faces.video import frames as frames_of
+from deft_llm.files import atomic_path
+from deft_llm.state.face_state import FULL, FaceState
+
+if TYPE_CHECKING:
+    from deft_llm.explain.result import AnalysisResult
+
+STRIP, CURVES = 0.28, 5  # height of the strip of curves over the picture's; most curves in it
+LEAST_WIDTH = 480  # px: smaller pictures are enlarged so that words can be read
+COLOURS = ((255, 196, 61), (87, 186, 255), (126, 217, 137), (255, 138, 128), (206, 160, 255))
+POINT, WORD, SHADE = (80, 255, 170), (255, 255, 255), (18, 22, 30)
+WINDOW = 6.0  # s of the curves that are in view
+
+
+def check_overlay(path: Path | None) -> None:
+    """Raises: UsageError where no overlay can be written under this name."""
+    if path is None:
+        return
+    if path.suffix.lower() != ".mp4":
+        raise UsageError(f"{path}: the overlay is an MP4; give a name that ends in .mp4.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: its folder is not there; make it first.")
+
+
+def write_overlay(path: Path, video: Path, analysis: AnalysisResult, *, fps: float | None = None) -> None:
+    """Draw every frame of ``video`` with what the analysis says of it. Raises: DeftError as frames do."""
+    with atomic_path(path) as temporary:
+        write_stream(_drawn(video, analysis, fps), str(temporary), analysis.video["fps"])
+
+
+def _drawn(video: Path, analysis: AnalysisResult, fps: float | None) -> Iterator[np.ndarray]:
+    import cv2
+
+    state = analysis.states[0]
+    chosen = shown_units(analysis.movements, state)[:CURVES]
+    for frame in frames_of(video, fps=fps):
+        if frame.index >= len(state):
+            return
+        image = frame.image[:, ::-1] if analysis.video["mirrored"] else frame.image
+        zoom = max(1.0, LEAST_WIDTH / image.shape[1])
+        size = (2 * round(zoom * image.shape[1] / 2), 2 * round(zoom * image.shape[0] / 2))
+        picture = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+        for one in analysis.states:
+            _points(picture, analysis, one, frame.index, zoom)
+        _names(picture, analysis, frame.index)
+        strip = np.full((2 * round(STRIP * size[1] / 2), size[0], 3), SHADE, np.uint8)
+        _curves(strip, state, chosen, frame.index)
+        yield np.vstack([picture, strip])
+
+
+def _points(
+    picture: np.ndarray, analysis: AnalysisResult, state: FaceState, at: int, zoom: float
+) -> None:  # fmt: skip
+    import cv2
+
+    points = state.landmarks[at]
+    if not np.isfinite(points).all():
+        return
+    for x, y in points * zoom:
+        cv2.circle(picture, (round(float(x)), round(float(y))), 1, POINT, -1, cv2.LINE_AA)
+    if len(analysis.states) > 1:
+        x, y = points.min(0) * zoom
+        _write(picture, f"face {state.face}", (int(x), int(y) - 8), POINT)
+
+
+def _names(picture: np.ndarray, analysis: AnalysisResult, at: int) -> None:
+    """Units that rise, are held or are released in this frame, and other events."""
+    lines = []
+    for movement in analysis.movements:
+        for unit in movement.units:
+            end = unit.apex if unit.offset is None else unit.offset
+            if unit.phase == "rise" and unit.onset <= at <= end:
+                lines.append(f"AU{unit.number} {unit.side}" + ("  rising" if at <= unit.apex else "  held"))
+            elif unit.phase == "release" and unit.onset <= at <= unit.apex:
+                lines.append(unit.words)
+        if not movement.units and movement.onset <= at <= movement.end:
+            lines.append(movement.kind)
+    lines += [f"({event.kind})" for event in analysis.events if event.onset <= at <= event.end]
+    going = {f"{line.removeprefix('release of ')}  held" for line in lines if line.startswith("release")}
+    lines = [line for line in dict.fromkeys(lines) if line not in going]
+    for row, line in enumerate(lines[:10]):
+        _write(picture, line, (8, 20 + 20 * row), WORD)
+
+
+def _write(picture: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    import cv2
+
+    for thick, paint in ((4, SHADE), (1, colour)):
+        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, paint, thick, cv2.LINE_AA)
+
+
+def _curves(strip: np.ndarray, state: FaceState, chosen: list[int], at: int) -> None:
+    """The last seconds of the chosen units' intensity; the line at the right is now."""
+    import cv2
+
+    height, width = strip.shape[:2]
+    now, left, right = state.times[at], 8, width - 76
+    part = np.flatnonzero((state.times > now - WINDOW) & (state.times <= now))
+    for number, au in enumerate(chosen):
+        colour = COLOURS[number % len(COLOURS)]
+        course = np.clip(np.nan_to_num(strongest_side(state, au)[part]), 0, FULL)
+        x = left + (right - left) * (1 - (now - state.times[part]) / WINDOW)
+        y = height - 8 - (height - 16) * course / FULL
+        line = np.round(np.stack([x, y], 1)).astype(np.int32).reshape(-1, 1, 2)
+        cv2.polylines(strip, [line], False, colour, 2, cv2.LINE_AA)
+        _write(strip, f"AU{au} {course[-1]:.1f}", (right + 8, 18 + 18 * number), colour)

@@ -1,0 +1,121 @@
+"""What a stronger movement drags along by itself is no Action Unit of its own; sides; what goes together.
+
+The still side of a one-sided unit is dragged along by a half and more: a ratio for each unit decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deft_llm.spotting.phases import LIMITS, UNSEEN_RISE, AUPhase, PhaseKind
+from deft_llm.state.channels import SIDES
+from deft_llm.state.face_state import FaceState
+from deft_llm.state.intensity import WHOLE
+
+# Share of its strength that the other side shows where one side alone moves: on rendered faces, halfway to 1.
+ONE_SIDED: dict[int, float] = {
+    1: 0.75, 2: 0.6, 5: 0.65, 6: 0.55, 9: 0.8, 10: 0.7, 12: 0.5, 14: 0.5, 15: 0.45, 20: 0.55,
+}  # fmt: skip
+TOGETHER_SECONDS = 0.25  # of onsets that begin one movement
+SMILING = 0.6  # reading of 12 that pulls the whole mouth
+BROAD_SMILE = 0.8
+WEAKER_SIDE = 0.45
+LONE_CHEEK = 1.5  # reading of 6 that needs no smile
+
+
+@dataclass
+class PhaseGroup:
+    """Phases of one kind that go together; ``sides``: AU -> both, left or right."""
+
+    kind: PhaseKind
+    phases: list[AUPhase]
+    sides: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def main(self) -> AUPhase:
+        """The strongest of them."""
+        return max(self.phases, key=lambda phase: phase.strength)
+
+
+def without_dragged(found: list[AUPhase], state: FaceState) -> list[AUPhase]:
+    """Leaves out what a stronger movement at the same place brings along by itself."""
+    out = [phase for phase in found if not _dragged(phase, state)]
+    told = {id(phase) for phase in out}
+    return [
+        phase
+        for phase in out
+        if phase.kind == "rise"
+        or (
+            id(phase.of) in told
+            if phase.of
+            else min(phase.size, phase.level) > UNSEEN_RISE * LIMITS[phase.au]
+        )
+    ]
+
+
+def _dragged(phase: AUPhase, state: FaceState) -> bool:
+    """Whether another unit explains this phase."""
+    top = phase.apex if phase.kind == "rise" else phase.onset
+
+    def at(au: int, side: str) -> float:
+        one = SIDES if side == "both" else (side,)
+        return max(float(np.nan_to_num(state.share(au, s)[top])) for s in one)
+
+    au, level, smile = phase.au, phase.level, at(12, phase.side)
+    if au in (14, 15, 17, 20) and at(12, "both") > SMILING:
+        return True
+    if au in (6, 10, 12, 14) and level < WEAKER_SIDE * at(au, "both"):
+        return True
+    rules = {
+        4: smile > BROAD_SMILE and level < 0.3 * smile,
+        5: at(43, phase.side) > 0,
+        6: smile < SMILING and level < 1.3,
+        9: level < 0.7 * at(10, phase.side),
+        10: smile > BROAD_SMILE and level < 1.8,
+        17: at(26, phase.side) > 0.5,
+        24: at(25, phase.side) > 0.6,
+        # a broad smile thins closed lips to what the landmarker takes for a gap
+        25: smile > BROAD_SMILE and level < 1.3,
+        28: at(25, phase.side) > 0.6,
+    }
+    return bool(rules.get(au, False))
+
+
+def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:
+    """Phases of one kind that begin together or overlap by half, the strongest first; in time order."""
+    left = sorted(found, key=lambda phase: -phase.strength)
+    groups = []
+    while left:
+        group = [left[0], *(phase for phase in left[1:] if _together(phase, left[0], state.fps))]
+        left = [phase for phase in left if not any(phase is member for member in group)]
+        smiles = any(phase.au == 12 for phase in group)  # a cheek alone is mostly the lids' or the head's
+        group = [phase for phase in group if phase.au != 6 or smiles or phase.level > LONE_CHEEK]
+        if group:
+            groups.append(_sided(PhaseGroup(group[0].kind, group), state))
+    return sorted(groups, key=lambda group: group.main.onset)
+
+
+def _together(one: AUPhase, other: AUPhase, fps: float) -> bool:
+    shared = min(one.apex, other.apex) - max(one.onset, other.onset)
+    shorter = min(one.apex - one.onset, other.apex - other.onset)
+    near = abs(one.onset - other.onset) <= TOGETHER_SECONDS * fps
+    return one.kind == other.kind and (near or shared > 0.5 * shorter > 0)
+
+
+def _sided(group: PhaseGroup, state: FaceState) -> PhaseGroup:
+    """Keeps each unit's strongest phase and settles its side."""
+    kept: list[AUPhase] = []
+    for phase in sorted(group.phases, key=lambda phase: -phase.size):
+        if phase.au in group.sides:
+            continue
+        side = phase.side
+        if phase.au not in WHOLE:
+            other = state.share(phase.au, "left" if side == "right" else "right")
+            moved = (other[phase.apex] - other[phase.onset]) * (1 if phase.kind == "rise" else -1)
+            side = "both" if moved > ONE_SIDED[phase.au] * phase.size else side
+        group.sides[phase.au] = side
+        kept.append(phase)
+    group.phases = kept
+    return group

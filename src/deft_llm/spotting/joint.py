@@ -1,0 +1,245 @@
+"""State and motion together: one list of movements in the order of time, and everything else as events.
+
+A movement that shape and appearance show is the state's: its rise, hold and release make one record. What
+is too fine for the state comes from the skin's motion (``spot``); where the state says that something is
+being released, the motion that shows it is that release, never a new expression.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged
+from deft_llm.spotting.movement import Kind, Movement, MovementUnit, OtherEvent, RegionShift
+from deft_llm.spotting.phases import AUPhase, phases_of
+from deft_llm.spotting.spot import AREA, Spotting
+from deft_llm.state.channels import SIDES, runs
+from deft_llm.state.face_state import BROW_AUS, LID_AUS, FaceState, part_of
+from deft_llm.state.intensity import WHOLE
+
+MICRO_SECONDS = 0.5
+RETURN_SLACK = 0.3  # s within which two releases of one unit are the same
+SAME_MOTION_SECONDS = 0.12  # by which motion may begin before or end after a phase of the state
+# Confidence of a statement: logistic in strength, less for what disturbs it (calibrated on rendered films).
+CONFIDENCE_AT_LIMIT, CONFIDENCE_SLOPE = 0.35, 1.1
+TURN_DEGREES = 12.0  # a turn of the head in a phase that halves the odds
+PART_REGIONS: dict[str, tuple[str, ...]] = {
+    "brows": ("forehead", "glabella", "inner brow", "outer brow"),
+    "eyes": ("upper lid", "lower lid", "outer eye corner"),
+    "mouth": ("cheek", "nostril wing", "nasolabial fold", "upper lip", "lower lip", "mouth corner", "chin"),
+}
+
+
+def joint_movements(state: FaceState, motion: Spotting | None) -> list[Movement]:
+    """The movements of one face, in the order of time. ``motion`` is None where only the state was read."""
+    movements = state_movements(state)
+    if motion is not None:
+        movements = _with_motion(movements, motion, state)
+    return sorted(movements, key=lambda movement: (movement.onset, movement.apex))
+
+
+def state_movements(state: FaceState) -> list[Movement]:
+    """Movements that the state shows: units that rise together, each with its release; lone releases."""
+    groups = grouped(without_dragged(phases_of(state), state), state)
+    rises = [(group, list(_units(group, state))) for group in groups if group.kind == "rise"]
+    alone: list[tuple[PhaseGroup, list[MovementUnit]]] = []
+    for group in groups:
+        if group.kind == "rise":
+            continue
+        rest = []
+        for phase, unit in zip(group.phases, _units(group, state), strict=True):
+            home = _rise_of(phase, rises) if phase.of is not None else None
+            if home is None and phase.of is None:
+                rest.append(unit)
+            elif home is not None and not _told(unit, home, state.fps):
+                rise = next(one for one in home if one.number == unit.number and one.phase == "rise")
+                home.append(replace(unit, side=rise.side))
+        if rest:
+            alone.append((group, rest))
+    return [_movement(group, units, state) for group, units in (*rises, *alone)]
+
+
+def _rise_of(phase: AUPhase, rises: list[tuple[PhaseGroup, list[MovementUnit]]]) -> list[MovementUnit] | None:
+    """The units of the movement whose rise this release ends: the last one before it with that unit."""
+    homes = [
+        units
+        for _, units in rises
+        if any(one.number == phase.au and one.phase == "rise" and one.onset <= phase.onset for one in units)
+    ]
+    return homes[-1] if homes else None
+
+
+def _told(unit: MovementUnit, units: list[MovementUnit], fps: float) -> bool:
+    return any(
+        one.phase == "release"
+        and one.number == unit.number
+        and abs(one.onset - unit.onset) <= RETURN_SLACK * fps
+        for one in units
+    )
+
+
+def _units(group: PhaseGroup, state: FaceState) -> list[MovementUnit]:
+    """Records of a group's phases."""
+    times, out = state.times, []
+    for phase in group.phases:
+        side = group.sides[phase.au]
+        one = SIDES[0] if phase.au in WHOLE else phase.side
+        course = state.intensity[phase.au, one]
+        offset = phase.end if phase.kind == "release" or phase.seen_to_end else None
+        out.append(MovementUnit(
+            number=phase.au, side=side, phase=phase.kind, onset=phase.onset, apex=phase.apex, offset=offset,
+            onset_time=float(times[phase.onset]), apex_time=float(times[phase.apex]),
+            offset_time=None if offset is None else float(times[offset]),
+            intensity_before=_level(course[phase.onset]), intensity_after=_level(course[phase.apex]),
+            confidence=confidence_of(phase, state), reason=_disturbed(phase, state),
+        ))  # fmt: skip
+    return out
+
+
+def _level(value: float) -> float:
+    return round(float(np.clip(np.nan_to_num(value), 0.0, 5.0)), 2)
+
+
+def confidence_of(phase: AUPhase, state: FaceState) -> float:
+    """How sure it is that a coder would see this phase, 0 to 1."""
+    inside = slice(phase.onset, phase.apex + 1)
+    turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
+    odds = math.log(CONFIDENCE_AT_LIMIT / (1 - CONFIDENCE_AT_LIMIT))
+    odds += CONFIDENCE_SLOPE * (phase.strength - 1) - math.log(2) * turned / TURN_DEGREES
+    odds += math.log(max(float(state.confidence[inside].mean()), 0.05))
+    if state.speech[inside].any() and phase.au not in (*BROW_AUS, *LID_AUS):
+        odds -= 1.0
+    return round(1 / (1 + math.exp(-odds)), 3)
+
+
+def _disturbed(phase: AUPhase, state: FaceState) -> str:
+    """Why a statement is of low confidence, "" where nothing disturbs it."""
+    inside = slice(phase.onset, phase.apex + 1)
+    if float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max()) > TURN_DEGREES:
+        return "the head moved"
+    if state.speech[inside].mean() > 0.5 and part_of(phase.au) == "mouth":
+        return "during speech"
+    return ""
+
+
+def _movement(group: PhaseGroup, units: list[MovementUnit], state: FaceState) -> Movement:
+    main = group.main
+    ends = [unit.offset for unit in units if unit.offset is not None]
+    seen = any(unit.offset is not None for unit in units if unit.number == main.au)
+    offset = max(ends) if seen else None
+    onset = min(unit.onset for unit in units)
+    times = state.times
+    kind, duration = _kind(onset, offset, group.kind, state)
+    reason = "" if offset is not None else "Its end is not seen: it is still held where it was seen last."
+    return Movement(
+        kind=kind, onset=onset, apex=main.apex, offset=offset, onset_time=float(times[onset]),
+        apex_time=float(times[main.apex]), offset_time=None if offset is None else float(times[offset]),
+        duration=duration, strength=round(main.strength, 3), reason=reason, face=state.face,
+        units=tuple(sorted(units, key=lambda unit: (unit.onset, unit.number))),
+        hidden=hidden_regions(state, onset, main.apex if offset is None else offset),
+    )  # fmt: skip
+
+
+def _kind(onset: int, offset: int | None, phase: str, state: FaceState) -> tuple[Kind, tuple | None]:
+    """Micro or macro by the time from rise to return; a lone release or an unseen end is a movement."""
+    if offset is None:
+        return "movement", None
+    lasts, step = float(state.times[offset] - state.times[onset]), 1.0 / state.fps
+    duration = (max(0.0, lasts - step), lasts + step)
+    if phase == "release":
+        return "movement", duration
+    return ("micro-expression" if lasts <= MICRO_SECONDS else "macro-expression"), duration
+
+
+def hidden_regions(state: FaceState, onset: int, end: int) -> dict[str, str]:
+    """Region -> why it cannot be judged between two frames; regions that can be are left out."""
+    inside = slice(onset, end + 1)
+    out: dict[str, str] = {}
+    for part, names in PART_REGIONS.items():
+        reason = ""
+        if state.visibility.hidden[part][inside].mean() > 0.5:
+            beyond = state.visibility.beyond[part][inside].mean() > 0.5
+            reason = "beyond the picture" if beyond else "something covers it"
+        elif part == "mouth" and state.speech[inside].mean() > 0.5:
+            reason = "the mouth speaks"
+        elif state.visibility.dark[inside].mean() > 0.5:
+            reason = "too dark"
+        if reason:
+            out |= {key: reason for key in REGION_KEYS if key.removeprefix("left ").removeprefix("right ")
+                    in names}  # fmt: skip
+    return out
+
+
+def _with_motion(movements: list[Movement], motion: Spotting, state: FaceState) -> list[Movement]:
+    """Adds what only the skin's motion shows; where both show it, the motion's regions go to the state's."""
+    found = list(movements)
+    fine: list[Movement] = []
+    for moved in motion.movements:
+        at = next((i for i, one in enumerate(found) if _same(moved, one, state.fps)), None)
+        if at is None:
+            hidden = hidden_regions(state, moved.onset, moved.end)
+            fine.append(replace(moved, face=state.face, hidden=hidden))
+        elif not found[at].regions:
+            units = tuple(
+                replace(unit, seen_by="both") if _shows(moved.regions, unit) else unit
+                for unit in found[at].units
+            )
+            found[at] = replace(found[at], regions=moved.regions, units=units)
+    return found + fine
+
+
+def _same(moved: Movement, known: Movement, fps: float) -> bool:
+    """Whether motion belongs to a phase of a movement that the state shows."""
+    slack = SAME_MOTION_SECONDS * fps
+    return any(
+        unit.onset - slack <= moved.apex and moved.onset <= unit.apex + slack and _shows(moved.regions, unit)
+        for unit in known.units
+    )
+
+
+def _shows(regions: tuple[RegionShift, ...], unit: MovementUnit) -> bool:
+    """Whether motion shows in the part of the face of a unit."""
+    part = part_of(unit.number)
+    areas = {str(AREA[REGION_KEYS.index(shift.region)]) for shift in regions}
+    return part in areas or (part == "eyes" and "mouth" in areas) or not regions
+
+
+def events_of(state: FaceState, motion: Spotting | None) -> list[OtherEvent]:
+    """Lids, gaze, speech, head, occlusion, cuts, darkness and lost faces, in the order of time."""
+    codes = {"blink": (45,), "wink": (46,), "eyes closed": (43,)}
+    events = [
+        _event(state, lid.kind, lid.start, lid.peak, lid.stop, side=lid.side, ends=lid.ends,
+               aus=codes.get(lid.kind, ())) for lid in state.lid_events
+    ]  # fmt: skip
+    flags = {
+        "speech": (state.speech, ""),
+        "occlusion": (state.visibility.covered, "something covers a part of the face"),
+        "beyond the picture": (
+            state.visibility.beyond["mouth"] | state.visibility.beyond["brows"], "a part of the face is cut"
+        ),
+        "darkness": (state.visibility.dark, "too dark to judge"),
+        "face lost": (~state.seen, "no face is seen"),
+    }  # fmt: skip
+    for kind, (mask, detail) in flags.items():
+        events += [_event(state, kind, a, (a + b) // 2, b - 1, detail=detail) for a, b in runs(mask)]
+    events += [_event(state, "cut", at, at, at, detail="the picture changes") for at in state.visibility.cuts]
+    if motion is not None:
+        turns = [event for event in motion.events if event.kind == "head movement"]
+        events += [_event(state, "head", event.onset, event.apex, event.end) for event in turns]
+    return sorted(events, key=lambda event: event.onset)
+
+
+def _event(
+    state: FaceState, kind: str, start: int, peak: int, stop: int, *, side: str | None = None,
+    ends: bool = True, aus: tuple[int, ...] = (), detail: str = "",
+) -> OtherEvent:  # fmt: skip
+    times = state.times
+    return OtherEvent(
+        kind=kind, onset=start, apex=peak, offset=stop if ends else None, onset_time=float(times[start]),
+        apex_time=float(times[peak]), offset_time=float(times[stop]) if ends else None, side=side,
+        face=state.face, aus=aus, detail=detail,
+    )  # fmt: skip

@@ -1,0 +1,135 @@
+"""Records of what was spotted: movements with the phases of their Action Units, and other events."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Kind = Literal[
+    "micro-expression", "macro-expression", "movement", "blink", "eye closure", "head movement",
+    "mouth movement in speech", "speech", "given",
+]  # fmt: skip
+SeenBy = Literal["state", "motion", "both"]
+
+
+@dataclass(frozen=True)
+class RegionShift:
+    """How one region moved from onset to apex: aligned px (right, down), its direction word, z."""
+
+    region: str
+    dx: float
+    dy: float
+    direction: str
+    z: float
+
+
+@dataclass(frozen=True)
+class MovementUnit:
+    """One Action Unit of a movement in one phase; frames are 0-based and inclusive.
+
+    ``apex`` is where the unit has arrived: its height in a rise, its rest in a release. ``offset``: where
+    the movement of this unit is over, None where that is not seen. Intensities are 0 to 5 over the person's
+    neutral, None where only the skin's motion shows the unit. ``z``, ``px``, ``iod_percent`` and ``support``
+    are the motion's, None until it is measured.
+    """
+
+    number: int
+    side: str
+    phase: Literal["rise", "release"]
+    onset: int
+    apex: int
+    offset: int | None
+    onset_time: float
+    apex_time: float
+    offset_time: float | None
+    intensity_before: float | None = None
+    intensity_after: float | None = None
+    confidence: float = 0.0
+    seen_by: SeenBy = "state"
+    z: float | None = None
+    px: float | None = None
+    iod_percent: float | None = None
+    support: float | None = None
+    reason: str = ""
+
+    @property
+    def words(self) -> str:
+        """ "AU12 left", "release of AU12 left": as answers name it."""
+        named = f"AU{self.number} {self.side}"
+        return named if self.phase == "rise" else f"release of {named}"
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One spotted movement; frames are 0-based and inclusive, offset is None where it is not seen.
+
+    ``duration`` is (least, most) seconds, None without an offset: a frame's time is known to one frame only,
+    so below 50 fps the interval is wide. ``strength`` ranks; ``judged`` is False where nothing may be said
+    about the face, and ``reason`` says why. ``units``: the Action Units that go together in it;
+    ``hidden``: region -> why it cannot be judged meanwhile.
+    """
+
+    kind: Kind
+    onset: int
+    apex: int
+    offset: int | None
+    onset_time: float
+    apex_time: float
+    offset_time: float | None
+    duration: tuple[float, float] | None
+    strength: float
+    regions: tuple[RegionShift, ...] = ()
+    judged: bool = True
+    reason: str = ""
+    face: int = 1
+    units: tuple[MovementUnit, ...] = ()
+    hidden: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """The last frame that is known to belong to it."""
+        return self.apex if self.offset is None else self.offset
+
+    @property
+    def is_release(self) -> bool:
+        """Whether it is nothing but the end of an expression: it has no class of its own."""
+        return bool(self.units) and all(unit.phase == "release" for unit in self.units)
+
+    @property
+    def rises(self) -> tuple[MovementUnit, ...]:
+        """The units that rise in it."""
+        return tuple(unit for unit in self.units if unit.phase == "rise")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON in result.json."""
+        record = asdict(self)
+        record["aus"] = record.pop("units")
+        return record
+
+
+@dataclass(frozen=True)
+class OtherEvent:
+    """What is no facial expression: blink, wink, eyes closed, gaze, speech, head, occlusion, cut, darkness,
+    face lost, face beyond the picture. Frames are inclusive; ``offset`` is None where the end is not seen;
+    ``aus``: AU43, 45 or 46 of lids."""
+
+    kind: str
+    onset: int
+    apex: int
+    offset: int | None
+    onset_time: float
+    apex_time: float
+    offset_time: float | None
+    side: str | None = None
+    face: int = 1
+    aus: tuple[int, ...] = ()
+    detail: str = ""
+
+    @property
+    def end(self) -> int:
+        """The last frame that is known to belong to it."""
+        return self.apex if self.offset is None else self.offset
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON in result.json."""
+        return asdict(self)

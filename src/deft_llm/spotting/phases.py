@@ -1,0 +1,164 @@
+"""Phases of single Action Units in a state: where each rises, holds and is released.
+
+Turning points of a unit's intensity make rises and releases; what is smaller than its limit or its noise, a
+drift, or a spoken mouth is none. A release belongs to the rise that it ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from deft_llm.state.channels import SIDES, runs, smooth, zigzag
+from deft_llm.state.face_state import BROW_AUS, UPPER_AUS, FaceState, part_of
+from deft_llm.state.intensity import STATE_AUS, VISIBLE, WHOLE
+from deft_llm.state.speech import SPEECH_AUS
+
+PhaseKind = Literal["rise", "release"]
+
+# Least change and level of a movement, as shares of what is clearly visible of the unit.
+LIMITS: dict[int, float] = {
+    1: 0.72, 2: 0.78, 4: 0.78, 5: 0.91, 6: 0.91, 9: 1.69, 10: 1.04, 12: 0.52, 14: 1.04, 15: 0.78, 17: 0.91,
+    18: 0.91, 20: 1.04, 22: 1.04, 24: 1.04, 25: 0.91, 26: 0.91, 28: 1.04,
+}  # fmt: skip
+MOST_NOISE = 2.0  # times its limit that a noisy course may ask for
+REVERSAL = 0.6  # share of the limit at which a course turns
+BELOW_NEUTRAL, BROWS_BELOW = 0.3, 1.0  # limits by which a course is followed below its neutral
+STANDING = 0.7  # share of the limit that a movement's upper level has over neutral
+HELD_SHARE = 0.35  # a change counts where it is this share of the level: a hold that swells is one movement
+SLOWEST = 2.5  # s: what takes longer is a drift
+LEAST_STRETCH = 0.3  # s of a unit that must be seen without a break
+TURN_LEAK = 0.03  # of a reading, for each degree that the head turns meanwhile
+SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this size, and if it lasts
+UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
+QUIET_PACE, FAR_UP, FAR_DOWN = 0.2, 0.92, 0.1  # corners: share of the fastest pace; of the way done
+
+
+@dataclass
+class AUPhase:
+    """One unit on one side that rises or is released; times in frames, ``size`` and ``level`` as shares of
+    what is clearly visible. ``end``: where the movement is over; ``of``: the rise that a release ends;
+    ``reason``: why it cannot be judged for sure, "" where it can."""
+
+    kind: PhaseKind
+    au: int
+    side: str
+    onset: int
+    apex: int
+    end: int
+    size: float
+    level: float
+    seen_to_end: bool = True
+    of: AUPhase | None = None
+    reason: str = ""
+
+    @property
+    def strength(self) -> float:
+        """Size over the unit's limit."""
+        return self.size / LIMITS[self.au]
+
+
+def phases_of(state: FaceState) -> list[AUPhase]:
+    """All rises and releases of a state, before what stronger movements drag along is taken out."""
+    found: list[AUPhase] = []
+    for au in STATE_AUS:
+        if au not in LIMITS:
+            continue
+        for side in ("both",) if au in WHOLE else SIDES:
+            course = _judged_course(state, au, side)
+            floor = state.floor[au, SIDES[0] if side == "both" else side] / VISIBLE[au]
+            found += [phase for phase in _changes(course, au, side, floor, state.fps) if _holds(state, phase)]
+    return found
+
+
+def _judged_course(state: FaceState, au: int, side: str) -> np.ndarray:
+    """(T,) of a unit, NaN where it is hidden, drawn straight through blinks where they touch it."""
+    one = SIDES[0] if side == "both" else side
+    course = np.where(state.visibility.hidden[part_of(au)], np.nan, state.share(au, one))
+    if au not in UPPER_AUS:
+        return course
+    blinking = state.blinks["right"] | state.blinks["left"] if side == "both" else state.blinks[side]
+    known = np.isfinite(course) & ~blinking
+    if known.sum() < 5:
+        return course
+    bridged = np.interp(np.arange(len(course)), np.flatnonzero(known), course[known])
+    return np.where(blinking & np.isfinite(course), bridged, course)
+
+
+def _holds(state: FaceState, phase: AUPhase) -> bool:
+    """Whether the change is more than what a turning head or speech makes of it."""
+    inside = slice(phase.onset, phase.apex + 1)
+    turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
+    if phase.size < LIMITS[phase.au] + TURN_LEAK * turned:
+        return False
+    if state.speech[inside].mean() <= 0.5:
+        return True
+    if phase.au == 12:
+        return phase.size >= SPOKEN_SMILE and (phase.end - phase.onset) / state.fps >= SPOKEN_SECONDS
+    return phase.au not in SPEECH_AUS
+
+
+def _changes(course: np.ndarray, au: int, side: str, floor: float, fps: float) -> list[AUPhase]:
+    """Rises and releases of one course, the releases tied to their rises."""
+    need = float(np.clip(floor, LIMITS[au], MOST_NOISE * LIMITS[au]))
+    below = BROWS_BELOW if au in BROW_AUS else BELOW_NEUTRAL
+    course = np.maximum(course, -below * LIMITS[au])  # far below neutral is another unit's business
+    out: list[AUPhase] = []
+    for start, stop in runs(np.isfinite(course)):
+        if stop - start >= LEAST_STRETCH * fps:
+            out += _turns(course[start:stop], start, need, au, side, fps)
+    for phase, after in zip(out, [*out[1:], None], strict=False):
+        if phase.kind != "rise":
+            continue
+        if after is None:
+            phase.end, phase.seen_to_end = len(course) - 1, False
+        elif after.kind == "release":
+            phase.end, after.of = after.apex, phase
+        else:
+            phase.end, phase.seen_to_end = after.onset, False
+    return out
+
+
+def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: float) -> list[AUPhase]:
+    """The changes between the turning points of a stretch without gaps that starts at frame ``first``."""
+    points = zigzag(part, REVERSAL * need)
+    if points and points[0][0] > 0:
+        points = [(0, -points[0][1]), *points]
+    out = []
+    for (i, way), (j, _) in zip(points, points[1:], strict=False):
+        rise = way < 0
+        level = float(part[j] if rise else part[i])
+        size = abs(float(part[j] - part[i]))
+        if size < max(need, HELD_SHARE * level) or level < STANDING * need:
+            continue
+        onset, apex = corners(part[i : j + 1] if rise else -part[i : j + 1])
+        onset, apex = first + i + onset, first + i + apex
+        if (apex - onset) / fps <= SLOWEST:
+            out.append(AUPhase("rise" if rise else "release", au, side, onset, apex, apex, size, level))
+    return out
+
+
+def corners(rising: np.ndarray) -> tuple[int, int]:
+    """Where a rise begins and where it has arrived.
+
+    Outwards from its steepest moment until it goes at a fifth of that pace, a tenth from either end at the
+    latest.
+    """
+    done = (rising - rising[0]) / (rising[-1] - rising[0])
+    pace = np.gradient(smooth(rising, 3)) if len(rising) > 2 else np.ones(len(rising))
+    top = onset = apex = int(np.argmax(pace))
+    while (
+        onset > 0
+        and done[onset] > FAR_DOWN
+        and (pace[onset - 1] > QUIET_PACE * pace[top] or done[onset] > 0.5)
+    ):
+        onset -= 1
+    while (
+        apex < len(rising) - 1
+        and done[apex] < FAR_UP
+        and (pace[apex + 1] > QUIET_PACE * pace[top] or done[apex] < 0.6)
+    ):
+        apex += 1
+    return onset, apex

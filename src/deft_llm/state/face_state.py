@@ -1,0 +1,156 @@
+"""The state of one face in every frame: AU intensities, lids, gaze, pose, confidence; as a table.
+
+``state_of`` puts the parts together: pose out, channels, neutral, readings, furrows, noise floors, and what
+cannot be judged in which frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deft_llm.state.channels import SIDES, Channels, jitter, shape_channels, smooth, smoothed
+from deft_llm.state.intensity import (
+    FURROW_SHARE,
+    STATE_AUS,
+    VISIBLE,
+    Key,
+    frown_lines,
+    open_share,
+    readings,
+)
+from deft_llm.state.lids import LidEvent, blink_masks, lid_events
+from deft_llm.state.neutral import Neutral, neutral_of, over_neutral
+from deft_llm.state.pose import in_space, upright
+from deft_llm.state.speech import SPEECH_AUS, speech_frames
+from deft_llm.state.track import KEPT, FaceTrack
+from deft_llm.state.visibility import Visibility, visibility_of
+
+UPPER_AUS = frozenset({1, 2, 4, 5, 6, 7, 9, 43})
+BROW_AUS, LID_AUS = frozenset({1, 2, 4}), frozenset({5, 6, 7, 43})
+FULL = 5.0  # intensity of a unit at its full weight
+FLOOR_JITTERS = 5.0  # times the landmarker's jitter that a change takes
+GOOD_PRESENCE, NO_PRESENCE = 14.0, 0.0  # logits of the landmarker: a good face, none
+FARTHEST = 40.0  # degrees of yaw or pitch beyond which nothing is sure
+
+
+@dataclass
+class FaceState:
+    """One face over T frames. ``intensity``: (AU, side) -> (T,) 0..5, may be below 0 where the face is under
+    its neutral; ``floor``: what of it is noise; ``landmarks`` (T, K, 2) px of ``track.KEPT``; ``channels``:
+    shape over neutral."""
+
+    face: int
+    times: np.ndarray
+    fps: float
+    intensity: dict[Key, np.ndarray]
+    floor: dict[Key, float]
+    neutral: Neutral
+    angles: np.ndarray
+    gaze: np.ndarray
+    lids: dict[str, np.ndarray]
+    lid_events: list[LidEvent]
+    blinks: dict[str, np.ndarray]
+    speech: np.ndarray
+    visibility: Visibility
+    confidence: np.ndarray
+    iod: np.ndarray
+    channels: Channels = field(repr=False)
+    landmarks: np.ndarray = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(T,) bool: frames in which the face is there."""
+        return np.isfinite(self.iod)
+
+    def share(self, au: int, side: str) -> np.ndarray:
+        """(T,) intensity over what is clearly visible of the unit."""
+        return self.intensity[au, side] / VISIBLE[au]
+
+
+def part_of(au: int) -> str:
+    """The part of the face (brows, eyes, mouth) whose visibility decides on a unit."""
+    return "brows" if au in BROW_AUS else "eyes" if au in LID_AUS else "mouth"
+
+
+def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray | None = None) -> FaceState:
+    """The state of a face from its track.
+
+    ``neutral``: one that was kept, or the frames (indices) that the user calls neutral; estimated without.
+    Raises: UsageError where the face is not seen in the frames that are called neutral.
+    """
+    visible = visibility_of(track)
+    points, angles = upright(in_space(track.landmarks, track.depth), KEPT)
+    c = smoothed(shape_channels(points, KEPT), track.blend, track.fps)
+    if not isinstance(neutral, Neutral):
+        neutral = neutral_of(c, angles, track.fps, usable=visible.usable, given=neutral)
+    d = over_neutral(c, neutral)
+    read = readings(c, d)
+    rest = np.array(neutral.frames, int)
+    if not len(rest):
+        rest = np.flatnonzero(visible.usable)
+    lines = frown_lines(track.furrows, rest, visible.usable, track.fps)
+    for side in SIDES:
+        shape = read[4, side]
+        read[4, side] = np.where(np.isfinite(lines), FURROW_SHARE * lines + (1 - FURROW_SHARE) * shape, shape)
+    intensity = {key: np.where(track.seen, VISIBLE[key[0]] * course, np.nan) for key, course in read.items()}
+    events = lid_events(c, track.fps, visible.usable)
+    return FaceState(
+        face=face, times=track.times, fps=track.fps, intensity=intensity,
+        floor={key: FLOOR_JITTERS * jitter(course) for key, course in intensity.items()},
+        neutral=neutral, angles=np.stack([smooth(a, 2 * round(0.1 * track.fps) + 1) for a in angles.T], 1),
+        gaze=_gaze(d), lids={side: open_share(c[f"aperture_{side}"]) for side in SIDES},
+        lid_events=events, blinks=blink_masks(events, len(track), track.fps),
+        speech=speech_frames(d, track.fps), visibility=visible,
+        confidence=_confidence(track, angles, visible),
+        iod=track.iod, channels=d, landmarks=track.landmarks,
+    )  # fmt: skip
+
+
+def _gaze(d: Channels) -> np.ndarray:
+    """(T, 2) place of the irises over neutral, % of the eye distance: right in the image, up."""
+    return np.stack([
+        0.5 * (d["iris_x_right"] + d["iris_x_left"]), 0.5 * (d["iris_right"] + d["iris_left"])
+    ], 1)  # fmt: skip
+
+
+def _confidence(track: FaceTrack, angles: np.ndarray, visible: Visibility) -> np.ndarray:
+    """(T,) 0..1: the landmarker's presence, less where the head is turned away or the face is hidden."""
+    share = np.clip((track.presence - NO_PRESENCE) / (GOOD_PRESENCE - NO_PRESENCE), 0, 1)
+    turned = np.clip(1 - np.abs(np.nan_to_num(angles[:, :2])).max(1) / FARTHEST, 0, 1)
+    hidden = visible.hidden["brows"].astype(float) + visible.hidden["mouth"]
+    return np.nan_to_num(share * np.sqrt(turned) * (1 - 0.4 * hidden) * np.where(visible.dark, 0.5, 1.0))
+
+
+def unsure(state: FaceState, au: int) -> np.ndarray:
+    """(T,) bool: frames in which a unit cannot be judged."""
+    out = state.visibility.hidden[part_of(au)] | state.visibility.dark
+    if au in SPEECH_AUS:
+        out = out | state.speech
+    return out
+
+
+def table_of(states: list[FaceState]) -> dict[str, np.ndarray]:
+    """FrameState columns of all faces, one row per frame and face (schema in docs/reference/result.md)."""
+    columns: dict[str, list[np.ndarray]] = {}
+    for state in states:
+        count = len(state)
+        row = {
+            "frame": np.arange(count), "time_s": np.round(state.times, 4), "face": np.full(count, state.face),
+            "confidence": np.round(state.confidence, 3), "pitch": state.angles[:, 1],
+            "yaw": state.angles[:, 0], "roll": state.angles[:, 2], "gaze_x": state.gaze[:, 0],
+            "gaze_y": state.gaze[:, 1], "lid_left": state.lids["left"], "lid_right": state.lids["right"],
+        }  # fmt: skip
+        for au in STATE_AUS:
+            for side in ("left", "right"):
+                row[f"AU{au:02d}_{side[0].upper()}"] = np.clip(state.intensity[au, side], 0, FULL)
+        for au in STATE_AUS:
+            row[f"AU{au:02d}_sure"] = (state.seen & ~unsure(state, au)).astype(int)
+        for name, values in row.items():
+            rounded = np.round(values, 3) if np.issubdtype(values.dtype, np.floating) else values
+            columns.setdefault(name, []).append(rounded)
+    return {name: np.concatenate(parts) for name, parts in columns.items()}

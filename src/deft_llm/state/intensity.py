@@ -1,0 +1,145 @@
+"""Action Units of a frame from shape, blendshapes and furrows over the person's neutral.
+
+Each reading is a share of what anybody sees (1 = clearly visible); ``VISIBLE`` turns it into an intensity of
+0 to 5 (5 = the unit's full weight). Shape gives sides, brows and the units whose blendshape is dead
+(cheekSquint, noseSneer, mouthFrown); blendshapes give precision: a nod lifts the mouth's corners, but
+mouthSmile stays 0. Whole-face units (4, 17, 18, 22 to 28) are the same on both sides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deft_llm.state.channels import SIDES, Channels, smooth
+from deft_llm.state.furrows import PATCH_NAMES
+from deft_llm.state.neutral import OPEN_EYE
+
+Key = tuple[int, str]
+"""(Action Unit, side): "right" and "left", the subject's own."""
+
+WHOLE = (4, 17, 18, 22, 24, 25, 26, 28)
+"""Units that are read for the face as a whole."""
+SIDED = (1, 2, 5, 6, 9, 10, 12, 14, 15, 20, 43)
+STATE_AUS = tuple(sorted((*SIDED, *WHOLE)))
+"""The Action Units that shape and appearance show."""
+
+# Intensity (0 to 5) at which a unit is clearly visible: the median of 5 x weight over reading on rendered
+# faces of both unit sets (recipes/state_reader.py).
+VISIBLE: dict[int, float] = dict.fromkeys(STATE_AUS, 1.5)
+
+JAW_DRAG = 0.7  # share of the jaw's way that takes the corners down
+FURROW_SHARE = 0.6  # of the lines between the brows in AU4
+FURROW_VISIBLE = 0.5  # relative gain of contrast between the brows that anybody sees
+NOT_SMILING, SMILE_GAIN = 0.2, 8.0  # corners that rise while no blendshape smiles count up to the first
+
+
+def readings(c: Channels, d: Channels) -> dict[Key, np.ndarray]:
+    """(AU, side) -> (T,) share of clearly visible. ``d``: channels over neutral; ``c``: as measured."""
+    out: dict[Key, np.ndarray] = {}
+    for side in SIDES:
+        out |= _upper(c, d, side) | _middle(d, side) | _corners(d, side)
+    for au, course in _whole(d).items():
+        out |= {(au, side): course for side in SIDES}
+    return out
+
+
+def _mix(share: float, shape: np.ndarray, blendshape: np.ndarray) -> np.ndarray:
+    return share * shape + (1 - share) * blendshape
+
+
+def _up(course: np.ndarray) -> np.ndarray:
+    return np.maximum(course, 0.0)
+
+
+def open_share(aperture: np.ndarray) -> np.ndarray:
+    """(T,) opening of an eye as a share of its usual one."""
+    return aperture / max(float(np.nanquantile(aperture, OPEN_EYE)), 1e-6)
+
+
+def _upper(c: Channels, d: Channels, side: str) -> dict[Key, np.ndarray]:
+    """Brows and lids."""
+    name = side.capitalize()
+    share = open_share(c[f"aperture_{side}"])
+    lid = d[f"lid_up_{side}"] + 0.5 * d[f"aperture_{side}"]
+    return {
+        (1, side): _mix(0.65, d[f"brow_in_{side}"] / 3, d["browInnerUp"] / 0.35),
+        (2, side): _mix(0.65, d[f"brow_out_{side}"] / 3.5, d[f"browOuterUp{name}"] / 0.35),
+        (5, side): _without_gaze(lid, d[f"iris_{side}"], share) / 3.5,
+        (43, side): (1 - share) / 0.6,
+    }  # fmt: skip
+
+
+def _middle(d: Channels, side: str) -> dict[Key, np.ndarray]:
+    """Cheeks, nose, upper lip."""
+    smile = _up(d[f"corner_up_{side}"] + JAW_DRAG * _up(-d["chin"]))
+    narrow = (1.2 * d[f"lid_low_{side}"] - 0.4 * d[f"aperture_{side}"]) / 2.5
+    return {
+        (6, side): 0.6 * d[f"cheek_{side}"] / 4 + 0.4 * narrow,
+        (9, side): 0.6 * (d[f"wing_{side}"] - 0.2 * smile) / 3 - 0.4 * d[f"brow_in_{side}"] / 3,
+        (10, side): _mix(0.6, (d[f"lip_up_{side}"] - 0.55 * smile) / 3.5,
+                         d[f"mouthUpperUp{side.capitalize()}"] / 0.35),
+    }  # fmt: skip
+
+
+def _corners(d: Channels, side: str) -> dict[Key, np.ndarray]:
+    """The corners of the mouth."""
+    name = side.capitalize()
+    up = d[f"corner_up_{side}"] + JAW_DRAG * _up(-d["chin"])
+    out, smile = d[f"corner_out_{side}"], _up(up)
+    shown = _up(np.maximum(d["mouthSmileRight"], d["mouthSmileLeft"]))
+    twelve = _mix(0.7, (0.8 * up + 0.4 * out) / 6, d[f"mouthSmile{name}"] / 0.45)
+    return {
+        (12, side): np.minimum(twelve, NOT_SMILING + SMILE_GAIN * shown),
+        (14, side): _mix(0.5, (out - 0.8 * np.abs(up)) / 4, d[f"mouthDimple{name}"] / 0.2),
+        (15, side): _mix(0.8, (-0.6 * d[f"bend_{side}"] - 0.6 * up) / 4, d[f"mouthFrown{name}"] / 0.2),
+        (20, side): _mix(0.5, (out - 0.8 * smile) / 5, d[f"mouthStretch{name}"] / 0.3),
+    }  # fmt: skip
+
+
+def _whole(d: Channels) -> dict[int, np.ndarray]:
+    """Units of the face as a whole."""
+    jaw = _up(-d["chin"])
+    smile = _up(np.minimum(d["corner_up_right"], d["corner_up_left"]) + JAW_DRAG * jaw)
+    frown = [
+        _mix(0.7, (-d[f"brow_in_{side}"] - 1.2 * d[f"brow_apart_{side}"]) / 3.5,
+             d[f"browDown{side.capitalize()}"] / 0.3) for side in SIDES
+    ]  # fmt: skip
+    press = (d["mouthPressLeft"] + d["mouthPressRight"]) / 2
+    roll = (d["mouthRollLower"] + d["mouthRollUpper"]) / 2
+    return {
+        4: (frown[0] + frown[1]) / 2,
+        17: _mix(0.7, (0.5 * d["boss"] + 0.5 * d["lip_bottom"] - 0.4 * smile) / 4,
+                 d["mouthShrugLower"] / 0.25),
+        18: _mix(0.5, -d["width"] / 12, d["mouthPucker"] / 0.5),
+        22: _mix(0.3, -d["width"] / 10, d["mouthFunnel"] / 0.25),
+        24: _mix(0.6, (-d["thick"] - 0.4 * smile) / 5, press / 0.3),
+        25: d["gap"] / 5,
+        26: _mix(0.5, jaw / 8, d["jawOpen"] / 0.25),
+        28: _mix(0.4, -d["thick"] / 10, roll / 0.35),
+    }  # fmt: skip
+
+
+def _without_gaze(lid: np.ndarray, iris: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The upper lid's height less what goes with the eye's (slope over open eyes, 0 to 1.5)."""
+    ok = np.isfinite(lid) & np.isfinite(iris) & (share > 0.6)
+    if ok.sum() < 20:
+        return lid
+    height = iris - np.median(iris[ok])
+    slope = np.clip((height[ok] * lid[ok]).sum() / ((height[ok] ** 2).sum() + 0.3 * ok.sum()), 0, 1.5)
+    return lid - slope * height
+
+
+def frown_lines(furrows: np.ndarray, rest: np.ndarray, usable: np.ndarray, fps: float) -> np.ndarray:
+    """(T,) how much the vertical lines between the brows have deepened, 1 where clearly visible.
+
+    furrows (T, P): contrast there over its own rest and over the same in other patches (light, focus and
+    distance change all of them). Sees the AU4 of oblique and raised brows, of which landmarks show nothing.
+    """
+    width = 2 * round(0.05 * fps) + 1
+    gain = {}
+    for name in ("glabella", "forehead", "cheek_right", "cheek_left"):
+        course = smooth(np.where(usable, furrows[:, PATCH_NAMES.index(name)], np.nan), width)
+        low = 0.5 * (np.nanmedian(course[rest]) + np.nanquantile(course, 0.3))
+        gain[name] = np.log(np.maximum(course, 1e-6) / max(low, 1e-6))
+    others = np.mean([gain[name] for name in gain if name != "glabella"], 0)
+    return (np.exp(gain["glabella"] - _up(others)) - 1) / FURROW_VISIBLE

@@ -1,0 +1,144 @@
+"""The person's neutral face: calm, inexpressive frames of the clip, frames that the user names, or one kept.
+
+A clip may be one smile, so a low quantile of each channel is no neutral: blendshapes that are near 0 on
+anybody's resting face anchor it. What covers the face looks calm to the landmarker: such frames are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deft_llm.errors import UsageError
+from deft_llm.state.channels import Channels, smooth
+
+# Blendshapes that are near 0 on anybody's resting face count as they are; the others over their low level in
+# the clip (faces differ at rest).
+_ABSOLUTE = (
+    "mouthSmileLeft mouthSmileRight mouthFrownLeft mouthFrownRight mouthFunnel mouthUpperUpLeft "
+    "mouthUpperUpRight mouthLowerDownLeft mouthLowerDownRight jawOpen mouthStretchLeft mouthStretchRight "
+    "mouthLeft mouthRight mouthShrugLower mouthDimpleLeft mouthDimpleRight jawLeft jawRight jawForward"
+)
+_RELATIVE = (
+    "browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight mouthPucker mouthRollLower "
+    "mouthRollUpper mouthPressLeft mouthPressRight mouthShrugUpper eyeSquintLeft eyeSquintRight eyeWideLeft "
+    "eyeWideRight"
+)
+ABSOLUTE, RELATIVE = tuple(_ABSOLUTE.split()), tuple(_RELATIVE.split())
+SHAPES = ("brow_", "corner_", "lip_", "bend_", "gap", "chin", "boss")
+RESTING = 0.03  # a blendshape below this shows nothing
+LOW = 0.1  # quantile of a blendshape that is its rest in the clip
+PER_SPEED, PER_DEGREE = 0.3, 0.01  # cost of 1 % of the eye distance per 1/30 s, and of a degree of turn
+LEAST_SECONDS, LEAST_SHARE = 0.4, 1 / 6
+SIMILAR = 0.15  # cost above the median of the least expressive frames at which a frame counts as calm too
+OPEN_EYE = 0.7  # quantile of the eye's opening in a clip that is its open eye
+SHAPE_NOISE = 0.3  # % of the eye distance, added to a channel's spread
+COMPARED = 600  # calm frames that are compared with one another: more would cost their square
+DOWNCAST = ("aperture", "lid_up", "iris")
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """Level of every channel at rest, and where it comes from: ``frames`` of the clip (empty if kept)."""
+
+    levels: dict[str, float] = field(repr=False)
+    frames: tuple[int, ...] = ()
+    source: str = "estimated"
+
+    def to_dict(self) -> dict:
+        """As JSON in result.json."""
+        return {"source": self.source, "frames": list(self.frames), "levels": self.levels}
+
+
+def neutral_of(
+    channels: Channels, angles: np.ndarray, fps: float, *, usable: np.ndarray, given: np.ndarray | None = None
+) -> Neutral:
+    """The neutral of a clip's channels (T,) each.
+
+    angles (T, 3) degrees; usable (T,) bool: frames in which nothing covers the face. ``given``: frames that
+    the user calls neutral; without them they are estimated. Raises: UsageError where none of those shows
+    the face.
+    """
+    if given is not None:
+        frames = given[np.isfinite(channels["gap"][given])]
+        if not len(frames):
+            raise UsageError("--neutral: the face is not seen in these frames; give others.")
+        return Neutral({name: float(np.nanmedian(x[frames])) for name, x in channels.items()},
+                       tuple(frames.tolist()), "given")  # fmt: skip
+    frames = calm_frames(channels, angles, fps, usable)
+    levels = {}
+    for name, course in channels.items():
+        level = float(np.nanmedian(course[frames]))
+        if name.startswith(DOWNCAST):  # at rest people look down and blink too: the open eye is neutral
+            level = max(float(np.nanquantile(course[usable], OPEN_EYE)), level)
+        elif name.startswith("brow"):  # brows go both ways: halfway to where they usually are when still
+            pace = np.abs(np.gradient(course))
+            still = usable & np.isfinite(pace)
+            still &= pace <= np.median(pace[still])
+            level = 0.5 * (half_sample_mode(course[still]) + level)
+        levels[name] = level
+    return Neutral(levels, tuple(frames.tolist()))
+
+
+def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.ndarray) -> np.ndarray:
+    """Frames in which the face is calm and shows nothing: the densest half of the least expressive."""
+    blank = lambda course: np.where(usable, course, np.nan)  # noqa: E731
+    c = {name: blank(course) for name, course in channels.items()}
+    cost = sum(np.clip(c[name] - RESTING, 0, None) for name in ABSOLUTE)
+    cost = cost + sum(np.clip(c[name] - np.nanquantile(c[name], LOW), 0, None) for name in RELATIVE)
+    shape = np.stack([c[name] for name in c if name.startswith(SHAPES)], 1)
+    speed = np.abs(np.gradient(shape, axis=0)).mean(1) * fps / 30
+    turned = np.linalg.norm(angles - np.nanmedian(angles[usable], 0), axis=1)
+    cost = smooth(cost + PER_SPEED * speed + PER_DEGREE * turned, 2 * round(0.1 * fps) + 1)
+    good = np.flatnonzero(np.isfinite(cost) & np.isfinite(shape).all(1))
+    if len(good) < 3:
+        good = np.flatnonzero(np.isfinite(shape).all(1))
+        return good if len(good) else np.flatnonzero(np.isfinite(channels["gap"]))
+    least = int(max(min(len(good), max(LEAST_SECONDS * fps, len(good) * LEAST_SHARE)), 1))
+    ranked = good[np.argsort(cost[good])]
+    alike = int((cost[ranked] < cost[ranked[least // 2]] + SIMILAR).sum())
+    ranked = ranked[: min(max(least, alike), max(least, len(good) // 2))]
+    ranked = ranked[:: max(1, len(ranked) // COMPARED)]
+    z = shape[ranked] / (np.nanstd(shape, 0) + SHAPE_NOISE)
+    apart = np.sqrt(np.maximum((z**2).sum(1)[:, None] + (z**2).sum(1)[None] - 2 * z @ z.T, 0))
+    near = max(3, len(ranked) // 2)
+    middle = int(np.argmin(np.sort(apart, 1)[:, :near].mean(1)))
+    count = max(5, int(LEAST_SECONDS * fps), len(ranked) // 2)
+    return np.sort(ranked[np.argsort(apart[middle])[:count]])
+
+
+def over_neutral(channels: Channels, neutral: Neutral) -> Channels:
+    """Every channel minus its level at rest.
+
+    No slope on the head's angles is taken out: within a clip it would eat expressions that come with a nod.
+    """
+    return {name: course - neutral.levels[name] for name, course in channels.items()}
+
+
+def half_sample_mode(values: np.ndarray) -> float:
+    """The mode by the shortest interval that holds half of the values, again and again."""
+    values = np.sort(values)
+    while len(values) > 8:
+        half = (len(values) + 1) // 2
+        start = int(np.argmin(values[half - 1 :] - values[: len(values) - half + 1]))
+        values = values[start : start + half]
+    return float(np.median(values))
+
+
+def frames_named(text: str, times: np.ndarray) -> np.ndarray:
+    """Frames (indices) of ``--neutral``: "10-24" in frames, "0.5s-1.2s" in seconds, both ends included.
+
+    times (T,) s of the video's frames. Raises: UsageError for another form or a range outside the video.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)(s?)\s*-\s*(\d+(?:\.\d+)?)(s?)\s*", text)
+    if not match or match[2] != match[4] or (not match[2] and "." in text):
+        raise UsageError(f"--neutral {text}: give frames (10-24) or seconds (0.5s-1.2s).")
+    first, last = float(match[1]), float(match[3])
+    at = times if match[2] else np.arange(len(times))
+    chosen = np.flatnonzero((at >= first) & (at <= last))
+    if first > last or not len(chosen):
+        unit = f"{times[-1]:.2f} s" if match[2] else f"{len(times)} frames, 0 to {len(times) - 1}"
+        raise UsageError(f"--neutral {text}: names no frame of this video ({unit}).")
+    return chosen

@@ -1,0 +1,120 @@
+"""What is kept of one face over a video: some landmarks with depth, blendshapes, furrows, a thumbnail.
+
+Under two kilobytes a frame, so that a long video fits; everything in ``state`` works on this alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deft_llm.faces.geometry import inter_ocular
+from deft_llm.faces.graph import BLENDSHAPES
+from deft_llm.faces.regions import TWIN
+from deft_llm.state.channels import MIDDLE, POINTS
+from deft_llm.state.furrows import PATCH_NAMES, furrow_contrast
+from deft_llm.state.pose import RIGID
+
+if TYPE_CHECKING:
+    from deft_llm.faces.landmarker import Face
+
+THUMBNAIL = 16  # px of a side
+
+
+def _kept() -> np.ndarray:
+    sided = np.array(sorted({number for group in POINTS.values() for number in group}))
+    middle = [number for group in MIDDLE.values() for number in group]
+    return np.unique(np.concatenate([sided, TWIN[sided], middle, RIGID, [468, 473]]))
+
+
+KEPT: np.ndarray = _kept()
+"""The landmarks that are kept, ascending."""
+
+
+@dataclass
+class FaceTrack:
+    """One face over T frames; rows of frames without it are NaN (``thumbnail``: 0).
+
+    times (T,) s; landmarks (T, K, 2) px and depth (T, K) px of KEPT; blend (T, 52); presence (T,) the
+    landmarker's logit; iod (T,) px between the eyes; furrows (T, P); thumbnail (T, 16, 16) uint8 of the
+    aligned grey face;
+    size (width, height) px.
+    """
+
+    times: np.ndarray
+    landmarks: np.ndarray
+    depth: np.ndarray
+    blend: np.ndarray
+    presence: np.ndarray
+    iod: np.ndarray
+    furrows: np.ndarray
+    thumbnail: np.ndarray
+    size: tuple[int, int]
+    fps: float
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(T,) bool: frames in which the face is there."""
+        return np.isfinite(self.iod)
+
+    def save(self, path: Path) -> None:
+        """Write everything to an .npz file."""
+        np.savez_compressed(path, **{one.name: getattr(self, one.name) for one in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> FaceTrack:
+        """Read what ``save`` wrote."""
+        with np.load(path) as kept:
+            values = {one.name: kept[one.name] for one in fields(cls)}
+        width, height = (int(value) for value in values.pop("size"))
+        return cls(**(values | {"size": (width, height), "fps": float(values["fps"])}))
+
+
+class TrackBuilder:
+    """Collects a ``FaceTrack`` frame by frame."""
+
+    def __init__(self, fps: float) -> None:
+        self.fps = fps
+        self._times: list[float] = []
+        self._rows: list[tuple | None] = []
+        self._size = (0, 0)
+
+    def add(self, time: float, size: tuple[int, int], face: Face | None, aligned: np.ndarray | None) -> None:
+        """One more frame: ``aligned`` (224, 224) uint8 is the grey face; both None where it is not seen."""
+        import cv2
+
+        self._times.append(time)
+        self._size = size
+        if face is None or aligned is None:
+            self._rows.append(None)
+            return
+        thumbnail = cv2.resize(aligned, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+        self._rows.append((
+            face.landmarks[KEPT].astype(np.float32), face.depth[KEPT].astype(np.float32),
+            np.fromiter((face.blendshapes[name] for name in BLENDSHAPES), np.float32, len(BLENDSHAPES)),
+            np.float32(face.presence), np.float32(inter_ocular(face.landmarks)), furrow_contrast(aligned),
+            thumbnail,
+        ))  # fmt: skip
+
+    def finish(self) -> FaceTrack:
+        """Everything that was added."""
+        k = len(KEPT)
+        empty = (
+            np.full((k, 2), np.nan, np.float32), np.full(k, np.nan, np.float32),
+            np.full(len(BLENDSHAPES), np.nan, np.float32), np.float32(np.nan), np.float32(np.nan),
+            np.full(len(PATCH_NAMES), np.nan, np.float32), np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
+        )  # fmt: skip
+        columns = [np.stack(part) for part in zip(*(row or empty for row in self._rows), strict=True)]
+        return FaceTrack(np.array(self._times), *columns, size=self._size, fps=self.fps)
+
+
+def points_of(ids: Sequence[int]) -> np.ndarray:
+    """Rows of landmark numbers in the arrays of a track."""
+    return np.searchsorted(KEPT, np.asarray(ids))

@@ -1,0 +1,95 @@
+"""What hides the face: covered by a hand or a thing, beyond the picture, too dark, a cut.
+
+Under a hand landmarks are invented and look calm, so covered frames make no neutral and no movement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deft_llm.state.channels import runs, smooth
+from deft_llm.state.track import FaceTrack, points_of
+
+COVERED_PRESENCE = 0.5  # of the clip's median presence: something covers the face
+DARK_LEVEL = 28.0  # mean grey (0 to 255) of the face below which its detail drowns in noise
+EDGE = 2.0  # px from the picture's edge at which a landmark lies beyond it
+CUT_DIFFERENCE = 28.0  # mean grey difference of neighbouring thumbnails that means a cut
+MOUTH_POINTS = (61, 291, 0, 17, 18)
+BROW_POINTS = (70, 300, 107, 336)
+# Parts of the thumbnail (rows, columns of 16) that are watched for a cover.
+PARTS = {"brows": (slice(1, 4), slice(3, 13)), "eyes": (slice(3, 6), slice(2, 14)),
+         "mouth": (slice(9, 14), slice(4, 12))}  # fmt: skip
+UNLIKE = 0.45  # 1 - correlation with the part's usual look from which it counts as covered
+CHANGED = 22.0  # grey levels that the part differs from its usual look besides
+LEAST_COVER = 0.12  # s
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """(T,) bool each: ``usable`` frames; where ``brows``, ``eyes``, ``mouth`` are hidden, and why."""
+
+    usable: np.ndarray
+    hidden: dict[str, np.ndarray]
+    covered: np.ndarray
+    beyond: dict[str, np.ndarray]
+    dark: np.ndarray
+    cuts: tuple[int, ...]
+
+
+def visibility_of(track: FaceTrack) -> Visibility:
+    """What of the face can be seen in every frame."""
+    seen = track.seen
+    presence = smooth(np.where(seen, track.presence, np.nan), 5)
+    usual = float(np.nanmedian(track.presence)) if seen.any() else 0.0
+    covered = seen & (np.nan_to_num(presence, nan=np.inf) < COVERED_PRESENCE * usual)
+    light = track.thumbnail.reshape(len(track), -1).mean(1)
+    dark = seen & (light < DARK_LEVEL)
+    beyond = {"mouth": _beyond(track, MOUTH_POINTS), "brows": _beyond(track, BROW_POINTS)}
+    beyond["eyes"] = beyond["brows"]
+    over = {part: _covered_part(track, part) for part in PARTS}
+    hidden = {part: covered | beyond[part] | over[part] for part in PARTS}
+    usable = seen & ~covered & ~dark & ~over["mouth"] & ~over["eyes"]
+    if usable.sum() < 0.1 * seen.sum():
+        usable = seen
+    return Visibility(usable, hidden, covered | over["mouth"] | over["eyes"] | over["brows"], beyond, dark,
+                      _cuts(track))  # fmt: skip
+
+
+def _beyond(track: FaceTrack, numbers: tuple[int, ...]) -> np.ndarray:
+    """(T,) frames in which the landmarks lie beyond the picture: what is seen there is a guess."""
+    width, height = track.size
+    points = track.landmarks[:, points_of(numbers)]
+    x, y = points[..., 0], points[..., 1]
+    out = (x < EDGE) | (y < EDGE) | (x > width - 1 - EDGE) | (y > height - 1 - EDGE)
+    return track.seen & out.any(1)
+
+
+def _covered_part(track: FaceTrack, part: str) -> np.ndarray:
+    """(T,) frames in which a part of the aligned face looks unlike what it usually does in the clip."""
+    rows, columns = PARTS[part]
+    seen = track.seen
+    out = np.zeros(len(track), bool)
+    if seen.sum() < 3:
+        return out
+    looks = track.thumbnail[seen][:, rows, columns].reshape(int(seen.sum()), -1).astype(float)
+    usual = np.median(looks, 0)
+    away = looks - looks.mean(1, keepdims=True)
+    norm = usual - usual.mean()
+    like = (away * norm).sum(1) / (np.linalg.norm(away, axis=1) * np.linalg.norm(norm) + 1e-9)
+    changed = np.abs(looks - usual).mean(1)
+    out[seen] = (like < 1 - UNLIKE) & (changed > CHANGED)
+    least = LEAST_COVER * track.fps
+    for start, stop in runs(out):
+        if stop - start < least:
+            out[start:stop] = False
+    return out
+
+
+def _cuts(track: FaceTrack) -> tuple[int, ...]:
+    """Frames at which the picture changed as a cut does."""
+    looks = track.thumbnail.astype(float)
+    change = np.abs(np.diff(looks, axis=0)).mean((1, 2))
+    both = track.seen[1:] & track.seen[:-1]
+    return tuple(int(at) + 1 for at in np.flatnonzero(both & (change > CUT_DIFFERENCE)))
