@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from deft_llm.synth.core.assets import subject_of
+from deft_llm.synth.video.assets import subject_of
 
 from deft_llm.errors import DeftError
 from deft_llm.faces.align import align, transform_of
