@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from deft_llm.synth.video.assets import subject_of
 
 from deft_llm.errors import DeftError
 from deft_llm.faces.align import align, transform_of
@@ -23,6 +22,7 @@ from deft_llm.files import atomic_path
 from deft_llm.state.furrows import furrow_contrast
 from deft_llm.synth.core.identity import sample_identity, split_seeds
 from deft_llm.synth.core.units import Component, components
+from deft_llm.synth.video.assets import subject_of
 from deft_llm.synth.video.camera import Camera, sample_camera
 from deft_llm.synth.video.film import Performer, still_plan
 from deft_llm.synth.video.render import Renderer
