@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from deft_llm.answer import COARSE
 from deft_llm.model.prompt import ANSWER_QUESTION
 from deft_llm.model.speaker import Spoken, measured
 from deft_llm.model.units import EXPERT_AUS
+from deft_llm.records import COARSE
 from deft_llm.store import Motion
 from deft_llm.training.flow_shards import FlowBatch
 

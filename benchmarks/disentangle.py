@@ -173,7 +173,8 @@ def bayes_class(films: Any, prior: str) -> tuple[np.ndarray, np.ndarray]:
     them)."""
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.model.units import EXPERT_AUS
-    from deft_llm.synth.core.prior import COARSE, load_prior
+    from deft_llm.records import COARSE
+    from deft_llm.synth.core.prior import load_prior
 
     table = load_prior(prior)
     best, sure = np.zeros(len(films), int), np.zeros(len(films))

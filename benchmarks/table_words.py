@@ -19,9 +19,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from deft_llm.answer import COARSE
 from deft_llm.methods.refit import macro_f1
 from deft_llm.methods.table_words import motion_words, table_words
+from deft_llm.records import COARSE
 from deft_llm.store import Store
 from deft_llm.training.augment import relative
 from deft_llm.training.flow_shards import FlowShards

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from deft_llm.motion.normalise import relative
-from deft_llm.synth.core.prior import COARSE
+from deft_llm.records import COARSE
 from deft_llm.synth.flow.config import FlowConfig
 from deft_llm.synth.flow.sampler import FlowSynth
 

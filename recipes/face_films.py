@@ -232,7 +232,7 @@ def _seen(motion: Any) -> dict[str, np.ndarray]:
 def _true(plan: Any, performer: Any, scene: Any, onset: int, apex: int) -> dict[str, np.ndarray]:
     """Labels and truth of a film, from its plan."""
     from deft_llm.facs.emotions import FINE
-    from deft_llm.synth.core.prior import COARSE
+    from deft_llm.records import COARSE
     from deft_llm.synth.video import truth
 
     moved, held = (np.zeros((len(EXPERT_AUS), 2), np.float32) for _ in range(2))

@@ -20,9 +20,8 @@ from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import DIRECTIONS, REGION_NAMES
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
-from deft_llm.records import AUSide, Coarse, Evidence
+from deft_llm.records import COARSE, AUSide, Coarse, Evidence
 
-COARSE: tuple[Coarse, ...] = ("negative", "positive", "surprise")
 UNDETERMINED = "undetermined"
 MAX_EVIDENCE = 6
 MAX_RATIONALE = 400

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,8 @@ PREDICTION_SCHEMA = 2  # 2: answered_by; intervals are typed
 """Schema of ``Prediction`` rows; every other record has ``SCHEMA``."""
 
 Coarse = Literal["negative", "positive", "surprise"]
+COARSE: tuple[Coarse, ...] = get_args(Coarse)
+"""The coarse classes, in the order of every (N, 3) array of class logits and probabilities."""
 AUSide = Literal["both", "left", "right", "asymmetric"]
 AnsweredBy = Literal["language", "template", "prior", "measurement", "declined"]
 Phase = Literal["onset-apex", "apex-offset"]
@@ -109,6 +111,10 @@ class Clip(Record):
     def has_aus(self) -> bool:
         """Whether an annotator coded AUs here (an empty list means: coded, none seen)."""
         return self.aus is not None
+
+
+SUPPORTED = 0.5
+"""Support from which the motion bears a statement out, where no label and no calibrated cut decides."""
 
 
 class Evidence(Record):

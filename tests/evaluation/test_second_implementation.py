@@ -10,9 +10,9 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from deft_llm.evaluation.rows import MEGC3, Run
+from deft_llm.evaluation.rows import Run
 from deft_llm.evaluation.score import score_run
-from deft_llm.records import Interval, Prediction, PredictionTruth
+from deft_llm.records import COARSE, Interval, Prediction, PredictionTruth
 
 FIVE = ("disgust", "happiness", "others", "repression", "surprise")
 CASES = 200
@@ -26,7 +26,7 @@ def _row(number: int, corpus: str, subject: int, **values) -> Prediction:  # typ
 @pytest.mark.parametrize("seed", range(CASES))
 def test_class_figures(seed: int) -> None:
     rng = random.Random(seed)
-    space, names = rng.choice([("megc3", MEGC3), ("5", FIVE)])
+    space, names = rng.choice([("megc3", COARSE), ("5", FIVE)])
     pool = {corpus: rng.sample(names, rng.randint(1, len(names))) for corpus in ("casme2", "samm")}
     rows = []
     for number in range(rng.randint(2, 40)):
@@ -40,7 +40,7 @@ def test_class_figures(seed: int) -> None:
     for name, cell in cells.items():
         truth = [row.truth.label for row in groups[name]]
         said = [row.label or "none" for row in groups[name]]
-        classes = list(MEGC3) if space == "megc3" else sorted(set(truth))
+        classes = list(COARSE) if space == "megc3" else sorted(set(truth))
         f1 = f1_score(truth, said, labels=classes, average="macro", zero_division=0)
         assert cell["uf1"]["value"] == pytest.approx(f1)
         recall = recall_score(truth, said, labels=classes, average="macro", zero_division=0)
@@ -63,7 +63,7 @@ def _uf1(truth: list[str], said: list[str], classes: list[str]) -> float:
 @pytest.mark.parametrize("seed", range(CASES))
 def test_spotting_figures(seed: int) -> None:
     rng = random.Random(seed)
-    space, names = rng.choice([("megc3", MEGC3), ("native", FIVE)])
+    space, names = rng.choice([("megc3", COARSE), ("native", FIVE)])
     rows = []
     for number in range(rng.randint(1, 6)):
         truth = [_interval(rng, [*names, None]) for _ in range(rng.randint(0, 4))]
@@ -89,7 +89,7 @@ def test_spotting_figures(seed: int) -> None:
     assert found["f1_megc"] == pytest.approx(f1)
     pairs = [pair for _, some in greedy for pair in some if pair[1] is not None]
     labels = {t.label for r in rows for t in r.truth.intervals or () if t.label}
-    classes = MEGC3 if space == "megc3" else sorted(labels)
+    classes = COARSE if space == "megc3" else sorted(labels)
     if not pairs:
         assert found["strs"] is None
         return

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_llm.evaluation.rows import MEGC3
 from deft_llm.evaluation.spotting import Video, interval_iou, match_greedy, match_maximum, spotting_scores
 from deft_llm.evaluation.units import binary_f1, macro_f1, side_accuracy, unit_counts, unit_scores
-from deft_llm.records import Interval
+from deft_llm.records import COARSE, Interval
 
 
 def at(onset: int, offset: int, label: str | None = None) -> Interval:
@@ -65,7 +64,7 @@ def test_a_truth_is_matched_once(match) -> None:
 def test_published_spotting_counts(tp: int, fp: int, fn: int, published: float) -> None:
     here = at(0, 9)
     videos = [Video([here], [here])] * tp + [Video([here], [])] * fp + [Video([], [here])] * fn
-    found = spotting_scores(videos, MEGC3)
+    found = spotting_scores(videos, COARSE)
     assert (found["tp"], found["fp"], found["fn"]) == (tp, fp, fn)
     assert found["f1"] == pytest.approx(published, abs=6e-4)
 
@@ -75,7 +74,7 @@ def test_the_published_baseline_of_megc2025_on_samm() -> None:
     hits = [Video([at(0, 9, "negative")], [at(0, 9, label)]) for label in ("negative", "positive")]
     misses = [Video([], [at(0, 9, "surprise")])] * 69
     alarms = [Video([at(20 * n, 20 * n + 9, "negative") for n in range(70)], [at(5000, 5009, "surprise")])]
-    found = spotting_scores([*hits, *misses, *alarms], MEGC3)
+    found = spotting_scores([*hits, *misses, *alarms], COARSE)
     printed = (
         found["f1_megc"],
         found["recognition"]["uf1"],
@@ -88,10 +87,10 @@ def test_the_published_baseline_of_megc2025_on_samm() -> None:
 def test_strs_counts_a_class_that_was_never_spotted_as_zero() -> None:
     right, wrong = at(0, 9, "negative"), at(0, 9, "positive")
     videos = [Video([right], [right], 30.0), Video([wrong], [right], 30.0), Video([right], [], 60.0)]
-    found = spotting_scores(videos, MEGC3)
+    found = spotting_scores(videos, COARSE)
     assert found["f1"] == pytest.approx(0.8) and found["false_alarms_per_minute"] == pytest.approx(0.5)
     assert found["f1_megc"] == 1.0 and found["videos_with_truth"] == 2, "the organisers skip the empty video"
     # Over two hits: precision 1/3 (negative 1/1), recall (1/2)/3 -> harmonic mean 2/9; negative alone: 2/3.
     assert found["strs"] == pytest.approx(2 / 9)
     assert found["strs_hit_classes"] == pytest.approx(2 / 3)
-    assert spotting_scores([Video([at(0, 9)], [], 60.0)], MEGC3)["strs"] is None
+    assert spotting_scores([Video([at(0, 9)], [], 60.0)], COARSE)["strs"] is None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deft_llm.answer import COARSE
 from deft_llm.model.heads import BALANCE, class_log_probabilities, class_offsets, plausible_classes
 from deft_llm.model.predictor import Reading
 from deft_llm.model.units import EXPERT_AUS
+from deft_llm.records import COARSE
 from deft_llm.training.export import class_shares
 
 

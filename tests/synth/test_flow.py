@@ -11,7 +11,7 @@ import pytest
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import read_jsonl
-from deft_llm.synth.core.prior import COARSE
+from deft_llm.records import COARSE
 from deft_llm.synth.flow.config import FlowConfig
 from deft_llm.synth.flow.draw import Projector, draw_crop, reference_index
 from deft_llm.synth.flow.estimator import Scene

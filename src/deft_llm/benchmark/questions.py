@@ -10,10 +10,10 @@ from pathlib import Path
 from deft_llm.corpora.joining import Key, join_key
 from deft_llm.corpora.labels import fine_word
 from deft_llm.errors import DeftError
-from deft_llm.evaluation.questions import COARSE, FINE_WORDS, named_class, named_units, question_kind
+from deft_llm.evaluation.questions import FINE_WORDS, named_class, named_units, question_kind
 from deft_llm.files import read_jsonl
 from deft_llm.methods.protocol import Question
-from deft_llm.records import Clip
+from deft_llm.records import COARSE, Clip
 
 
 @dataclass(frozen=True)

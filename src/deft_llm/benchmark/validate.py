@@ -26,7 +26,6 @@ from deft_llm.store import Store
 
 FEW = 5
 LOSO_METHODS = ("majority", "svm", "deft")
-SUPPORTED = 0.5
 
 
 def validate_corpus(

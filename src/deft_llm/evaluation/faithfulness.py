@@ -17,9 +17,7 @@ from deft_llm.answer import AnswerError, parse
 from deft_llm.evaluation.rows import label_of
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import coarse_of
-from deft_llm.records import Prediction
-
-SUPPORTED = 0.5
+from deft_llm.records import SUPPORTED, Prediction
 
 
 def claimed_units(row: Prediction) -> set[int] | None:

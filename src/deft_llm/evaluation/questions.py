@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.classes import class_scores
+from deft_llm.records import COARSE
 
-COARSE = ("negative", "positive", "surprise")
 FINE_WORDS = (
     "happiness",
     "surprise",

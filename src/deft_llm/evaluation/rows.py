@@ -13,10 +13,9 @@ from pydantic import ValidationError
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.folds import Folds, read_folds
 from deft_llm.files import read_jsonl, read_object
-from deft_llm.records import PREDICTION_SCHEMA, Prediction
+from deft_llm.records import COARSE, PREDICTION_SCHEMA, Prediction
 
 Key = tuple[str, str | None, int]
-MEGC3 = ("negative", "positive", "surprise")
 
 
 @dataclass
@@ -139,7 +138,7 @@ def scorable(rows: Sequence[Prediction]) -> list[Prediction]:
     return [
         row
         for row in rows
-        if row.truth.label is not None and (row.label_space != "megc3" or row.truth.label in MEGC3)
+        if row.truth.label is not None and (row.label_space != "megc3" or row.truth.label in COARSE)
     ]
 
 
@@ -158,7 +157,7 @@ def spotting_classes_of(rows: Sequence[Prediction]) -> tuple[str, ...]:
 
 def _class_set(rows: Sequence[Prediction], labels: Iterable[str | None]) -> tuple[str, ...]:
     if rows and rows[0].label_space == "megc3":
-        return MEGC3
+        return COARSE
     return tuple(sorted({label for label in labels if label is not None}))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.answer import COARSE, Answer, render
+from deft_llm.answer import Answer, render
 from deft_llm.aus.readout import rationale, read_units
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.account import contradicted, release_answer
@@ -26,7 +26,7 @@ from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
 from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
 from deft_llm.motion.measure import MeasureSettings, measure_shots
 from deft_llm.motion.shots import Collector, make_plan
-from deft_llm.records import Evidence, Prediction
+from deft_llm.records import COARSE, Evidence, Prediction
 from deft_llm.spotting.joint import events_of, joint_movements
 from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from deft_llm.answer import COARSE, Answer, AnswerError, fill_figures, lark_grammar, parse, render
+from deft_llm.answer import Answer, AnswerError, fill_figures, lark_grammar, parse, render
 from deft_llm.errors import DeftError
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE, coarse_of
@@ -26,7 +26,7 @@ from deft_llm.facs.units import entry
 from deft_llm.files import read_json
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.table_words import motion_words, prompt_text
-from deft_llm.records import Evidence, Prediction
+from deft_llm.records import COARSE, Evidence, Prediction
 
 if TYPE_CHECKING:
     from deft_llm.store import Motion

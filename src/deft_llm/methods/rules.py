@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deft_llm.answer import COARSE, Answer, render
+from deft_llm.answer import Answer, render
 from deft_llm.aus.readout import Reading, rationale, read_units
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_class
 from deft_llm.methods.protocol import Sample, Task
-from deft_llm.records import Coarse, Prediction
+from deft_llm.records import COARSE, Coarse, Prediction
 
 OBJECTIVE = ("I", "II", "III", "IV", "V", "VI", "VII")
 SYNONYMS = {

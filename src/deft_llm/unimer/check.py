@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from deft_llm.answer import COARSE
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.units import ENTRIES
-from deft_llm.records import Instruction
+from deft_llm.records import COARSE, Instruction
 from deft_llm.unimer.readback import faults, outcome, texts
 
 ORDER_LIMIT = 0.8

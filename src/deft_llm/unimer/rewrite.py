@@ -6,13 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from deft_llm.answer import COARSE
 from deft_llm.claims import find_claims
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.regions import MIDLINE_REGIONS, PAIRED_REGIONS
 from deft_llm.facs.units import ENTRIES
-from deft_llm.records import Instruction
+from deft_llm.records import COARSE, Instruction
 from deft_llm.unimer.readback import outcome, texts
 
 REWORDED = ("description", "region", "au", "side", "contrast")

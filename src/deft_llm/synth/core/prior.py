@@ -12,11 +12,9 @@ import numpy as np
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry
-from deft_llm.records import ActionUnit, Coarse
+from deft_llm.records import COARSE, ActionUnit, Coarse
 from deft_llm.synth.core import prior_tables as tables
 from deft_llm.synth.core.unit_map import SYNTH_AUS
-
-COARSE: tuple[Coarse, ...] = ("negative", "positive", "surprise")
 
 
 @dataclass(frozen=True)

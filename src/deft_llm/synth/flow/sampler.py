@@ -14,9 +14,10 @@ import numpy as np
 
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE
+from deft_llm.records import COARSE
 from deft_llm.synth.core.identity import SEED_RANGES, Split, sample_identity
 from deft_llm.synth.core.mesh import load_face
-from deft_llm.synth.core.prior import COARSE, Expression, Prior, load_prior
+from deft_llm.synth.core.prior import Expression, Prior, load_prior
 from deft_llm.synth.core.unit_map import SYNTH_AUS, UNIT_SETS, UnitSet
 from deft_llm.synth.flow.codec import Codec
 from deft_llm.synth.flow.config import FlowConfig
@@ -197,7 +198,7 @@ class FlowSynth:
         """Samples ``start`` .. ``start + n`` of stream ``seed`` as arrays.
 
         maps (n, P, 3, S, S) uint8 (u, v, strain; float32 px when config.stretch is off); coarse (n,) index
-        into prior.COARSE, -1 = others or neutral; fine (n,) index into facs.emotions.FINE, -1 = neutral;
+        into records.COARSE, -1 = others or neutral; fine (n,) index into facs.emotions.FINE, -1 = neutral;
         aus (n, A) 0/1, coded AUs in the order of ``au_numbers``; faint (n, A) uncoded companions; strength
         (n, A, 2) px of 280 of the subject's left and right (upper and lower; left alone for whole AUs);
         subjects (n,) ids; unit_set (n,); clean (n, 2, 14, 14) float16: the expression's motion of the first
