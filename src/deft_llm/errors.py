@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST_WORD = 300  # characters of a name or value that a message shows
 
@@ -20,8 +22,25 @@ def printable(text: object) -> str:
     return " ".join(words)
 
 
+def is_plain(name: str) -> bool:
+    """Whether ``name`` can be shown as it is: no control or formatting characters, and valid UTF-8."""
+    return all(_is_plain(character) for character in name)
+
+
 def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Put ``path`` before the message of a DeftError raised within, unless the message names it."""
+    try:
+        yield
+    except DeftError as error:
+        name = printable(path)
+        if name in str(error):
+            raise
+        raise type(error)(f"{name}: {error}") from error
 
 
 class DeftError(Exception):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from deft_llm import MOST_PIXELS
 from deft_llm.errors import DeftError
 
 if TYPE_CHECKING:
@@ -319,6 +320,45 @@ def read_arrays(path: Path, mend: str = MAKE_AGAIN) -> dict[str, Any]:
 
     with reading(path, mend), np.load(path, allow_pickle=False) as data:
         return {name: data[name] for name in data.files}
+
+
+def read_image(path: Path) -> Any:
+    """An image as it is stored, (H, W) or (H, W, channels) of any type, channels in OpenCV's order (B, G, R).
+
+    Raises: DeftError for what is no image, has more than MOST_PIXELS pixels, or holds values that are not
+    finite numbers of 32 bits.
+    """
+    import cv2
+    import numpy as np
+
+    existing_file(path)
+    try:
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except OSError as error:
+        raise DeftError(f"{path}: cannot be read ({error.strerror}); check the path.") from error
+    except cv2.error as error:
+        if error.code == cv2.Error.STS_NO_MEM:
+            raise MemoryError(str(path)) from error
+        raise DeftError(
+            f"{path}: is damaged or has more than {MOST_PIXELS} pixels; give a whole, smaller image."
+        ) from error
+    if image is None:
+        raise DeftError(f"{path}: is not an image that can be read; replace or remove it.")
+    if image.dtype.kind == "f":
+        return as_float32(image, path)
+    return image
+
+
+def as_float32(array: Any, path: Path) -> Any:
+    """``array`` as float32. Raises: DeftError where a value is not finite in it."""
+    import numpy as np
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.asarray(array, np.float32)
+    if not np.isfinite(found).all():
+        raise DeftError(f"{path}: holds values that are not finite numbers of 32 bits; make it again.")
+    return found
 
 
 def sha256_of(path: Path) -> str:

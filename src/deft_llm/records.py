@@ -9,7 +9,9 @@ import re
 import unicodedata
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from deft_llm.errors import is_plain
 
 SCHEMA = 1
 PREDICTION_SCHEMA = 2  # 2: answered_by; intervals are typed
@@ -106,6 +108,15 @@ class Clip(Record):
     truth: Truth | None = None
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @field_validator("clip_id", "corpus", "subject")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        """Names become parts of paths and lines of tables."""
+        parts = name.split("/")
+        if not is_plain(name) or any(part in ("", ".", "..") or "\\" in part for part in parts):
+            raise ValueError(f"{name!r} is no name (no '..', empty part, back slash or control character)")
+        return name
 
     @property
     def has_aus(self) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import warnings
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -155,3 +158,75 @@ def test_bad_files_end_in_one_sentence_that_names_them(tmp_path: Path) -> None:
             list(frames(path))
         message = str(caught.value)
         assert str(path) in message and "\n" not in message and message.endswith("."), name
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "list.ffconcat", "list.txt", "list.avi", "d.mpd"])
+def test_lists_of_other_files_are_not_followed(name: str, tmp_path: Path) -> None:
+    write_video(tmp_path / "secret.mp4")
+    texts = {
+        "m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+        "ffconcat": "ffconcat version 1.0\nfile 'secret.mp4'\n",
+        "mpd": '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
+        '<Representation id="1"><BaseURL>secret.mp4</BaseURL></Representation></AdaptationSet></Period>'
+        "</MPD>",
+    }
+    for text in texts.values():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DeftError, match="is not a video that can be read"):
+            probe(tmp_path / name)
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    os.mkfifo(tmp_path / "img1.png")
+    for read in (lambda: probe(tmp_path / "pipe.mp4"), lambda: list(frames(Path("/dev/zero"))),
+                 lambda: list(frames(tmp_path))):  # fmt: skip
+        with pytest.raises(DeftError, match=r"(pipe\.mp4|/dev/zero|img1\.png): is not a regular file"):
+            read()
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG whose header promises more than it holds."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(99)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_a_header_cannot_ask_for_more_memory_than_an_image_needs(tmp_path: Path) -> None:
+    (tmp_path / "img1.png").write_bytes(png_of(60_000, 60_000))
+    with pytest.raises(DeftError, match=r"img1\.png: is damaged or has more than 100000000 pixels"):
+        list(frames(tmp_path))
+
+
+def test_values_that_are_no_numbers_are_no_picture(tmp_path: Path) -> None:
+    for value in (np.nan, np.inf, 1e300):
+        image = np.full((8, 8, 3), 0.5)
+        image[2, 2, 1] = value
+        assert cv2.imwrite(str(tmp_path / "img1.tif"), image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(DeftError, match=r"img1\.tif: holds values that are not finite"):
+                list(frames(tmp_path))
+
+
+def test_frames_that_change_their_size_end_the_reading(tmp_path: Path) -> None:
+    """MPEG-TS pieces put together: the second one has another size."""
+    for number, (width, height) in enumerate([(64, 48), (128, 96)]):
+        with av.open(str(tmp_path / f"{number}.ts"), "w", format="mpegts") as container:
+            stream = container.add_stream("mpeg2video", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for _ in range(10):
+                frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 90, np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    (tmp_path / "both.ts").write_bytes((tmp_path / "0.ts").read_bytes() + (tmp_path / "1.ts").read_bytes())
+    with pytest.raises(DeftError, match=r"both\.ts: frame \d+ is 128 x 96 px, those before 64 x 48"):
+        list(frames(tmp_path / "both.ts"))

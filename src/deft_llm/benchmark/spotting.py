@@ -16,7 +16,7 @@ from typing import Any
 from deft_llm.benchmark.settings import BenchmarkSettings, save_settings
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.labels import label
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.evaluation.folds import FoldClip, Folds, write_folds, zero_shot_folds
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.files import digest, write_jsonl
@@ -106,7 +106,8 @@ def spot_video(video: Video, method: Method, landmarker: Any) -> tuple[list[dict
     from deft_llm.spotting.build_signal import signal_of
     from deft_llm.spotting.spot import spot
 
-    signal = signal_of(frames(video.path, fps=video.fps), video.fps, landmarker=landmarker)
+    with naming(video.path):
+        signal = signal_of(frames(video.path, fps=video.fps), video.fps, landmarker=landmarker)
     pad = max(2, round(PAD_SECONDS * video.fps))
     found: list[dict[str, Any]] = []
     for number, movement in enumerate(spot(signal).movements):

@@ -14,7 +14,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Literal
 
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import DeftError, UsageError, is_plain, printable
 from deft_llm.facs.notation import parse_aus
 from deft_llm.records import Clip, loose, person
 
@@ -33,6 +33,12 @@ class Fault:
     clip_id: str | None = None
     path: str | None = None
     severity: Severity = "fault"
+
+    def __post_init__(self) -> None:
+        for name in ("message", "clip_id", "path"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, printable(value))
 
 
 @dataclass
@@ -147,6 +153,7 @@ def load(
     if table is not None and not table.is_file():
         raise UsageError(f"{table}: no such file; give an annotation table with --annotations.")
     corpus = known[name].load(Request(name, folder, table, tuple(Path(path) for path in corrections)))
+    corpus.clips = [clip for clip in corpus.clips if _is_named_well(corpus, clip)]
     corpus.clips.sort(key=lambda clip: clip.clip_id)
     if not corpus.clips and not corpus.faults:
         raise DeftError(
@@ -155,12 +162,23 @@ def load(
     return corpus
 
 
+def _is_named_well(corpus: Corpus, clip: Clip) -> bool:
+    """Whether the clip's files have names that records can hold; a fault where they have not."""
+    source = clip.source
+    names = (source.path, source.path_offset or "", *(source.frames or ()))
+    odd = next((name for name in names if not is_plain(name)), None)
+    if odd is not None:
+        corpus.fault("unsafe-name", f"{odd!r} has a name that is no plain UTF-8; rename it.", clip.clip_id)
+    return odd is None
+
+
 _UNSAFE = re.compile(r"[\x00-\x1f\\:*?\"<>|]")
 
 
 def safe_name(name: str) -> bool:
     """Whether ``name`` may be a part of a clip id and of a path: no separators, no "..", nothing hidden."""
-    return bool(name) and not name.startswith((".", "-")) and "/" not in name and not _UNSAFE.search(name)
+    hidden = name.startswith((".", "-"))
+    return bool(name) and not hidden and "/" not in name and not _UNSAFE.search(name) and is_plain(name)
 
 
 def slashes(path: str) -> str:

@@ -129,10 +129,10 @@ def _load_subject(corpus: Corpus, folder: str, test: str, seen: dict[str, tuple[
     found: dict[str, Clip] = {}
     for number, file in _maps(corpus, f"{folder}/{test}"):
         path = f"{folder}/{test}/{number}/{file}"
-        clip = _clip(corpus, name or "flowmaps", folder, file, path, CLASSES[number])
-        if not safe_name(clip.clip_id.rsplit("/", 1)[-1]):
+        if not safe_name(_clip_name(name or "flowmaps", folder, file)):
             corpus.fault("unsafe-name", f"map {path!r} has a name that no clip id may hold.", path=path)
             continue
+        clip = _clip(corpus, name or "flowmaps", folder, file, path, CLASSES[number])
         if clip.clip_id in found:
             first = found[clip.clip_id]
             kind = "duplicate-clip" if first.coarse == clip.coarse else "two-classes"
@@ -211,13 +211,15 @@ def _folders(corpus: Corpus | None, base: Path, relative: str = "") -> list[str]
     return found
 
 
+def _clip_name(corpus: str, folder: str, file: str) -> str:
+    name = clip_name(folder, file)
+    return smic_name(name) if corpus == "smic" else name
+
+
 def _clip(maps: Corpus, corpus: str, folder: str, file: str, path: str, coarse: Coarse | None) -> Clip:
     subject = subject_name(corpus, folder)
-    name = clip_name(folder, file)
-    if corpus == "smic":
-        name = smic_name(name)
     return Clip(
-        clip_id=f"{corpus}/{subject}/{name}",
+        clip_id=f"{corpus}/{subject}/{_clip_name(corpus, folder, file)}",
         corpus=corpus,
         subject=maps.subject(f"{corpus}/{subject}", path),
         source=Source(kind="flow", path=path),

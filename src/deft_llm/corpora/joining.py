@@ -15,7 +15,7 @@ from deft_llm.corpora.tables import Row, cell_integer, cell_text, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.notation import ParsedAUs, format_aus, parse_aus
 from deft_llm.facs.units import number_of
-from deft_llm.files import read_jsonl
+from deft_llm.files import existing_file, read_jsonl
 from deft_llm.records import ActionUnit, Coarse, loose
 
 Key = tuple[str, str, str]
@@ -123,7 +123,8 @@ def read_annotations(path: Path) -> dict[Key, Annotation]:
     Rows of a table that contradict each other are a problem, and leave what they dispute open.
     Raises: DeftError where the file cannot be read or lacks subject and file name.
     """
-    head = path.open("rb").read(1)
+    with existing_file(path).open("rb") as handle:
+        head = handle.read(1)
     rows = _from_questions(path) if path.suffix.casefold() == ".jsonl" or head == b"{" else _from_table(path)
     found: dict[Key, Annotation] = {}
     disputed: dict[Key, set[str]] = defaultdict(set)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm.errors import DeftError
+from deft_llm.files import as_float32, read_image, reading
 
 
 def read_map(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -16,15 +17,7 @@ def read_map(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """
     if path.suffix.casefold() in (".npy", ".npz"):
         return _read_array(path)
-    import cv2
-
-    try:
-        data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    except (OSError, cv2.error) as error:
-        raise DeftError(f"{path}: cannot be read ({error}); get the file again.") from error
-    if image is None:
-        raise DeftError(f"{path}: is no readable PNG; get the file again.")
+    image = read_image(path)
     if image.ndim != 3 or image.shape[2] < 3:
         raise DeftError(f"{path}: has one channel; a flow map holds u, v and strain in R, G and B.")
     top = {"uint8": 255.0, "uint16": 65535.0}.get(image.dtype.name, 1.0)
@@ -37,22 +30,16 @@ def read_map(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _read_array(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    try:
+    with reading(path, "save float flow with numpy"):
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             names = loaded.files
             array = loaded["flow" if "flow" in names else names[0]]
         else:
             array = loaded
-    except (OSError, ValueError, IndexError, EOFError) as error:
-        raise DeftError(
-            f"{path}: cannot be read as an array ({error}); save float flow with numpy."
-        ) from error
     if array.ndim == 3 and array.shape[0] in (2, 3) and array.shape[2] not in (2, 3):
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] not in (2, 3) or array.dtype.kind != "f" or min(array.shape[:2]) < 8:
         raise DeftError(f"{path}: has shape {array.shape} of {array.dtype}; float flow is H x W x 2 or 3.")
-    if not np.isfinite(array).all():
-        raise DeftError(f"{path}: holds values that are not finite; make the map again.")
-    channels = np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32)
+    channels = np.ascontiguousarray(as_float32(array, path).transpose(2, 0, 1))
     return channels[:2], channels[2] if len(channels) == 3 else None

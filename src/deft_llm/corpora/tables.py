@@ -7,16 +7,20 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deft_llm.errors import DeftError
-from deft_llm.files import sha256_of
+from deft_llm.files import existing_file, sha256_of
 
 SUFFIXES = (".xlsx", ".xls", ".xlsm", ".csv", ".tsv")
 _HEADER_SEARCH = 40
+# Limits far above any annotation table: one cell at the far corner of a sheet, or a file that unpacks without
+# end, must not cost memory.
+MOST_BYTES, MOST_UNPACKED = 100_000_000, 500_000_000
+MOST_ROWS, MOST_COLUMNS, MOST_CELLS, SHEET_ROWS = 200_000, 1_000, 4_000_000, 1_048_576
 
 DELIMITERS = (",", ";", "\t")
 
@@ -67,7 +71,7 @@ def cell_text(cell: Any) -> str:
 def cell_integer(cell: Any) -> int | None:
     """A whole number out of a cell ("12", 12.0, " 12 "), None where it is none."""
     text = cell_text(cell)
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else None
+    return int(text) if re.fullmatch(r"[+-]?\d{1,15}", text) else None
 
 
 def cell_number(cell: Any) -> float | None:
@@ -89,9 +93,12 @@ def read_sheets(path: Path) -> dict[str, Sheet]:
 
     Raises: DeftError that names the file where it cannot be read.
     """
-    path = Path(path)
+    path = existing_file(path)
+    if path.stat().st_size > MOST_BYTES:
+        raise DeftError(f"{path}: is larger than {MOST_BYTES} bytes; give the annotation table alone.")
     try:
-        start = path.open("rb").read(8)
+        with path.open("rb") as handle:
+            start = handle.read(8)
         if start.startswith(b"PK"):
             return _read_xlsx(path)
         if start.startswith(b"\xd0\xcf\x11\xe0"):
@@ -99,6 +106,8 @@ def read_sheets(path: Path) -> dict[str, Sheet]:
         if path.suffix.casefold() in (".xlsx", ".xls", ".xlsm"):
             raise ValueError("neither xlsx nor xls inside")
         return _read_csv(path)
+    except DeftError:
+        raise
     except Exception as error:
         raise DeftError(
             f"{path}: the table cannot be read ({type(error).__name__}: {error}); "
@@ -106,31 +115,55 @@ def read_sheets(path: Path) -> dict[str, Sheet]:
         ) from error
 
 
+def _limited(rows: Iterable[Sequence[Any]]) -> Sheet:
+    """Rows with the empty cells at their ends cut off; a table beyond the limits is refused at once."""
+    found: Sheet = []
+    cells = 0
+    for number, row in enumerate(rows, 1):
+        filled = max((place for place, cell in enumerate(row, 1) if cell is not None), default=0)
+        if filled > MOST_COLUMNS or (filled and number > MOST_ROWS) or number > SHEET_ROWS:
+            raise ValueError(f"a cell in row {number}, column {filled}: beyond what annotation tables have")
+        cells += filled
+        if cells > MOST_CELLS:
+            raise ValueError(f"more than {MOST_CELLS} cells")
+        found.append(list(row[:filled]))
+    while found and not found[-1]:
+        found.pop()
+    return found
+
+
 def _read_xlsx(path: Path) -> dict[str, Sheet]:
     import warnings
+    from zipfile import ZipFile
 
     from openpyxl import load_workbook
 
+    with ZipFile(path) as parts:
+        if sum(part.file_size for part in parts.infolist()) > MOST_UNPACKED:
+            raise ValueError(f"it unpacks to more than {MOST_UNPACKED} bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        book = load_workbook(path, data_only=True)
-    try:
-        return {
-            sheet.title: [list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets
-        }
-    finally:
-        book.close()
+        book = load_workbook(path, data_only=True, read_only=True)  # a stream: a far cell costs nothing
+        try:
+            sheets = {}
+            for sheet in book.worksheets:
+                sheet.reset_dimensions()  # what the file says of its own size
+                sheets[sheet.title] = _limited(sheet.iter_rows(values_only=True))
+            return sheets
+        finally:
+            book.close()
 
 
 def _read_xls(path: Path) -> dict[str, Sheet]:
     import xlrd
 
-    book = xlrd.open_workbook(str(path))
-    sheets = {}
-    for sheet in book.sheets():
-        rows = [sheet.row(number) for number in range(sheet.nrows)]
-        sheets[sheet.name] = [[_xls_cell(cell, xlrd) for cell in row] for row in rows]
-    return sheets
+    book = xlrd.open_workbook(str(path), ragged_rows=True, logfile=io.StringIO())
+    return {
+        sheet.name: _limited(
+            [_xls_cell(cell, xlrd) for cell in sheet.row(number)] for number in range(sheet.nrows)
+        )
+        for sheet in book.sheets()
+    }
 
 
 def _xls_cell(cell: Any, xlrd: Any) -> Any:
@@ -149,7 +182,7 @@ def _read_csv(path: Path) -> dict[str, Sheet]:
     sheets = {}
     for delimiter in DELIMITERS:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        sheets[delimiter] = [[cell if cell.strip() else None for cell in row] for row in rows]
+        sheets[delimiter] = _limited([cell if cell.strip() else None for cell in row] for row in rows)
     return sheets
 
 

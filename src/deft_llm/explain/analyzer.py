@@ -12,7 +12,7 @@ import numpy as np
 
 from deft_llm.answer import Answer, render
 from deft_llm.aus.readout import rationale, read_units
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import DeftError, UsageError, naming, printable
 from deft_llm.explain.account import contradicted, release_answer
 from deft_llm.explain.analysis import Analysis
 from deft_llm.explain.apex import apex_between
@@ -147,8 +147,9 @@ class Analyzer:
 
         started = perf_counter()
         tell = (lambda index: on_frame(index + 1, info.frames)) if on_frame else None
-        watched = watch(_counted(read(), path), rate, default_landmarker(), faces=faces, motion=not fast,
-                        on_frame=tell)  # fmt: skip
+        with naming(path):
+            watched = watch(_counted(read(), path), rate, default_landmarker(), faces=faces, motion=not fast,
+                            on_frame=tell)  # fmt: skip
         seconds["signal"] = perf_counter() - started
         started = perf_counter()
         states, motions = self._states(watched, neutral)
@@ -176,7 +177,7 @@ class Analyzer:
         seconds["reading"] = perf_counter() - started
         spotting = motions.get(1)
         return Analysis(
-            source=path.name, method=self.method.name, video=_video(info, states[1], rate, mirrored),
+            source=printable(path.name), method=self.method.name, video=_video(info, states[1], rate, mirrored),
             readings=readings, events=events, states=list(states.values()), spotting=spotting,
             signal=watched.signals.get(1), question=question,
             question_answer=answers[0] if question and answers else None,

@@ -15,13 +15,19 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from deft_llm import MOST_PIXELS
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import existing_file, read_image
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+# Demuxers of FFmpeg that are used: files that hold their own pictures. Playlists and lists of files (hls,
+# concat, dash, image2), capture devices and network formats would open what the user did not name.
+FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg",
+           "h264", "hevc", "m4v", "mjpeg", "gif", "yuv4mpegpipe", "dv", "mxf", "nut", "ivf")  # fmt: skip
 # Times of image folders whose frame rate nobody gave.
 ASSUMED_FPS = 25.0
 
@@ -55,7 +61,7 @@ def probe(path: Path) -> VideoInfo:
         names = image_files(path)
         height, width = _read_image(path / names[0], None).shape[:2]
         return VideoInfo(None, len(names), width, height, 0, "frames")
-    with _opened(path) as container:
+    with opened(path) as container:
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate
         count = stream.frames or None
@@ -120,22 +126,9 @@ def _folder_frames(
         yield Frame(index, index / fps, image)
 
 
-def _load(path: Path) -> np.ndarray:
-    import cv2
-
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DeftError(f"{path}: cannot be read ({error.strerror}); check the path.") from error
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if image is None:
-        raise DeftError(f"{path}: is not an image that can be read; replace or remove it.")
-    return image
-
-
 def _depth_shift(path: Path) -> int:
     """How many low bits 16-bit frames of this clip lose: by the first frame, so that none flickers."""
-    image = _load(path)
+    image = read_image(path)
     if image.dtype != np.uint16:
         return 0
     bits = int(image.max()).bit_length()
@@ -146,14 +139,14 @@ def _read_image(path: Path, shift: int | None) -> np.ndarray:
     """One image as uint8 RGB."""
     import cv2
 
-    image = _load(path)
+    image = read_image(path)
     if image.dtype == np.uint16:
         lost = _depth_shift(path) if shift is None else shift
         image = np.minimum(image >> lost, 255).astype(np.uint8)
     elif image.dtype != np.uint8:
-        low, high = float(np.nanmin(image)), float(np.nanmax(image))
+        low, high = float(image.min()), float(image.max())
         span = 1.0 if low >= 0 and high <= 1 else 255.0
-        image = np.clip(np.nan_to_num(image) * (255.0 / span), 0, 255).astype(np.uint8)
+        image = np.clip(image * (255.0 / span), 0, 255).astype(np.uint8)
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     if image.shape[2] == 4:
@@ -161,19 +154,31 @@ def _read_image(path: Path, shift: int | None) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _opened(path: Path) -> InputContainer:
+def opened(path: Path) -> InputContainer:
+    """The container of a video file, to be closed (``with``); nothing is decoded yet.
+
+    Raises: DeftError for what is no regular file, no video, a playlist, or has too large frames.
+    """
     import av
 
-    if not path.is_file():
-        raise DeftError(f"{path}: no such file or folder; check the path.")
+    path = Path(path)
+
+    existing_file(path)
+    # Absolute, so that no name is taken for a protocol; only formats that hold their pictures themselves.
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
     try:
-        container = av.open(str(path))
+        container = av.open(str(path.absolute()), options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise DeftError(f"{path}: is not a video that can be read (damaged, cut off, or no video at all); "
                         "give a video file or a folder of images.") from error  # fmt: skip
     if not container.streams.video:
         container.close()
         raise DeftError(f"{path}: holds no video, only other tracks; give a file with pictures.")
+    width, height = container.streams.video[0].width or 0, container.streams.video[0].height or 0
+    if width * height > MOST_PIXELS:
+        container.close()
+        raise DeftError(f"{path}: its frames have {width} x {height} pixels, more than {MOST_PIXELS}; "
+                        "give a smaller video.")  # fmt: skip
     container.streams.video[0].thread_type = "AUTO"
     return container
 
@@ -195,11 +200,12 @@ def _decoded(container: InputContainer, path: Path) -> Iterator[VideoFrame]:
 
 
 def _file_frames(path: Path, start: int, stop: int | None, fps: float | None) -> Iterator[Frame]:
-    with _opened(path) as container:
+    with opened(path) as container:
         stream = container.streams.video[0]
         declared = stream.frames
         rate = fps or float(stream.average_rate or stream.guessed_rate or ASSUMED_FPS)
         first_time: float | None = None
+        shown = (0, 0)
         last, index = -1.0, -1
         for index, frame in enumerate(_decoded(container, path)):
             if stop is not None and index >= stop:
@@ -211,6 +217,11 @@ def _file_frames(path: Path, start: int, stop: int | None, fps: float | None) ->
                 first_time = seconds
             # Damaged time stamps may repeat or run backwards; time does not.
             last = max(seconds - first_time, last + 1e-6) if index else 0.0
+            size = (frame.width, frame.height)
+            if index and size != shown:
+                raise DeftError(f"{path}: frame {index} is {size[0]} x {size[1]} px, those before "
+                                f"{shown[0]} x {shown[1]}; cut the video where its size changes.")  # fmt: skip
+            shown = size
             if index >= start:
                 yield Frame(index, last, _picture(frame))
         if index < 0:
@@ -225,7 +236,7 @@ def frame_times(path: Path) -> list[float]:
 
     Raises: DeftError where the file is no readable video or bears no time stamps.
     """
-    with _opened(Path(path)) as container:
+    with opened(Path(path)) as container:
         stream = container.streams.video[0]
         stamps = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
         if not stamps or stream.time_base is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from deft_llm.corpora.base import safe_path
 from deft_llm.errors import DeftError
+from deft_llm.files import existing_file
 from deft_llm.records import Clip
 
 
@@ -48,7 +49,7 @@ def identity(root: Path, clip: Clip) -> str:
     try:
         whole = hashlib.blake2b(digest_size=16)
         for path in source_files(root, clip):
-            status = path.stat()
+            status = existing_file(path).stat()
             whole.update(path.name.encode("utf-8", "surrogateescape") + b"\0")
             whole.update(_file_digest(str(path), status.st_size, status.st_mtime_ns))
         return whole.hexdigest()
