@@ -219,8 +219,10 @@ def _file_frames(path: Path, start: int, stop: int | None, fps: float | None) ->
             last = max(seconds - first_time, last + 1e-6) if index else 0.0
             size = (frame.width, frame.height)
             if index and size != shown:
-                raise DeftError(f"{path}: frame {index} is {size[0]} x {size[1]} px, those before "
-                                f"{shown[0]} x {shown[1]}; cut the video where its size changes.")  # fmt: skip
+                before, now = (f"{width} x {height} px" for width, height in (shown, size))
+                raise DeftError(
+                    f"{path}: frame {index} is {now}, those before {before}; cut the video where its size changes."
+                )
             shown = size
             if index >= start:
                 yield Frame(index, last, _picture(frame))
