@@ -221,7 +221,7 @@ def _file_frames(path: Path, start: int, stop: int | None, fps: float | None) ->
             if index and size != shown:
                 before, now = (f"{width} x {height} px" for width, height in (shown, size))
                 raise DeftError(
-                    f"{path}: frame {index} is {now}, those before {before}; cut the video where its size changes."
+                    f"{path}: frame {index} is {now}, those before {before}; cut the video there."
                 )
             shown = size
             if index >= start:
