@@ -177,7 +177,8 @@ class Analyzer:
         seconds["reading"] = perf_counter() - started
         spotting = motions.get(1)
         return Analysis(
-            source=printable(path.name), method=self.method.name, video=_video(info, states[1], rate, mirrored),
+            source=printable(path.name), method=self.method.name,
+            video=_video(info, states[1], rate, mirrored),
             readings=readings, events=events, states=list(states.values()), spotting=spotting,
             signal=watched.signals.get(1), question=question,
             question_answer=answers[0] if question and answers else None,
