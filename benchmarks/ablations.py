@@ -49,8 +49,8 @@ def flow_test(path: Path) -> dict[str, np.ndarray]:
 
 
 def stage1_predictions(expert: Any, test: dict[str, np.ndarray], by_fine: bool) -> dict[str, np.ndarray]:
-    """AU logits (N, A) and class probabilities (N, 3) on flow-level samples; ``by_fine``: the fine head's
-    sums."""
+    """AU logits (N, A) and class probabilities (N, 3) on flow-level samples;
+    ``by_fine``: the fine head's sums."""
     import torch
 
     from deft_llm.facs.emotions import FINE, coarse_of

@@ -124,8 +124,8 @@ def ask(
     speaker: Any, motions: list[Motion], questions: list[str], batch: int, shuffle: bool = False,
     grammar: str | None = None,
 ) -> tuple[list[Spoken], np.ndarray]:  # fmt: skip
-    """Answers, and the class that the emotion head gives to each clip; ``grammar`` in place of each clip's
-    own."""
+    """Answers, and the class that the emotion head gives to each clip;
+    ``grammar`` in place of each clip's own."""
     from deft_llm.model.deft import batch_of
     from deft_llm.model.inputs import motion_input
 

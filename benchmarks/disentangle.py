@@ -169,8 +169,8 @@ def swaps(reader: Any, films: Any, seed: int) -> dict[str, float]:
 
 
 def bayes_class(films: Any, prior: str) -> tuple[np.ndarray, np.ndarray]:
-    """Most probable coarse class given the true coded AUs, and its posterior (0 where the prior never makes
-    them)."""
+    """Most probable coarse class given the true coded AUs,
+    and its posterior (0 where the prior never makes them)."""
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.model.units import EXPERT_AUS
     from deft_llm.records import COARSE
@@ -265,8 +265,8 @@ def token_probes(
     tokens: tuple[np.ndarray, np.ndarray], fit: Any, plain: Any,
     targets: dict[str, tuple[np.ndarray, np.ndarray]], models: tuple[str, ...] = ("linear", "mlp"),
 ) -> dict[str, dict[str, float]]:  # fmt: skip
-    """What probes fitted on an expert's tokens of films ``fit`` read from those of ``plain``; ``targets``:
-    their ``truths``."""
+    """What probes fitted on an expert's tokens of films ``fit`` read from those of ``plain``;
+    ``targets``: their ``truths``."""
     row = {}
     for model in models:
         row[f"AU AUROC, {model}"] = au_probe(*tokens, fit, plain, model)
@@ -276,8 +276,8 @@ def token_probes(
 
 
 def probed(reader: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[str, Any]]:
-    """What probes fitted on films ``fit`` read from each expert's tokens in ``plain``, and from the geometry
-    itself."""
+    """What probes fitted on films ``fit`` read from each expert's tokens in ``plain``,
+    and from the geometry itself."""
     from deft_llm.evaluation.probes import verification_auc
 
     held, known = tokens_of(reader, plain), tokens_of(reader, fit)

@@ -111,8 +111,8 @@ def size_of(flow: np.ndarray) -> tuple[float, float, float]:
 def truth_check(
     first: np.ndarray, second: np.ndarray, true: np.ndarray, seen: np.ndarray, camera: dict
 ) -> dict:
-    """Residual of warping by the exact flow, beside the difference before and what the sensor's noise
-    explains."""
+    """Residual of warping by the exact flow, beside the difference
+    before and what the sensor's noise explains."""
     a, b = first.astype(np.float32), second.astype(np.float32)
     inner = cv2.erode(seen.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     moved = inner & (np.hypot(*true) > 0.3)

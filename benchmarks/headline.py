@@ -1,5 +1,5 @@
-"""The headline: trained on one unit set, tested on the other, on unseen subjects, beside the Bayes-optimal
-score.
+"""The headline: trained on one unit set, tested on the other,
+on unseen subjects, beside the Bayes-optimal score.
 
     python -m deft_llm.training.flow_shards arkit --shards 12 --seed 7100 --identities 96 --units arkit \\
         --coded 0.6
@@ -9,10 +9,10 @@ score.
     python -m benchmarks.headline arkit unseen --trained runs/arkit/model --samples 4000 \\
         --methods majority,svm,mdmo_svm,rules,ststnet
 
-All methods are fitted on the same flow-level maps (flow model, arkit units, training subjects) and see
-rendered test subjects through another estimator, after H.264, under light and cameras of their own, as 28 x
-28 relative maps. ``deft, shipped`` was trained on both unit sets and is no headline. Then: figures by motion
-size.
+All methods are fitted on the same flow-level maps (flow model, arkit units, training
+subjects) and see rendered test subjects through another estimator, after H.264,
+under light and cameras of their own, as 28 x 28 relative maps. ``deft, shipped`` was
+trained on both unit sets and is no headline. Then: figures by motion size.
 """
 
 from __future__ import annotations

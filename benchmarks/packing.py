@@ -3,10 +3,10 @@ beside separate rows.
 
     python -m benchmarks.packing [--backbone embedded] [--clips 2] [--questions 8] [--repeat 5]
 
-`packed`: forward and backward of ``model.packing`` on rows of one prompt and all questions. `bare`: the
-language model itself with its own causal mask on rows of as many tokens, logits at as many places.
-`separate`: one row per question. The three take turns; CPU seconds of the fastest turn are printed, and
-ratios.
+`packed`: forward and backward of ``model.packing`` on rows of one prompt and all
+questions. `bare`: the language model itself with its own causal mask on rows of as many
+tokens, logits at as many places. `separate`: one row per question. The three take turns;
+CPU seconds of the fastest turn are printed, and ratios.
 """
 
 from __future__ import annotations

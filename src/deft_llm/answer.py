@@ -176,8 +176,8 @@ def _same_place(row: Evidence, item: Statement) -> bool:
 
 
 class Held(NamedTuple):
-    """What an AU's statement is held to, None where the writer may choose: side (or part), region,
-    direction."""
+    """What an AU's statement is held to, None where the writer may choose:
+    side (or part), region, direction."""
 
     side: str | None = None
     region: str | None = None
@@ -199,13 +199,13 @@ def lark_grammar(
 ) -> str:
     """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
 
-    ``fines`` and ``coarses`` narrow the classes to a task's labels; ``aus`` the units (default: all whose
-    motion FACS describes), ``held`` what is said of an AU. The grammar fixes the form only: no class,
-    AU, region or direction is preferred; empty ``aus`` leave "none" as the only evidence. ``stop_after`` ends
-    the answer early where only the class or the evidence is wanted. ``once``: units in ascending order, each
-    at most once, and none but ``aus`` in the rationale either. ``decided``: a class and at least one unit
-    must be named, the class by a fine label where it has one, and the rationale is a sentence that ends with
-    that label's.
+    ``fines`` and ``coarses`` narrow the classes to a task's labels; ``aus`` the units (default: all
+    whose motion FACS describes), ``held`` what is said of an AU. The grammar fixes the form only:
+    no class, AU, region or direction is preferred; empty ``aus`` leave "none" as the only evidence.
+    ``stop_after`` ends the answer early where only the class or the evidence is wanted. ``once``:
+    units in ascending order, each at most once, and none but ``aus`` in the rationale either.
+    ``decided``: a class and at least one unit must be named, the class by a fine label where it has
+    one, and the rationale is a sentence that ends with that label's.
     """
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]

@@ -55,8 +55,8 @@ _SENTENCE = re.compile(r"[^.!?;\n]+[.!?;]?")
 def find_claims(text: str) -> list[str]:
     """Sentences of ``text`` that claim a felt emotion, an intent, deceit or a diagnosis, with the kind.
 
-    A sentence that denies such a claim ("no movement shows that somebody is lying") is none. Questions are
-    not claims.
+    A sentence that denies such a claim ("no movement shows that somebody is lying")
+    is none. Questions are not claims.
     """
     found = []
     for sentence in _SENTENCE.findall(text):

@@ -1,5 +1,5 @@
-"""The per-fold refit: closed-form hold-out is the real hold-out, and everything is learned inside the
-fold."""
+"""The per-fold refit: closed-form hold-out is the real hold-out,
+and everything is learned inside the fold."""
 
 from __future__ import annotations
 

@@ -151,8 +151,8 @@ def test_unseen_hair_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_truth_warps_onset_onto_apex() -> None:
-    """The apex, fetched along the exact flow, is the onset up to sensor noise and aliasing; unmoved it is
-    not."""
+    """The apex, fetched along the exact flow, is the onset up to sensor noise and aliasing;
+    unmoved it is not."""
     from deft_llm.synth.core.events import share_of
     from deft_llm.synth.core.identity import sample_identity
     from deft_llm.synth.core.units import components

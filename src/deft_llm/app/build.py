@@ -48,8 +48,8 @@ class Parts(SimpleNamespace):
 
 
 def build(slots: Slots, limits: Limits, checkpoint: str | None = None) -> Any:
-    """The Gradio Blocks. Heavy work goes to ``slots``; ``limits`` on what is accepted; deft's
-    ``checkpoint``."""
+    """The Gradio Blocks. Heavy work goes to ``slots``; ``limits`` on what is accepted;
+    deft's ``checkpoint``."""
     import gradio as gr
 
     page = Page(slots, limits, checkpoint)

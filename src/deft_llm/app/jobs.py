@@ -1,5 +1,5 @@
-"""Slots that run jobs: each slot is a process of its own, started anew after a crash or a job that takes too
-long."""
+"""Slots that run jobs: each slot is a process of its own,
+started anew after a crash or a job that takes too long."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Lets a method without language answer ME-VQA questions: three heads (coarse, fine, AUs) and fixed
-sentences.
+"""Lets a method without language answer ME-VQA questions:
+three heads (coarse, fine, AUs) and fixed sentences.
 
-The baseline of ME-VQA that any recogniser reaches; methods with ``ANSWERS_QUESTIONS`` in their module answer
-by themselves.
+The baseline of ME-VQA that any recogniser reaches; methods with
+``ANSWERS_QUESTIONS`` in their module answer by themselves.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class BenchmarkSettings(BaseModel):
 def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]) -> None:
     """Write ``benchmark.json``: settings, what they were run on, git revision and package versions.
 
-    ``inputs``: digests of the stores and the folds. Raises: DeftError where the folder holds another
-    benchmark.
+    ``inputs``: digests of the stores and the folds.
+    Raises: DeftError where the folder holds another benchmark.
     """
     path = run / "benchmark.json"
     asked = settings.model_dump(mode="json", exclude=set(NEUTRAL))

@@ -16,8 +16,8 @@ def predict(
     task: Annotated[str, typer.Option(help="emotion or au")] = "emotion",
     answers: Annotated[bool, typer.Option("--answers", help="Write (C, E, R) answers as well.")] = False,
 ) -> None:
-    """Predict classes and Action Units of every labelled clip of a store; subjects it was trained on are
-    refused.
+    """Predict classes and Action Units of every labelled clip of a store;
+    subjects it was trained on are refused.
 
     Example: deft predict runs/mine stores/synthetic --out runs/mine-predicted
     """

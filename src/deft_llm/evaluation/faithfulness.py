@@ -1,9 +1,9 @@
-"""Interpretability as numbers: does an answer say what was measured, agree with itself, and follow its
-inputs?
+"""Interpretability as numbers: does an answer say what was measured,
+agree with itself, and follow its inputs?
 
-All from prediction rows: ``evidence`` and ``answer`` (what was claimed), ``extras["measured"]`` (the flow's
-own AU support, label-free, filled by the benchmark) and ``extras["counterfactuals"]`` (answers with one input
-changed).
+All from prediction rows: ``evidence`` and ``answer`` (what was claimed),
+``extras["measured"]`` (the flow's own AU support, label-free, filled by the benchmark)
+and ``extras["counterfactuals"]`` (answers with one input changed).
 """
 
 from __future__ import annotations

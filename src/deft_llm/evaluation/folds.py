@@ -1,9 +1,9 @@
 """Who is trained on, validated on and tested on: subject-disjoint folds, written to a file and hashed.
 
-Protocols: ``loso`` and ``cde`` (leave one subject of the union out), ``hde`` (train on one of two corpora,
-test on the other), ``cross`` (leave one corpus out), ``kfold`` (by subject), ``fixed`` (a file says). Varanka
-et al., "Data Leakage and Evaluation Issues in Micro-Expression Analysis", TAFFC 2024, tells why it is by
-subject.
+Protocols: ``loso`` and ``cde`` (leave one subject of the union out), ``hde`` (train on one
+of two corpora, test on the other), ``cross`` (leave one corpus out), ``kfold`` (by subject),
+``fixed`` (a file says). Varanka et al., "Data Leakage and Evaluation Issues in
+Micro-Expression Analysis", TAFFC 2024, tells why it is by subject.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What can be read from exported features on unseen subjects: linear and MLP probes with permutation
-baselines.
+"""What can be read from exported features on unseen subjects:
+linear and MLP probes with permutation baselines.
 
 A probe is fitted on some subjects and scored on others (grouped folds); the same probe on permuted targets
 gives the level that chance and the protocol reach. Feature files: npz with ``clip_ids``, ``subjects`` and one
@@ -86,9 +86,9 @@ def transfer_probe(
 ) -> dict[str, Any]:
     """A probe fitted on one set of subjects and scored on another: (fit, test) features (N, D) and targets.
 
-    Scores as ``probe``'s, R2 weighted by the variance of each target column; the baseline is fitted on
-    permuted targets. MLPs read the first ``components`` principal components. Raises: DeftError for a
-    constant target.
+    Scores as ``probe``'s, R2 weighted by the variance of each target column; the baseline
+    is fitted on permuted targets. MLPs read the first ``components`` principal components.
+    Raises: DeftError for a constant target.
     """
     if kind != "regression" and min(len(np.unique(part)) for part in target) < 2:
         raise DeftError("a probe's target has only one value; take more clips.")

@@ -1,8 +1,8 @@
 """ME-VQA scores (MEGC2025): UF1/UAR of coarse and fine answers, BLEU and ROUGE-1, by question type.
 
-BLEU and ROUGE differ between public scorers, so both common variants are given under their own names:
-corpus BLEU-4 and mean smoothed sentence BLEU (sacrebleu), ROUGE-1 F1 and ROUGE-1 recall with stemming
-(rouge-score).
+BLEU and ROUGE differ between public scorers, so both common variants are given
+under their own names: corpus BLEU-4 and mean smoothed sentence BLEU (sacrebleu),
+ROUGE-1 F1 and ROUGE-1 recall with stemming (rouge-score).
 """
 
 from __future__ import annotations

@@ -141,8 +141,8 @@ def _first(probabilities: Mapping[str, float]) -> str:
 
 
 def _units(found: WhatIf) -> str:
-    """What becomes of the measured Action Units. Nothing new can move: an AU that only now is read is not
-    one."""
+    """What becomes of the measured Action Units. Nothing new can move:
+    an AU that only now is read is not one."""
     if not found.gone and not found.remain and not found.appear:
         return "No Action Unit stood above the noise to begin with."
     kept = [au for au in found.remain if au not in found.elsewhere]

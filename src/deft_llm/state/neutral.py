@@ -57,9 +57,9 @@ def neutral_of(
 ) -> Neutral:
     """The neutral of a clip's channels (T,) each.
 
-    angles (T, 3) degrees; usable (T,) bool: frames in which nothing covers the face. ``given``: frames that
-    the user calls neutral; without them they are estimated. Raises: UsageError where none of those shows
-    the face.
+    angles (T, 3) degrees; usable (T,) bool: frames in which nothing covers the face.
+    ``given``: frames that the user calls neutral; without them they are estimated.
+    Raises: UsageError where none of those shows the face.
     """
     if given is not None:
         frames = given[np.isfinite(channels["gap"][given])]

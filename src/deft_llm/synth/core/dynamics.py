@@ -13,8 +13,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Pulse:
-    """One rise and fall: begins at ``onset``, is largest from ``apex`` to ``apex + hold``, is gone at
-    ``offset`` (s).
+    """One rise and fall: begins at ``onset``, is largest from ``apex`` to ``apex + hold``,
+    is gone at ``offset`` (s).
 
     ``rise`` and ``fall`` bend the flanks (1 = straight, larger = steeper in the middle); ``rest`` is what
     stays after the offset (0..1).
@@ -97,8 +97,8 @@ def head_motion(
 
 
 def flicker(rng: np.random.Generator, times: np.ndarray, depth: float, mains: float) -> np.ndarray:
-    """Brightness (T,) about 1 under lamps on ``mains`` Hz: light pulses at twice that, aliased by the
-    camera."""
+    """Brightness (T,) about 1 under lamps on ``mains`` Hz:
+    light pulses at twice that, aliased by the camera."""
     phase = rng.uniform(0, 2 * np.pi)
     return (1 + depth * np.sin(2 * np.pi * 2 * mains * times + phase)).astype(np.float32)
 

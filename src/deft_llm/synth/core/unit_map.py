@@ -1,12 +1,12 @@
 """Which mesh units and which soft-tissue pulls make each AU: the mapping as data.
 
-Two independent sets: ``arkit`` (ARKit face units) and ``makehuman`` (MakeHuman's expression units and local
-targets, sculpted by other people). Where a set's unit points another way than FACS and two independent face
-models do (``benchmarks/au_table.py``), its components are scaled or units are combined. Both sets peak at the
-same displacement (``full``). Face units move too small an area, real skin drags: each AU also has *pulls*,
-bell-shaped drags along the muscle's line of action (the linear muscle of Waters, SIGGRAPH 1987), in
-inter-ocular units on the base face: x lateral from the midline, y up from the eyes. ``synth/core/units.py``
-mixes both.
+Two independent sets: ``arkit`` (ARKit face units) and ``makehuman`` (MakeHuman's expression units and
+local targets, sculpted by other people). Where a set's unit points another way than FACS and two
+independent face models do (``benchmarks/au_table.py``), its components are scaled or units are combined.
+Both sets peak at the same displacement (``full``). Face units move too small an area, real skin drags:
+each AU also has *pulls*, bell-shaped drags along the muscle's line of action (the linear muscle of Waters,
+SIGGRAPH 1987), in inter-ocular units on the base face: x lateral from the midline, y up from the eyes.
+``synth/core/units.py`` mixes both.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What an optical-flow estimator makes of the true motion: a linear model of gradient-based flow.
 
-Estimators solve brightness constancy: they see the image gradient's share of the motion (aperture problem),
-average it over a window, trust textured skin and pull the rest to a coarser estimate, which is pulled to zero
-(shrinkage). With J the structure tensor of the face's image, G a Gaussian window and f0 the true motion,
-coarse to fine: f = fc + (G J + a I)^-1 G (J (f0 - fc) + noise): Lucas & Kanade's least squares with the
-quadratic prior of Horn & Schunck. Sensor noise, brightness changes and patchy texture enter where they do in
-nature.
+Estimators solve brightness constancy: they see the image gradient's share of the motion (aperture
+problem), average it over a window, trust textured skin and pull the rest to a coarser estimate,
+which is pulled to zero (shrinkage). With J the structure tensor of the face's image, G a Gaussian
+window and f0 the true motion, coarse to fine: f = fc + (G J + a I)^-1 G (J (f0 - fc) + noise):
+Lucas & Kanade's least squares with the quadratic prior of Horn & Schunck. Sensor noise,
+brightness changes and patchy texture enter where they do in nature.
 """
 
 from __future__ import annotations

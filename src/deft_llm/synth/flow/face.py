@@ -114,8 +114,8 @@ def _on_screen(motion: np.ndarray, about: np.ndarray, away: np.ndarray, gap: flo
 
 
 def rigid_motion(face: FlowFace, index: np.ndarray) -> np.ndarray:
-    """Screen motion (2, 6, N), u and v, at reference pixels ``index``: turns (radians) about x, y, z, then
-    unit steps."""
+    """Screen motion (2, 6, N), u and v, at reference pixels ``index``:
+    turns (radians) about x, y, z, then unit steps."""
     x, y, z = face.place.take(index, 0).T
     away = face.distance + face.eyes[2] - z
     scale = face.distance / away

@@ -107,8 +107,8 @@ def _lash_coordinates(points: np.ndarray, centre: np.ndarray, radius: float) -> 
 def eye_surface(
     centre: np.ndarray, radius: float, gaze: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points (E, 3) dm and unit normals (E, 3) of one eyeball turned by gaze (yaw to image right, pitch
-    up), radians."""
+    """Points (E, 3) dm and unit normals (E, 3) of one eyeball turned by gaze (yaw to image right,
+    pitch up), radians."""
     directions, _ = eye_patch_cached()
     normals = directions @ rotation(gaze[0], gaze[1], 0.0).T
     return centre + radius * normals, normals

@@ -1,9 +1,9 @@
 """Which hair is ever seen from the front: the rest costs time and never reaches a pixel.
 
-A third or more of a head of hair lies behind the skull or under other hair. Nobody turns further than about
-35 degrees (``synth/core/sequence.py``), so the subject is drawn once from a grid of turns as far as that, and
-only the pieces of ribbon that win some pixels there, and their neighbours along the ribbon, are kept, nearest
-first.
+A third or more of a head of hair lies behind the skull or under other hair. Nobody
+turns further than about 35 degrees (``synth/core/sequence.py``), so the subject is
+drawn once from a grid of turns as far as that, and only the pieces of ribbon that win
+some pixels there, and their neighbours along the ribbon, are kept, nearest first.
 """
 
 from __future__ import annotations

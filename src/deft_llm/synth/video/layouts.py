@@ -1,5 +1,5 @@
-"""The folders and spreadsheets of real corpora, filled with synthetic clips, so that real loaders are
-exercised.
+"""The folders and spreadsheets of real corpora, filled with synthetic clips,
+so that real loaders are exercised.
 
 Each layout says where a clip's frames lie and how they are called, and writes the corpus' annotation table
 with
