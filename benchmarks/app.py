@@ -50,7 +50,7 @@ def run(jobs: int, slots: int, frames: int, method: str) -> dict:
     seconds = time.perf_counter() - started
     place.close()
     return {
-        "jobs": jobs, "slots": slots, "frames a clip": frames, "method": method, "finished": len(ended),
+        "jobs": jobs, "slots": slots, "frames per clip": frames, "method": method, "finished": len(ended),
         "failed": faults, "seconds": round(seconds, 1), "first done": round(min(ended, default=0.0), 1),
         "last done": round(max(ended, default=0.0), 1), "peak MB, all processes": round(peak / 1e6),
     }  # fmt: skip

@@ -63,7 +63,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def rows() -> list[Row]:
-    """One row an AU that synthesis makes; of an AU with lip parts the upper one."""
+    """One row per AU that synthesis makes; of an AU with lip parts the upper one."""
     mesh, found = load_face(), []
     for au in SYNTH_AUS:
         component, motion = components(au)[0], entry(au).motion[0]

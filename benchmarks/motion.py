@@ -157,7 +157,7 @@ def rendered(folder: Path) -> None:
 
 
 def speed() -> None:
-    """CPU seconds a clip (one core)."""
+    """CPU seconds per clip (one core)."""
     skin = Skin(SMILE)
     clip = list(skin.frames())
     for label, settings in (("with profile", MeasureSettings()), ("profile=0", MeasureSettings(profile=0))):

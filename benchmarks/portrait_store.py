@@ -75,7 +75,7 @@ def measured(take: Take, flow: str, crf: int) -> Iterator[tuple[Clip, Motion]]:
 
 
 def main() -> None:
-    """Warp, measure and store; one shard an AU set."""
+    """Warp, measure and store; one shard per AU set."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

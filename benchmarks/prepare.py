@@ -1,9 +1,9 @@
-"""deft prepare: clips a second by workers and engine, memory a worker, and where the time goes.
+"""deft prepare: clips a second by workers and engine, memory per worker, and where the time goes.
 
 Clips of 8 frames (a public-domain portrait, warped by sub-pixel motion) are made in a temporary folder.
 
     python -m benchmarks.prepare --clips 64 --engines 1 2 ray     clips/s, same store?, shares of time
-    python -m benchmarks.prepare --engines --memory 20 200    peak memory a worker, of two
+    python -m benchmarks.prepare --engines --memory 20 200    peak memory per worker, of two
     python -m benchmarks.prepare --engines --memory 200 2000 --repeat    the same, cheap: one clip is measured
     python -m benchmarks.prepare --engines --kills 10    SIGKILL at random moments, two workers: same store?
 """
@@ -254,7 +254,7 @@ def engines(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any
 
 
 def main() -> None:
-    """Print one JSON line a measurement."""
+    """Print one JSON line per measurement."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--engines", nargs="*", default=["1", "2", "ray"], help="numbers of workers, or ray")

@@ -29,7 +29,7 @@ from recipes.face_films import FilmSettings, shoot
 
 
 def main() -> None:
-    """Draw, measure and store; one shard a subject, a stopped run goes on."""
+    """Draw, measure and store; one shard per subject, a stopped run goes on."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

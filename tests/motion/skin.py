@@ -45,7 +45,7 @@ class Skin:
     offset: int = 32
     count: int = 40
     noise: float = 2.0
-    drift: tuple[float, float] = (0.0, 0.0)  # px a frame
+    drift: tuple[float, float] = (0.0, 0.0)  # px per frame
     roll: float = 0.0  # rad a frame
     seed: int = 0
     fps: float = 100.0

@@ -48,3 +48,13 @@ def test_every_command_of_the_readme_is_known_and_marked():
     for command in commands(text):
         first = shlex.split(command, comments=True)[0]
         assert first in {"deft", "make", "git", "cd", "pip", "python"}, command
+
+
+def test_every_name_of_the_table_from_paper_to_code_is_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("## From the paper to the code") : text.index("## How it is laid out")]
+    places = re.findall(r"`([\w/]+\.py)` `(\w+)`", table)
+    assert len(places) >= 12
+    for file, name in places:
+        source = (ROOT / "src" / "deft_llm" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:class|def) {name}\b", source, re.M), f"{file} has no {name}"

@@ -94,7 +94,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_corpus(made: Path, tmp_p
 
 
 def test_h264_and_long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--format video and --long-videos: one file a clip that reads back, larger at a better quality."""
+    """--format video and --long-videos: one file per clip that reads back, larger at a better quality."""
     from deft_llm import corpora
     from deft_llm.faces.video import frames, probe
     from deft_llm.synth.video import production

@@ -59,7 +59,9 @@ def check_header(path: Path, limits: Limits) -> None:
     except (av.FFmpegError, ValueError, IndexError) as error:
         raise DeftError(f"{path.name}: cannot be read as a video; it may be cut off or damaged.") from error
     if max(width, height) > limits.side:
-        raise DeftError(f"{path.name}: {width} x {height} px is too large; at most {limits.side} px a side.")
+        raise DeftError(
+            f"{path.name}: {width} x {height} px is too large; give at most {limits.side} px per side."
+        )
     if seconds > limits.seconds:
         raise DeftError(
             f"{path.name}: lasts {seconds:.0f} s; at most {limits.seconds:.0f} s are read here. Cut it, or "

@@ -32,7 +32,7 @@ def bars(probabilities: dict[str, float], title: str) -> str:
 
 
 def pictures_html(result: Result, rank: int) -> str:
-    """Flicker between onset and apex, slow motion, flow arrows, strain, one region picture an AU."""
+    """Flicker between onset and apex, slow motion, flow arrows, strain, one region picture per AU."""
     reading = result.analysis.readings[rank]
     motion = reading.motion
     if motion is None or motion.faces is None:

@@ -77,7 +77,7 @@ class Answering:
             self.fine.fit(fine_train, fine_val, seed=seed, workdir=workdir / "fine")
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
-        """One answer a question; the coarse class follows the fine one where that has one."""
+        """One answer per question; the coarse class follows the fine one where that has one."""
         clips = _one_a_clip(samples)
         coarse = {p.clip_id: p for p in self.coarse.predict(clips)}
         units = {p.clip_id: p for p in self.units.predict(clips)}

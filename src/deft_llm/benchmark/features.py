@@ -1,4 +1,4 @@
-"""Exports what a method reads of each clip, for probes: features.npz with one array an expert."""
+"""Exports what a method reads of each clip, for probes: features.npz with one array per expert."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "features.npz"
 
 
 def export_features(run: Path, method: Method, samples: Sequence[Sample]) -> Path:
-    """Write ``features.npz`` (clip_ids, subjects, one (N, D) array an expert) of all clips, once a run.
+    """Write ``features.npz`` (clip_ids, subjects, one (N, D) array per expert) of all clips, once per run.
 
     The features are those that do not depend on a fold. Raises: UsageError where a method has none.
     """

@@ -1,4 +1,4 @@
-"""Corpora on disk -> Clip records: one file a corpus, annotation checks, label maps, corrections."""
+"""Corpora on disk -> Clip records: one file per corpus, annotation checks, label maps, corrections."""
 
 from deft_llm.corpora.base import Corpus, Fault, entries, load
 

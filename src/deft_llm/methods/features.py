@@ -1,4 +1,4 @@
-"""Features of samples, made once a run and shared by all folds; they never see labels."""
+"""Features of samples, made once per run and shared by all folds; they never see labels."""
 
 from __future__ import annotations
 

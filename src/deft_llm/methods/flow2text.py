@@ -63,7 +63,7 @@ class Flow2Text:
         """Nothing is learned: the LLM stays as it came, or as the adapter makes it."""
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
-        """One row a sample; decoded in batches."""
+        """One row per sample; decoded in batches."""
         rows: list[Prediction] = []
         for start in range(0, len(samples), self.options.batch):
             rows += self._predict(samples[start : start + self.options.batch])
@@ -148,7 +148,7 @@ class Flow2Text:
 
 @lru_cache(maxsize=1)
 def _loaded(name: str | None, adapter: str | None, stamp: int) -> tuple[Any, Any]:
-    """(model, tokenizer), loaded once a process however many folds ask; anew when the adapter changed."""
+    """(model, tokenizer), loaded once per process however many folds ask; anew when the adapter changed."""
     from deft_llm.model.language import EMBEDDED, load_backbone
 
     model, tokenizer = load_backbone(name or EMBEDDED)

@@ -39,7 +39,7 @@ class SVMOptions(Options):
 
 
 class KernelMethod:
-    """RBF-SVM on features of ``extract``; one machine for classes, one a AU for detection.
+    """RBF-SVM on features of ``extract``; one machine for classes, one per AU for detection.
 
     Settings, thresholds and temperature come from inner folds by subject
     over training and validation side, then the machine is fitted on both.

@@ -55,7 +55,7 @@ class Rules:
                 self.thresholds[au] = float(np.clip(best_threshold(truth, score), 0.02, 0.98))
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
-        """One row a sample, with evidence, the (C, E, R) answer and calibrated AU probabilities."""
+        """One row per sample, with evidence, the (C, E, R) answer and calibrated AU probabilities."""
         return [self._predict(sample) for sample in samples]
 
     def _predict(self, sample: Sample) -> Prediction:

@@ -102,7 +102,7 @@ def estimate(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.n
     if first.shape != second.shape:
         raise UsageError(f"flow needs two images of one size, not {first.shape} and {second.shape}.")
     if min(first.shape) < MIN_SIDE:
-        raise UsageError(f"flow needs images of at least {MIN_SIDE} px a side, not {first.shape}.")
+        raise UsageError(f"flow needs images of at least {MIN_SIDE} px per side, not {first.shape}.")
     flow = engine(first, second)
     return np.ascontiguousarray(np.moveaxis(flow, -1, 0), np.float32)
 

@@ -142,7 +142,7 @@ def _casme3_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
 
 
 def _folder_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
-    """A plain table for the generic folder loader: one line a clip, 0-based frame indices."""
+    """A plain table for the generic folder loader: one line per clip, 0-based frame indices."""
     import csv
     import io
 

@@ -1,4 +1,4 @@
-"""What the renderer computes at vertices, once a subject or once a clip, instead of at every pixel."""
+"""What the renderer computes at vertices, once per subject or once per clip, instead of at every pixel."""
 
 from __future__ import annotations
 

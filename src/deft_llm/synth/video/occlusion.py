@@ -1,6 +1,6 @@
 """What every point of a subject's head sees of its surroundings: ambient occlusion and soft cast shadows.
 
-The head is drawn from many directions into a depth map once a subject; a light's shadow at a point is the
+The head is drawn from many directions into a depth map once per subject; a light's shadow at a point is the
 share of the directions around that light from which the point is seen.
 """
 

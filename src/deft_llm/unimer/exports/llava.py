@@ -22,7 +22,7 @@ def write(rows: Iterable[Instruction], path: Path) -> list[Path]:
 
 
 def write_list(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """A JSON list, one row a line, never whole in memory."""
+    """A JSON list, one row per line, never whole in memory."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         for number, row in enumerate(rows):
             handle.write(("[\n" if number == 0 else ",\n") + json.dumps(row, ensure_ascii=False))
