@@ -130,6 +130,10 @@ def test_a_finished_store_stands_for_a_corpus(store: Path, tmp_path: Path) -> No
     assert run("benchmark", "store", store, *words) == 0
     assert run("benchmark", "store", tmp_path / "run", "--method", "majority", "--protocol", "loso",
                "--out", tmp_path / "other") == 1  # fmt: skip
+    assert run("benchmark", "store", store, *words, "--annotations", Path(__file__)) == 2
+    assert run("benchmark", "store", store, *words, "--store", tmp_path / "elsewhere") == 2
+    spotting = ("--task", "spotting", "--method", "svm", "--protocol", "loso", "--out", tmp_path / "s")
+    assert run("benchmark", "store", store, *spotting) == 2
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,9 @@ def test_a_finished_store_stands_for_a_corpus(store: Path, tmp_path: Path) -> No
         (["--method", "svm", "--protocol", "loso", "--annotations", "nowhere.csv"], "no such file"),
         (["--method", "svm", "--protocol", "loso", "trees=5"], "unknown option trees"),
         (["--method", "rules", "--zero-shot", "--task", "au", "--deletion", "3"], "--task emotion"),
-        (["--method", "svm", "--protocol", "loso", "--task", "spotting"], "spotting is not trained"),
+        (["--method", "svm", "--protocol", "loso", "--k", "3"], "--k: no effect"),
+        (["--method", "svm", "--protocol", "kfold", "--folds", "nowhere.json"], "no such file"),
+        (["--method", "rules", "--zero-shot", "--folds", "nowhere.json"], "--folds: no effect"),
     ],
 )
 def test_wrong_use_is_exit_code_2(

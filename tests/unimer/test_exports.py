@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.records import Instruction
+from deft_llm.records import Instruction, Media
 from deft_llm.store import Store
 from deft_llm.unimer.build import read_instructions
 from deft_llm.unimer.exports import FORMATS, export, llamafactory, llava, megc, messages, trl
@@ -71,6 +71,37 @@ def test_llamafactory_rules_find_broken_rows(built: Path, tmp_path: Path):
 def test_validators_find_faults(module, file: str, broken: str, tmp_path: Path):
     (tmp_path / file).write_text(broken)
     assert module.validate(tmp_path / file)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_nothing_to_export_is_an_error(name: str, tmp_path: Path):
+    with pytest.raises(DeftError, match="no instruction to export"):
+        export([], name, tmp_path / "out.json")
+    assert not list(tmp_path.iterdir())
+
+
+def several(rows: list[Instruction]) -> list[Instruction]:
+    """Rows as a store with faces gives them: three pictures each."""
+    found = []
+    for row in rows:
+        more = row.model_copy(deep=True)
+        asked = next(message for message in more.messages if message["role"] == "user")
+        for role in ("onset", "apex"):
+            asked["content"].append({"type": "image", "ref": len(more.media)})
+            more.media.append(Media(type="image", role=role, path=f"{role}.png"))
+        found.append(more)
+    return found
+
+
+def test_llava_refuses_several_images_and_names_what_takes_them(built: Path, tmp_path: Path):
+    rows = list(read_instructions(built))[:6]
+    with pytest.raises(DeftError, match="one a row; export with --format llamafactory, messages or trl"):
+        export([*rows, *several(rows)], "llava", tmp_path / "joined.json")
+    assert not list(tmp_path.iterdir())
+    written = json.loads(export(rows, "llava", tmp_path / "one.json")[0].read_text())
+    assert {type(row["image"]) for row in written if "image" in row} == {str}
+    for name in ("llamafactory", "messages", "trl"):
+        export(several(rows), name, tmp_path / name)
 
 
 def texts(row: Instruction) -> tuple[str, ...]:

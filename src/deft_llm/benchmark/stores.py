@@ -54,6 +54,11 @@ def open_stores(
 
     if annotations is not None and not annotations.is_file():
         raise UsageError(f"--annotations {annotations}: no such file.")
+    for option, value in (("annotations", annotations), ("store", store)):
+        if value is not None and all(name == STORE for name, _ in pairs):
+            raise UsageError(
+                f"--{option} {value}: no effect on a finished store; leave it out, or name the corpus."
+            )
     folders = []
     for number, (name, root) in enumerate(pairs):
         if name == STORE:

@@ -21,6 +21,7 @@ _METHODS = "majority rules lbptop_svm mdmo_svm svm ststnet dynamic_image motion_
 
 
 def benchmark(
+    context: typer.Context,
     words: Annotated[list[str], typer.Argument(metavar="NAME ROOT [NAME ROOT ...] [a.b=c ...]", help=_WORDS)],
     method: Annotated[str, typer.Option("--method", help=_METHODS)],
     out: Annotated[Path, typer.Option("--out", help="Run folder; the same command resumes it.")],
@@ -54,6 +55,7 @@ def benchmark(
     corpora, options = split_words(words)
     _check(method, METHODS, protocol, zero_shot, task, questions, labels, SETTINGS)
     pairs = pairs_of(corpora)
+    _refuse_idle(context, task, protocol, zero_shot, folds)
     settings = BenchmarkSettings(
         corpora=[name for name, _ in pairs],
         method=method,
@@ -79,6 +81,22 @@ def benchmark(
             out, stores, settings, folds_file=folds, questions=questions, progress=progress
         )
     _say(metrics, out, as_json)
+
+
+def _refuse_idle(
+    context: typer.Context, task: str, protocol: str | None, zero_shot: bool, folds: Path | None
+) -> None:
+    """Raises: UsageError for options that this task or protocol does not read."""
+    from deft_llm.cli._options import refuse
+
+    if task == "spotting":
+        refuse(context, ("store", "folds", "features", "deletion", "answers", "leak"), "with --task spotting")
+    if zero_shot:
+        refuse(context, ("folds", "k"), "with --zero-shot")
+    elif protocol != "kfold" or folds is not None:
+        refuse(context, ("k",), "unless --protocol kfold makes the folds")
+    if folds is not None and not folds.is_file():
+        raise UsageError(f"--folds {folds}: no such file.")
 
 
 def _spotting(pairs: Any, settings: Any, out: Path, annotations: Path | None) -> dict[str, Any]:

@@ -22,9 +22,14 @@ def predict(
     Example: deft predict runs/mine stores/synthetic --out runs/mine-predicted
     """
     from deft_llm.benchmark.runner import run_benchmark
-    from deft_llm.benchmark.settings import BenchmarkSettings
+    from deft_llm.benchmark.settings import SETTINGS, BenchmarkSettings
+    from deft_llm.errors import UsageError
     from deft_llm.model.checkpoint import CONFIG, SHIPPED
 
+    if task not in ("emotion", "au"):
+        raise UsageError(f"--task {task}: choose emotion or au; questions are asked by 'deft benchmark'.")
+    if labels not in SETTINGS:
+        raise UsageError(f"--labels {labels}: unknown; choose one of {', '.join(SETTINGS)}.")
     folder = SHIPPED if str(run) == "shipped" else (run if (run / CONFIG).is_file() else run / "model")
     settings = BenchmarkSettings(
         corpora=[store.name], method="deft", task=task, labels=labels, zero_shot=True, answers=answers,

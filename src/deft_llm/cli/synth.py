@@ -9,6 +9,7 @@ import typer
 
 
 def synth(
+    context: typer.Context,
     out: Annotated[
         Path, typer.Argument(help="Folder of the new corpus (or of one that was stopped half-way).")
     ],
@@ -71,12 +72,14 @@ def synth(
     """
     split = split or ("test" if level == "video" else "train")
     _check(level=level, prior=prior, units=units, split=split, format=form, film=film)
+    _refuse_idle(context, level, film, form)
     if level == "flow":
         summary = _flow(out, clips, subjects, seed, layout, prior, units, workers, size, split)
     else:
         summary = _video(
             out, workers, clips=clips, subjects=subjects, seed=seed, prior=prior, units=units, layout=layout,
-            size=size or 400, split=split, negatives=negatives, lures=lures, long_videos=long_videos,
+            size=400 if size is None else size, split=split, negatives=negatives, lures=lures,
+            long_videos=long_videos,
             format=form, crf=crf, film=film, seconds=seconds,
         )  # fmt: skip
     _tell(out, summary, level, prior, as_json)
@@ -102,6 +105,23 @@ def _check(**given: str) -> None:
             raise UsageError(f"--{name} {value}: choose {', '.join(some)} or {last}.")
 
 
+FILMS_ONLY = ("film", "seconds", "form", "crf", "negatives", "lures", "long_videos")
+
+
+def _refuse_idle(context: typer.Context, level: str, film: str, form: str) -> None:
+    """Raises: UsageError for options that the level or the kind of film does not read."""
+    from deft_llm.cli._options import refuse
+
+    if level == "flow":
+        refuse(context, FILMS_ONLY, "with --level flow")
+    elif film == "clips":
+        refuse(context, ("seconds",), "without --film sequences")
+        if form == "frames":
+            refuse(context, ("crf",), "without --format video")
+    else:
+        refuse(context, ("long_videos", "form"), "with --film sequences")
+
+
 def _video(out: Path, workers: int, **options: Any) -> dict:
     """The video level: rendered frames, records and truth."""
     from deft_llm.cli._progress import bar
@@ -120,6 +140,8 @@ def _tell(out: Path, summary: dict, level: str, prior: str, as_json: bool) -> No
         typer.echo(json.dumps(summary))
         return
     typer.echo(f"{out}: {summary['clips']} clips of {summary['subjects']} subjects")
+    if summary.get("left_out"):
+        typer.echo(f"{summary['left_out']} samples are of no class that the layout has; they are left out")
     if "prior" in summary:
         typer.echo(f"Bayes-optimal UF1 from true AUs: coarse {summary['prior']['bayes_uf1_coarse']}, "
                    f"fine {summary['prior']['bayes_uf1_fine']} (prior {prior})")  # fmt: skip
@@ -147,7 +169,7 @@ def _flow(
         raise UsageError(f"--size {size}: choose 28 to 224 for flow maps.")
     settings = FlowSettings(
         clips=clips, subjects=subjects, seed=seed, split=split, prior=prior, units=(units,), layout=kind,
-        config=FlowConfig(size=size or 28),
+        config=FlowConfig(size=28 if size is None else size),
     )  # fmt: skip
     with bar("samples") as update:
         return write_flow(out, settings, workers=workers, progress=update)

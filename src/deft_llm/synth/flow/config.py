@@ -29,6 +29,7 @@ class FlowConfig(BaseModel):
 
     # pool of cached heads
     identities: int = Field(96, description="subjects in the pool (drawn from seed_range)")
+    in_turn: bool = Field(False, description="heads come in turn, so that every subject is there; else drawn")
     poses: int = Field(1, description="head poses cached for each subject and unit set")
 
     # what is performed

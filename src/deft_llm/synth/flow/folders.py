@@ -35,13 +35,17 @@ def map_path(subject: int, name: str, coarse: str | None) -> str | None:
     return f"{folder}/u_test/{NUMBER_OF[coarse]}/{folder}_{name}.png"
 
 
-def link_training(out: Path, paths: list[str], subjects: int) -> None:
-    """Give every subject's ``u_train`` the maps of all others; links that are there are kept.
+def link_training(out: Path, paths: list[str]) -> None:
+    """Give the ``u_train`` of every subject that has maps those of all others; links that are there are kept.
 
-    Raises: DeftError where the disk is full or neither links nor copies can be made.
+    Raises: DeftError where the disk is full or neither links nor copies can be made, or one subject has maps.
     """
-    for number in range(subjects):
-        own = f"synth{number + 1:03d}"
+    owners = sorted({path.split("/")[0] for path in paths})
+    if len(owners) < 2:
+        raise DeftError(
+            f"{out}: {len(owners)} subject has maps of the layout's three classes; ask for more --clips."
+        )
+    for own in owners:
         for kind in ("u_train", "u_test"):
             for coarse in NUMBER_OF.values():
                 (out / own / kind / coarse).mkdir(parents=True, exist_ok=True)

@@ -116,7 +116,8 @@ class FlowSynth:
         """Block ``number`` of stream ``seed``: config.takes samples of one head, crop and estimator."""
         config, work = self.config, self.work
         rng = np.random.default_rng([seed, number, 11])
-        face, unit_set = self.face(int(rng.integers(self.pool_size)))
+        drawn_head = int(rng.integers(self.pool_size))
+        face, unit_set = self.face(number % self.pool_size if config.in_turn else drawn_head)
         expressions = [
             None if happens(rng, config.neutral_chance) else self.prior.sample(rng, coarse)
             for _ in range(config.takes)

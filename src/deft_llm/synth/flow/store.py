@@ -30,7 +30,7 @@ from deft_llm.synth.flow.folders import check_folders, link_training, map_path
 from deft_llm.synth.flow.sampler import FlowSynth, Sample
 
 SHARD = 256
-GENERATOR = 3  # raised when the same settings give other bytes
+GENERATOR = 4  # raised when the same settings give other bytes
 MANIFEST = ("clip_id", "corpus", "subject", "path", "path_offset", "emotion", "coarse", "aus")
 
 
@@ -53,6 +53,8 @@ class FlowSettings(BaseModel):
         """Raises: UsageError for impossible counts."""
         if self.clips < 1 or self.subjects < 1 or self.seed < 0:
             raise UsageError("--clips and --subjects must be 1 or more and --seed 0 or more.")
+        if self.subjects > self.clips:
+            raise UsageError(f"--subjects {self.subjects}: choose 1 to {self.clips} (as many as --clips).")
         if self.layout == "ststnet":
             check_folders(self.clips, self.subjects)
         room = len(SEED_RANGES[self.split])
@@ -88,12 +90,14 @@ def write_flow(
         progress(min(done * SHARD, settings.clips), settings.clips)
     if settings.layout == "store":
         _writer(out, settings).finish(settings.shards)
+        clips, subjects = settings.clips, settings.subjects
     else:
-        _write_lists(out, settings)
+        clips, subjects = _write_lists(out, settings)
     prior = load_prior(settings.prior)
     return {
-        "clips": settings.clips,
-        "subjects": settings.subjects,
+        "clips": clips,
+        "subjects": subjects,
+        "left_out": settings.clips - clips,
         "layout": settings.layout,
         "units": list(settings.units),
         "prior": prior.describe(),
@@ -130,7 +134,10 @@ def _work(task: tuple[str, str, int]) -> int:
 def _synth(text: str) -> FlowSynth:
     settings = FlowSettings.model_validate_json(text)
     start = SEED_RANGES[settings.split].start + settings.seed * settings.subjects
-    config = settings.config.model_copy(update={"identities": settings.subjects})
+    takes = min(settings.config.takes, max(1, settings.clips // settings.subjects))
+    config = settings.config.model_copy(
+        update={"identities": settings.subjects, "in_turn": True, "takes": takes}
+    )
     seeds = range(start, start + settings.subjects)
     return FlowSynth(seeds, config, prior=settings.prior, unit_sets=settings.units)
 
@@ -252,15 +259,19 @@ def _row(clip: Clip) -> list[str]:
     ]  # fmt: skip
 
 
-def _write_lists(out: Path, settings: FlowSettings) -> None:
-    """manifest.csv for the loader (or STSTNet's folds), records.jsonl (with truth) for people who score."""
+def _write_lists(out: Path, settings: FlowSettings) -> tuple[int, int]:
+    """manifest.csv for the loader (or STSTNet's folds), records.jsonl (with truth) for people who score.
+
+    Returns the clips and the subjects that are there: STSTNet's layout has no place for other classes.
+    """
     parts = [_shards(out, settings) / f"{number:05d}" for number in range(settings.shards)]
     rows = "".join(part.with_suffix(".csv").read_text(encoding="utf-8") for part in parts)
+    table = list(csv.reader(io.StringIO(rows)))
     if settings.layout == "ststnet":
-        paths = [row[MANIFEST.index("path")] for row in csv.reader(io.StringIO(rows))]
-        link_training(out, paths, settings.subjects)
+        link_training(out, [row[MANIFEST.index("path")] for row in table])
     else:
         write_text(out / "manifest.csv", ",".join(MANIFEST) + "\n" + rows)
     records = "".join(part.with_suffix(".jsonl").read_text(encoding="utf-8") for part in parts)
     write_text(out / "records.jsonl", records)
     write_json(out / "card.json", {"digest": digest(rows), **load_prior(settings.prior).describe()})
+    return len(table), len({row[MANIFEST.index("subject")] for row in table})

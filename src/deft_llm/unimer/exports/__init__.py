@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 from deft_llm.errors import DeftError, UsageError
@@ -21,7 +22,8 @@ def export(rows: Iterable[Instruction], format_name: str, out: Path) -> list[Pat
 
     ``out``: the file; a folder, or a name without a suffix, gets a file of the format's usual name.
 
-    Raises: UsageError for an unknown format; DeftError where the result breaks a rule.
+    Raises: UsageError for an unknown format; DeftError where nothing is left to write, a row does not fit the
+    format, or the result breaks a rule.
     """
     if format_name not in FORMATS:
         raise UsageError(f"--format {format_name}: unknown; choose one of {', '.join(FORMATS)}.")
@@ -29,7 +31,11 @@ def export(rows: Iterable[Instruction], format_name: str, out: Path) -> list[Pat
     path = Path(out)
     if path.is_dir() or not path.suffix:
         path /= module.FILE
-    written = module.write(rows, path)
+    remaining = iter(rows)
+    first = next(remaining, None)
+    if first is None:
+        raise DeftError(f"{out}: there is no instruction to export; build some with 'deft unimer build'.")
+    written = module.write(chain([first], remaining), path)
     faults = module.validate(path)
     if faults:
         raise DeftError(f"{out}: {faults[0]}; mend the instructions and export again.")

@@ -1,4 +1,7 @@
-"""LLaVA: a JSON list of ``{id, image, conversations}`` (LLaVA, docs/Finetune_Custom_Data.md)."""
+"""LLaVA: a JSON list of ``{id, image, conversations}`` (LLaVA, docs/Finetune_Custom_Data.md).
+
+Its loader takes one image a row (``image`` is a path): rows with several are refused, not squeezed in.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, read_json
 from deft_llm.records import Instruction
 from deft_llm.unimer.exports.flat import files, flat_turns, meta
@@ -33,15 +37,19 @@ def _row(row: Instruction) -> dict[str, Any]:
     turns = [{"from": ROLES[role], "value": text} for role, text in flat_turns(row) if role in ROLES]
     images, videos = files(row), files(row, "video")
     found: dict[str, Any] = {"id": row.id, "conversations": turns} | meta(row)
-    if images:
-        found["image"] = images[0] if len(images) == 1 else images
-    if videos:
-        found["video"] = videos[0] if len(videos) == 1 else videos
+    for key, paths in (("image", images), ("video", videos)):
+        if len(paths) > 1:
+            raise DeftError(
+                f"llava: row {row.id} has {len(paths)} {key}s and LLaVA's loader takes one a row; export "
+                "with --format llamafactory, messages or trl, which take several."
+            )
+        if paths:
+            found[key] = paths[0]
     return found
 
 
 def validate(path: Path) -> list[str]:
-    """LLaVA's rules: id, alternating human and gpt beginning with human, as many tags as files."""
+    """LLaVA's rules: id, alternating human and gpt beginning with human, one path a row with one tag."""
     faults: list[str] = []
     ids: set[str] = set()
     for number, row in enumerate(read_json(path)):
@@ -55,10 +63,10 @@ def validate(path: Path) -> list[str]:
             faults.append(f"{where}: turns do not alternate between human and gpt")
         text = "".join(turn.get("value", "") for turn in turns)
         for tag, key in (("<image>", "image"), ("<video>", "video")):
-            named = row.get(key, [])
-            count = 1 if isinstance(named, str) else len(named)
-            if text.count(tag) != count:
-                faults.append(f"{where}: {text.count(tag)} {tag} tags for {count} files")
+            if not isinstance(row.get(key, ""), str):
+                faults.append(f"{where}: {key} is no path; LLaVA's loader takes one a row")
+            elif text.count(tag) != (key in row):
+                faults.append(f"{where}: {text.count(tag)} {tag} tags for {int(key in row)} files")
     return faults
 
 

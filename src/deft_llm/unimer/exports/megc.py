@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from deft_llm.errors import DeftError
 from deft_llm.facs.units import ENTRIES, name
 from deft_llm.files import read_jsonl, write_jsonl
 from deft_llm.records import Instruction
@@ -47,7 +49,11 @@ def write(rows: Iterable[Instruction], path: Path) -> list[Path]:
                 clip = row.clip_id
                 yield _line(row, number, question, answer)
 
-    write_jsonl(path, lines())
+    made = lines()
+    first = next(made, None)
+    if first is None:
+        raise DeftError(f"{path}: no instruction asks what ME-VQA asks; build the ME-VQA tasks, then export.")
+    write_jsonl(path, chain([first], made))
     return [path]
 
 

@@ -1,0 +1,27 @@
+"""Which options a command was really given, so that one without effect is refused, not passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import typer
+
+from deft_llm.errors import UsageError
+
+
+def given(context: typer.Context, names: Iterable[str]) -> list[str]:
+    """Those of ``names`` (parameters of the command's function) that stand on the command line."""
+    options = {str(one.name): max(one.opts, key=len) for one in context.command.params}
+    found = []
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            found.append(options[name])
+    return found
+
+
+def refuse(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Raise UsageError where one of ``names`` was given although it would change nothing."""
+    found = given(context, names)
+    if found:
+        raise UsageError(f"{', '.join(found)}: no effect {why}; leave it out.")
