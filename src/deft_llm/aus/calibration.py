@@ -162,7 +162,7 @@ class Calibration(BaseModel):
 
     @cached_property
     def mirror_order(self) -> np.ndarray:
-        """Position of every template's mirror image."""
+        """(K,) position of every template's mirror image."""
         swap = {"left": "right", "right": "left", "both": "both"}
         return np.array([self.atom_index[atom.au][swap[atom.side]] for atom in self.atoms])
 

@@ -29,7 +29,7 @@ class Layer(BaseModel):
 
     @cached_property
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weights and bias, float32."""
+        """Weights of the layer's ``shape`` and bias (outputs,), float32."""
         return _decoded(self.weights).reshape(self.shape), _decoded(self.bias)
 
     @classmethod

@@ -17,7 +17,7 @@ ARROW = 34.0  # px of the picture
 
 
 def region_overlay(motion: Motion, row: Evidence) -> np.ndarray:
-    """The apex face with the region (or regions, both sides) of one evidence row and arrows; RGB uint8."""
+    """The apex face with arrows on the region of one evidence row (both sides: two); (H, W, 3) uint8 RGB."""
     import cv2
 
     from deft_llm.explain.overlays import ZOOM, face_picture

@@ -109,7 +109,7 @@ def living_portrait(
     movements: Iterable[Injected], frames: int, *, fps: float, seed: int = 0, noise: float = 2.0,
     drift: float = 1.5, image: Array | None = None, landmarks: Array | None = None,
 ) -> Iterator[Array]:  # fmt: skip
-    """Frames of a portrait that moves: warps, a slow drift of the head (px), camera noise (grey levels).
+    """Frames (H, W, 3) uint8 of a portrait that moves: warps, drift of the head (px), noise (grey levels).
 
     Every frame is warped from the one image, so the truth is exact; the noise is fresh in each.
     """

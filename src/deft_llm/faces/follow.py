@@ -116,7 +116,7 @@ class FaceFollower:
 
 
 def look_of(image: np.ndarray, face: Face) -> np.ndarray:
-    """What a face looks like, whatever its size: the standardised thumbnail and its mean colour."""
+    """(LOOK_SIDE ** 2 + 3,) a face's standardised thumbnail and its mean colour, whatever its size."""
     import cv2
 
     x0, y0, x1, y1 = (int(round(value)) for value in face.box)

@@ -34,7 +34,7 @@ def centred_probability(score: np.ndarray, threshold: np.ndarray, scale: np.ndar
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Rows of class probabilities."""
+    """Class probabilities (N, C) of scores (N, C)."""
     raised = np.exp(scores - scores.max(-1, keepdims=True))
     return raised / raised.sum(-1, keepdims=True)
 

@@ -30,7 +30,7 @@ PLANES = {
 
 @lru_cache
 def uniform_codes(bits: int = 8) -> tuple[np.ndarray, int]:
-    """(bin of each code, number of bins): a code of at most two changes around the circle has its own."""
+    """Bin of each code (2 ** bits,) and the number of bins: codes of at most two changes have their own."""
     bins, table = 0, np.zeros(1 << bits, np.int64)
     others = []
     for code in range(1 << bits):
@@ -67,7 +67,7 @@ def lbp_top(volume: np.ndarray, blocks: int = BLOCKS) -> np.ndarray:
 
 
 def face_texture(sample: Sample) -> np.ndarray:
-    """Square roots of the LBP-TOP histograms of a clip (Hellinger kernel)."""
+    """(BLOCKS ** 2 * 3 * 59,) square roots of a clip's LBP-TOP histograms (Hellinger kernel)."""
     faces = sample.motion.faces
     assert faces is not None
     return np.sqrt(lbp_top(resized(faces.astype(np.float32).mean(-1), SIZE)))

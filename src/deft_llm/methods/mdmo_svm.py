@@ -38,7 +38,7 @@ def main_directions(flow: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def region_directions(sample: Sample) -> np.ndarray:
-    """Main directions of a clip, scaled to the clip's largest one (52 numbers)."""
+    """(52,) main directions x, y of the 26 regions, over the clip's largest."""
     from deft_llm.faces.regions import region_weights
     from deft_llm.methods.features import resized
     from deft_llm.motion.normalise import relative

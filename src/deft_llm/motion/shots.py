@@ -84,7 +84,7 @@ class Shots:
     presence: float = 0.0
 
     def averaged(self, key: int) -> np.ndarray:
-        """Mean grey picture (uint8) of a key and its neighbours: less noise, the same place."""
+        """Mean grey picture (H, W) uint8 of a key and its neighbours: less noise, the same place."""
         pictures = [self.grey[i] for i in self.plan.window(key) if i in self.grey]
         if len(pictures) == 1:
             return pictures[0]

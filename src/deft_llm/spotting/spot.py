@@ -141,7 +141,7 @@ class _Context:
         return found[: max(self.settings.most, int(self.settings.most_a_second * lasts))]
 
     def movement_of(self, excursion: Excursion) -> tuple[Movement | None, tuple[int, int], Array]:
-        """The movement around an excursion, the frames and the regions that it uses up."""
+        """The movement around an excursion, the frames and the regions (R,) bool that it uses up."""
         window = self._window(excursion)
         direction = self._away(excursion)
         seed = self.path[window, excursion.region] @ direction

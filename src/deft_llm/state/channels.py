@@ -82,7 +82,7 @@ def smoothed(shape: Channels, blend: np.ndarray, fps: float) -> Channels:
 
 
 def smooth(course: np.ndarray, width: int) -> np.ndarray:
-    """Running mean by a triangle of ``width`` frames; NaN frames count nothing and stay NaN."""
+    """(T,) running mean by a triangle of ``width`` frames; NaN frames count nothing and stay NaN."""
     if width < 3:
         return course
     kernel = np.bartlett(width + 2)[1:-1]
@@ -94,7 +94,7 @@ def smooth(course: np.ndarray, width: int) -> np.ndarray:
 
 
 def without_spikes(course: np.ndarray) -> np.ndarray:
-    """The running median of three frames: takes out what the landmarker sees in one frame only."""
+    """(T,) running median of three frames: takes out what the landmarker sees in one frame only."""
     out = course.copy()
     out[1:-1] = np.median([course[:-2], course[1:-1], course[2:]], 0)
     return np.where(np.isfinite(out), out, course)

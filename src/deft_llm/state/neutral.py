@@ -83,7 +83,7 @@ def neutral_of(
 
 
 def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.ndarray) -> np.ndarray:
-    """Frames in which the face is calm and shows nothing: the densest half of the least expressive."""
+    """(K,) frames in which the face is calm and shows nothing: the densest half of the least expressive."""
     blank = lambda course: np.where(usable, course, np.nan)  # noqa: E731
     c = {name: blank(course) for name, course in channels.items()}
     cost = sum(np.clip(c[name] - RESTING, 0, None) for name in ABSOLUTE)

@@ -116,5 +116,5 @@ class TrackBuilder:
 
 
 def points_of(ids: Sequence[int]) -> np.ndarray:
-    """Rows of landmark numbers in the arrays of a track."""
+    """(K,) rows of landmark numbers in the arrays of a track."""
     return np.searchsorted(KEPT, np.asarray(ids))

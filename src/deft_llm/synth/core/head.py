@@ -88,7 +88,7 @@ def _reflected(uv: np.ndarray) -> np.ndarray:
 
 
 def hairline(theta: np.ndarray) -> np.ndarray:
-    """Height in dm of the hairline at an angle around the head (0 = front, radians)."""
+    """Height (N,) in dm of the hairline at angles (N,) around the head (0 = front, radians)."""
     knots = np.array([0.0, 0.35, 0.6, 0.85, 1.05, 1.22, 1.35, 1.55, 1.8, 2.2, 3.2])
     level = np.array([7.98, 8.0, 7.93, 7.72, 7.5, 7.28, 7.18, 7.2, 6.95, 6.7, 6.6])
     return np.interp(np.abs(theta), knots, level)

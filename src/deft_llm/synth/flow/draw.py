@@ -50,7 +50,7 @@ def loguniform(rng: np.random.Generator, span: LogRange) -> float:
 
 
 def loguniforms(rng: np.random.Generator, span: LogRange, shape: int | tuple[int, ...]) -> np.ndarray:
-    """Log-uniform draws of that shape."""
+    """Log-uniform draws, an array of ``shape``, within (low, high)."""
     return span[0] * (span[1] / span[0]) ** rng.random(shape)
 
 
@@ -242,7 +242,7 @@ _NOISE = np.random.default_rng(20251).standard_normal(1 << 20, dtype=np.float32)
 
 
 def noise(rng: np.random.Generator, count: int) -> np.ndarray:
-    """``count`` normal deviates, cut at a random place out of a fixed bank of a million (read only)."""
+    """(count,) normal deviates, cut at a random place out of a fixed bank of a million (read only)."""
     start = int(rng.random() * max(len(_NOISE) - count, 1))
     found = _NOISE[start : start + count]
     return found if len(found) == count else rng.standard_normal(count, dtype=np.float32)

@@ -116,5 +116,5 @@ def eye_surface(
 
 @lru_cache(maxsize=1)
 def eye_patch_cached() -> tuple[np.ndarray, np.ndarray]:
-    """The eyeball's front: unit directions and triangles."""
+    """The eyeball's front: unit directions (V, 3) and triangles (F, 3)."""
     return eye_patch()

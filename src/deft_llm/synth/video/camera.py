@@ -70,8 +70,10 @@ class Camera:
 
 
 def sensor_grain(rng: np.random.Generator, count: int) -> np.ndarray:
-    """``count`` normal deviates: two cuts at random places of one long row, added (six times as fast as
-    drawing them, and no two frames share both places)."""
+    """(count,) normal deviates: two cuts at random places of one long row, added.
+
+    Six times as fast as drawing them, and no two frames share both places.
+    """
     row = _long_row()
     first, second = rng.integers(len(row) - count, size=2)
     grain = row[first : first + count] + row[second : second + count]
