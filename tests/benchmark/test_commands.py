@@ -192,3 +192,20 @@ def test_validation_report_names_nobody(
             assert not any(f"/{subject}" in text or f"{subject}_" in text for subject in subjects), file
         assert str(tmp_path) not in text
     assert "flow only" in (tmp_path / "v" / "report.md").read_text()
+
+
+def test_clips_whose_true_class_is_outside_are_left_out_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A simulated coder names a class where the truth is "others": nothing to score, so nothing to train."""
+    words = ("--level", "flow", "--clips", 300, "--subjects", 6, "--seed", 5, "--json")
+    assert run("synth", tmp_path / "s", *words) == 0
+    capsys.readouterr()
+    words = ("--method", "majority", "--protocol", "loso", "--workers", 1, "--out", tmp_path / "r")
+    assert run("benchmark", "store", tmp_path / "s", *words, "--json") == 0
+    metrics = printed(capsys)
+    why = "cannot be scored: the coder's class is in --labels megc3, the true one is not"
+    assert metrics["left_out_because"][why] > 0 and metrics["unscored"] == 0
+    assert metrics["clips"] + metrics["left_out"] == 300
+    assert run("evaluate", tmp_path / "r") == 0
+    assert why in capsys.readouterr().out

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from deft_llm.benchmark.questions import ClipQuestions, units_answered
 from deft_llm.corpora.labels import fine_word, label, sort_out
@@ -99,7 +98,10 @@ def _unusable(clip: Clip, task: str, setting: str, asked: ClipQuestions | None) 
         return None if clip.has_aus else "no AUs were coded"
     if task == "vqa":
         return None if asked else "no question is about it"
-    return sort_out([clip], setting).left_out.get(clip.clip_id)
+    left_out = sort_out([clip], setting).left_out.get(clip.clip_id)
+    if left_out is None and _truth(clip, setting).label is None:
+        return f"cannot be scored: the coder's class is in --labels {setting}, the true one is not"
+    return left_out
 
 
 def _add(found: SampleSet, clip: Clip, sample: Sample, setting: str, asked: ClipQuestions | None) -> None:
@@ -124,11 +126,9 @@ def _add(found: SampleSet, clip: Clip, sample: Sample, setting: str, asked: Clip
 
 def _truth(clip: Clip, setting: str) -> PredictionTruth:
     """What a prediction is scored on: the annotation, or how a synthetic clip really is."""
-    real = clip.truth
-    if real is not None:
-        known: dict[str, Any] = {"aus": real.aus}
-        if real.emotion is not None:
-            known |= {"emotion": real.emotion, "coarse": real.coarse}
+    if clip.truth is not None:
+        real = clip.truth
+        known = {"aus": real.aus, "emotion": real.emotion, "coarse": real.coarse, "objective": None}
         clip = clip.model_copy(update=known)
     fine = fine_word(clip.emotion) if clip.emotion else None
     return PredictionTruth(fine=fine, coarse=clip.coarse, label=label(clip, setting), aus=clip.aus)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -51,6 +51,7 @@ def score_run(run: Run) -> dict[str, Any]:
         "clips": len({row.clip_id for row in rows}),
         "subjects": len({row.subject for row in rows}),
         "left_out": len(run.folds.left_out) if run.folds else 0,
+        "left_out_because": dict(Counter(run.folds.left_out.values()).most_common()) if run.folds else {},
     }
     if first.leaky:
         metrics["warning"] = LEAK_STAMP

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+REASONS = 4  # reasons for leaving clips out that are printed; metrics.json has them all
+
 
 def figure(value: float | None, digits: int = 3) -> str:
     """A score as text; "-" where there is none."""
@@ -22,6 +24,7 @@ def metrics_lines(metrics: dict[str, Any]) -> list[str]:
         f"{metrics['protocol'] or 'unknown'}  seed {metrics['seed']}",
         f"{metrics['clips']} clips, {metrics['subjects']} subjects, {metrics['left_out']} clips left out",
     ]
+    lines += [f"  left out: {n} ({why})" for why, n in list(metrics["left_out_because"].items())[:REASONS]]
     if metrics.get("unscored"):
         lines.append(f"{metrics['unscored']} rows have no true class and are not scored")
     if metrics.get("warning"):
