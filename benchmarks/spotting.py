@@ -41,7 +41,7 @@ LOSSLESS = 0  # x264's constant rate factor
 BROWS = [index for index, region in enumerate(REGIONS) if "brow" in region.name]
 UNREST = ("not_judged", "restless", "speech", "bone_px", "brows_px")
 EVERY = 1.6  # s from one warp to the next
-COURSE = (0.0, 0.18, 0.42)  # s: onset, apex, offset
+RISE_AND_FALL = (0.0, 0.18, 0.42)  # s: onset, apex, offset
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def plan(count: int, fps: float, px: float, seed: int, linear: bool = False) -> 
     random = np.random.default_rng(seed)
     kinds = cycle([(au, side) for au in AUS for side in ("left", "right")])
     found, start = [], 1.0
-    while (start + COURSE[2] + 0.6) * fps < count:
+    while (start + RISE_AND_FALL[2] + 0.6) * fps < count:
         au, side = next(kinds)
-        onset, apex, offset = (int(round((start + at) * fps)) for at in COURSE)
+        onset, apex, offset = (int(round((start + at) * fps)) for at in RISE_AND_FALL)
         found.append(Injected(au, side, onset, apex, offset, px, linear=linear))
         start += EVERY + random.uniform(-0.2, 0.2)
     return found
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=30.0, help="of the portrait; clips keep their own")
     parser.add_argument("--quality", type=int, default=20, help="x264's constant rate factor")
     parser.add_argument("--fresh", action="store_true", help="real clips too: camera noise and H.264 anew")
-    parser.add_argument("--linear", action="store_true", help="straight courses instead of raised cosines")
+    parser.add_argument("--linear", action="store_true", help="straight curves instead of raised cosines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--signals", type=Path, help="folder that keeps motion signals: only spotting runs again"

@@ -181,13 +181,13 @@ def _frames(
     wanted = make_plan(*keys, fps, 10.0, PROFILE)
     bright = camera.brightness(noise, plan.times)
     pictures = []
-    for index in wanted.course:
+    for index in wanted.profile:
         picture = studio.renderer.draw(performer.state(plan, index, float(bright[index])))
         count = 2 * wanted.reach + 1 if index in wanted.keys and not crf else 1
         taken = np.mean([camera.develop(picture, noise).astype(np.float32) for _ in range(count)], 0)
         image = np.asarray(np.round(taken), np.uint8)
         pictures.append(image if image.ndim == 3 else np.repeat(image[..., None], 3, 2))
-    for index, image in zip(wanted.course, coded(pictures, crf) if crf else pictures, strict=True):
+    for index, image in zip(wanted.profile, coded(pictures, crf) if crf else pictures, strict=True):
         yield Frame(index, index / fps, image)
 
 

@@ -37,7 +37,7 @@ def reading(coarse, au=12, method="deft", support=0.9):
 
 
 def test_agreement_of_class_and_action_units():
-    assert "speaks for positive too" in agreement_of(reading("positive"))
+    assert "points to positive too" in agreement_of(reading("positive"))
     assert "do not agree" in agreement_of(reading("negative"))
     assert agreement_of(reading("positive", method="rules")) == ""  # the class is the rules' own
-    assert "speaks for no class" in agreement_of(reading("positive", support=0.01))
+    assert "points to no class" in agreement_of(reading("positive", support=0.01))

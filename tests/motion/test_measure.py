@@ -140,9 +140,9 @@ def test_images_alone_will_do_without_fps() -> None:
 
 def test_plan_keeps_its_promises() -> None:
     plan = make_plan(0, 10, 300, 200.0, 10.0, 16)
-    assert plan.reach == 2 and len(plan.course) <= 16 and {0, 10, 300} <= set(plan.course)
+    assert plan.reach == 2 and len(plan.profile) <= 16 and {0, 10, 300} <= set(plan.profile)
     assert make_plan(0, 3, None, 200.0, 10.0, 16).reach == 0
-    assert make_plan(5, 6, 7, 30.0, 10.0, 16).course == (5, 6, 7)
+    assert make_plan(5, 6, 7, 30.0, 10.0, 16).profile == (5, 6, 7)
     assert make_plan(5, 9, 9, None, 10.0, 0).keys == (5, 9)
     for onset, apex, offset in ((5, 5, 9), (5, 9, 8), (-1, 3, 5), (9, 5, 12)):
         with pytest.raises(UsageError, match="in order"):

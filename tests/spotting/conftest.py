@@ -22,14 +22,14 @@ def make_signal():
         wander = np.cumsum(random.normal(0, 0.01, path.shape), axis=0)
         path += wander - wander.mean(0)
         for movement in movements:
-            course = np.array([movement.amount(frame) for frame in range(count)]) * movement.px
-            add(path, movement, course)
+            curve = np.array([movement.amount(frame) for frame in range(count)]) * movement.px
+            add(path, movement, curve)
         opening = np.full((count, 2), 0.3) + random.normal(0, 0.004, (count, 2))
         for start in blinks:
             lids = Injected(45, "both", start, start + int(0.08 * fps), start + int(0.28 * fps), 1.0)
-            course = np.array([lids.amount(frame) for frame in range(count)])
-            opening -= 0.25 * course[:, None]
-            add(path, lids, 6.0 * course)
+            curve = np.array([lids.amount(frame) for frame in range(count)])
+            opening -= 0.25 * curve[:, None]
+            add(path, lids, 6.0 * curve)
         return Signal(
             times=times, displacement=path.astype(np.float32), eye_opening=opening,
             head=np.zeros((count, 6)) if head is None else head(times),
@@ -37,7 +37,7 @@ def make_signal():
             residual=np.zeros(count), segment=np.zeros(count, int), iod_px=np.full(count, 90.0), fps=fps,
         )  # fmt: skip
 
-    def add(path, movement, course):
+    def add(path, movement, curve):
         code = entry(movement.au)
         most = max(motion.weight for motion in code.motion)
         for motion in code.motion:
@@ -45,6 +45,6 @@ def make_signal():
                 key = f"{side} {motion.region}"
                 place, side = (key, side) if key in REGION_INDEX else (motion.region, "mid")
                 vector = np.array(image_vector(motion.medial, motion.up, side)) * motion.weight / most
-                path[:, REGION_INDEX[place]] += course[:, None] * vector
+                path[:, REGION_INDEX[place]] += curve[:, None] * vector
 
     return make

@@ -102,6 +102,6 @@ def test_a_jump_of_one_region_is_too_quick_for_skin(make_signal):
 
 def test_bone_alone_is_no_expression(make_signal):
     signal = make_signal()
-    course = np.array([SMILE.amount(frame) for frame in range(len(signal))])
-    signal.displacement[:, REGION_INDEX["nose root"], 1] += 2 * course
+    curve = np.array([SMILE.amount(frame) for frame in range(len(signal))])
+    signal.displacement[:, REGION_INDEX["nose root"], 1] += 2 * curve
     assert spot(signal).movements == []

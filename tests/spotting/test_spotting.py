@@ -5,7 +5,7 @@ import pytest
 
 from deft_llm.explain.samples import Injected
 from deft_llm.spotting.events import reversals
-from deft_llm.spotting.fit import fit_course
+from deft_llm.spotting.fit import fit_curve
 from deft_llm.spotting.spot import spot
 
 
@@ -116,10 +116,10 @@ def test_short_and_empty_stretches(make_signal):
 def test_courses_are_fitted_to_a_fraction_of_a_frame():
     times = np.arange(100) / 100
     movement = Injected(12, "right", 30, 45, 70, 1.0, release=52)
-    course = np.array([movement.amount(frame) for frame in range(100)]) + np.random.default_rng(0).normal(
+    curve = np.array([movement.amount(frame) for frame in range(100)]) + np.random.default_rng(0).normal(
         0, 0.02, 100
     )
-    fit = fit_course(times, course, 48)
+    fit = fit_curve(times, curve, 48)
     assert np.allclose([fit.onset, fit.apex, fit.release, fit.offset], [0.30, 0.45, 0.52, 0.70], atol=0.015)
     assert fit.height == pytest.approx(1.0, abs=0.05)
 

@@ -35,8 +35,8 @@ def timeline_html(analysis: Analysis, chosen: int = 0) -> str:
     parts += _bands(analysis, x, height)
     for lane, area in enumerate(AREAS):
         base = TOP + LANE * (lane + 1) - 4
-        course = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 12)
-        points = " ".join(f"{x(t):.1f},{base - value:.1f}" for t, value in zip(times, course))
+        curve = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 12)
+        points = " ".join(f"{x(t):.1f},{base - value:.1f}" for t, value in zip(times, curve))
         parts.append(f'<path class="base" d="M{LEFT} {base}H{WIDTH - 12}"/>')
         parts.append(f'<polyline class="curve {area}" points="{points}"/>')
         parts.append(f'<text x="{LEFT - 10}" y="{base - 6}" text-anchor="end" class="lane">{area}</text>')

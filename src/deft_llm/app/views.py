@@ -14,8 +14,8 @@ from deft_llm.facs.units import name
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
-    from deft_llm.explain.judgement import Unjudged
     from deft_llm.explain.result import MovementReading
+    from deft_llm.explain.unjudged import Unjudged
     from deft_llm.store import Motion
 
 LABEL_NOTE = "The label that coders of micro-expression corpora would give to such a movement."
@@ -200,8 +200,8 @@ def attribution_html(result: Result, rank: int) -> str:
     error = max(source.error for source in found.sources)
     return (
         f'<div class="tiles">{"".join(tiles)}</div>'
-        '<p class="soft">Integrated gradients from a face at rest: warm skin speaks for the output, cool '
-        "against it; a share is of the output's whole rise, so that single ones can pass 100 %. Largest "
+        '<p class="soft">Integrated gradients from a face at rest: warm skin raises the output, cool '
+        "skin lowers it; a share is of the output's whole rise, so that single ones can pass 100 %. Largest "
         f"integration error here: {error:.1%}.</p>"
         f'<table class="evidence"><caption>{escape(found.label.capitalize())} is at '
         f"{100 * found.probability:.0f} %. With a part of the input removed:</caption><thead><tr>"

@@ -121,7 +121,7 @@ PLAIN = {
 def rationale(
     evidence: Sequence[Evidence], label: str | None, share: float, source: str = "EMFACS-style rules give"
 ) -> str:
-    """Why the evidence speaks for a class, as a chain from motion over AU to the coders' label."""
+    """Why the evidence points to a class, as a chain from motion over AU to the coders' label."""
     if not evidence:
         return "No Action Unit stands above the noise of this clip, so no class is determined by them."
     moved = "; ".join(describe(row) for row in evidence[:3])

@@ -119,22 +119,22 @@ def presence(events: Sequence[CodedEvent], length: int) -> np.ndarray:
 
 def intensity(events: Sequence[CodedEvent], length: int) -> np.ndarray | None:
     """(length,) intensity per frame, 0 to 5 (A is 1); None where an event has none."""
-    course = np.zeros(length)
+    curve = np.zeros(length)
     for event in events:
         if event.phase != "rise":
             continue
         if event.intensity is None:
             return None
-        part = course[event.onset : event.offset + 1]
+        part = curve[event.onset : event.offset + 1]
         np.maximum(part, INTENSITIES.index(event.intensity) + 1, out=part)
-    return course
+    return curve
 
 
 def _icc_of(own: list[list[CodedEvent]], length: int) -> float | None:
-    courses = [intensity(events, length) for events in own]
-    if courses[0] is None or courses[1] is None:
+    curves = [intensity(events, length) for events in own]
+    if curves[0] is None or curves[1] is None:
         return None
-    return icc_2_1(np.stack([courses[0], courses[1]], 1))
+    return icc_2_1(np.stack([curves[0], curves[1]], 1))
 
 
 def icc_2_1(ratings: np.ndarray) -> float | None:

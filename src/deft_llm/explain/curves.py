@@ -96,9 +96,9 @@ def _lane(state: FaceState, movements: Sequence[Movement], au: int, base: int, x
     return parts
 
 
-def _thinned(times: np.ndarray, course: np.ndarray) -> list[tuple[float, float]]:
+def _thinned(times: np.ndarray, curve: np.ndarray) -> list[tuple[float, float]]:
     step = max(1, -(-len(times) // POINTS))
-    return [(float(times[i]), float(course[i : i + step].max())) for i in range(0, len(times), step)]
+    return [(float(times[i]), float(curve[i : i + step].max())) for i in range(0, len(times), step)]
 
 
 def _neutral_runs(state: FaceState) -> list[tuple[int, int]]:

@@ -10,9 +10,9 @@ from deft_llm.answer import AnswerError, parse
 from deft_llm.aus.readout import describe
 from deft_llm.claims import LIMITS
 from deft_llm.explain.curves import svg_curves
-from deft_llm.explain.judgement import by_reason
 from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
 from deft_llm.explain.timeline import NARROW, lane_height, svg_timeline
+from deft_llm.explain.unjudged import by_reason
 from deft_llm.explain.words import (
     agreement_of,
     certainty_of,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deft_llm.claims import LIMITS
-from deft_llm.explain.judgement import Unjudged, of_movement, of_video
+from deft_llm.explain.unjudged import Unjudged, of_movement, of_video
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
 from deft_llm.records import Evidence, Prediction
@@ -167,12 +167,12 @@ class AnalysisResult:
     def _timeline(self) -> dict[str, list[float]]:
         if self.signal is None:
             return {"times": [], **{area: [] for area in AREAS}}
-        times, courses = area_courses(self.signal)
+        times, curves = area_curves(self.signal)
         step = max(1, math.ceil(len(times) / TIMELINE_POINTS))
         shown: dict[str, list[float]] = {"times": np.round(times[::step], 3).tolist()}
-        for area, course in courses.items():
+        for area, curve in curves.items():
             # The largest value of each bin, so that a short movement is not thinned away.
-            bins = [course[i : i + step] for i in range(0, len(course), step)]
+            bins = [curve[i : i + step] for i in range(0, len(curve), step)]
             shown[area] = [
                 round(float(np.nanmax(part)), 3) if np.isfinite(part).any() else 0.0 for part in bins
             ]
@@ -234,11 +234,11 @@ TABLE_COLUMNS = (
 )  # fmt: skip
 
 
-def area_courses(signal: Signal) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def area_curves(signal: Signal) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Times (T,) and, per area, how far its most moved region is from its median of a second around, px."""
     from scipy.ndimage import median_filter
 
-    courses = {area: np.full(len(signal), np.nan) for area in AREAS}
+    curves = {area: np.full(len(signal), np.nan) for area in AREAS}
     for part in signal.segments():
         path = smooth(signal.displacement[part], signal.fps)
         width = max(1, int(2 * signal.fps) | 1)
@@ -250,8 +250,8 @@ def area_courses(signal: Signal) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         ], axis=1).reshape(path.shape)  # fmt: skip
         away = np.linalg.norm(path - rest, axis=2)
         for area in AREAS:
-            courses[area][part] = away[:, area == AREA].max(1)
-    return signal.times, courses
+            curves[area][part] = away[:, area == AREA].max(1)
+    return signal.times, curves
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deft_llm.explain.curves import shown_units, strongest_side
-from deft_llm.explain.result import AREAS, AnalysisResult, area_courses
+from deft_llm.explain.result import AREAS, AnalysisResult, area_curves
 from deft_llm.state.face_state import FULL
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def svg_timeline(analysis: AnalysisResult, width: int = WIDTH) -> str:
     top = lane_height(analysis)
     for lane, area in enumerate(AREAS):
         base = TOP + LANE * (lane + 1) - 4
-        course = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 10)
-        points = " ".join(f"{x(t):.1f},{base - value:.1f}" for t, value in zip(times, course))
+        curve = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 10)
+        points = " ".join(f"{x(t):.1f},{base - value:.1f}" for t, value in zip(times, curve))
         parts.append(f'<line x1="{LEFT}" x2="{width - 12}" y1="{base}" y2="{base}" stroke="#cbd5e0"/>')
         parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[area]}" stroke-width="1.4"/>')
         parts.append(
@@ -122,10 +122,10 @@ def plot_timeline(analysis: AnalysisResult) -> Figure:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     if analysis.signal is None:
         return plot_units(analysis, figure)
-    times, courses = area_courses(analysis.signal)
+    times, curves = area_curves(analysis.signal)
     axes = figure.subplots(len(AREAS), 1, sharex=True, sharey=True)
     for axis, area in zip(axes, AREAS):
-        axis.plot(times, courses[area], color=COLOURS[area], linewidth=1)
+        axis.plot(times, curves[area], color=COLOURS[area], linewidth=1)
         axis.set_ylabel(area)
         for event in analysis.speech:
             axis.axvspan(times[event.onset], times[event.end], color=SPEECH, alpha=0.5, linewidth=0)

@@ -40,8 +40,8 @@ def change_of(state: FaceState, au: int, side: str, onset: int, apex: int) -> fl
     not read or hidden."""
     if au not in STATE_AUS or unsure(state, au)[[onset, apex]].any():
         return float("nan")
-    courses = [state.share(au, one) for one in (SIDES if side in ("both", "asymmetric") else (side,))]
-    return float(np.mean([course[apex] - course[onset] for course in courses]))
+    curves = [state.share(au, one) for one in (SIDES if side in ("both", "asymmetric") else (side,))]
+    return float(np.mean([curve[apex] - curve[onset] for curve in curves]))
 
 
 def measured(movement: Movement, motion: Motion | None, evidence: list[Evidence]) -> Movement:
@@ -129,7 +129,7 @@ def _floor(state: FaceState, au: int) -> float:
 
 
 def _contradiction(state: FaceState, movement: Movement, row: Evidence) -> str:
-    """Why a unit of motion is not stated, "" where nothing speaks against it."""
+    """Why a unit of motion is not stated, "" where nothing contradicts it."""
     assert row.au is not None
     if movement.hidden and part_of(row.au) == "mouth" and "chin" in movement.hidden:
         return movement.hidden["chin"]
@@ -149,8 +149,8 @@ def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase
     side = row.side if phase == "rise" else "both"
     if au in STATE_AUS:
         one = side if side in SIDES else SIDES[0]
-        course = np.clip(np.nan_to_num(state.intensity[au, one]), 0, 5)
-        before, after = round(float(course[movement.onset]), 2), round(float(course[movement.apex]), 2)
+        curve = np.clip(np.nan_to_num(state.intensity[au, one]), 0, 5)
+        before, after = round(float(curve[movement.onset]), 2), round(float(curve[movement.apex]), 2)
     return MovementUnit(
         number=au, side=side, phase=phase, onset=movement.onset, apex=movement.apex, offset=movement.offset,
         onset_time=movement.onset_time, apex_time=movement.apex_time, offset_time=movement.offset_time,
@@ -174,12 +174,12 @@ def between(state: FaceState, movement: Movement) -> Movement:
         side = "both" if len(strong) == 2 else strong[0]
         rise = changes[strong[0]] > 0
         one = strong[0]
-        course = np.clip(np.nan_to_num(state.intensity[au, one]), 0, 5)
+        curve = np.clip(np.nan_to_num(state.intensity[au, one]), 0, 5)
         units.append(MovementUnit(
             number=au, side=side, phase="rise" if rise else "release", onset=movement.onset,
             apex=movement.apex, offset=movement.offset, onset_time=movement.onset_time,
             apex_time=movement.apex_time, offset_time=movement.offset_time,
-            intensity_before=round(float(course[movement.onset]), 2),
-            intensity_after=round(float(course[movement.apex]), 2), confidence=MOTION_CONFIDENCE,
+            intensity_before=round(float(curve[movement.onset]), 2),
+            intensity_after=round(float(curve[movement.apex]), 2), confidence=MOTION_CONFIDENCE,
         ))  # fmt: skip
     return replace(movement, units=tuple(units))

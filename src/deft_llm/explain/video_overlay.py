@@ -111,9 +111,9 @@ def _curves(strip: np.ndarray, state: FaceState, chosen: list[int], at: int) -> 
     part = np.flatnonzero((state.times > now - WINDOW) & (state.times <= now))
     for number, au in enumerate(chosen):
         colour = COLOURS[number % len(COLOURS)]
-        course = np.clip(np.nan_to_num(strongest_side(state, au)[part]), 0, FULL)
+        curve = np.clip(np.nan_to_num(strongest_side(state, au)[part]), 0, FULL)
         x = left + (right - left) * (1 - (now - state.times[part]) / WINDOW)
-        y = height - 8 - (height - 16) * course / FULL
+        y = height - 8 - (height - 16) * curve / FULL
         line = np.round(np.stack([x, y], 1)).astype(np.int32).reshape(-1, 1, 2)
         cv2.polylines(strip, [line], False, colour, 2, cv2.LINE_AA)
-        _write(strip, f"AU{au} {course[-1]:.1f}", (right + 8, 18 + 18 * number), colour)
+        _write(strip, f"AU{au} {curve[-1]:.1f}", (right + 8, 18 + 18 * number), colour)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 UNDECIDED, LIKELY = 0.2, 0.5  # by how much the first class leads the second
 SUMMARISED = 20  # movements that a terminal shows
-SPEAKS = 0.3  # share of the rules' scores from which measured Action Units speak for a label
+CLEAR_SHARE = 0.3  # of the rules' scores: from there on measured Action Units point to a label
 
 
 def clock(seconds: float) -> str:
@@ -91,15 +91,15 @@ def agreement_of(reading: MovementReading) -> str:
         return ""
     scores = emotion_scores(rows)
     fine = max(scores, key=lambda label: scores[label])
-    likeliest = coarse_of(fine) if scores[fine] >= SPEAKS else None
+    likeliest = coarse_of(fine) if scores[fine] >= CLEAR_SHARE else None
     named = "Action Unit" + "s" * (len(rows) > 1) + " " + ", ".join(map(str, rows))
-    speaks = "speak" if len(rows) > 1 else "speaks"
+    points = "point" if len(rows) > 1 else "points"
     if likeliest is None:
-        return f"The measured {named} alone {speaks} for no class."
+        return f"The measured {named} alone {points} to no class."
     if likeliest == seen.coarse:
-        return f"The measured {named} {speaks} for {likeliest} too (EMFACS-style rules)."
+        return f"The measured {named} {points} to {likeliest} too (EMFACS-style rules)."
     return (
-        f"The measured {named} {speaks} for {likeliest} (EMFACS-style rules), the class is "
+        f"The measured {named} {points} to {likeliest} (EMFACS-style rules), the class is "
         f"{seen.coarse}: they do not agree, so leave the class open."
     )
 

@@ -1,6 +1,6 @@
 """From Action Units to the labels that coders would give: soft EMFACS-style rules and objective classes.
 
-The rules follow the EMFACS family (FACS Investigator's Guide) where it speaks, and the coding practice of
+The rules follow the EMFACS family (FACS Investigator's Guide) where it has one, and the coding practice of
 CASME II and SAMM where a single AU is all there is. They predict a coder's label, never a felt emotion.
 """
 
@@ -30,7 +30,7 @@ _COARSE: dict[str, Coarse] = {
 
 
 class _Rule(NamedTuple):
-    """AUs that must all be there, AUs that weaken the rule, and the labels it speaks for."""
+    """AUs that must all be there, AUs that weaken the rule, and the labels it points to."""
 
     needs: tuple[int, ...]
     without: tuple[int, ...]
@@ -100,7 +100,7 @@ def emotion_scores(
 ) -> dict[str, float]:
     """Probabilities of the fine labels from AU probabilities; they sum to 1.
 
-    A rule's strength is the product of its AUs' probabilities, weakened by AUs that speak for another rule.
+    A rule's strength is the product of its AUs' probabilities, weakened by AUs that point to another rule.
     ``sides`` tells unilateral AU12 and AU14 (contempt) from bilateral ones. Without any AU the answer is
     flat with "others" ahead.
     """

@@ -1,7 +1,7 @@
 """A clip's region table in words, and the prompt that ``flow2text`` reads: the same in training and use.
 
 The words tell relative motion, as the motion expert reads it: prepared stores in px, published flow maps of
-unknown scale and training shards all speak alike.
+unknown scale and training shards all give words alike.
 """
 
 from __future__ import annotations

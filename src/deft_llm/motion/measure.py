@@ -131,9 +131,9 @@ def find_apex(
     shots = collect(frames, plan, landmarker or default_landmarker(), mirrored=settings.mirrored,
                     name=clip_id or "clip")  # fmt: skip
     vectors, _ = _single_frames(shots, _view(shots, settings), settings)
-    size = np.quantile(np.linalg.norm(_course(shots, vectors), axis=2), 0.75, axis=1)
+    size = np.quantile(np.linalg.norm(_profile(shots, vectors), axis=2), 0.75, axis=1)
     inner = size[1:-1]
-    return plan.course[1 + int(inner.argmax())] if len(inner) else onset + 1
+    return plan.profile[1 + int(inner.argmax())] if len(inner) else onset + 1
 
 
 def motion_from_flow(
@@ -200,17 +200,17 @@ def _phases(shots: Shots, view: _View, settings: MeasureSettings) -> _Phases:
 
 
 def _table(shots: Shots, view: _View, measured: _Phases, vectors: dict[int, np.ndarray]) -> RegionTable:
-    """The region table with the noise floor of each phase and the course of the whole clip."""
+    """The region table with the noise floor of each phase and the profile of the whole clip."""
     plan = shots.plan
     frame_jitter = jitter(_triples(shots, vectors))
     floor = np.stack([
         noise_floor(frame_jitter, 2 * plan.reach + 1, miss, residual)
         for miss, residual in zip(measured.misses, measured.residuals)
     ])  # fmt: skip
-    times = np.array([shots.time[i] - shots.time[plan.keys[0]] for i in plan.course], np.float32)
-    course = _course(shots, vectors)
+    times = np.array([shots.time[i] - shots.time[plan.keys[0]] for i in plan.profile], np.float32)
+    profile = _profile(shots, vectors)
     return region_table(measured.flows * view.mask, weights=view.weights, units="px", iod_px=shots.iod,
-                        floor=floor, profile=(times, course) if len(times) else None)  # fmt: skip
+                        floor=floor, profile=(times, profile) if len(times) else None)  # fmt: skip
 
 
 def _quality(shots: Shots, measured: _Phases, table: RegionTable) -> dict[str, float]:
@@ -238,13 +238,13 @@ def _residual(flow: np.ndarray, rigid: np.ndarray) -> float:
 def _single_frames(
     shots: Shots, view: _View, settings: MeasureSettings
 ) -> tuple[dict[int, np.ndarray], dict[int, HeadMotion]]:
-    """Region vectors (R, 2) and head motion from onset to single frames: the course, and about each key."""
+    """Region vectors (R, 2) and head motion from onset to single frames: the profile, and about each key."""
     keys = shots.plan.keys
     start = shots.averaged(keys[0])
     around = {key + step for key in keys for step in (-1, 0, 1)}
     vectors = {keys[0]: np.zeros((len(view.weights), 2), np.float32)}
     heads: dict[int, HeadMotion] = {}
-    for index in sorted((around | set(shots.plan.course)) & set(shots.grey)):
+    for index in sorted((around | set(shots.plan.profile)) & set(shots.grey)):
         # The averaged onset holds the onset's own frame: only its neighbours tell noise there.
         if index == keys[0] and shots.plan.reach == 0:
             continue
@@ -253,10 +253,10 @@ def _single_frames(
     return vectors, heads
 
 
-def _course(shots: Shots, vectors: dict[int, np.ndarray]) -> np.ndarray:
-    """Region vectors (T, R, 2) from onset to each frame of the course; zero at onset."""
+def _profile(shots: Shots, vectors: dict[int, np.ndarray]) -> np.ndarray:
+    """Region vectors (T, R, 2) from onset to each frame of the profile; zero at onset."""
     still = np.zeros_like(vectors[shots.plan.keys[0]])
-    return np.array([still if i == shots.plan.keys[0] else vectors[i] for i in shots.plan.course])
+    return np.array([still if i == shots.plan.keys[0] else vectors[i] for i in shots.plan.profile])
 
 
 def _triples(shots: Shots, vectors: dict[int, np.ndarray]) -> np.ndarray:
@@ -269,10 +269,10 @@ def _triples(shots: Shots, vectors: dict[int, np.ndarray]) -> np.ndarray:
 def _dynamic(shots: Shots, view: _View, heads: dict[int, HeadMotion]) -> np.ndarray:
     """Dynamic images (P, H, W) of each phase, the head held still and its brightness steady."""
     keys = shots.plan.keys
-    course = shots.plan.course or keys
+    profile = shots.plan.profile or keys
     images = []
     for start, stop in zip(keys, keys[1:]):
-        pictures = [_held(shots.grey[i], heads.get(i), view.mask) for i in course if start <= i <= stop]
+        pictures = [_held(shots.grey[i], heads.get(i), view.mask) for i in profile if start <= i <= stop]
         images.append(dynamic_image(np.stack(pictures)) * view.mask)
     return np.stack(images).astype(np.float32)
 

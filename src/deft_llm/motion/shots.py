@@ -21,11 +21,11 @@ MIN_IOD = 10.0
 @dataclass(frozen=True)
 class Plan:
     """Which frames are read: ``keys`` (onset, apex[, offset]), ``reach`` neighbours on each side that are
-    averaged, ``course``: indices of the profile, keys among them."""
+    averaged, ``profile``: indices of the temporal profile, keys among them."""
 
     keys: tuple[int, ...]
     reach: int
-    course: tuple[int, ...]
+    profile: tuple[int, ...]
 
     def window(self, key: int) -> range:
         """Frames averaged into one picture at ``key``."""
@@ -35,7 +35,7 @@ class Plan:
     def wanted(self) -> list[int]:
         """All indices, in order; those past the end of the clip are simply not there."""
         around = {i for key in self.keys for i in (*self.window(key), key - 1, key, key + 1) if i >= 0}
-        return sorted(around | set(self.course))
+        return sorted(around | set(self.profile))
 
 
 def make_plan(
@@ -49,10 +49,10 @@ def make_plan(
         offset = None
     reach = min(round(average_ms / 1000 * (fps or 0.0)), (apex - onset) // 4)
     keys = (onset, apex) if offset is None else (onset, apex, offset)
-    return Plan(keys, reach, _course(keys, profile))
+    return Plan(keys, reach, _profile(keys, profile))
 
 
-def _course(keys: tuple[int, ...], count: int) -> tuple[int, ...]:
+def _profile(keys: tuple[int, ...], count: int) -> tuple[int, ...]:
     """At most ``count`` indices from the first key to the last, keys among them, evenly in each phase."""
     if count < len(keys):
         return ()

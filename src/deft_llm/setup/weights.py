@@ -49,7 +49,7 @@ def install(
 ) -> bool:
     """Install one item if it is not there whole; returns whether anything was done.
 
-    ``check``: read what is there again and compare its hashes. ``say`` hears what happens.
+    ``check``: read what is there again and compare its hashes. ``say`` is called with what happens.
     Raises: DeftError where it cannot be fetched, does not match its hash, or cannot be written.
     """
     entry = item(name)

@@ -46,7 +46,7 @@ class Paths:
     """One measured stretch: smoothed displacement (T, R, 2), camera noise (R,), and per scale (s) how far
     each region is away from where it was before and after, and its floor, both (T, R) aligned px.
 
-    ``crowd``: per scale (A, T) aligned px, how far the region of an area that strays most does so while the
+    ``stray``: per scale (A, T) aligned px, how far the region of an area that strays most does so while the
     area is calm: of many regions one always seems to move, and only what stands out from that is seen.
     """
 
@@ -54,22 +54,22 @@ class Paths:
     jitter: Array
     away: dict[float, Array]
     floor: dict[float, Array]
-    crowd: dict[float, Array]
+    stray: dict[float, Array]
 
     def floor_at(self, seconds: float, frame: int) -> Array:
         """(R,) the floor for a movement that takes ``seconds`` from start to end, around ``frame``."""
         return self.floor[self._scale(seconds)][min(frame, len(self.path) - 1)]
 
-    def crowd_at(self, seconds: float, frame: int) -> Array:
+    def stray_at(self, seconds: float, frame: int) -> Array:
         """(A,) what stands for calm in each area, for a movement of ``seconds`` around ``frame``."""
-        return self.crowd[self._scale(seconds)][:, min(frame, len(self.path) - 1)]
+        return self.stray[self._scale(seconds)][:, min(frame, len(self.path) - 1)]
 
     def _scale(self, seconds: float) -> float:
         return min(self.floor, key=lambda scale: abs(np.log(scale / max(0.5 * seconds, 1e-3))))
 
 
 def measure_paths(signal: Signal, part: slice, areas: tuple[Array, ...] = ()) -> Paths:
-    """Smooth a stretch and measure each region's excursions, their floor, and the crowd of each area.
+    """Smooth a stretch and measure each region's excursions, their floor, and the stray of each area.
 
     ``areas``: (R,) bool each, which regions belong to it.
     """
@@ -77,7 +77,7 @@ def measure_paths(signal: Signal, part: slice, areas: tuple[Array, ...] = ()) ->
     path = smooth(cleaned(signal, part, jitter), signal.fps)
     away: dict[float, Array] = {}
     floor: dict[float, Array] = {}
-    crowd: dict[float, Array] = {}
+    stray: dict[float, Array] = {}
     at = np.arange(len(path))
     for scale in SCALES:
         lag = max(1, int(round(scale * signal.fps)))
@@ -92,10 +92,10 @@ def measure_paths(signal: Signal, part: slice, areas: tuple[Array, ...] = ()) ->
         straying = (
             np.stack([away[scale][:, area].max(1) for area in areas], 1) if areas else at[:, None][:, :0]
         )
-        crowd[scale] = _calm(straying, signal.fps).T
+        stray[scale] = _calm(straying, signal.fps).T
         if len(path) < SHORT * signal.fps:
-            crowd[scale] = np.minimum(crowd[scale], 2.5 * crowd[min(crowd)])
-    return Paths(path, jitter, away, floor, crowd)
+            stray[scale] = np.minimum(stray[scale], 2.5 * stray[min(stray)])
+    return Paths(path, jitter, away, floor, stray)
 
 
 def find_excursions(paths: Paths, fps: float, least_z: float, least_px: float) -> list[Excursion]:

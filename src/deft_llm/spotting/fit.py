@@ -1,4 +1,4 @@
-"""When a movement starts, peaks and ends: a rise, a hold and a fall fitted to its course."""
+"""When a movement starts, peaks and ends: a rise, a hold and a fall fitted to its curve."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOVES = np.array([
 
 
 @dataclass(frozen=True)
-class Course:
-    """A fitted course in seconds: rise from ``onset`` to ``apex``, fall from ``release`` to ``offset``.
+class FittedCurve:
+    """A fitted curve in seconds: rise from ``onset`` to ``apex``, fall from ``release`` to ``offset``.
 
-    ``height`` of the rise and ``drop`` of the fall are in the course's units; ``offset`` is None where it
+    ``height`` of the rise and ``drop`` of the fall are in the curve's units; ``offset`` is None where it
     falls back by less than half. ``fit``: share of the variance that the three phases explain.
     """
 
@@ -32,18 +32,18 @@ class Course:
     fit: float
 
 
-def fit_course(times: Array, course: Array, peak: int, *, effort: int = 30) -> Course:
-    """Fit rise, hold and fall (raised cosines) to ``course`` (T,) around index ``peak``.
+def fit_curve(times: Array, curve: Array, peak: int, *, effort: int = 30) -> FittedCurve:
+    """Fit rise, hold and fall (raised cosines) to ``curve`` (T,) around index ``peak``.
 
     Heights follow from the four times by least squares; the times are found by a pattern search of at most
-    ``effort`` rounds from the crossings of 20 % and 80 %. A raised cosine is close to the minimum-jerk course
+    ``effort`` rounds from the crossings of 20 % and 80 %. A raised cosine is close to the minimum-jerk curve
     of real movements.
     """
     if len(times) > 2 * ENOUGH:  # a long window at a high frame rate: every n-th frame says the same
         every = len(times) // ENOUGH
-        times, course, peak = times[peak % every :: every], course[peak % every :: every], peak // every
-    marks = np.array(_first_guess(times, course, peak))
-    centred = course - course.mean()
+        times, curve, peak = times[peak % every :: every], curve[peak % every :: every], peak // every
+    marks = np.array(_first_guess(times, curve, peak))
+    centred = curve - curve.mean()
     frame = float(np.median(np.diff(times)))
     reach = max(2 * frame, 0.15 * float(marks[1] - marks[0]))
     least, _ = _residuals(times, centred, _in_order(marks[None], frame))
@@ -66,7 +66,7 @@ def fit_course(times: Array, course: Array, peak: int, *, effort: int = 30) -> C
     _, height, drop = solution[0]
     variance = float((centred**2).sum()) + 1e-12
     ends = drop >= 0.5 * height and marks[2] + 0.6 * (marks[3] - marks[2]) <= times[-1]
-    return Course(
+    return FittedCurve(
         onset=float(marks[0]), apex=float(marks[1]), release=float(marks[2]),
         offset=float(marks[3]) if ends else None,
         height=float(height), drop=float(drop), fit=1.0 - float(left[0]) / variance,
@@ -81,10 +81,10 @@ def _in_order(marks: Array, frame: float) -> Array:
     return np.stack([onset, apex, release, np.maximum(offset, release + frame)], axis=1)
 
 
-def _first_guess(times: Array, course: Array, peak: int) -> tuple[float, float, float, float]:
-    before, after = course[: peak + 1], course[peak:]
+def _first_guess(times: Array, curve: Array, peak: int) -> tuple[float, float, float, float]:
+    before, after = curve[: peak + 1], curve[peak:]
     base_left, base_right = float(before.min()), float(after.min())
-    rise, fall = course[peak] - base_left, course[peak] - base_right
+    rise, fall = curve[peak] - base_left, curve[peak] - base_right
 
     def last_below(level: float) -> int:
         below = np.flatnonzero(before < level)
@@ -92,7 +92,7 @@ def _first_guess(times: Array, course: Array, peak: int) -> tuple[float, float, 
 
     def first_below(level: float) -> int:
         below = np.flatnonzero(after < level)
-        return peak + int(below[0]) if len(below) else len(course) - 1
+        return peak + int(below[0]) if len(below) else len(curve) - 1
 
     t20, t80 = times[last_below(base_left + 0.2 * rise)], times[last_below(base_left + 0.8 * rise)]
     u80, u20 = times[first_below(base_right + 0.8 * fall)], times[first_below(base_right + 0.2 * fall)]
@@ -104,7 +104,7 @@ def _first_guess(times: Array, course: Array, peak: int) -> tuple[float, float, 
     return float(onset), float(apex), float(max(apex, offset - down)), float(offset)
 
 
-def _residuals(times: Array, course: Array, marks: Array) -> tuple[Array, Array]:
+def _residuals(times: Array, curve: Array, marks: Array) -> tuple[Array, Array]:
     """Squared residuals (K,) of the best base, height, drop at times ``marks`` (K, 4), and those (K, 3)."""
     starts, stops = marks[:, [0, 2], None], marks[:, [1, 3], None]
     share = np.clip((times - starts) / np.maximum(stops - starts, 1e-6), 0.0, 1.0)
@@ -113,7 +113,7 @@ def _residuals(times: Array, course: Array, marks: Array) -> tuple[Array, Array]
     design[:, 1:] = 0.5 - 0.5 * np.cos(np.pi * share)
     design[:, 2] *= -1.0
     gram = design @ design.transpose(0, 2, 1) + 1e-9 * np.eye(3)
-    aim = design @ course
+    aim = design @ curve
     solution = np.linalg.solve(gram, aim[..., None])[..., 0]
-    left = float(course @ course) - (solution * aim).sum(1)
+    left = float(curve @ curve) - (solution * aim).sum(1)
     return np.maximum(left, 0.0), solution

@@ -88,13 +88,13 @@ def _units(group: PhaseGroup, state: FaceState) -> list[MovementUnit]:
     for phase in group.phases:
         side = group.sides[phase.au]
         one = SIDES[0] if phase.au in WHOLE else phase.side
-        course = state.intensity[phase.au, one]
+        curve = state.intensity[phase.au, one]
         offset = phase.end if phase.kind == "release" or phase.seen_to_end else None
         out.append(MovementUnit(
             number=phase.au, side=side, phase=phase.kind, onset=phase.onset, apex=phase.apex, offset=offset,
             onset_time=float(times[phase.onset]), apex_time=float(times[phase.apex]),
             offset_time=None if offset is None else float(times[offset]),
-            intensity_before=_level(course[phase.onset]), intensity_after=_level(course[phase.apex]),
+            intensity_before=_level(curve[phase.onset]), intensity_after=_level(curve[phase.apex]),
             confidence=confidence_of(phase, state), reason=_disturbed(phase, state),
         ))  # fmt: skip
     return out
@@ -165,7 +165,7 @@ def hidden_regions(state: FaceState, onset: int, end: int) -> dict[str, str]:
             beyond = state.visibility.beyond[part][inside].mean() > 0.5
             reason = "beyond the picture" if beyond else "something covers it"
         elif part == "mouth" and state.speech[inside].mean() > 0.5:
-            reason = "the mouth speaks"
+            reason = "mouth movement in speech"
         elif state.visibility.dark[inside].mean() > 0.5:
             reason = "too dark"
         if reason:

@@ -23,9 +23,9 @@ LIMITS: dict[int, float] = {
     1: 0.72, 2: 0.78, 4: 0.78, 5: 0.91, 6: 0.91, 9: 1.69, 10: 1.04, 12: 0.52, 14: 1.04, 15: 0.78, 17: 0.91,
     18: 0.91, 20: 1.04, 22: 1.04, 24: 1.04, 25: 0.91, 26: 0.91, 28: 1.04,
 }  # fmt: skip
-MOST_NOISE = 2.0  # times its limit that a noisy course may ask for
-REVERSAL = 0.6  # share of the limit at which a course turns
-BELOW_NEUTRAL, BROWS_BELOW = 0.3, 1.0  # limits by which a course is followed below its neutral
+MOST_NOISE = 2.0  # times its limit that a noisy curve may ask for
+REVERSAL = 0.6  # share of the limit at which a curve turns
+BELOW_NEUTRAL, BROWS_BELOW = 0.3, 1.0  # limits by which a curve is followed below its neutral
 STANDING = 0.7  # share of the limit that a movement's upper level has over neutral
 HELD_SHARE = 0.35  # a change counts where it is this share of the level: a hold that swells is one movement
 SLOWEST = 2.5  # s: what takes longer is a drift
@@ -67,24 +67,24 @@ def phases_of(state: FaceState) -> list[AUPhase]:
         if au not in LIMITS:
             continue
         for side in ("both",) if au in WHOLE else SIDES:
-            course = _judged_course(state, au, side)
+            curve = _judged_curve(state, au, side)
             floor = state.floor[au, SIDES[0] if side == "both" else side] / VISIBLE[au]
-            found += [phase for phase in _changes(course, au, side, floor, state.fps) if _holds(state, phase)]
+            found += [phase for phase in _changes(curve, au, side, floor, state.fps) if _holds(state, phase)]
     return found
 
 
-def _judged_course(state: FaceState, au: int, side: str) -> np.ndarray:
+def _judged_curve(state: FaceState, au: int, side: str) -> np.ndarray:
     """(T,) of a unit, NaN where it is hidden, drawn straight through blinks where they touch it."""
     one = SIDES[0] if side == "both" else side
-    course = np.where(state.visibility.hidden[part_of(au)], np.nan, state.share(au, one))
+    curve = np.where(state.visibility.hidden[part_of(au)], np.nan, state.share(au, one))
     if au not in UPPER_AUS:
-        return course
+        return curve
     blinking = state.blinks["right"] | state.blinks["left"] if side == "both" else state.blinks[side]
-    known = np.isfinite(course) & ~blinking
+    known = np.isfinite(curve) & ~blinking
     if known.sum() < 5:
-        return course
-    bridged = np.interp(np.arange(len(course)), np.flatnonzero(known), course[known])
-    return np.where(blinking & np.isfinite(course), bridged, course)
+        return curve
+    bridged = np.interp(np.arange(len(curve)), np.flatnonzero(known), curve[known])
+    return np.where(blinking & np.isfinite(curve), bridged, curve)
 
 
 def _holds(state: FaceState, phase: AUPhase) -> bool:
@@ -100,20 +100,20 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     return phase.au not in SPEECH_AUS
 
 
-def _changes(course: np.ndarray, au: int, side: str, floor: float, fps: float) -> list[AUPhase]:
-    """Rises and releases of one course, the releases tied to their rises."""
+def _changes(curve: np.ndarray, au: int, side: str, floor: float, fps: float) -> list[AUPhase]:
+    """Rises and releases of one curve, the releases tied to their rises."""
     need = float(np.clip(floor, LIMITS[au], MOST_NOISE * LIMITS[au]))
     below = BROWS_BELOW if au in BROW_AUS else BELOW_NEUTRAL
-    course = np.maximum(course, -below * LIMITS[au])  # far below neutral is another unit's business
+    curve = np.maximum(curve, -below * LIMITS[au])  # far below neutral is another unit's business
     out: list[AUPhase] = []
-    for start, stop in runs(np.isfinite(course)):
+    for start, stop in runs(np.isfinite(curve)):
         if stop - start >= LEAST_STRETCH * fps:
-            out += _turns(course[start:stop], start, need, au, side, fps)
+            out += _turns(curve[start:stop], start, need, au, side, fps)
     for phase, after in zip(out, [*out[1:], None], strict=False):
         if phase.kind != "rise":
             continue
         if after is None:
-            phase.end, phase.seen_to_end = len(course) - 1, False
+            phase.end, phase.seen_to_end = len(curve) - 1, False
         elif after.kind == "release":
             phase.end, after.of = after.apex, phase
         else:

@@ -17,9 +17,9 @@ HANDOVER = 0.1
 """Seconds in which a reference frame that the head has outrun gives way to a fresh one."""
 
 
-def jitter_of(course: Array, axis: int | tuple[int, ...] = 0) -> Array:
-    """What courses (T, ...) jitter by from frame to frame: second differences, robust, over ``axis``."""
-    second = course[2:] - 2 * course[1:-1] + course[:-2]
+def jitter_of(curve: Array, axis: int | tuple[int, ...] = 0) -> Array:
+    """What curves (T, ...) jitter by from frame to frame: second differences, robust, over ``axis``."""
+    second = curve[2:] - 2 * curve[1:-1] + curve[:-2]
     return np.asarray(np.median(np.abs(second), axis=axis) / 0.6745 / np.sqrt(6.0))
 
 

@@ -22,7 +22,7 @@ from deft_llm.spotting.events import (
     restlessness,
 )
 from deft_llm.spotting.excursions import Excursion, find_excursions, measure_paths, unusual
-from deft_llm.spotting.fit import Course, fit_course
+from deft_llm.spotting.fit import FittedCurve, fit_curve
 from deft_llm.spotting.movement import Kind, Movement, RegionShift
 from deft_llm.spotting.signal import Array, Signal
 
@@ -145,20 +145,20 @@ class _Context:
         window = self._window(excursion)
         direction = self._away(excursion)
         seed = self.path[window, excursion.region] @ direction
-        course = fit_course(self.times[window], seed, excursion.peak - window.start, effort=SEED_EFFORT)
-        members, weights = self._members(course, window, seed)
+        curve = fit_curve(self.times[window], seed, excursion.peak - window.start, effort=SEED_EFFORT)
+        members, weights = self._members(curve, window, seed)
         members[excursion.region] = True
         joint = (self.path[window] * weights[None]).sum((1, 2)) if weights.any() else seed
-        peak = int(np.clip(np.searchsorted(self.times[window], course.apex), 0, len(joint) - 1))
-        course = fit_course(self.times[window], joint, peak)
-        span = self._frames(course)
+        peak = int(np.clip(np.searchsorted(self.times[window], curve.apex), 0, len(joint) - 1))
+        curve = fit_curve(self.times[window], joint, peak)
+        span = self._frames(curve)
         used = (
             min(span[0], excursion.peak),
             max(span[3] if span[3] is not None else span[2], excursion.peak),
         )
-        if not self._is_sound(course):
+        if not self._is_sound(curve):
             return None, used, members
-        return self._judge(course, span, members), used, members
+        return self._judge(curve, span, members), used, members
 
     def _window(self, excursion: Excursion) -> slice:
         reach = int(round((2.2 * excursion.scale + 0.25) * self.fps))
@@ -172,10 +172,10 @@ class _Context:
         away = region[excursion.peak] - rest
         return away / max(float(np.linalg.norm(away)), 1e-9)
 
-    def _shift(self, course: Course) -> tuple[Array, Array]:
+    def _shift(self, curve: FittedCurve) -> tuple[Array, Array]:
         """(R, 2) displacement from onset to apex and (R,) its noise: the floor, which holds what the head's
         usual motion leaves, and what a faster head leaves."""
-        onset, apex, release, offset = self._frames(course)
+        onset, apex, release, offset = self._frames(curve)
         pad = max(1, int(round(0.04 * self.fps)))
         before = self.path[max(0, onset - pad) : onset + 1].mean(0)
         top = self.path[apex : max(apex, min(release, apex + pad)) + 1].mean(0)
@@ -184,13 +184,13 @@ class _Context:
         noise = np.hypot(self.paths.floor_at(lasts, apex), self.settings.head_leak * hurried)
         return top - before, noise
 
-    def _members(self, course: Course, window: slice, seed: Array) -> tuple[Array, Array]:
-        """(R,) bool regions that move with the seed, and (R, 2) weights of their joint course."""
-        shift, noise = self._shift(course)
+    def _members(self, curve: FittedCurve, window: slice, seed: Array) -> tuple[Array, Array]:
+        """(R,) bool regions that move with the seed, and (R, 2) weights of their joint curve."""
+        shift, noise = self._shift(curve)
         size = np.linalg.norm(shift, axis=1)
         unit = shift / np.maximum(size, 1e-9)[:, None]
         paths = np.einsum("trd,rd->tr", self.path[window], unit)
-        marks = self._frames(course)
+        marks = self._frames(curve)
         end = marks[3] if marks[3] is not None else marks[2]
         inside = slice(max(0, marks[0] - window.start - 2), max(4, end - window.start + 3))
         likeness = np.array([_likeness(paths[inside, r], seed[inside]) for r in range(paths.shape[1])])
@@ -198,30 +198,30 @@ class _Context:
         weights = np.where(members[:, None], unit * (size / noise**2)[:, None], 0.0)
         return members, weights / max(float(np.abs(weights).sum()), 1e-9)
 
-    def _frames(self, course: Course) -> tuple[int, int, int, int | None]:
+    def _frames(self, curve: FittedCurve) -> tuple[int, int, int, int | None]:
         def nearest(time: float) -> int:
             return int(np.clip(round(float(np.interp(time, self.times, np.arange(len(self.times))))), 0,
                                len(self.times) - 1))  # fmt: skip
 
-        onset, apex = nearest(course.onset), nearest(course.apex)
+        onset, apex = nearest(curve.onset), nearest(curve.apex)
         apex = max(apex, min(onset + 1, len(self.times) - 1))
-        release = max(apex, nearest(course.release))
-        return onset, apex, release, None if course.offset is None else max(release, nearest(course.offset))
+        release = max(apex, nearest(curve.release))
+        return onset, apex, release, None if curve.offset is None else max(release, nearest(curve.offset))
 
-    def _is_sound(self, course: Course) -> bool:
-        end = course.offset if course.offset is not None else course.release
-        lasts = end - course.onset
+    def _is_sound(self, curve: FittedCurve) -> bool:
+        end = curve.offset if curve.offset is not None else curve.release
+        lasts = end - curve.onset
         return (
-            course.fit >= self.settings.least_fit
-            and course.height > 0
+            curve.fit >= self.settings.least_fit
+            and curve.height > 0
             and self.settings.least_seconds <= lasts <= self.settings.longest_seconds
         )
 
     def _judge(
-        self, course: Course, span: tuple[int, int, int, int | None], members: Array
+        self, curve: FittedCurve, span: tuple[int, int, int, int | None], members: Array
     ) -> Movement | None:
         onset, apex, _, offset = span
-        shift, noise = self._shift(course)
+        shift, noise = self._shift(curve)
         size = np.linalg.norm(shift, axis=1)
         z = size / noise
         shown = np.flatnonzero(members & (z > 0.5 * self.settings.member_z))
@@ -229,10 +229,10 @@ class _Context:
         # One region must be sure by itself, or several together.
         if strength < 1.1 * self.settings.least_z or float((z * members).max()) < 0.9 * self.settings.least_z:
             return None
-        if not self._stands_out(course, apex, shown, size):
+        if not self._stands_out(curve, apex, shown, size):
             return None
         first = self.part.start
-        kind, judged, reason = self._kind(course, onset, apex, offset, shown, size)
+        kind, judged, reason = self._kind(curve, onset, apex, offset, shown, size)
         regions = tuple(
             RegionShift(REGIONS[r].key, float(shift[r, 0]), float(shift[r, 1]),
                         direction_word(float(shift[r, 0]), float(shift[r, 1]), REGIONS[r].side), float(z[r]))
@@ -248,13 +248,13 @@ class _Context:
             regions=regions, judged=judged, reason=reason,
         )  # fmt: skip
 
-    def _stands_out(self, course: Course, apex: int, shown: Array, size: Array) -> bool:
+    def _stands_out(self, curve: FittedCurve, apex: int, shown: Array, size: Array) -> bool:
         """Whether an area moves well above what strays in it while it is calm, and moved as skin does."""
-        if self._is_sudden(course):
+        if self._is_sudden(curve):
             return False
-        end = course.release if course.offset is None else course.offset
+        end = curve.release if curve.offset is None else curve.offset
         # A face strays less in a shorter time, but it does so more often: half a second is the least to ask.
-        calm = self.paths.crowd_at(max(end - course.onset, self.settings.micro_seconds), apex)
+        calm = self.paths.stray_at(max(end - curve.onset, self.settings.micro_seconds), apex)
         for area, level in zip(PARTS, calm):
             moved = size[shown][area[shown]]
             # Small shifts all over the face add up without one place that moves: that is noise.
@@ -266,10 +266,10 @@ class _Context:
                 return True
         return False
 
-    def _is_sudden(self, course: Course) -> bool:
+    def _is_sudden(self, curve: FittedCurve) -> bool:
         """Whether it rises or falls faster than skin: a hand that leaves the face, a block coded anew."""
-        fall = np.inf if course.offset is None else course.offset - course.release
-        return min(course.apex - course.onset, fall) < self.settings.least_rise
+        fall = np.inf if curve.offset is None else curve.offset - curve.release
+        return min(curve.apex - curve.onset, fall) < self.settings.least_rise
 
     def _duration(self, onset: int, offset: int | None) -> tuple[float, float] | None:
         if offset is None:
@@ -278,7 +278,7 @@ class _Context:
         return max(0.0, lasts - step), lasts + step
 
     def _kind(
-        self, course: Course, onset: int, apex: int, offset: int | None, shown: Array, size: Array
+        self, curve: FittedCurve, onset: int, apex: int, offset: int | None, shown: Array, size: Array
     ) -> tuple[Kind, bool, str]:
         end = apex if offset is None else offset
         first = self.part.start
@@ -298,7 +298,7 @@ class _Context:
         if float(self.restless[onset : apex + 1].max()) > 1.0:
             return "movement", False, "The head moves too much here: what the face does cannot be judged."
         if offset is None:
-            at_end = self.times[-1] - course.release < 0.1
+            at_end = self.times[-1] - curve.release < 0.1
             reason = "The recording ends before the movement does." if at_end else "It does not go back."
             return "movement", True, reason
         lasts = float(self.times[offset] - self.times[onset])
@@ -309,10 +309,10 @@ class _Context:
         return ("micro-expression" if micro else "macro-expression"), True, reason
 
 
-def _likeness(course: Array, seed: Array) -> float:
-    if len(course) < 3:
+def _likeness(curve: Array, seed: Array) -> float:
+    if len(curve) < 3:
         return 0.0
-    a, b = course - course.mean(), seed - seed.mean()
+    a, b = curve - curve.mean(), seed - seed.mean()
     return float(a @ b / max(np.sqrt(float((a @ a) * (b @ b))), 1e-12))
 
 

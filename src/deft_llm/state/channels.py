@@ -74,35 +74,35 @@ def smoothed(shape: Channels, blend: np.ndarray, fps: float) -> Channels:
     """Shape channels and blendshapes (T, 52), single-frame spikes taken out and smoothed."""
     width = max(3, 2 * round(SMOOTHING * fps) + 1)
     out = dict(shape) | {name: blend[:, i].astype(float) for i, name in enumerate(BLENDSHAPES)}
-    for name, course in out.items():
+    for name, curve in out.items():
         if not name.startswith(LIDS):
-            course = without_spikes(course)
-        out[name] = course if name.startswith(QUICK) else smooth(course, width)
+            curve = without_spikes(curve)
+        out[name] = curve if name.startswith(QUICK) else smooth(curve, width)
     return out
 
 
-def smooth(course: np.ndarray, width: int) -> np.ndarray:
+def smooth(curve: np.ndarray, width: int) -> np.ndarray:
     """(T,) running mean by a triangle of ``width`` frames; NaN frames count nothing and stay NaN."""
     if width < 3:
-        return course
+        return curve
     kernel = np.bartlett(width + 2)[1:-1]
-    known = np.isfinite(course)
+    known = np.isfinite(curve)
     pad = lambda values: np.pad(values, width, mode="edge")  # noqa: E731
-    total = np.convolve(pad(np.where(known, course, 0.0)), kernel, "same")[width:-width]
+    total = np.convolve(pad(np.where(known, curve, 0.0)), kernel, "same")[width:-width]
     share = np.convolve(pad(known.astype(float)), kernel, "same")[width:-width]
     return np.where(known, total / np.maximum(share, 1e-9), np.nan)
 
 
-def without_spikes(course: np.ndarray) -> np.ndarray:
+def without_spikes(curve: np.ndarray) -> np.ndarray:
     """(T,) running median of three frames: takes out what the landmarker sees in one frame only."""
-    out = course.copy()
-    out[1:-1] = np.median([course[:-2], course[1:-1], course[2:]], 0)
-    return np.where(np.isfinite(out), out, course)
+    out = curve.copy()
+    out[1:-1] = np.median([curve[:-2], curve[1:-1], curve[2:]], 0)
+    return np.where(np.isfinite(out), out, curve)
 
 
-def jitter(course: np.ndarray) -> float:
+def jitter(curve: np.ndarray) -> float:
     """How far a frame strays from its neighbours two frames away: the landmarker's noise."""
-    off = np.abs(course[2:-2] - 0.5 * (course[:-4] + course[4:]))
+    off = np.abs(curve[2:-2] - 0.5 * (curve[:-4] + curve[4:]))
     return float(1.2 * np.nanmedian(off)) if np.isfinite(off).any() else 0.0
 
 
@@ -112,17 +112,17 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def zigzag(course: np.ndarray, least: float) -> list[tuple[int, int]]:
-    """Turning points (frame, +1 top or -1 foot) of a course; reversals smaller than ``least`` are none."""
+def zigzag(curve: np.ndarray, least: float) -> list[tuple[int, int]]:
+    """Turning points (frame, +1 top or -1 foot) of a curve; reversals smaller than ``least`` are none."""
     points: list[tuple[int, int]] = []
     low = high = way = 0
-    for i, value in enumerate(course):
-        high = i if value > course[high] else high
-        low = i if value < course[low] else low
-        if way >= 0 and course[high] - value >= least:
+    for i, value in enumerate(curve):
+        high = i if value > curve[high] else high
+        low = i if value < curve[low] else low
+        if way >= 0 and curve[high] - value >= least:
             points.append((high, 1))
             way, low, high = -1, i, i
-        elif way <= 0 and value - course[low] >= least:
+        elif way <= 0 and value - curve[low] >= least:
             points.append((low, -1))
             way, low, high = 1, i, i
     return points + ([(high, 1) if way > 0 else (low, -1)] if way else [])

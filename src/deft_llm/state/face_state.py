@@ -97,11 +97,11 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
     for side in SIDES:
         shape = read[4, side]
         read[4, side] = np.where(np.isfinite(lines), FURROW_SHARE * lines + (1 - FURROW_SHARE) * shape, shape)
-    intensity = {key: np.where(track.seen, VISIBLE[key[0]] * course, np.nan) for key, course in read.items()}
+    intensity = {key: np.where(track.seen, VISIBLE[key[0]] * curve, np.nan) for key, curve in read.items()}
     events = lid_events(c, track.fps, visible.usable)
     return FaceState(
         face=face, times=track.times, fps=track.fps, intensity=intensity,
-        floor={key: FLOOR_JITTERS * jitter(course) for key, course in intensity.items()},
+        floor={key: FLOOR_JITTERS * jitter(curve) for key, curve in intensity.items()},
         neutral=neutral, angles=np.stack([smooth(a, 2 * round(0.1 * track.fps) + 1) for a in angles.T], 1),
         gaze=_gaze(d), lids={side: open_share(c[f"aperture_{side}"]) for side in SIDES},
         lid_events=events, blinks=blink_masks(events, len(track), track.fps),

@@ -38,8 +38,8 @@ def readings(c: Channels, d: Channels) -> dict[Key, np.ndarray]:
     out: dict[Key, np.ndarray] = {}
     for side in SIDES:
         out |= _upper(c, d, side) | _middle(d, side) | _corners(d, side)
-    for au, course in _whole(d).items():
-        out |= {(au, side): course for side in SIDES}
+    for au, curve in _whole(d).items():
+        out |= {(au, side): curve for side in SIDES}
     return out
 
 
@@ -47,8 +47,8 @@ def _mix(share: float, shape: np.ndarray, blendshape: np.ndarray) -> np.ndarray:
     return share * shape + (1 - share) * blendshape
 
 
-def _up(course: np.ndarray) -> np.ndarray:
-    return np.maximum(course, 0.0)
+def _up(curve: np.ndarray) -> np.ndarray:
+    return np.maximum(curve, 0.0)
 
 
 def open_share(aperture: np.ndarray) -> np.ndarray:
@@ -138,8 +138,8 @@ def frown_lines(furrows: np.ndarray, rest: np.ndarray, usable: np.ndarray, fps: 
     width = 2 * round(0.05 * fps) + 1
     gain = {}
     for name in ("glabella", "forehead", "cheek_right", "cheek_left"):
-        course = smooth(np.where(usable, furrows[:, PATCH_NAMES.index(name)], np.nan), width)
-        low = 0.5 * (np.nanmedian(course[rest]) + np.nanquantile(course, 0.3))
-        gain[name] = np.log(np.maximum(course, 1e-6) / max(low, 1e-6))
+        curve = smooth(np.where(usable, furrows[:, PATCH_NAMES.index(name)], np.nan), width)
+        low = 0.5 * (np.nanmedian(curve[rest]) + np.nanquantile(curve, 0.3))
+        gain[name] = np.log(np.maximum(curve, 1e-6) / max(low, 1e-6))
     others = np.mean([gain[name] for name in gain if name != "glabella"], 0)
     return (np.exp(gain["glabella"] - _up(others)) - 1) / FURROW_VISIBLE

@@ -67,12 +67,12 @@ def _closures(share: dict[str, np.ndarray], fps: float) -> list[LidEvent]:
     return found
 
 
-def _sharpness(course: np.ndarray, start: int, peak: int, stop: int, fps: float) -> float:
-    """By how much the course falls below both of its values a quarter of a second around the peak."""
+def _sharpness(curve: np.ndarray, start: int, peak: int, stop: int, fps: float) -> float:
+    """By how much the curve falls below both of its values a quarter of a second around the peak."""
     reach = max(2, round(0.5 * QUICK_SECONDS * fps))
-    before = course[max(0, min(start, peak - reach)) : peak + 1]
-    after = course[peak : min(len(course), max(stop, peak + reach)) + 1]
-    return float(min(np.nanmax(before), np.nanmax(after)) - course[peak])
+    before = curve[max(0, min(start, peak - reach)) : peak + 1]
+    after = curve[peak : min(len(curve), max(stop, peak + reach)) + 1]
+    return float(min(np.nanmax(before), np.nanmax(after)) - curve[peak])
 
 
 def _gaze_shifts(c: Channels, fps: float, usable: np.ndarray, lids: list[LidEvent]) -> list[LidEvent]:

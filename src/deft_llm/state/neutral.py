@@ -69,23 +69,23 @@ def neutral_of(
                        tuple(frames.tolist()), "given")  # fmt: skip
     frames = calm_frames(channels, angles, fps, usable)
     levels = {}
-    for name, course in channels.items():
-        level = float(np.nanmedian(course[frames]))
+    for name, curve in channels.items():
+        level = float(np.nanmedian(curve[frames]))
         if name.startswith(DOWNCAST):  # at rest people look down and blink too: the open eye is neutral
-            level = max(float(np.nanquantile(course[usable], OPEN_EYE)), level)
+            level = max(float(np.nanquantile(curve[usable], OPEN_EYE)), level)
         elif name.startswith("brow"):  # brows go both ways: halfway to where they usually are when still
-            pace = np.abs(np.gradient(course))
+            pace = np.abs(np.gradient(curve))
             still = usable & np.isfinite(pace)
             still &= pace <= np.median(pace[still])
-            level = 0.5 * (half_sample_mode(course[still]) + level)
+            level = 0.5 * (half_sample_mode(curve[still]) + level)
         levels[name] = level
     return Neutral(levels, tuple(frames.tolist()))
 
 
 def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.ndarray) -> np.ndarray:
     """(K,) frames in which the face is calm and shows nothing: the densest half of the least expressive."""
-    blank = lambda course: np.where(usable, course, np.nan)  # noqa: E731
-    c = {name: blank(course) for name, course in channels.items()}
+    blank = lambda curve: np.where(usable, curve, np.nan)  # noqa: E731
+    c = {name: blank(curve) for name, curve in channels.items()}
     cost = sum(np.clip(c[name] - RESTING, 0, None) for name in ABSOLUTE)
     cost = cost + sum(np.clip(c[name] - np.nanquantile(c[name], LOW), 0, None) for name in RELATIVE)
     shape = np.stack([c[name] for name in c if name.startswith(SHAPES)], 1)
@@ -114,7 +114,7 @@ def over_neutral(channels: Channels, neutral: Neutral) -> Channels:
 
     No slope on the head's angles is taken out: within a clip it would eat expressions that come with a nod.
     """
-    return {name: course - neutral.levels[name] for name, course in channels.items()}
+    return {name: curve - neutral.levels[name] for name, curve in channels.items()}
 
 
 def half_sample_mode(values: np.ndarray) -> float:

@@ -10,9 +10,9 @@ import pytest
 
 from deft_llm.claims import find_claims
 from deft_llm.explain import Analyzer
-from deft_llm.explain.judgement import by_reason, of_movement
 from deft_llm.explain.report import render_report
 from deft_llm.explain.samples import Injected, save_video
+from deft_llm.explain.unjudged import by_reason, of_movement
 from deft_llm.spotting.movement import Movement
 
 
