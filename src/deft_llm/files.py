@@ -75,13 +75,14 @@ def remove_leftovers(folder: Path) -> int:
     for path in Path(folder).glob(f".*.*.*{PART}"):
         writer = path.name.rsplit(".", 3)[-3]  # .NAME.HOST-PID.RANDOM.part
         there, _, pid = writer.rpartition("-")
-        if there == host and pid.isdigit() and not _lives(int(pid)):
+        if there == host and pid.isdigit() and not lives(int(pid)):
             path.unlink(missing_ok=True)
             removed += 1
     return removed
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether a process of this machine has the id ``pid``."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import wave
 
 import numpy as np
 import pytest
 
 from deft_llm.app.jobs import Slots
-from deft_llm.app.limits import Limits, clean_message
+from deft_llm.app.limits import Limits, check_header, clean_message
 from deft_llm.app.page import Page
 from deft_llm.errors import DeftError
 from deft_llm.explain.samples import save_video
@@ -121,12 +122,53 @@ def test_uploads_are_deleted_with_their_last_job(tmp_path, monkeypatch):
     from deft_llm.app.uploads import Uploads
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    held = tmp_path / "a.mp4"
-    held.write_bytes(b"x")
+    file = tmp_path / "a.mp4"
+    file.write_bytes(b"x")
     uploads = Uploads()
-    uploads.hold(held)
-    uploads.hold(held)
-    uploads.release(held)
-    assert held.is_file()
-    uploads.release(held)
-    assert not held.exists()
+    with uploads.held(file):
+        with uploads.held(file):
+            pass
+        assert file.is_file()
+    assert not file.exists()
+
+
+def test_an_upload_goes_whatever_comes_of_it(page, clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    for consent, data, word in ((False, clip.read_bytes(), "agreed"), (True, b"no video", "content is not")):
+        file = tmp_path / "face.mp4"
+        file.write_bytes(data)
+        assert word in list(page.analyse(str(file), None, consent, "rules", False))[-1][0]
+        assert not file.exists()
+    file.write_bytes(clip.read_bytes())
+    with page.uploads.held(file):  # another visitor's job reads the same upload
+        list(page.analyse(str(file), None, False, "rules", False))
+        assert file.exists()
+
+
+def webm(path, seconds, rate=10):
+    """A video as browsers record it: written as a stream, so that its header has no length."""
+    import av
+
+    class Stream(io.BytesIO):
+        def seekable(self):
+            return False
+
+        seek = tell = None
+
+    target = Stream()
+    with av.open(target, "w", format="webm", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for image in grey(round(seconds * rate), 64):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(target.getvalue())
+    with av.open(str(path)) as container:
+        assert container.duration is None
+    return path
+
+
+def test_a_video_whose_header_has_no_length_is_measured(tmp_path):
+    with pytest.raises(DeftError, match=r"long\.webm: lasts 6 s; at most 5 s"):
+        check_header(webm(tmp_path / "long.webm", 6), LIMITS)
+    check_header(webm(tmp_path / "short.webm", 4), LIMITS)

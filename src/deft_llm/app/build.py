@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from deft_llm.app import views
+from deft_llm.app.guard import Guard
 from deft_llm.app.jobs import Slots
 from deft_llm.app.limits import TYPES, Limits
 from deft_llm.app.page import (
@@ -24,6 +29,7 @@ from deft_llm.app.page import (
     status,
 )
 from deft_llm.claims import LIMITS
+from deft_llm.files import lives
 
 HEAD = """<header class="deft-head"><div><h1>deft<em>-llm</em></h1>
 <p>Finds brief movements of a face in a video, measures how the skin moved, and names the label that coders
@@ -247,44 +253,70 @@ def theme() -> Any:
     )  # fmt: skip
 
 
-def launch(
+def serve(
     host: str = "127.0.0.1",
     port: int = 7860,
     *,
     jobs: int = 1,
     limits: Limits | None = None,
     checkpoint: str | None = None,
-    wait: bool = True,
-) -> tuple[Any, Slots, str]:
-    """Serve the page; returns (blocks, slots, address); ``jobs`` run at once. Raises: OSError (busy port).
+    names: Sequence[str] = (),
+) -> None:
+    """Serve the page until the process is told to end; ``jobs`` run at once.
 
-    Files of uploads lie in a folder of their own and go with the server at the latest.
+    ``names``: further names by which the page is reached. The processes that analyse end with the server.
+    Raises: OSError (busy port).
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import uvicorn
+
+    listening = socket.create_server(
+        (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, reuse_port=False
+    )
     limits = limits or Limits()
-    # Twice: Gradio gives css= the weight to win over its own rules, but breaks @media and @container in it.
-    style = f"<style>{(HERE / 'style.css').read_text()}</style>"
     slots = Slots(jobs, limits.job_seconds)
-    blocks = build(slots, limits, checkpoint)
-    blocks.launch(
-        server_name=host, server_port=port, share=False, show_error=False, quiet=True, inbrowser=False,
-        prevent_thread_lock=True, max_file_size=limits.megabytes * 1_000_000, footer_links=[], ssr_mode=False,
-        theme=theme(), head=style, css=(HERE / "style.css").read_text(), js=(HERE / "page.js").read_text(),
-        enable_monitoring=False, run_history=False, state_session_capacity=200,
+    try:
+        config = uvicorn.Config(
+            application(build(slots, limits, checkpoint), host, limits, names),
+            log_level="warning", timeout_graceful_shutdown=1, server_header=False,
+        )  # fmt: skip
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        slots.close()
+        listening.close()
+
+
+def application(blocks: Any, host: str, limits: Limits, names: Sequence[str] = ()) -> Any:
+    """The ASGI application: Gradio's, behind the guard, without leave for pages of other origins."""
+    import gradio as gr
+    from fastapi import FastAPI
+    from starlette.middleware import Middleware
+    from starlette.middleware.cors import CORSMiddleware
+
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Twice: Gradio gives css= the weight to win over its own rules, but breaks @media and @container in it.
+    css = (HERE / "style.css").read_text()
+    guard = Middleware(Guard, host=host, names=tuple(names))
+    outer = FastAPI(middleware=[guard, Middleware(CORSMiddleware, allow_origins=[])], openapi_url=None)
+    return gr.mount_gradio_app(
+        outer, blocks, path="", server_name=host, show_error=False, footer_links=[], ssr_mode=False,
+        max_file_size=limits.megabytes * 1_000_000, theme=theme(), head=f"<style>{css}</style>", css=css,
+        js=(HERE / "page.js").read_text(), enable_monitoring=False, run_history=False,
+        app_kwargs={"openapi_url": None},
     )  # fmt: skip
-    if wait:
-        try:
-            blocks.block_thread()
-        finally:
-            slots.close()
-    return blocks, slots, str(blocks.local_url)
+
+
+PREFIX = "deft-app-"
 
 
 def private_folder() -> Path:
-    """A new folder for uploads, made the working folder: their addresses hold no path of this machine."""
-    from tempfile import mkdtemp
-
-    folder = Path(mkdtemp(prefix="deft-app-"))
+    """A new folder for uploads and temporary files, made the working folder: their addresses hold no path of
+    this machine. Folders of servers that were killed are removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).split("-")[0]
+        if pid.isdigit() and not lives(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     os.chdir(folder)
     os.environ["GRADIO_TEMP_DIR"] = "uploads"
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     return folder

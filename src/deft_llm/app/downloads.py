@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from io import BytesIO
 from pathlib import PurePath
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,8 +61,6 @@ def overlay_video(motion: Motion) -> bytes:
     for overlay in overlays:
         shown += [np.concatenate([frame, overlay], 1) for frame in double]
     still = np.concatenate([face_picture(motion, 0), face_picture(motion, 1)], 1)
-    with TemporaryDirectory() as folder:
-        path = f"{folder}/overlay.mp4"
-        write_loop([still] * 8 + shown, path, fps=12, repeats=1)
-        with open(path, "rb") as handle:
-            return handle.read()
+    target = BytesIO()
+    write_loop([still] * 8 + shown, target, fps=12, repeats=1)
+    return target.getvalue()

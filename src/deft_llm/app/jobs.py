@@ -1,5 +1,10 @@
-"""Slots that run jobs: each slot is a process of its own,
-started anew after a crash or a job that takes too long."""
+"""Slots that run jobs: each slot is a process of its own, started anew after a crash or a job that takes too
+long.
+
+Not the pool of ``deft_llm.jobs``: a visitor's job sends its progress while it runs, keeps its loaded models
+for the next one, and must be ended alone when it takes too long. A pool of joblib offers none of these: it
+gives results only, and a worker that is killed breaks the whole pool.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +63,7 @@ class Slots:
     """``count`` jobs at a time; a job that crashes or overruns costs its own slot's process only."""
 
     def __init__(self, count: int = 1, seconds: float = 900.0) -> None:
-        self.count, self.seconds = count, seconds
+        self.count, self.seconds, self.closed = count, seconds, False
         threads = max(1, (os.cpu_count() or 1) // count)
         self._all = [_Slot(threads) for _ in range(count)]
         self._free: queue.Queue[_Slot] = queue.Queue()
@@ -73,6 +78,8 @@ class Slots:
         slot = self._free.get()
         done = False
         try:
+            if self.closed:
+                raise DeftError("The server is ending; come back later.")
             slot.start()
             slot.pipe.send((task, arguments))
             deadline = time.monotonic() + self.seconds
@@ -106,6 +113,7 @@ class Slots:
         return last
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes; no further one is started."""
+        self.closed = True
         for slot in self._all:
             slot.stop()

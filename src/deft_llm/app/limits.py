@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, naming
+from deft_llm.faces.video import frame_times, opened
 
 TYPES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 _PATHS = re.compile(r"(?:[A-Za-z]:\\|(?<![\w.])/)[^\s'\":;,]*[/\\][^\s'\":;,]*")
@@ -45,19 +46,13 @@ def check_file(path: Path, limits: Limits) -> None:
 
 
 def check_header(path: Path, limits: Limits) -> None:
-    """Refuse by the container's header: no picture, too large, too long. Raises: DeftError."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DeftError(f"{path.name}: holds no picture; give a video of a face.")
-            stream = container.streams.video[0]
-            width, height = stream.codec_context.width or 0, stream.codec_context.height or 0
-            seconds = float(container.duration or 0) / 1_000_000
-            frames = int(stream.frames or 0)
-    except (av.FFmpegError, ValueError, IndexError) as error:
-        raise DeftError(f"{path.name}: cannot be read as a video; it may be cut off or damaged.") from error
+    """Refuse without decoding: no picture, too large, too long, too many frames. Raises: DeftError."""
+    with naming(path.name), opened(path) as container:
+        stream = container.streams.video[0]
+        width, height = stream.codec_context.width or 0, stream.codec_context.height or 0
+        frames = int(stream.frames or 0)
+    times = frame_times(path)  # not what the header says: it may lack the length, or lie
+    seconds, frames = times[-1], max(frames, len(times))
     if max(width, height) > limits.side:
         raise DeftError(
             f"{path.name}: {width} x {height} px is too large; give at most {limits.side} px per side."

@@ -81,16 +81,25 @@ class Page:
         self, video: str | None, example: str | None, consent: bool, method: str, mirrored: bool
     ) -> Iterator[tuple[str, Any]]:
         """Status lines, and the result with the last one (None until then)."""
-        path = None
+        if not video:
+            yield from self._analyse(None, example, consent, method, mirrored)
+            return
+        path = Path(video).absolute()
+        with self.uploads.held(path):  # whatever comes of it, the upload goes
+            yield from self._analyse(path, None, consent, method, mirrored)
+
+    def _analyse(
+        self, path: Path | None, example: str | None, consent: bool, method: str, mirrored: bool
+    ) -> Iterator[tuple[str, Any]]:
+        uploaded = path is not None
         if not consent:
             yield status("Please confirm first that everyone in the video agreed.", error=True), None
             return
         try:
-            if not video and example not in EXAMPLES:
+            if path is None and example not in EXAMPLES:
                 raise DeftError("Choose a video, record one, or pick an example first.")
-            path = Path(video).absolute() if video else self.example(str(example))
+            path = path or self.example(str(example))
             check_file(path, self.limits)
-            self.uploads.hold(path)
             method = method if method in [value for _, value in METHODS] else "rules"
             yield status("Waiting for a free place", 0.0), None
             for item in self.slots.run("analyse", path, method, bool(mirrored), self.limits, self.checkpoint):
@@ -99,7 +108,7 @@ class Page:
                 else:
                     count = len(item.analysis.readings)
                     found = f"{count} movement{'s' * (count != 1)} found." if count else "No movement found."
-                    kept = "The video was deleted from the server." if video else ""
+                    kept = "The video was deleted from the server." if uploaded else ""
                     yield status(f"Done. {found} {kept}"), item
         except DeftError as error:
             yield status(clean_message(str(error), path), error=True), None
@@ -108,9 +117,6 @@ class Page:
                 status(f"Something went wrong ({type(error).__name__}); try another video.", error=True),
                 None,
             )
-        finally:
-            if video:
-                self.uploads.release(Path(video).absolute())
 
     def ask(
         self, result: Any, rank: int, question: str, history: list[dict[str, Any]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -14,20 +16,20 @@ class Uploads:
         self._lock = threading.Lock()
         self._held: Counter[Path] = Counter()
 
-    def hold(self, path: Path) -> None:
-        """A job begins to read ``path``."""
+    @contextmanager
+    def held(self, path: Path) -> Iterator[None]:
+        """A job reads ``path`` within; after the last one the file goes, where it is an upload."""
         with self._lock:
             self._held[path] += 1
-
-    def release(self, path: Path) -> None:
-        """A job has ended; the file goes where no other needs it. Files outside the upload folder stay."""
-        with self._lock:
-            self._held[path] -= 1
-            if self._held[path] > 0:
-                return
-            del self._held[path]
-        if is_upload(path):
-            path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held[path] -= 1
+                if self._held[path] <= 0:
+                    del self._held[path]
+                    if is_upload(path):
+                        path.unlink(missing_ok=True)
 
 
 def is_upload(path: Path) -> bool:

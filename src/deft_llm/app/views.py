@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from html import escape
-from tempfile import TemporaryDirectory
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.answer import AnswerError, parse
@@ -90,11 +90,9 @@ def magnified_html(motion: Motion | None, factor: float) -> str:
         return '<p class="deft-empty">This movement was not measured, so it cannot be magnified.</p>'
     weight = None if motion.mask is None else motion.mask.astype("float32")
     frames = magnify_sequence(motion.faces[0], motion.flow[0], factor, weight, steps=10)
-    with TemporaryDirectory() as folder:
-        path = f"{folder}/loop.mp4"
-        write_loop(frames, path, fps=16, repeats=2)
-        with open(path, "rb") as handle:
-            data = base64.b64encode(handle.read()).decode()
+    target = BytesIO()
+    write_loop(frames, target, fps=16, repeats=2)
+    data = base64.b64encode(target.getvalue()).decode()
     return (
         '<figure class="magnified"><div class="frame"><video autoplay loop muted playsinline controls '
         f'aria-label="Movement magnified {factor:g} times" src="data:video/mp4;base64,{data}"></video></div>'

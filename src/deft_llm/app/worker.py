@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.app.limits import Limits, check_header, clean_message
 from deft_llm.errors import DeftError
+from deft_llm.jobs import end_with_parent
 
 if TYPE_CHECKING:
     from deft_llm.explain.analysis import Analysis
@@ -32,6 +33,7 @@ def serve(pipe: Any, threads: int) -> None:
     """Answer tasks ``(name, arguments)`` until the pipe closes; replies are progress, done or error."""
     import os
 
+    end_with_parent()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import torch
 
@@ -109,10 +111,9 @@ def slow_motion(path: Path, reading: Any, mirrored: bool) -> bytes:
             matrix = transform_of(faces[0].landmarks)
         shown.append(align(image, matrix))
     fps = max(2.0, (reading.motion.fps or 25.0) / SLOW)
-    with TemporaryDirectory() as folder:
-        target = Path(folder) / "slow.mp4"
-        write_loop(shown, str(target), fps=fps, repeats=1)
-        return target.read_bytes()
+    target = BytesIO()  # a face: it never lies on the disk
+    write_loop(shown, target, fps=fps, repeats=1)
+    return target.getvalue()
 
 
 def _analyzer(method: str | None, checkpoint: str | None, **options: Any) -> Any:

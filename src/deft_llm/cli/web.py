@@ -16,6 +16,10 @@ def page(
     jobs: Annotated[int, typer.Option(min=1, max=16, help="Videos that are read at the same time.")] = 1,
     megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 100,
     seconds: Annotated[float, typer.Option(min=1, help="Longest video.")] = 60.0,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="A further name by which the page is reached, behind a proxy."),
+    ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="deft's checkpoint instead of the shipped one."),
@@ -26,6 +30,8 @@ def page(
     Example: deft app --port 7860
     """
     import shutil
+    import signal
+    import sys
 
     from deft_llm.errors import DeftError
 
@@ -33,19 +39,22 @@ def page(
         import gradio  # noqa: F401
     except ModuleNotFoundError as error:
         raise DeftError("the page needs Gradio; run: pip install 'deft-llm[app]'.") from error
-    from deft_llm.app.build import launch, private_folder
+    from deft_llm.app.build import private_folder, serve
     from deft_llm.app.limits import Limits
 
     model = None if checkpoint is None else str(checkpoint.absolute())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the blocks below clean up
     folder = private_folder()
     if host not in ("127.0.0.1", "localhost", "::1"):
         typer.echo("Note: other machines can reach this page; it has no login.", err=True)
     typer.echo(f"deft-llm is at http://{host}:{port} (Ctrl-C ends it)")
     try:
         limits = Limits(megabytes=megabytes, seconds=seconds)
-        launch(host, port, jobs=jobs, limits=limits, checkpoint=model)
+        serve(host, port, jobs=jobs, limits=limits, checkpoint=model, names=names or ())
     except OSError as error:
-        raise DeftError(f"port {port} cannot be used; choose another one with --port.") from error
+        raise DeftError(
+            f"--host {host} --port {port}: cannot be used ({error.strerror}); choose others."
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

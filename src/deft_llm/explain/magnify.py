@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import IO
 
 import numpy as np
 
@@ -72,16 +73,19 @@ def magnify_sequence(
     return rising + rising[::-1]
 
 
-def write_loop(frames: Sequence[np.ndarray], path: str, fps: float = 24.0, repeats: int = 3) -> None:
+def write_loop(
+    frames: Sequence[np.ndarray], path: str | IO[bytes], fps: float = 24.0, repeats: int = 3
+) -> None:
     """Write frames as an H.264 MP4 that browsers play; sizes are made even. ``repeats`` plays it again."""
     write_stream((frame for _ in range(repeats) for frame in frames), path, fps)
 
 
-def write_stream(frames: Iterable[np.ndarray], path: str, fps: float = 24.0) -> None:
+def write_stream(frames: Iterable[np.ndarray], path: str | IO[bytes], fps: float = 24.0) -> None:
     """Write frames one by one as an H.264 MP4 that browsers play; sizes are made even."""
     import av
 
-    with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
+    options = {"movflags": "faststart"} if isinstance(path, str) else {}  # a buffer cannot be opened again
+    with av.open(path, "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         started = False
         for frame in frames:
