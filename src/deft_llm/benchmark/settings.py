@@ -19,28 +19,30 @@ OPTIONAL = frozenset({"deletion", "features"})
 
 
 class BenchmarkSettings(BaseModel):
-    """One run of one method by one protocol with one seed.
-
-    ``deletion``: of how many clips deletion and insertion curves are drawn; ``features``: whether the
-    method's features are exported for probes.
-    """
+    """One run of one method by one protocol with one seed."""
 
     model_config = ConfigDict(extra="forbid")
-    corpora: list[str]
-    method: str
-    task: Literal["emotion", "au", "vqa", "spotting"] = "emotion"
-    protocol: str = "loso"
-    labels: str = "megc3"
-    zero_shot: bool = False
-    leak: bool = False
-    answers: bool = False
-    seed: int = 0
-    k: int = 5
-    val_fraction: float = Field(default=0.15, gt=0, lt=1)
-    deletion: int = Field(default=0, ge=0)
-    features: bool = False
-    workers: int = Field(default=2, ge=1)
-    options: dict[str, Any] = Field(default_factory=dict)
+    corpora: list[str] = Field(description="Names of the corpora, in the order of the command.")
+    method: str = Field(description="Key of the method.")
+    task: Literal["emotion", "au", "vqa", "spotting"] = Field(
+        "emotion", description="What is asked: classes, Action Units, questions, or intervals in long videos."
+    )
+    protocol: str = Field("loso", description="loso, cde, hde, cross, kfold or fixed.")
+    labels: str = Field("megc3", description="Label setting: megc3, native, 4, 5, 7 or objective.")
+    zero_shot: bool = Field(False, description="Nothing is trained; every clip is tested.")
+    leak: bool = Field(False, description="Choose on the test subject, stamped LEAKY.")
+    answers: bool = Field(False, description="The method writes answers too.")
+    seed: int = Field(0, description="Seed of the method; folds do not depend on it.")
+    k: int = Field(5, description="Folds of kfold.")
+    val_fraction: float = Field(
+        default=0.15, gt=0, lt=1, description="Share of a fold's training subjects that validate."
+    )
+    deletion: int = Field(
+        default=0, ge=0, description="Clips of which deletion and insertion curves are drawn."
+    )
+    features: bool = Field(False, description="Export what the method reads, for probes.")
+    workers: int = Field(default=2, ge=1, description="Processes; they never change a figure.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The method's own options, a.b=c.")
 
 
 def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.answer import Answer, AnswerError, fill_figures, lark_grammar, parse, render
 from deft_llm.errors import DeftError
@@ -43,11 +43,11 @@ class Flow2TextOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str | None = None
-    adapter: str | None = None
-    regions: int = 8
-    max_new_tokens: int = 200
-    batch: int = 16
+    model: str | None = Field(None, description="Folder or name of another language model.")
+    adapter: str | None = Field(None, description="Folder of a trained LoRA adapter.")
+    regions: int = Field(8, description="Most regions told of a clip.")
+    max_new_tokens: int = Field(200, description="Longest answer.")
+    batch: int = Field(16, description="Clips decoded together.")
 
 
 class Flow2Text:

@@ -33,9 +33,12 @@ class SVMOptions(Options):
     With several values each, those are chosen by UF1 (AUs: mean F1) over inner folds by subject.
     """
 
-    C: list[float] = Field(default_factory=lambda: [10.0])
-    gamma: list[float] = Field(default_factory=lambda: [0.5, 1.0, 2.0])
-    inner: int = INNER_FOLDS
+    C: list[float] = Field(default_factory=lambda: [10.0], description="Penalties to choose from.")
+    gamma: list[float] = Field(
+        default_factory=lambda: [0.5, 1.0, 2.0],
+        description="Kernel widths to choose from, in 1 / mean squared distance.",
+    )
+    inner: int = Field(INNER_FOLDS, description="Inner folds by subject.")
 
 
 class KernelMethod:

@@ -30,20 +30,16 @@ Network = Callable[[tuple[int, ...], int], "nn.Module"]
 
 
 class NetworkOptions(Options):
-    """Training of a small network: Adam, class-balanced loss.
+    """Training of a small network: Adam, class-balanced loss."""
 
-    ``noise``: sd of added input noise; ``mirror``: half of the clips are mirrored; ``shift``: px by which a
-    batch is moved at random; ``limit``: inputs are clipped to it (0: not).
-    """
-
-    epochs: int = Field(default=100, ge=1)
-    batch: int = Field(default=64, ge=2)
-    lr: float = Field(default=1e-3, gt=0)
-    weight_decay: float = 1e-4
-    noise: float = 0.1
-    mirror: bool = False
-    shift: int = Field(default=0, ge=0)
-    limit: float = Field(default=0.0, ge=0)
+    epochs: int = Field(default=100, ge=1, description="Epochs; the best on validation subjects is kept.")
+    batch: int = Field(default=64, ge=2, description="Clips per step.")
+    lr: float = Field(default=1e-3, gt=0, description="Rate of Adam.")
+    weight_decay: float = Field(1e-4, description="Weight decay of Adam.")
+    noise: float = Field(0.1, description="Standard deviation of noise added to inputs.")
+    mirror: bool = Field(False, description="Half of the clips are mirrored.")
+    shift: int = Field(default=0, ge=0, description="px by which a batch is moved at random.")
+    limit: float = Field(default=0.0, ge=0, description="Inputs are clipped to it; 0: not.")
 
 
 class NetworkMethod:

@@ -27,12 +27,14 @@ class MeasureSettings(BaseModel):
     """How clips are measured; a store carries it, and another setting is another store."""
 
     model_config = ConfigDict(extra="forbid")
-    flow: Literal["dis", "farneback", "farneback8", "tvl1"] = "dis"
+    flow: Literal["dis", "farneback", "farneback8", "tvl1"] = Field(
+        "dis", description="Optical flow estimator."
+    )
     average_ms: float = Field(10.0, ge=0, le=50, description="Frames this near a key frame are averaged.")
     profile: int = Field(16, ge=0, le=16, description="Frames of the temporal profile; 0 leaves it out.")
     parallax: bool = Field(True, description="Small turns and nods of the head are taken out, too.")
     mirrored: bool = Field(False, description="The source is a mirror image (selfie video).")
-    version: int = 1
+    version: int = Field(1, description="Version of the measurement.")
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.regions import REGIONS
@@ -45,22 +45,32 @@ class SpottingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    least_z: float = 5.0
-    least_px: float = 0.25
-    member_z: float = 3.5
-    member_likeness: float = 0.65
-    micro_seconds: float = 0.5
-    least_seconds: float = 0.04
-    longest_seconds: float = 4.5
-    least_fit: float = 0.55
-    head_leak: float = 0.12
-    head_limit: float = 3.0
-    residual_limit: float = 1.0
-    stand_out: float = 5.0
-    stand_out_alone: float = 2.7
-    least_rise: float = 0.065
-    most: int = 400
-    most_a_second: float = 20.0
+    least_z: float = Field(5.0, description="z of an excursion that is followed up.")
+    least_px: float = Field(0.25, description="Aligned px of an excursion that is followed up.")
+    member_z: float = Field(3.5, description="z from which another region takes part in a movement.")
+    member_likeness: float = Field(
+        0.65, description="Correlation with the seed region from which another region takes part."
+    )
+    micro_seconds: float = Field(0.5, description="Longest micro-expression, s.")
+    least_seconds: float = Field(0.04, description="Shortest movement, s.")
+    longest_seconds: float = Field(4.5, description="Longest movement, s.")
+    least_fit: float = Field(0.55, description="Share of variance that rise, hold and fall must explain.")
+    head_leak: float = Field(
+        0.12, description="Noise added per unit by which the head moves faster than usual, aligned px."
+    )
+    head_limit: float = Field(
+        3.0, description="Head motion beyond which a moment is named, in its usual spread."
+    )
+    residual_limit: float = Field(
+        1.0, description="Aligned px left on bone beyond which a face is not judged."
+    )
+    stand_out: float = Field(
+        5.0, description="All shifts together, over what the most straying region does in calm moments."
+    )
+    stand_out_alone: float = Field(2.7, description="The same for the largest shift by itself.")
+    least_rise: float = Field(0.065, description="Shortest rise or fall of skin, s.")
+    most: int = Field(400, description="Excursions followed up in any stretch.")
+    most_a_second: float = Field(20.0, description="Excursions followed up per second of a stretch.")
 
 
 @dataclass

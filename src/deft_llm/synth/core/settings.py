@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import UsageError
 from deft_llm.synth.core.events import LURES, NEGATIVES
@@ -24,23 +24,29 @@ class VideoSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    clips: int
-    subjects: int
-    seed: int = 0
-    prior: Literal["facs", "corpora"] = "facs"
-    units: Literal["arkit", "makehuman"] = "arkit"
-    layout: str = "native"
-    size: int = 400
-    split: Literal["calibration", "train", "validation", "test"] = "test"
-    negatives: float = 0.2
-    lures: float = 0.2
-    long_videos: int | None = None
-    format: Literal["frames", "video"] = "frames"
-    crf: int | None = None
-    film: Literal["clips", "sequences"] = "clips"
-    seconds: float = 9.0
-    crfs: tuple[int, ...] = (18, 26, 34)
-    generator: int = GENERATOR
+    clips: int = Field(description="How many clips.")
+    subjects: int = Field(description="How many subjects.")
+    seed: int = Field(0, description="Chooses subjects and clips; same seed, same bytes.")
+    prior: Literal["facs", "corpora"] = Field(
+        "facs", description="facs, or corpora (uses statistics of real corpora)."
+    )
+    units: Literal["arkit", "makehuman"] = Field("arkit", description="Set of face units.")
+    layout: str = Field("native", description="Folders and tables of which corpus.")
+    size: int = Field(400, description="Side of a frame, px.")
+    split: Literal["calibration", "train", "validation", "test"] = Field(
+        "test", description="Range of identities."
+    )
+    negatives: float = Field(0.2, description="Share of clips without a micro-expression.")
+    lures: float = Field(0.2, description="Share of micro-expressions on a misleading face.")
+    long_videos: int | None = Field(None, description="Long videos with several events; null: clips / 50.")
+    format: Literal["frames", "video"] = Field("frames", description="PNG frames or H.264 video.")
+    crf: int | None = Field(None, description="Quality of the H.264 video, 0 (lossless) to 51.")
+    film: Literal["clips", "sequences"] = Field(
+        "clips", description="Short clips, or sequences of several seconds with truth of every frame."
+    )
+    seconds: float = Field(9.0, description="Length of a sequence, s.")
+    crfs: tuple[int, ...] = Field((18, 26, 34), description="Qualities that sequences are coded at, in turn.")
+    generator: int = Field(GENERATOR, description="Version of the generator.")
 
     def check(self) -> None:
         """Refuse what cannot be made. Raises: UsageError with the mend."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import digest, read_json, write_bytes, write_json, write_text
@@ -39,15 +39,19 @@ class FlowSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    clips: int
-    subjects: int
-    seed: int = 0
-    split: Split = "train"
-    prior: Literal["facs", "corpora"] = "facs"
-    units: tuple[UnitSet, ...] = ("arkit",)
-    layout: Literal["store", "flowmaps", "ststnet"] = "store"
+    clips: int = Field(description="How many samples.")
+    subjects: int = Field(description="How many subjects.")
+    seed: int = Field(0, description="Chooses subjects and samples; same seed, same bytes.")
+    split: Split = Field("train", description="Range of identities.")
+    prior: Literal["facs", "corpora"] = Field(
+        "facs", description="facs, or corpora (uses statistics of real corpora)."
+    )
+    units: tuple[UnitSet, ...] = Field(("arkit",), description="Sets of face units, in turn.")
+    layout: Literal["store", "flowmaps", "ststnet"] = Field(
+        "store", description="A store, or maps in the folders of flowmaps or STSTNet."
+    )
     config: FlowConfig = FlowConfig()
-    generator: int = GENERATOR
+    generator: int = Field(GENERATOR, description="Version of the generator.")
 
     def check(self) -> None:
         """Raises: UsageError for impossible counts."""
