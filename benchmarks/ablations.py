@@ -54,16 +54,15 @@ def stage1_predictions(expert: Any, test: dict[str, np.ndarray], by_fine: bool) 
     import torch
 
     from deft_llm.facs.emotions import FINE, coarse_of
-    from deft_llm.training.augment import relative
-    from deft_llm.training.motion import region_table
+    from deft_llm.model.inputs import region_pool, relative_maps
     from deft_llm.training.store_data import COARSE
 
     home = torch.tensor([[float(coarse_of(fine) == name) for name in COARSE] for fine in FINE])
     aus, classes = [], []
     with torch.inference_mode():
         for start in range(0, len(test["maps"]), 250):
-            maps = relative(torch.from_numpy(test["maps"][start : start + 250].astype(np.float32)))
-            out = expert(maps, None, region_table(maps))
+            maps = torch.from_numpy(relative_maps(test["maps"][start : start + 250]))
+            out = expert(maps, None, region_pool(maps))
             aus.append(out.au.amax(-1))
             classes.append(out.fine.softmax(-1) @ home if by_fine else out.coarse.softmax(-1))
     return {"au": torch.cat(aus).numpy(), "classes": torch.cat(classes).numpy()}

@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from deft_llm.model.prompt import ANSWER_QUESTION
-from deft_llm.model.speaker import Spoken, measured
+from deft_llm.model.decoding import answer_grammar
+from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.predictor import Predictor, WrittenAnswer, load_predictor
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import COARSE
 from deft_llm.store import Motion
@@ -121,35 +122,19 @@ def sets_of(side: np.ndarray) -> list[frozenset[int]]:
 
 
 def ask(
-    speaker: Any, motions: list[Motion], questions: list[str], batch: int, shuffle: bool = False,
+    predictor: Predictor, motions: list[Motion], questions: list[str], shuffle: bool = False,
     grammar: str | None = None,
-) -> tuple[list[Spoken], np.ndarray]:  # fmt: skip
-    """Answers, and the class that the emotion head gives to each clip;
-    ``grammar`` in place of each clip's own."""
-    from deft_llm.model.deft import batch_of
-    from deft_llm.model.inputs import motion_input
-
-    spoken, heads = [], []
-    for start in range(0, len(motions), batch):
-        part = motions[start : start + batch]
-        inputs = [motion_input(motion) for motion in part]
-        clips, grammars = batch_of(inputs), [grammar] * len(part) if grammar else speaker.grammars(inputs)
-        with torch.inference_mode():
-            out = speaker.model.read(clips)
-        heads += out.coarse.argmax(-1).tolist()
-        if shuffle:
-            order = torch.roll(torch.arange(len(part)), 1)
-            out.motion = out.motion._replace(tokens=out.motion.tokens[order])
-            out.au = out.au[order]
-            grammars = [grammars[index] for index in order]
-        texts = speaker.model.answer(
-            clips, questions[start : start + batch], grammars, max_new_tokens=200, out=out
-        )
-        spoken += [measured(text, motion) for text, motion in zip(texts, part, strict=True)]
-    return spoken, np.array(heads)
+) -> tuple[list[WrittenAnswer], np.ndarray]:  # fmt: skip
+    """Answers, and the class that the emotion head gives to each clip; ``grammar`` in place of each clip's
+    own; ``shuffle``: every clip is answered from another one's readout."""
+    readout = predictor.read_motions(motions)
+    heads = readout.coarse.argmax(-1).numpy()
+    given = readout.take(torch.roll(torch.arange(len(readout)), 1)) if shuffle else readout
+    grammars = None if grammar is None else [grammar] * len(motions)
+    return predictor.answer(given, questions, motions, grammars=grammars), heads
 
 
-def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, Any]:
+def score(written: list[WrittenAnswer], heads: np.ndarray, clips: Clips) -> dict[str, Any]:
     """The shares that the module's docstring names."""
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.methods.refit import macro_f1
@@ -158,7 +143,7 @@ def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, An
 
     said = []
     counts = dict.fromkeys(("parsed", "agree", "hit", "named", "there", "sides", "stated", "supported"), 0)
-    for row, one in enumerate(spoken):
+    for row, one in enumerate(written):
         truth = clips.units(row)
         counts["there"] += len(truth)
         answer = one.answer
@@ -182,8 +167,8 @@ def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, An
         counts["supported"] += sum(item.status == "supported" for item in one.evidence)
     text, share = np.array(said), lambda part, whole: round(part / max(whole, 1), 3)
     return {
-        "clips": len(spoken), "parsed": share(counts["parsed"], len(spoken)),
-        "consistent": share(counts["agree"], len(spoken)),
+        "clips": len(written), "parsed": share(counts["parsed"], len(written)),
+        "consistent": share(counts["agree"], len(written)),
         "text_uf1": round(macro_f1(clips.coarse, text, 3), 3),
         "head_uf1": round(macro_f1(clips.coarse, heads, 3), 3),
         "text_head_agree": round(float((text == heads).mean()), 3),
@@ -194,10 +179,12 @@ def score(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, An
     }  # fmt: skip
 
 
-def held_still(clips: Clips, spoken: list[Spoken], again: list[Spoken], area: str) -> dict[str, Any]:
+def held_still(
+    clips: Clips, written: list[WrittenAnswer], again: list[WrittenAnswer], area: str
+) -> dict[str, Any]:
     """What an answer loses and keeps when a region has not moved, over the AUs that it named before."""
     gone, kept, changed, both = [0, 0], [0, 0], 0, 0
-    for before, after in zip(spoken, again, strict=True):
+    for before, after in zip(written, again, strict=True):
         if before.answer is None or after.answer is None:
             continue
         both += 1
@@ -230,7 +217,7 @@ def seen_together(runs: list[Path], shards: Path) -> set[frozenset[int]]:
 
 def main() -> None:
     """Score and print."""
-    from deft_llm.model.speaker import Speaker
+
     from deft_llm.training.start import TrainConfig, start_model
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -238,7 +225,6 @@ def main() -> None:
     parser.add_argument("shards", type=Path)
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--skip", type=int, default=0, help="clips to leave out at the start")
-    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--free", action="store_true")
     parser.add_argument("--shuffle", action="store_true")
     parser.add_argument("--untrained", action="store_true")
@@ -248,11 +234,11 @@ def main() -> None:
     parser.add_argument("--recombine", action="store_true")
     parser.add_argument("--trained-on", type=Path, metavar="SHARDS")
     given = parser.parse_args()
-    speaker = Speaker.from_checkpoint(given.checkpoint)
+    predictor = load_predictor(given.checkpoint)
     if given.untrained:
-        speaker.model = start_model(TrainConfig(experts=["motion"]), given.checkpoint, language=False).eval()
-    if given.free:
-        speaker.reader = None
+        model = start_model(TrainConfig(experts=["motion"]), given.checkpoint, language=False)
+        predictor = Predictor(model, predictor.config)
+    grammar = answer_grammar() if given.free else None
     known = seen_together(given.seen, given.trained_on) if given.seen else set()
     clips = (
         recombined(known, given.clips, given.skip) if given.recombine
@@ -261,23 +247,24 @@ def main() -> None:
     words = PHRASINGS if given.phrasings else (ANSWER_QUESTION,)
     questions = [words[row % len(words)] for row in range(len(clips.motions))]
     started = time.perf_counter()
-    spoken, heads = ask(speaker, clips.motions, questions, given.batch, given.shuffle)
+    written, heads = ask(predictor, clips.motions, questions, given.shuffle, grammar)
     found = {
-        **score(spoken, heads, clips),
-        "s_per_answer": round((time.perf_counter() - started) / len(spoken), 2),
+        **score(written, heads, clips),
+        "s_per_answer": round((time.perf_counter() - started) / len(written), 2),
     }
     if given.recombine:
         found = {name: found[name] for name in found if "uf1" not in name} | {"known_sets": len(known)}
     elif given.seen:
         rows = [row for row, places in enumerate(sets_of(clips.side)) if places not in known]
-        new = score([spoken[row] for row in rows], heads[rows], clips.of(rows))
+        new = score([written[row] for row in rows], heads[rows], clips.of(rows))
         found["unseen_combinations"] = {"known_sets": len(known), **new}
     if given.still:
         from deft_llm.motion.hide import MARGIN, hide
 
         moved = [hide(motion, STILL[given.still], MARGIN) for motion in clips.motions]
-        found |= held_still(clips, spoken, ask(speaker, moved, questions, given.batch)[0], given.still)
-    print(json.dumps({**found, "example": spoken[0].text}))
+        again, _ = ask(predictor, moved, questions, grammar=grammar)
+        found |= held_still(written, again, given.still)
+    print(json.dumps({**found, "example": written[0].text}))
 
 
 if __name__ == "__main__":

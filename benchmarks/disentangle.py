@@ -32,11 +32,11 @@ CLEAR = 0.8
 
 def inputs_of(films: Any) -> tuple[list[Any], list[Any]]:
     """What motion and face experts read of each film."""
-    from deft_llm.model.face_inputs import FaceInput, space_input, spread
-    from deft_llm.model.inputs import MotionInput, region_pool
+
+    from deft_llm.model.inputs import FaceInput, MotionInput, space_input, spread
 
     maps = films.maps.astype(np.float32)
-    motion = [MotionInput(item, np.ones(2, bool), region_pool(item)) for item in maps]
+    motion = [MotionInput(item, np.ones(2, bool)) for item in maps]
     faces = [
         FaceInput(
             marks[0], spread(look[0].astype(np.float32))[None], change.astype(np.float32),
@@ -50,20 +50,11 @@ def inputs_of(films: Any) -> tuple[list[Any], list[Any]]:
     return motion, faces
 
 
-def tokens_of(reader: Any, films: Any) -> dict[str, np.ndarray]:
+def tokens_of(predictor: Any, films: Any) -> dict[str, np.ndarray]:
     """Tokens (N, T * D) of every expert that the checkpoint has."""
-    import torch
-
-    motion, faces = inputs_of(films)
-    found = {"motion": reader.read(motion).tokens[:, 0]}
-    stack = lambda name: torch.from_numpy(np.stack([getattr(face, name) for face in faces]))  # noqa: E731
-    with torch.inference_mode():
-        if reader.faces is not None and reader.faces.structure is not None:
-            seen = reader.faces.structure(stack("landmarks"), stack("appearance"), stack("space"))
-            found["structure"] = seen.tokens.flatten(1).numpy()
-        if reader.faces is not None and reader.faces.texture is not None:
-            found["texture"] = reader.faces.texture(stack("change")).tokens.flatten(1).numpy()
-    return found
+    readout = predictor.read(*inputs_of(films))
+    tokens = {name: getattr(readout, name) for name in ("motion", "structure", "texture")}
+    return {name: value.flatten(1).numpy() for name, value in tokens.items() if value is not None}
 
 
 def au_targets(films: Any) -> list[tuple[int, np.ndarray, np.ndarray]]:
@@ -106,23 +97,24 @@ def truth_probe(
     return {"score": got["score"], "permuted": got["baseline"]}
 
 
-def head_auroc(reading: Any, films: Any) -> float:
+def head_auroc(readout: Any, films: Any) -> float:
     """Mean AUROC of the experts' own AU logits, nothing fitted."""
     from sklearn.metrics import roc_auc_score
 
+    from deft_llm.model.heads import presence_logits
     from deft_llm.model.units import AU_INDEX
 
-    logits = reading.au_logits().max(-1)
+    logits = presence_logits(readout)
     return float(
         np.mean([roc_auc_score(y, logits[rows, AU_INDEX[number]]) for number, rows, y in au_targets(films)])
     )
 
 
-def sets_of(reading: Any, calibration: Any) -> np.ndarray:
+def sets_of(readout: Any, calibration: Any) -> np.ndarray:
     """(N, A) AUs that are said to be there."""
     from deft_llm.model.heads import au_probabilities
 
-    return au_probabilities(reading, calibration).max(-1) >= 0.5
+    return au_probabilities(readout, calibration).max(-1) >= 0.5
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -137,17 +129,17 @@ def donors(films: Any, seed: int) -> np.ndarray:
     return np.array([rng.choice(np.flatnonzero(films.subject != subject)) for subject in films.subject])
 
 
-def swaps(reader: Any, films: Any, seed: int) -> dict[str, float]:
+def swaps(predictor: Any, films: Any, seed: int) -> dict[str, float]:
     """What changes when one expert's input comes from a clip of another subject."""
     motion, faces = inputs_of(films)
     donor = donors(films, seed)
-    calibration = reader.config.get("calibration")
-    whole = reader.read(motion, faces=faces)
-    own, aus = whole.coarse_logits().argmax(1), sets_of(whole, calibration)
+    calibration = predictor.calibration
+    whole = predictor.read(motion, faces)
+    own, aus = whole.coarse.numpy().argmax(1), sets_of(whole, calibration)
     given = [replace(faces[d], change=face.change) for d, face in zip(donor, faces)]
-    other = reader.read(motion, faces=given)
+    other = predictor.read(motion, given)
     found = {
-        "structure swapped: class changes": (other.coarse_logits().argmax(1) != own).mean(),
+        "structure swapped: class changes": (other.coarse.numpy().argmax(1) != own).mean(),
         "structure swapped: AU set changes": (sets_of(other, calibration) != aus).any(1).mean(),
     }
     differ = own != own[donor]
@@ -156,8 +148,8 @@ def swaps(reader: Any, films: Any, seed: int) -> dict[str, float]:
         "motion and texture swapped": [replace(f, change=faces[d].change) for d, f in zip(donor, faces)],
     }
     for name, seen in moved.items():
-        got = reader.read([motion[d] for d in donor], faces=seen)
-        follows = got.coarse_logits().argmax(1) == own[donor]
+        got = predictor.read([motion[d] for d in donor], seen)
+        follows = got.coarse.numpy().argmax(1) == own[donor]
         said = sets_of(got, calibration)
         near = (overlap(said, aus[donor]) >= 0.5) & (overlap(said, aus[donor]) > overlap(said, aus))
         found |= {
@@ -275,12 +267,12 @@ def token_probes(
     return row
 
 
-def probed(reader: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[str, Any]]:
+def probed(predictor: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[str, Any]]:
     """What probes fitted on films ``fit`` read from each expert's tokens in ``plain``,
     and from the geometry itself."""
     from deft_llm.evaluation.probes import verification_auc
 
-    held, known = tokens_of(reader, plain), tokens_of(reader, fit)
+    held, known = tokens_of(predictor, plain), tokens_of(predictor, fit)
     rng, targets, experts = np.random.default_rng(seed), truths(fit, plain), {}
     for place, films in ((known, fit), (held, plain)):
         space = np.stack([face.space for face in inputs_of(films)[1]])
@@ -296,7 +288,7 @@ def probed(reader: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[str, 
 
 def main() -> None:
     """Print one JSON object."""
-    from deft_llm.model.predictor import MotionReader
+    from deft_llm.model.predictor import load_predictor
     from deft_llm.training.face_tensors import load_films
 
     parser = argparse.ArgumentParser(
@@ -310,14 +302,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    reader = MotionReader.from_checkpoint(given.checkpoint)
+    predictor = load_predictor(given.checkpoint)
     fit, test = load_films(*given.films), load_films(given.test)
     plain = test.take(np.flatnonzero(test.lure == 0))
-    experts = probed(reader, fit, plain, given.seed)
+    experts = probed(predictor, fit, plain, given.seed)
     motion, faces = inputs_of(test)
-    alone, fused = reader.read(motion), reader.read(motion, faces=faces)
-    logits = {"motion alone": (alone.coarse_logits(), alone.au_logits()),
-              "all experts": (fused.coarse_logits(), fused.au_logits())}  # fmt: skip
+    both = {"motion alone": predictor.read(motion), "all experts": predictor.read(motion, faces)}
+    logits = {name: (seen.coarse.numpy(), seen.au.numpy()) for name, seen in both.items()}
     for frame, name in ((0, "onset only"), (1, "apex only")) if given.steps else ():
         seen = one_picture(given.checkpoint, fit, test, frame, given.steps)
         logits[name] = (seen["coarse"], seen["au"])
@@ -325,9 +316,9 @@ def main() -> None:
     result = {
         "test films": len(test), "without lure": len(plain), "subjects": len(np.unique(test.subject)),
         "experts": experts,
-        "AU AUROC of the motion expert's own logits": head_auroc(reader.read(inputs_of(plain)[0]), plain),
+        "AU AUROC of the motion expert's own logits": head_auroc(predictor.read(inputs_of(plain)[0]), plain),
         "scores": {name: class_scores(*pair, test) for name, pair in logits.items()},
-        "swaps": swaps(reader, plain, given.seed), "lures": lures(called, test, given.prior),
+        "swaps": swaps(predictor, plain, given.seed), "lures": lures(called, test, given.prior),
     }  # fmt: skip
     text = json.dumps(result, indent=1, default=float)
     print(text)

@@ -21,8 +21,7 @@ import torch
 
 def main() -> None:
     """Print one JSON line."""
-    from deft_llm.model.deft import batch_of
-    from deft_llm.model.inputs import maps_input
+    from deft_llm.model.inputs import batch_of, maps_input
     from deft_llm.training.start import TrainConfig, start_model
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -40,7 +39,9 @@ def main() -> None:
     free = "start: /[ -~\\n]{400,800}/\n"
 
     def deft() -> None:
-        model.answer(clips, asked, free, max_new_tokens=given.tokens)
+        with torch.inference_mode():
+            readout = model.read(clips)
+        model.answer(readout, asked, free, max_new_tokens=given.tokens)
 
     @torch.inference_mode()
     def bare() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
         )  # fmt: skip
 
     with torch.inference_mode():
-        embeds, mask = model.prompt(model.soft_tokens(model.read(clips), None), asked)
+        embeds, mask = model.prompt(model.soft_tokens(model.read(clips)), asked)
     times: dict[str, list[float]] = {"deft": [], "bare": []}
     for number in range(given.repeat + 1):
         for name, call in (("deft", deft), ("bare", bare)):

@@ -26,8 +26,9 @@ import numpy as np
 
 from benchmarks.answers import Clips, ask, load, score
 from deft_llm.files import read_json, write_json
-from deft_llm.model.prompt import ANSWER_QUESTION
-from deft_llm.model.speaker import Speaker, Spoken, measured
+from deft_llm.model.decoding import answer_grammar
+from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.predictor import Predictor, WrittenAnswer, with_figures
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablations" / "llm"
 ORDER = (
@@ -70,16 +71,14 @@ def _say(name: str) -> Any:
     )
 
 
-def said(model: Any, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
+def said(model: Any, clips: Clips) -> tuple[list[WrittenAnswer], np.ndarray]:
     """Class and evidence of every clip, and the head's class; greedy, nothing held to the experts."""
-    from deft_llm.model.deft import answer_grammar
-
     # The word that ends the evidence in training must be there to be chosen; of what follows, one letter.
     questions = [ANSWER_QUESTION] * len(clips.motions)
-    return ask(Speaker(model), clips.motions, questions, 16, grammar=answer_grammar(max_rationale=1))
+    return ask(Predictor(model), clips.motions, questions, grammar=answer_grammar(max_rationale=1))
 
 
-def read_aloud(adapter: Path, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
+def read_aloud(adapter: Path, clips: Clips) -> tuple[list[WrittenAnswer], np.ndarray]:
     """The same of the adapter that reads words; it has no head."""
     from deft_llm.methods.flow2text import build
     from deft_llm.methods.protocol import Sample, Task
@@ -87,16 +86,16 @@ def read_aloud(adapter: Path, clips: Clips) -> tuple[list[Spoken], np.ndarray]:
     method = build(Task(name="au"), adapter=str(adapter))
     samples = [Sample(m.clip_id, "flow", "one", lambda m=m: m) for m in clips.motions]  # type: ignore[misc]
     rows = zip(method.predict(samples), clips.motions, strict=True)
-    return [measured(row.answer or "", motion) for row, motion in rows], np.full(len(samples), -1)
+    return [with_figures(row.answer or "", motion) for row, motion in rows], np.full(len(samples), -1)
 
 
-def spread(spoken: list[Spoken], heads: np.ndarray, clips: Clips) -> dict[str, list[float]]:
+def spread(written: list[WrittenAnswer], heads: np.ndarray, clips: Clips) -> dict[str, list[float]]:
     """95 % intervals of ``COLUMNS`` over clips."""
-    rng, rows = np.random.default_rng(0), np.arange(len(spoken))
+    rng, rows = np.random.default_rng(0), np.arange(len(written))
     found = []
     for _ in range(RESAMPLES):
         drawn = rng.choice(rows, len(rows)).tolist()
-        one = score([spoken[row] for row in drawn], heads[drawn], clips.of(drawn))
+        one = score([written[row] for row in drawn], heads[drawn], clips.of(drawn))
         found.append([one[name] for name in COLUMNS])
     low, high = np.quantile(np.array(found, float), [0.025, 0.975], axis=0)
     return {name: [round(float(a), 3), round(float(b), 3)] for name, a, b in zip(COLUMNS, low, high)}
@@ -111,9 +110,9 @@ def measure(name: str, given: argparse.Namespace) -> None:
     model = trained(name, given.shards, given.out / name, given.checkpoint)
     seconds = time.process_time() - started
     clips = load(given.held, given.clips, 0)
-    spoken, heads = read_aloud(model, clips) if name == "words" else said(model, clips)
-    found = {"run": name, **score(spoken, heads, clips), "interval": spread(spoken, heads, clips)}
-    write_json(path, {**found, "cpu_s": round(seconds), "example": spoken[0].text})
+    written, heads = read_aloud(model, clips) if name == "words" else said(model, clips)
+    found = {"run": name, **score(written, heads, clips), "interval": spread(written, heads, clips)}
+    write_json(path, {**found, "cpu_s": round(seconds), "example": written[0].text})
     print(json.dumps(found), flush=True)
 
 

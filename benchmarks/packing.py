@@ -19,9 +19,8 @@ from collections.abc import Callable
 
 import torch
 
-from deft_llm.model.language import add_lora, load_backbone
+from deft_llm.model.language import add_lora, load_backbone, prompt_parts
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
-from deft_llm.model.prompt import prompt_parts
 from deft_llm.training.language import fast_bfloat16
 
 QUESTIONS = (

@@ -21,11 +21,10 @@ from sklearn.pipeline import make_pipeline
 
 from deft_llm.methods.refit import macro_f1
 from deft_llm.methods.table_words import motion_words, table_words
+from deft_llm.model.inputs import region_pool, relative_maps
 from deft_llm.records import COARSE
 from deft_llm.store import Store
-from deft_llm.training.augment import relative
 from deft_llm.training.flow_shards import FlowShards
-from deft_llm.training.motion import region_table
 
 
 def lines_of(words: str) -> list[str]:
@@ -45,7 +44,7 @@ def main() -> None:
     given = parser.parse_args()
     shards = FlowShards(given.shards, limit=1)
     taken = shards.take(np.arange(min(given.samples, len(shards))))
-    tables = region_table(relative(torch.from_numpy(taken.maps[:, :1].astype(np.float32))))[:, 0].numpy()
+    tables = region_pool(torch.from_numpy(relative_maps(taken.maps[:, :1])))[:, 0].numpy()
     rows = np.flatnonzero(taken.coarse >= 0)
     model = make_pipeline(CountVectorizer(analyzer=lines_of), LogisticRegression(C=0.1, max_iter=500))
     model.fit([table_words(tables[row]) for row in rows], taken.coarse[rows])

@@ -65,8 +65,7 @@ def timed(calls, steps: int) -> list[float]:
 
 def stage2_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
     """CPU seconds of one step of DEFT and of the bare backbone."""
-    from deft_llm.model.deft import batch_of
-    from deft_llm.model.inputs import maps_input
+    from deft_llm.model.inputs import batch_of, maps_input
     from deft_llm.training.language import Stage2, Stage2Batch, Stage2Config
     from deft_llm.training.start import TrainConfig, start_model
 
@@ -93,7 +92,7 @@ def stage2_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
     read, soft_tokens = model.read, model.soft_tokens
     with torch.no_grad():
         out = model.read(clips)
-        soft = model.soft_tokens(out, None)
+        soft = model.soft_tokens(out)
 
     def deft() -> None:
         model.read, model.soft_tokens = read, soft_tokens  # type: ignore[method-assign]

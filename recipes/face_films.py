@@ -215,9 +215,8 @@ def _seen(motion: Any) -> dict[str, np.ndarray]:
     """What the experts read of a measured film."""
     import cv2
 
-    from deft_llm.model.face_experts import APPEARANCE
-    from deft_llm.model.face_inputs import change_images, normalised_depth, normalised_landmarks
-    from deft_llm.model.inputs import motion_input
+    from deft_llm.model.experts import APPEARANCE
+    from deft_llm.model.inputs import change_images, motion_input, normalised_depth, normalised_landmarks
 
     grey = np.stack([cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY) for face in motion.faces])
     looks = [cv2.resize(g, (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA) for g in grey]

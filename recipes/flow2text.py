@@ -10,19 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deft_llm.files import write_json
 from deft_llm.training.language import Stage2, Stage2Config
-
-
-class TextOutput(NamedTuple):
-    """The next-token loss of a step's answers."""
-
-    loss: Tensor
 
 
 class TableReader(nn.Module):
@@ -50,17 +44,19 @@ class TableReader(nn.Module):
     def forward(
         self, clips: Any, questions: Sequence[str], answers: Sequence[str], drop: Sequence[str] = (),
         cut: bool = False, share_prefix: bool = False,
-    ) -> TextOutput:  # fmt: skip
-        """Loss on the answers; ``clips`` is a ``DeftBatch``, its table (B, P, R, 3) is told, first phase."""
-        from deft_llm.model.answer_loss import answer_loss, left_padded
+    ) -> tuple[None, Tensor]:  # fmt: skip
+        """Loss on the answers, as ``DeftModel`` gives it beside a readout; ``clips`` is a ``DeftBatch`` whose
+        region table of the first phase is told in words."""
+        from deft_llm.model.inputs import region_pool
+        from deft_llm.model.losses import answer_loss, left_padded
 
-        rows = [self.prompt_ids(table, question) for table, question in zip(clips.table[:, 0], questions)]
+        tables = region_pool(clips.maps[:, 0])
+        rows = [self.prompt_ids(table, question) for table, question in zip(tables, questions)]
         embed = self.llm.get_input_embeddings()
-        embeds, mask = left_padded([embed(torch.tensor(row, device=clips.table.device)) for row in rows])
+        embeds, mask = left_padded([embed(torch.tensor(row, device=clips.maps.device)) for row in rows])
         shared = common_start(rows) if share_prefix else 0
-        return TextOutput(
-            answer_loss(self.llm, self.tokenizer, embeds, mask, answers, cut=cut, shared=shared)
-        )
+        loss = answer_loss(self.llm, self.tokenizer, embeds, mask, answers, cut=cut, shared=shared)
+        return None, loss
 
     def own_tensors(self) -> dict[str, Tensor]:
         """The adapter's tensors, not the base's."""

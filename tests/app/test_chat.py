@@ -53,7 +53,7 @@ Rationale: The right mouth corner was pulled up and outward, which is coded as A
 
 def test_language_part_is_held_against_the_motion(result):
     """A model's text goes through the real measurement: what the motion shows is told from the rest."""
-    from deft_llm.model.speaker import measured
+    from deft_llm.model.predictor import with_figures
 
     motion = result.analysis.readings[0].motion
     heard = []
@@ -61,7 +61,7 @@ def test_language_part_is_held_against_the_motion(result):
     def speak(about, text):
         assert about is motion
         heard.append(text)
-        return measured(CITES, about)
+        return with_figures(CITES, about)
 
     answer = chat.reply(result, 0, "Why this class?", (), speak)
     assert heard == ["Why this class?"] and find_claims(answer) == []
@@ -77,12 +77,14 @@ def test_language_part_is_held_against_the_motion(result):
 
 def test_language_part_that_breaks_its_form_or_claims(result):
     from deft_llm.errors import DeftError
-    from deft_llm.model.speaker import measured
+    from deft_llm.model.predictor import with_figures
 
-    broken = chat.reply(result, 0, "What moved?", (), lambda motion, text: measured("She smiles.", motion))
+    broken = chat.reply(
+        result, 0, "What moved?", (), lambda motion, text: with_figures("She smiles.", motion)
+    )
     assert chat.BROKEN in broken and "smiles" not in broken and "AU12" in broken
     claims = CITES.replace("The right mouth corner was pulled up and outward", "She is lying")
-    bad = chat.reply(result, 0, "What moved?", (), lambda motion, text: measured(claims, motion))
+    bad = chat.reply(result, 0, "What moved?", (), lambda motion, text: with_figures(claims, motion))
     assert "lying" not in bad and "left out" in bad
 
     def absent(motion, text):
@@ -117,15 +119,15 @@ def test_what_if_is_measured_again(result):
 
 
 def test_language_part_reads_the_motion_that_is_left(result):
-    from deft_llm.model.prompt import ANSWER_QUESTION
-    from deft_llm.model.speaker import measured
+    from deft_llm.model.language import ANSWER_QUESTION
+    from deft_llm.model.predictor import with_figures
 
     motion = result.analysis.readings[0].motion
     heard = []
 
     def speak(about, text):
         heard.append((about, text))
-        return measured(CITES, about)
+        return with_figures(CITES, about)
 
     answer = chat.reply(result, 0, "What if AU12 were absent?", (), speak, imagine)
     ((about, asked),) = heard
@@ -143,14 +145,14 @@ def test_page_sends_a_what_if_to_the_worker(result):
 
     from deft_llm.app.limits import Limits
     from deft_llm.app.page import Page
-    from deft_llm.model.speaker import measured
+    from deft_llm.model.predictor import with_figures
 
     sent = []
 
     def run(task, motion, *arguments):
         sent.append(task)
         if task == "ask":
-            return measured(CITES, motion)
+            return with_figures(CITES, motion)
         held, method, checkpoint = arguments
         assert (held.words, method, checkpoint) == ("the brows", "deft", None)
         return imagine(motion, held)

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
-from deft_llm.explain.attribution import _View, attribute, attribution_overlay
+from deft_llm.explain.attribution import attribute, attribution_overlay, removals
 from deft_llm.explain.region_overlay import region_overlay, regions_of
-from deft_llm.model.inputs import region_pool
+from deft_llm.model.deft import DeftConfig, DeftModel
+from deft_llm.model.inputs import DeftBatch, batch_of
+from deft_llm.model.predictor import Predictor, load_predictor
 from deft_llm.motion.measure import measure_clip
-from deft_llm.records import Evidence
+from deft_llm.records import COARSE, Evidence
 
 
 @pytest.fixture(scope="module")
@@ -51,37 +54,36 @@ def test_removal_is_measured(found):
     assert found.without["all motion"] != pytest.approx(found.probability, abs=1e-3)
 
 
+def test_the_class_that_is_explained_is_the_class_that_is_shown(motion, found):
+    """Class, its probability and the strongest AU are those of the one readout, crops and mirror included."""
+    from deft_llm.methods.protocol import Sample, Task, build_method
+
+    method = build_method("deft", Task(), zero_shot=True)
+    (row,) = method.predict([Sample("test/a/b", "test", "test/a", lambda: motion)])
+    assert found.label == row.label
+    assert found.probability == pytest.approx(row.probabilities[row.label], abs=1e-4)
+    predictor = load_predictor()
+    readout = predictor.read_motions([motion])
+    rest = DeftBatch(torch.zeros(1, 2, 3, 28, 28), torch.ones(1, 2, dtype=torch.bool))
+    with torch.no_grad():
+        still = predictor.read_batch(rest)
+    index = COARSE.index(found.label)
+    gain = float(readout.coarse[0, index] - still.coarse[0, index])
+    assert found.sources[0].gain == pytest.approx(gain, abs=1e-3)
+
+
 def test_face_experts_are_removed_one_by_one(motion):
     """With untrained corrections of the face experts: each one's removal changes what it contributes to."""
-    import torch
-
-    from deft_llm.explain.attribution import _face_part, _removals
-    from deft_llm.model.checkpoint import SHIPPED
-    from deft_llm.model.deft import DeftConfig, DeftModel
-    from deft_llm.model.face_reader import FaceReader
-    from deft_llm.model.inputs import motion_input
-    from deft_llm.model.predictor import MotionReader
-
     torch.manual_seed(0)
-    reader = MotionReader.from_checkpoint(SHIPPED)
-    reader.crops = reader.crops[:1]  # attributions follow the clip as it is
-    model = DeftModel(DeftConfig(motion=reader.config["motion"], experts=["motion", "structure", "texture"]))
+    model = DeftModel(DeftConfig(motion=load_predictor().config["motion"]))
     torch.nn.init.normal_(model.fusion.out.weight, std=0.3)
-    reader.faces = FaceReader(model.structure.eval(), model.texture.eval(), model.fusion.eval())
-    given = motion_input(motion)
-    maps, phases = torch.from_numpy(given.maps[None]), torch.from_numpy(given.phases[None])
-    view = _View(reader.members, phases, *_face_part(reader, motion))
+    predictor = Predictor(model)
+    batch = batch_of(*predictor.inputs_of([motion]))
     with torch.no_grad():
-        whole, units = view.outputs(maps)
-    from deft_llm.model.face_inputs import face_input
-
-    read = reader.read([given], faces=[face_input(motion)])
-    np.testing.assert_allclose(units[0].numpy(), read.au_logits()[0], atol=1e-3)
-    same = torch.from_numpy(read.coarse_logits()).log_softmax(-1)
-    np.testing.assert_allclose(whole.numpy(), same.numpy(), atol=1e-3)
-    found = _removals(view, maps, 0)
+        whole = float(predictor.read_batch(batch).coarse.exp()[0, 0])
+    found = removals(predictor, batch, 0)
     for name in ("structure expert", "texture expert"):
-        assert abs(found[name] - float(whole.exp()[0, 0])) > 1e-3
+        assert abs(found[name] - whole) > 1e-3
 
 
 def test_json_and_report_hold_them(smile_clip):
@@ -102,17 +104,6 @@ def test_json_and_report_hold_them(smile_clip):
     page = re.sub(r"<style.*?</style>|<svg.*?</svg>|<[^>]+>", " ", render_report(analysis), flags=re.S)
     assert "What this answer rests on" in page and "integrated gradients" in page
     assert "Taken away" in page and find_claims(page) == []
-
-
-def test_pool_is_the_models(motion):
-    import torch
-
-    from deft_llm.model.inputs import motion_input
-
-    given = motion_input(motion)
-    maps = torch.from_numpy(given.maps[None])
-    view = _View([], torch.from_numpy(given.phases[None]))
-    np.testing.assert_allclose(view.pool(maps)[0].numpy(), region_pool(given.maps), atol=1e-4)
 
 
 def test_pictures(motion, found):

@@ -7,7 +7,7 @@ import pytest
 
 from deft_llm.faces.pose import head_turn
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
-from deft_llm.model.face_inputs import no_space, normalised_depth, normalised_landmarks, space_input
+from deft_llm.model.inputs import no_space, normalised_depth, normalised_landmarks, space_input
 from deft_llm.synth.video.scene import rotation
 
 

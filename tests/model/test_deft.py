@@ -1,128 +1,302 @@
-"""DeftModel: prompt, loss, answers, checkpoints."""
+"""DeftModel: the one forward pass, the prompt, the loss, checkpoints."""
 
 from __future__ import annotations
 
-import numpy as np
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from deft_llm.answer import parse
 from deft_llm.errors import DeftError
 from deft_llm.model.checkpoint import CONFIG, WEIGHTS
-from deft_llm.model.deft import DeftModel, batch_of
-from deft_llm.model.face_inputs import FaceInput
-from deft_llm.model.inputs import maps_input
+from deft_llm.model.deft import DeftConfig, DeftModel
+from deft_llm.model.inputs import batch_of, region_pool
+from deft_llm.model.language import EXPERTS, add_lora, prompt_parts, tiny_backbone
+from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU
+
+from .conftest import FACES, SMALL, make_clips, make_face
 
 ASK = "Give class, evidence and rationale."
 
 
-def clips(count: int, seed: int = 0):
-    rng = np.random.default_rng(seed)
-    return [maps_input(rng.normal(size=(1, 3, 28, 28)).astype(np.float32)) for _ in range(count)]
+def moved(first: Tensor, second: Tensor) -> list[int]:
+    """Rows of (S, D) that differ."""
+    return (first - second).abs().amax(-1).gt(1e-4).nonzero().flatten().tolist()
 
 
-def face(seed: int) -> FaceInput:
-    rng = np.random.default_rng(seed)
-    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
-    return FaceInput(draw(478, 2), draw(1, 64, 64), draw(4, 56, 56))
+# -- read: experts and heads ------------------------------------------------------------------------------
 
 
-def test_answers_follow_the_grammar_and_do_not_depend_on_the_batch(tiny_model) -> None:
-    items = clips(3)
-    together = tiny_model.answer(batch_of(items), [ASK] * 3, max_new_tokens=700)
-    alone = tiny_model.answer(batch_of(items[1:2]), [ASK], max_new_tokens=700)
+def test_an_au_is_read_from_its_own_token_alone(tiny_model: DeftModel) -> None:
+    """Another token's value changes no logit of the AU; its own changes it. On ``read``, not on a formula."""
+    batch = batch_of(make_clips(1))
+    expert = tiny_model.motion
+    expert.out_norm.register_forward_hook(lambda _, __, tokens: tokens + bump)
+    bump: Tensor | float = 0.0
+    before = tiny_model.read(batch).au
+    for index in (EXPERT_AUS.index(12), EXPERT_AUS.index(4), EXPERT_AUS.index(43)):
+        for token in range(len(MOTION_TOKENS)):
+            bump = torch.zeros(1, len(MOTION_TOKENS), 32)
+            bump[0, token, ::2] = 1.0
+            changed = (tiny_model.read(batch).au - before)[0, index].abs().max() > 1e-4
+            assert bool(changed) == (token == TOKEN_OF_AU[index])
+
+
+def test_a_clip_without_a_face_keeps_the_motion_experts_logits(tiny_model: DeftModel) -> None:
+    items = make_clips(2)
+    mixed = tiny_model.read(batch_of(items, [make_face(1), None]))
+    alone = tiny_model.read(batch_of(items))
+    for name in ("au", "coarse", "fine"):
+        assert torch.allclose(getattr(mixed, name)[1], getattr(alone, name)[1], atol=1e-5)
+        assert not torch.allclose(getattr(mixed, name)[0], getattr(alone, name)[0], atol=1e-3)
+    assert mixed.saw.tolist() == [[True, True, True], [False, False, True]]
+    assert not mixed.structure[1].any() and mixed.structure[0].any()
+    assert alone.saw.tolist() == [[False, False, True]] * 2
+
+
+def test_a_dropped_face_expert_is_not_read(tiny_model: DeftModel) -> None:
+    batch = batch_of(make_clips(1), [make_face(0)])
+    both = tiny_model.read(batch)
+    for index, name in enumerate(EXPERTS[:2]):
+        readout = tiny_model.read(batch, drop=(name,))
+        assert getattr(readout, name) is None and not readout.saw[0, index]
+        assert not torch.allclose(readout.au, both.au, atol=1e-4)
+    neither = tiny_model.read(batch, drop=EXPERTS[:2])
+    assert torch.equal(neither.au, tiny_model.read(batch_of(make_clips(1))).au)
+
+
+def test_what_a_frozen_motion_expert_said_before_is_used(tiny_model: DeftModel) -> None:
+    batch = batch_of(make_clips(2), [make_face(0), make_face(1)])
+    known = tiny_model.motion(batch.maps, batch.phases, region_pool(batch.maps))
+    assert torch.equal(tiny_model.read(batch, motion=known).au, tiny_model.read(batch).au)
+    shifted = known._replace(au=known.au + 1)
+    assert not torch.allclose(tiny_model.read(batch, motion=shifted).au, tiny_model.read(batch).au)
+
+
+def test_without_the_region_table_the_expert_reads_something_else(tiny_model: DeftModel) -> None:
+    batch = batch_of(make_clips(1))
+    assert not torch.allclose(
+        tiny_model.read(batch).au, tiny_model.read(replace(batch, with_table=False)).au, atol=1e-4
+    )
+
+
+def test_read_is_differentiable_down_to_the_maps(tiny_model: DeftModel) -> None:
+    batch = batch_of(make_clips(1), [make_face(0)])
+    batch.maps.requires_grad_()
+    (gradient,) = torch.autograd.grad(tiny_model.read(batch).coarse[0, 0], batch.maps)
+    assert gradient.abs().max() > 0
+
+
+# -- prompt -----------------------------------------------------------------------------------------------
+
+
+def test_experts_stand_in_the_prompt_in_their_order_between_their_delimiters(tiny_model: DeftModel) -> None:
+    """Structure, texture, motion: a change of one expert's tokens shows at its own places of the prompt."""
+    readout = tiny_model.read(batch_of(make_clips(1), [make_face(0)]))
+    (soft,) = tiny_model.soft_tokens(readout)
+    places = {"structure": range(1, 5), "texture": range(7, 19), "motion": range(21, 37)}
+    assert len(soft) == 38
+    for name, rows in places.items():
+        other = replace(readout, **{name: torch.randn_like(getattr(readout, name))})
+        (changed,) = tiny_model.soft_tokens(other)
+        assert moved(soft, changed) == list(rows)
+    starts = [0, 6, 20]
+    ends = [5, 19, 37]
+    assert torch.equal(soft[starts], tiny_model.delimiters[:, 0])
+    assert torch.equal(soft[ends], tiny_model.delimiters[:, 1])
+
+
+def test_order_of_the_experts_changes_the_loss(tiny_model: DeftModel, monkeypatch) -> None:
+    from deft_llm.model import deft
+
+    batch = batch_of(make_clips(2), [make_face(0), make_face(1)])
+    loss = tiny_model(batch, [ASK] * 2, ["yes", "no"])[1]
+    monkeypatch.setattr(deft, "EXPERTS", EXPERTS[::-1])
+    readout = tiny_model.read(batch)
+    other = tiny_model.soft_tokens(readout)
+    assert [len(row) for row in other] == [38, 38]
+    assert not torch.allclose(loss, tiny_model(batch, [ASK] * 2, ["yes", "no"])[1], atol=1e-4)
+
+
+def test_a_believed_au_puts_its_words_into_its_token(tiny_model: DeftModel) -> None:
+    """The AU's word vector, from the language model's own table, enters token by belief and nowhere else."""
+    readout = tiny_model.read(batch_of(make_clips(1)))
+    place = EXPERT_AUS.index(12)
+    soft = []
+    for logit in (-20.0, 20.0):
+        au = readout.au.clone()
+        au[:, place] = logit
+        soft.append(tiny_model.soft_tokens(replace(readout, au=au))[0])
+    first = 7  # both face experts absent: three tokens each, then the motion expert's left delimiter
+    assert moved(*soft) == [first + TOKEN_OF_AU[place]]
+    words = tiny_model.projectors["motion"].words[place].sum(0)
+    assert torch.allclose((soft[1] - soft[0])[first + TOKEN_OF_AU[place]], words, atol=1e-4)
+    table = tiny_model.llm.get_input_embeddings().weight
+    spelled = tiny_model.tokenizer("lip corner puller", add_special_tokens=False).input_ids
+    assert torch.nn.functional.cosine_similarity(words, table[spelled].mean(0), dim=0) > 0.5
+
+
+def test_experts_that_saw_nothing_are_dropped_or_not_conditioned_on_are_absent(tiny_model: DeftModel) -> None:
+    with_face, bare = batch_of(make_clips(1), [make_face(0)]), batch_of(make_clips(1))
+    readout = tiny_model.read(with_face)
+    short = tiny_model.soft_tokens(tiny_model.read(bare))[0]
+    assert len(short) == 6 + 1 + 1 + 16
+    assert torch.equal(short[[1, 4]], tiny_model.absent[:2])
+    assert torch.equal(tiny_model.soft_tokens(readout, drop=("structure", "texture"))[0][:6], short[:6])
+    assert len(tiny_model.soft_tokens(readout, drop=("motion",))[0]) == 6 + 4 + 12 + 1
+    tiny_model.config.conditioned_on = ["texture", "motion"]
+    assert len(tiny_model.soft_tokens(readout)[0]) == 6 + 1 + 12 + 16
+
+
+def test_a_clips_prompt_does_not_depend_on_the_clips_beside_it(tiny_model: DeftModel) -> None:
+    items = make_clips(2)
+    beside = tiny_model.soft_tokens(tiny_model.read(batch_of(items, [make_face(0), None])))
+    alone = tiny_model.soft_tokens(tiny_model.read(batch_of(items[1:])))
+    assert len(beside[1]) == len(alone[0]) and not moved(beside[1], alone[0])
+
+
+@pytest.mark.parametrize("faces", [False, True])
+@pytest.mark.parametrize("conditioned_on", [["motion"], list(EXPERTS), ["texture", "motion"]])
+def test_the_shared_prefix_is_all_that_no_clip_changes(
+    tiny_model: DeftModel, faces: bool, conditioned_on: list[str]
+) -> None:
+    """Exactly: one token more is a soft token, which differs from clip to clip."""
+    tiny_model.config.conditioned_on = conditioned_on
+    seen = [make_face(0), make_face(1)] if faces else None
+    readout = tiny_model.read(batch_of(make_clips(2), seen))
+    rows, mask = tiny_model.prompt(tiny_model.soft_tokens(readout), [ASK] * 2)
+    assert bool(mask.all())
+    assert tiny_model.shared_prefix(readout) == moved(rows[0], rows[1])[0]
+    before, _ = prompt_parts(tiny_model.tokenizer, ASK)
+    dropped = tiny_model.shared_prefix(readout, drop=EXPERTS)
+    assert dropped == len(before) + 9
+
+
+def test_the_shared_prefix_changes_no_loss(tiny_model: DeftModel) -> None:
+    for seen in (None, [make_face(0), None, make_face(1)]):
+        batch, asked = batch_of(make_clips(3), seen), [ASK, "What moved?", "?"]
+        plain, shared = (
+            tiny_model(batch, asked, ["yes", "not at all", "x"], share_prefix=share)[1]
+            for share in (False, True)
+        )
+        assert torch.allclose(plain, shared, atol=1e-4)
+        assert torch.isfinite(plain)
+
+
+# -- loss and answers -------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_that_of_the_answers_tokens_alone(tiny_model: DeftModel) -> None:
+    """By hand: mean of -log p of the answer's tokens and its end, given all that stands before."""
+    batch, answer = batch_of(make_clips(1)), "yes"
+    readout, loss = tiny_model(batch, [ASK], [answer])
+    embeds, _ = tiny_model.prompt(tiny_model.soft_tokens(readout), [ASK])
+    ids = [
+        *tiny_model.tokenizer(answer, add_special_tokens=False).input_ids,
+        tiny_model.tokenizer.eos_token_id,
+    ]
+    words = tiny_model.llm.get_input_embeddings()(torch.tensor([ids]))
+    logits = tiny_model.llm(inputs_embeds=torch.cat([embeds, words], 1)).logits[0]
+    told = logits[embeds.shape[1] - 1 : -1].log_softmax(-1)
+    assert torch.allclose(loss, -told[range(len(ids)), ids].mean(), atol=1e-4)
+
+
+def test_padding_of_unequal_answers_changes_nothing(tiny_model: DeftModel) -> None:
+    items, long = make_clips(2), "a much longer answer than that"
+    both = tiny_model(batch_of(items), [ASK] * 2, ["no", long])[1]
+    first = tiny_model(batch_of(items[:1]), [ASK], ["no"])[1]
+    second = tiny_model(batch_of(items[1:]), [ASK], [long])[1]
+    tokens = [len("no") + 1, len(long) + 1]
+    assert torch.allclose(both, (first * tokens[0] + second * tokens[1]) / sum(tokens), atol=1e-4)
+
+
+def test_the_clip_changes_the_loss(tiny_model: DeftModel) -> None:
+    one, other = (tiny_model(batch_of(make_clips(1, seed)), [ASK], ["yes"])[1] for seed in (0, 1))
+    assert not torch.allclose(one, other, atol=1e-4)
+
+
+def test_answers_follow_the_grammar_and_do_not_depend_on_the_batch(tiny_model: DeftModel) -> None:
+    items = make_clips(3)
+    together = tiny_model.answer(tiny_model.read(batch_of(items)), [ASK] * 3, max_new_tokens=700)
+    alone = tiny_model.answer(tiny_model.read(batch_of(items[1:2])), [ASK], max_new_tokens=700)
     assert together[1] == alone[0]
     for text in together:
         parse(text)
 
 
-def test_loss_counts_answer_tokens_only(tiny_model) -> None:
-    batch = batch_of(clips(2))
-    short = tiny_model(batch, [ASK] * 2, ["yes", "no"]).loss
-    longer_question = tiny_model(batch, [ASK + " " + ASK] * 2, ["yes", "no"]).loss
-    assert torch.isfinite(short)
-    assert not torch.equal(short, longer_question)
+# -- files ------------------------------------------------------------------------------------------------
 
 
-def test_padding_of_unequal_answers_changes_nothing(tiny_model) -> None:
-    items = clips(2)
-    both = tiny_model(batch_of(items), [ASK] * 2, ["no", "a much longer answer than that"]).loss
-    first = tiny_model(batch_of(items[:1]), [ASK], ["no"]).loss
-    second = tiny_model(batch_of(items[1:]), [ASK], ["a much longer answer than that"]).loss
-    tokens = [len("no") + 1, len("a much longer answer than that") + 1]
-    expected = (first * tokens[0] + second * tokens[1]) / sum(tokens)
-    assert torch.allclose(both, expected, atol=1e-4)
-
-
-def test_dropped_experts_change_the_prompt_and_missing_ones_are_absent(tiny_model) -> None:
-    with_face = batch_of(clips(1), [face(0)])
-    without = batch_of(clips(1))
-    out, bare = tiny_model.read(with_face), tiny_model.read(without)
-    full = tiny_model.soft_tokens(out, with_face.has_faces)
-    assert full.shape[1] == 6 + 4 + 12 + 16
-    assert (
-        tiny_model.soft_tokens(out, with_face.has_faces, drop=("structure", "texture")).shape[1]
-        == 6 + 1 + 1 + 16
-    )
-    assert tiny_model.soft_tokens(bare, None).shape[1] == 6 + 1 + 1 + 16
-
-
-def test_a_clip_without_a_face_keeps_the_motion_experts_logits(tiny_model) -> None:
-    torch.nn.init.normal_(tiny_model.fusion.out.weight)
-    items = clips(2)
-    mixed = tiny_model.read(batch_of(items, [face(1), None]))
-    alone = tiny_model.read(batch_of(items))
-    assert torch.allclose(mixed.coarse[1], alone.coarse[1], atol=1e-5)
-    assert not torch.allclose(mixed.coarse[0], alone.coarse[0], atol=1e-3)
-
-
-def test_saved_model_answers_the_same(tiny_model, tmp_path) -> None:
+def test_saved_model_answers_the_same(tiny_model: DeftModel, tmp_path: Path, monkeypatch) -> None:
     tiny_model.save_pretrained(tmp_path, half=False)
+    base = tiny_model.llm.get_base_model()
+
+    def same_backbone(*_, **__):
+        llm, tokenizer = tiny_backbone()
+        llm.get_input_embeddings().weight.data.copy_(base.get_input_embeddings().weight)
+        return llm, tokenizer
+
+    monkeypatch.setattr("deft_llm.model.deft.load_backbone", same_backbone)
     again = DeftModel.from_pretrained(tmp_path)
-    batch = batch_of(clips(2))
-    assert tiny_model.answer(batch, [ASK] * 2, max_new_tokens=60) == again.answer(
-        batch, [ASK] * 2, max_new_tokens=60
-    )
+    readout = tiny_model.read(batch_of(make_clips(2)))
+    told = [model.answer(readout, [ASK] * 2, max_new_tokens=60) for model in (tiny_model, again)]
+    assert told[0] == told[1] and again.read(batch_of(make_clips(2))).au.equal(readout.au)
     assert "llm.base_model.model.model.embed_tokens.weight" not in load_file(tmp_path / WEIGHTS)
     assert (tmp_path / "README.md").read_text().count("Not for")
 
 
+def test_experts_alone_need_no_language_model(tiny_model: DeftModel, tmp_path: Path, monkeypatch) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    monkeypatch.setattr("deft_llm.model.deft.load_backbone", lambda *_, **__: pytest.fail("it was loaded"))
+    model = DeftModel.from_pretrained(tmp_path, language=False)
+    assert model.llm is None
+    with pytest.raises(DeftError, match="no language part"):
+        model.answer(model.read(batch_of(make_clips(1))), [ASK])
+    bare = tmp_path / "bare"
+    DeftModel(DeftConfig(motion=SMALL, faces=FACES)).save_pretrained(bare)
+    with pytest.raises(DeftError, match="no language part"):
+        model.load_language(bare)
+
+
+@pytest.mark.parametrize("part", ["motion.coarse.weight", "delimiters"])
 @pytest.mark.parametrize("fault", ["missing", "extra", "shape"])
-def test_a_checkpoint_that_does_not_fit_is_refused_with_both_sides(tiny_model, tmp_path, fault) -> None:
+def test_a_checkpoint_that_does_not_fit_is_refused_with_both_sides(
+    tiny_model: DeftModel, tmp_path: Path, fault: str, part: str
+) -> None:
     tiny_model.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / WEIGHTS)
-    name = "motion.0.coarse.weight"
+    shape = tuple(tensors[part].shape)
     if fault == "missing":
-        del tensors[name]
+        del tensors[part]
     elif fault == "extra":
-        tensors["motion.0.surplus"] = torch.zeros(2)
+        tensors[f"{part}.surplus"] = torch.zeros(2)
     else:
-        tensors[name] = torch.zeros(5, 32)
+        tensors[part] = torch.zeros(5, 32)
     save_file(tensors, tmp_path / WEIGHTS)
-    words = {"missing": "missing (the model has (3, 32))",
-             "extra": "motion.0.surplus: extra (the file has (2,))",
-             "shape": "the file has (5, 32), the model (3, 32)"}  # fmt: skip
+    words = {"missing": f"{part}: missing (the model has {shape})",
+             "extra": f"{part}.surplus: extra (the file has (2,))",
+             "shape": f"the file has (5, 32), the model {shape}"}  # fmt: skip
     with pytest.raises(DeftError) as error:
         DeftModel.from_pretrained(tmp_path)
     assert words[fault] in str(error.value)
 
 
-def test_older_schema_and_empty_folder_are_refused(tiny_model, tmp_path) -> None:
+def test_older_schema_and_empty_folder_are_refused(tiny_model: DeftModel, tmp_path: Path) -> None:
     with pytest.raises(DeftError, match="no checkpoint"):
         DeftModel.from_pretrained(tmp_path / "nothing")
     tiny_model.save_pretrained(tmp_path)
-    config = (tmp_path / CONFIG).read_text().replace('"schema": 1', '"schema": 0')
+    config = (tmp_path / CONFIG).read_text().replace('"schema": 2', '"schema": 1')
     (tmp_path / CONFIG).write_text(config)
-    with pytest.raises(DeftError, match="schema 0"):
+    with pytest.raises(DeftError, match="schema 1"):
         DeftModel.from_pretrained(tmp_path)
 
 
 def test_an_adapter_is_added_without_a_warning() -> None:
-    import warnings
-
-    from deft_llm.model.language import add_lora, tiny_backbone
-
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
         add_lora(tiny_backbone()[0], rank=2, alpha=4)

@@ -96,10 +96,10 @@ def test_selection_only_never_trains_on_validation(small_checkpoint, tmp_path) -
     assert rows == 2 * len(items)
 
 
-def test_reading_is_kept_in_the_work_folder(small_checkpoint, tmp_path) -> None:
+def test_a_readout_is_kept_in_the_work_folder(small_checkpoint, tmp_path) -> None:
     items = samples(3)
     build_method("deft", Task(), checkpoint=str(small_checkpoint)).prepare(items, tmp_path)
-    (file,) = tmp_path.glob("reading-*.npz")
+    (file,) = tmp_path.glob("readout-*.npz")
     stamp = file.stat().st_mtime_ns
     again = build_method("deft", Task(), checkpoint=str(small_checkpoint))
     again.prepare(items, tmp_path)
@@ -123,12 +123,3 @@ def test_unknown_refit_option_and_class_are_named(small_checkpoint, tmp_path) ->
     )
     with pytest.raises(UsageError, match="joy"):
         odd.predict(samples(1))
-
-
-def test_shipped_checkpoint_loads_and_is_small() -> None:
-    from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
-    from deft_llm.model.predictor import MotionReader
-
-    reader = MotionReader.from_checkpoint(SHIPPED)
-    assert reader.config["prior"] == "facs"
-    assert (SHIPPED / WEIGHTS).stat().st_size <= 20 * 2**20

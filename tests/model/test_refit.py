@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics.pairwise import rbf_kernel
 
 from deft_llm.methods.refit import KernelMachine, Stacker, balanced_weights, f1_threshold, macro_f1
 
@@ -12,18 +13,16 @@ from deft_llm.methods.refit import KernelMachine, Stacker, balanced_weights, f1_
 def test_closed_form_hold_out_equals_refitting_without_the_group() -> None:
     rng = np.random.default_rng(0)
     x, y, groups = rng.normal(size=(24, 3)), rng.normal(size=(24, 2)), np.repeat(np.arange(6), 4)
-    machine = KernelMachine(0.5, 1.0)
+    machine = KernelMachine(0.5)
     held = machine.fit(x, y, np.ones(24), groups)
     inside = groups != 2
-    other = KernelMachine(0.5, 1.0)
+    other = KernelMachine(0.5)
     other.mean, other.scale = machine.mean, machine.scale
     # Same scaling, fitted without group 2: what the closed form promises.
     scaled = (x - machine.mean) / machine.scale
-    from deft_llm.methods.refit import rbf
-
-    kernel = rbf(scaled[inside], scaled[inside], machine.gamma) + 1.0
+    kernel = rbf_kernel(scaled[inside], scaled[inside], machine.gamma) + 1.0
     alpha = np.linalg.solve(kernel + 0.5 * np.eye(inside.sum()), y[inside])
-    direct = (rbf(scaled[~inside], scaled[inside], machine.gamma) + 1.0) @ alpha
+    direct = (rbf_kernel(scaled[~inside], scaled[inside], machine.gamma) + 1.0) @ alpha
     assert np.allclose(held[~inside], direct)
 
 

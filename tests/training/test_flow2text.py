@@ -11,12 +11,9 @@ from torch.nn import functional as F
 from deft_llm.errors import DeftError
 from deft_llm.methods.flow2text import Flow2Text, Flow2TextOptions
 from deft_llm.methods.protocol import Sample, Task
-from deft_llm.model.deft import DeftBatch
-from deft_llm.model.language import tiny_backbone
-from deft_llm.model.prompt import ANSWER_QUESTION
+from deft_llm.model.inputs import DeftBatch, region_pool, relative_maps
+from deft_llm.model.language import ANSWER_QUESTION, tiny_backbone
 from deft_llm.motion.measure import motion_from_flow
-from deft_llm.training.augment import relative
-from deft_llm.training.motion import region_table
 from deft_llm.training.state import STATE, read_meta
 from recipes.flow2text import TableReader, common_start, settings_of, train
 
@@ -64,7 +61,8 @@ def test_training_and_use_make_the_same_prompt_and_its_shared_start_changes_no_l
     coarse = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(0))
     flow = F.interpolate(coarse, size=(28, 28), mode="bicubic")[:, None]
     maps = torch.cat([flow, flow[:, :, :1].abs()], 2)
-    clips = DeftBatch(maps, torch.ones(3, 1, dtype=torch.bool), region_table(relative(maps)))
+    clips = DeftBatch(torch.from_numpy(relative_maps(maps.numpy())), torch.ones(3, 1, dtype=torch.bool))
+    tables = region_pool(clips.maps[:, 0])
     model, tokenizer = tiny_backbone()
     reader = TableReader(model, tokenizer, rank=2, alpha=4, regions=8).eval()
     method = Flow2Text(Task(), Flow2TextOptions(model="tiny-random"))
@@ -72,7 +70,7 @@ def test_training_and_use_make_the_same_prompt_and_its_shared_start_changes_no_l
         motion = motion_from_flow("x/a", flow[row].numpy(), units="relative")
         sample = Sample("x/a", "x", "x/0", lambda motion=motion: motion, motion.has)
         ids = tokenizer(method._prompt(sample, tokenizer), add_special_tokens=False).input_ids
-        assert ids == reader.prompt_ids(clips.table[row, 0], ANSWER_QUESTION)
-    losses = [reader(clips, ["?"] * 3, ["a b", "c", "d e f"], share_prefix=share).loss for share in (0, 1)]
+        assert ids == reader.prompt_ids(tables[row], ANSWER_QUESTION)
+    losses = [reader(clips, ["?"] * 3, ["a b", "c", "d e f"], share_prefix=share)[1] for share in (0, 1)]
     assert torch.allclose(*losses, atol=1e-5)
     assert common_start([[1, 2, 3], [1, 2, 4, 5]]) == 2 and common_start([[1, 2], [1, 2]]) == 1

@@ -34,7 +34,7 @@ STAGE2 = {"steps": 4, "batch": 4, "autocast": False, "warmup_steps": 1, "save_ev
 def start_checkpoint(folder: Path) -> Path:
     """A small random expert, no language part."""
     torch.manual_seed(0)
-    DeftModel(DeftConfig(motion=[SMALL], experts=["motion"])).save_pretrained(folder)
+    DeftModel(DeftConfig(motion=SMALL, experts=["motion"])).save_pretrained(folder)
     return folder
 
 
@@ -63,8 +63,8 @@ def test_the_shared_start_of_the_prompt_changes_no_loss(shards: Path, tmp_path: 
     for step in range(8):
         batch = source(step, 0, 1)
         kinds.add((batch.cut, "Rationale" in batch.answers[0]))
-        plain = model(batch.clips, batch.questions, batch.answers, cut=batch.cut).loss
-        shared = model(batch.clips, batch.questions, batch.answers, cut=batch.cut, share_prefix=True).loss
+        plain = model(batch.clips, batch.questions, batch.answers, cut=batch.cut)[1]
+        shared = model(batch.clips, batch.questions, batch.answers, cut=batch.cut, share_prefix=True)[1]
         assert torch.allclose(plain, shared, atol=1e-5)
     assert kinds == {(True, False), (False, True), (False, False)}
 
@@ -72,8 +72,8 @@ def test_the_shared_start_of_the_prompt_changes_no_loss(shards: Path, tmp_path: 
 def test_a_cut_answer_teaches_no_end(shards: Path, tmp_path: Path) -> None:
     model = start_model(config(tmp_path / "c"), start_checkpoint(tmp_path / "c")).eval()
     batch = flow_source(FlowShards(shards), Stage2Config(**STAGE2))(0, 0, 1)
-    whole = model(batch.clips, ["?"] * 4, ["yes"] * 4).loss
-    cut = model(batch.clips, ["?"] * 4, ["yes"] * 4, cut=True).loss
+    whole = model(batch.clips, ["?"] * 4, ["yes"] * 4)[1]
+    cut = model(batch.clips, ["?"] * 4, ["yes"] * 4, cut=True)[1]
     assert not torch.allclose(whole, cut, atol=1e-4)
 
 
@@ -161,9 +161,9 @@ def test_an_adapter_is_joined_to_its_own_experts_only(shards: Path, tmp_path: Pa
     tiny = {"backbone": "tiny-random"}
     add_adapter(folder, tmp_path / "a", tmp_path / "joined", **tiny)
     joined = DeftModel.from_pretrained(tmp_path / "joined")
-    assert joined.llm is not None and joined.config.speaks == ["motion"]
+    assert joined.llm is not None and joined.config.conditioned_on == ["motion"]
     torch.manual_seed(5)
-    DeftModel(DeftConfig(motion=[SMALL], experts=["motion"])).save_pretrained(tmp_path / "other")
+    DeftModel(DeftConfig(motion=SMALL, experts=["motion"])).save_pretrained(tmp_path / "other")
     with pytest.raises(DeftError, match="other experts"):
         add_adapter(tmp_path / "other", tmp_path / "a", tmp_path / "no", **tiny)
 

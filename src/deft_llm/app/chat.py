@@ -14,16 +14,16 @@ from deft_llm.explain.held import PLACES, Held, held_still, places_in
 from deft_llm.explain.what_if import BROKEN, WhatIf
 from deft_llm.explain.words import duration_of, regions_of, when_of
 from deft_llm.facs.units import ENTRIES, name
-from deft_llm.model.prompt import ANSWER_QUESTION
+from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.motion.hide import MARGIN, hide
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
     from deft_llm.explain.result import MovementReading
-    from deft_llm.model.speaker import Spoken
+    from deft_llm.model.predictor import WrittenAnswer
     from deft_llm.store import Motion
 
-    Speak = Callable[[Motion, str], Spoken]
+    Speak = Callable[[Motion, str], WrittenAnswer]
     Imagine = Callable[[Motion, Held], WhatIf]
 
 WORDLESS = "No language part is loaded: this is put together from the measurement."
@@ -134,7 +134,7 @@ def in_context(question: str, earlier: Sequence[str]) -> str:
     return question if before is None or held_still(before) else f"{before} {question}"
 
 
-def spoken_reply(said: Spoken, lead: str = "The model says.") -> str:
+def spoken_reply(said: WrittenAnswer, lead: str = "The model says.") -> str:
     """The language part's answer with each statement held against the measured motion."""
     if said.answer is None:
         return f"*{BROKEN}*"

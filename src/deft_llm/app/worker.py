@@ -127,12 +127,12 @@ def _analyzer(method: str | None, checkpoint: str | None, **options: Any) -> Any
 
 
 def ask(motion: Any, question: str, checkpoint: str | None, tell: Callable[[float, str], None]) -> Any:
-    """The language part's ``Spoken`` answer about a movement. Raises: DeftError for a checkpoint without."""
+    """The language part's ``WrittenAnswer`` about a movement. Raises: DeftError for a checkpoint without."""
     del tell
-    from deft_llm.model.checkpoint import SHIPPED
-    from deft_llm.model.speaker import shared_speaker
+    from deft_llm.model.predictor import load_predictor
 
-    return shared_speaker(Path(checkpoint or SHIPPED)).say([motion], question)[0]
+    predictor = load_predictor(Path(checkpoint) if checkpoint else None)
+    return predictor.answer(predictor.read_motions([motion]), [question], [motion])[0]
 
 
 def compare(

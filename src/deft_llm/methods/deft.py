@@ -1,139 +1,138 @@
-"""DEFT as a method of the benchmark and the Analyzer: the shipped experts as they are, or refitted on a
-fold."""
+"""DEFT as a method of the benchmark and the Analyzer: the checkpoint as it is, or refitted on a fold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import digest
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.files import digest, sha256_of
 from deft_llm.methods.protocol import Sample, Task
-from deft_llm.records import AUSide, Prediction
+from deft_llm.methods.refit import AURefit, EmotionRefit, RefitSettings
+from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
+from deft_llm.model.deft import Readout
+from deft_llm.model.heads import (
+    Calibration,
+    class_log_probabilities,
+    presence_logits,
+    seen_sides,
+    with_beliefs,
+)
+from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
+from deft_llm.model.predictor import (
+    CROPS,
+    FeatureSets,
+    Predictor,
+    load_predictor,
+    load_readout,
+    save_readout,
+)
+from deft_llm.model.units import AU_INDEX
+from deft_llm.records import COARSE, AUSide, Prediction
 
-EMOTION_VIEWS = ("pixels", "tokens", "clean", "judgement")
-AU_VIEWS = ("pixels", "tokens", "clean", "judgement")
+FEATURES = ("pixels", "tokens", "clean", "logits")
+"""Feature sets that a refit learns from (``predictor.FeatureSets``)."""
+LEAST_AU_SUBJECTS = 5
+"""Subjects with coded AUs from which on an emotion run refits the AUs too."""
 
 
 def build(task: Task, **options: Any) -> DeftMethod:
-    """``deft`` for a task. Options: checkpoint (folder), zero_shot, answers, views, rules, refit={ridge:
-    ..}."""
+    """``deft`` for a task. Options: checkpoint (folder), zero_shot, answers, features, refit={ridge: ..}."""
     return DeftMethod(task, **options)
 
 
 @dataclass
 class DeftMethod:
-    """``fit`` refits small machines on frozen expert features; without ``fit`` the checkpoint speaks as it
-    is."""
+    """``fit`` refits kernel machines on frozen expert features; without it the checkpoint is used
+    as it is."""
 
     task: Task
     checkpoint: str | None = None
     zero_shot: bool = False
     answers: bool = False
-    views: Sequence[str] | str | None = None
-    rules: float | None = None
+    feature_sets: Sequence[str] | str = FEATURES
     refit: dict[str, Any] = field(default_factory=dict)
     name: str = "deft"
     needs: frozenset[str] = frozenset({"flow"})
     selection_only: bool = False
 
     def __post_init__(self) -> None:
-        from deft_llm.model.checkpoint import SHIPPED
-        from deft_llm.model.predictor import MotionReader
-
         self.folder = Path(self.checkpoint) if self.checkpoint else SHIPPED
-        self._reader: MotionReader | None = None
-        self._cache: dict[str, int] = {}
-        self._reading: Any = None
-        self._fitted: Any = None
-        self._aus: Any = None
-        self._speaker: Any = None
-        if isinstance(self.views, str):
-            self.views = tuple(part for part in self.views.split(",") if part)
+        if isinstance(self.feature_sets, str):
+            self.feature_sets = tuple(part for part in self.feature_sets.split(",") if part)
+        if unknown := [name for name in self.feature_sets if name not in FEATURES]:
+            raise UsageError(f"feature_sets: {unknown[0]} is unknown; choose from {', '.join(FEATURES)}.")
+        self._rows_of: dict[str, int] = {}
+        self._readout: Readout | None = None
+        self._features: FeatureSets | None = None
+        self._both_phases = False
+        self._fitted: EmotionRefit | None = None
+        self._aus: AURefit | None = None
 
     # -- reading ------------------------------------------------------------------------------------
 
     @property
-    def reader(self):
-        """The frozen experts, loaded at first use."""
-        if self._reader is None:
-            from deft_llm.model.predictor import MotionReader
-
-            self._reader = MotionReader.from_checkpoint(self.folder)
-        return self._reader
+    def predictor(self) -> Predictor:
+        """The checkpoint, loaded at first use, shared with whatever else uses it in this process."""
+        return load_predictor(self.folder)
 
     @property
-    def calibration(self) -> dict[str, Any] | None:
-        """AU calibration that the checkpoint carries."""
-        return self.reader.config.get("calibration")
+    def calibration(self) -> Calibration | None:
+        """Calibration of the heads that the checkpoint carries."""
+        return self.predictor.calibration
 
     def prepare(self, samples: Sequence[Sample], workdir: Path) -> None:
-        """Read all clips once (no labels are there to see) and keep the reading in ``workdir``."""
-        from deft_llm.files import sha256_of
-        from deft_llm.model.checkpoint import WEIGHTS
-        from deft_llm.model.crops import CROPS
-        from deft_llm.model.predictor import Reading
+        """Read all clips once (no labels are there to see) and keep what was read in ``workdir``."""
+        clips = _unique(samples)
+        weights = self.folder / WEIGHTS
+        known = sha256_of(weights) if weights.is_file() else ""
+        path = Path(workdir) / f"readout-{digest([list(clips), known, list(CROPS)])}.npz"
+        if not path.is_file():
+            save_readout(path, *self._read(clips.values()))
+        self._readout, self._features = load_readout(path)
+        self._rows_of = {clip: row for row, clip in enumerate(clips)}
+        self._both_phases = bool(self._features.phases.all())
 
-        ids = _unique(samples)
-        key = (
-            digest([list(ids), sha256_of(self.folder / WEIGHTS), list(CROPS)])
-            if (self.folder / WEIGHTS).is_file()
-            else ""
-        )
-        path = Path(workdir) / f"reading-{key}.npz"
-        if key and path.is_file():
-            reading = Reading.load(path)
-        else:
-            reading = self._read(list(ids.values()))
-            if key:
-                reading.save(path)
-                reading = Reading.load(path)
-        self._reading, self._cache = reading, {clip: row for row, clip in enumerate(ids)}
-
-    def _read(self, samples: Sequence[Sample], both_phases: bool | None = None):
-        from deft_llm.model.face_inputs import face_input
-        from deft_llm.model.inputs import motion_input
-
-        inputs, faces = [], []
-        for sample in samples:
-            motion = sample.motion
-            inputs.append(motion_input(motion))
-            faces.append(face_input(motion) if self.reader.faces is not None else None)
-        return self.reader.read(inputs, both_phases=both_phases, faces=faces)
+    def _read(self, samples: Iterable[Sample]) -> tuple[Readout, FeatureSets]:
+        predictor = self.predictor
+        return predictor.read_with_features(*predictor.inputs_of(sample.motion for sample in samples))
 
     def _rows(self, samples: Sequence[Sample]) -> np.ndarray:
-        if any(sample.clip_id not in self._cache for sample in samples):
-            raise DeftError(
-                "deft: clips were not read before the folds; call prepare() with all of them first."
-            )
-        return np.array([self._cache[sample.clip_id] for sample in samples], dtype=int)
+        """Rows of the clips; those that ``prepare`` did not see are read now, what was fitted stays."""
+        fresh = {clip: s for clip, s in _unique(samples).items() if clip not in self._rows_of}
+        if fresh:
+            readout, features = self._read(fresh.values())
+            if self._readout is not None and self._features is not None:
+                readout = Readout.joined([self._readout, readout])
+                features = FeatureSets.joined([self._features, features])
+            self._readout, self._features = readout, features
+            start = len(self._rows_of)
+            self._rows_of.update({clip: start + number for number, clip in enumerate(fresh)})
+        return np.array([self._rows_of[sample.clip_id] for sample in samples], dtype=int)
+
+    def readout(self, samples: Sequence[Sample]) -> Readout:
+        """What the checkpoint's experts say of the clips, one row per sample; nothing adapted."""
+        rows = self._rows(samples)
+        assert self._readout is not None
+        return self._readout.take(rows)
 
     def features(self, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
-        """What each frozen expert says of each clip, one (N, D) array an expert, for probes.
+        """The tokens of each frozen expert, one (N, T * W) array per expert, for probes.
 
         Face experts are there where the checkpoint has them and every clip has faces.
         """
-        import torch
-
-        from deft_llm.model.face_inputs import face_input
-
-        self._extend({sample.clip_id: sample for sample in samples if sample.clip_id not in self._cache})
-        found = {"motion": self._reading.tokens[self._rows(samples), 0]}
-        faces = self.reader.faces
-        seen = [face_input(sample.motion) for sample in samples] if faces is not None else []
-        if faces is None or any(one is None for one in seen):
-            return found
-        stack = lambda name: torch.from_numpy(np.stack([getattr(one, name) for one in seen]))  # noqa: E731
-        with torch.inference_mode():
-            if faces.structure is not None:
-                read = faces.structure(stack("landmarks"), stack("appearance"), stack("space"))
-                found["structure"] = read.tokens.flatten(1).numpy()
-            if faces.texture is not None:
-                found["texture"] = faces.texture(stack("change")).tokens.flatten(1).numpy()
+        readout = self.readout(samples)
+        found = {}
+        for index, name in enumerate(EXPERTS):
+            tokens = getattr(readout, name)
+            if tokens is not None and bool(readout.saw[:, index].all()):
+                found[name] = tokens.flatten(1).numpy()
         return found
 
     # -- fit ----------------------------------------------------------------------------------------
@@ -149,7 +148,7 @@ class DeftMethod:
             raise UsageError(
                 "deft --zero-shot: the checkpoint is used as it is; leave out --zero-shot to fit."
             )
-        if not self._cache:
+        if not self._rows_of:
             self.prepare([*train, *val], workdir)
         known = self._labelled(train if self.selection_only else [*train, *val])
         select = self._labelled(val) if self.selection_only else []
@@ -158,7 +157,7 @@ class DeftMethod:
             return
         self._fitted = self._fit_emotion(known, select)
         coded = [sample for sample in known if sample.aus is not None]
-        if len({sample.subject for sample in coded}) >= 5:
+        if len({sample.subject for sample in coded}) >= LEAST_AU_SUBJECTS:
             # Where coders marked AUs as well, the AUs of an emotion run are refitted too.
             self._aus = self._fit_aus(coded, [sample for sample in select if sample.aus is not None])
 
@@ -167,39 +166,52 @@ class DeftMethod:
             return [sample for sample in samples if sample.aus is not None]
         return list(_unique(sample for sample in samples if sample.label is not None).values())
 
-    def _settings(self):
-        from deft_llm.methods.refit import RefitSettings
-
+    def _settings(self) -> RefitSettings:
         try:
-            return RefitSettings(**{name: float(value) for name, value in self.refit.items()})
+            given: dict[str, Any] = {name: float(value) for name, value in self.refit.items()}
+            return RefitSettings(**given)
         except TypeError as error:
             raise UsageError(f"refit options: {error}; known: ridge, stack_ridge.") from error
 
-    def _fit_emotion(self, known: Sequence[Sample], select: Sequence[Sample]):
-        from deft_llm.methods.fold_fit import EmotionRefit, views_of
+    def _sets(self) -> list[np.ndarray]:
+        assert self._features is not None
+        return [self._features.of(name, self._both_phases) for name in self.feature_sets]
 
+    def _fit_emotion(self, known: Sequence[Sample], select: Sequence[Sample]) -> EmotionRefit:
         index = {name: number for number, name in enumerate(self.task.classes)}
-        rows, labels = self._rows(known), _numbers(known, index)
-        if len(rows) == 0:
+        if not known:
             raise UsageError("deft: no labelled clip to fit on; give training subjects or use --zero-shot.")
-        chosen = None
-        if select:
-            chosen = self._rows(select), _numbers(select, index)
-        views = views_of(self._reading, self.views or EMOTION_VIEWS)
+        rows, chosen = self._rows(known), (self._rows(select), _numbers(select, index)) if select else None
         model = EmotionRefit(len(index), self._settings())
-        return model.fit(views, self._emotion_opinion(), rows, labels, _groups(known), chosen)
+        return model.fit(
+            self._sets(), self._prior_classes(), rows, _numbers(known, index), _groups(known), chosen
+        )
 
-    def _fit_aus(self, known: Sequence[Sample], select: Sequence[Sample]):
-        from deft_llm.methods.fold_fit import AURefit, au_opinion, views_of
-
+    def _fit_aus(self, known: Sequence[Sample], select: Sequence[Sample]) -> AURefit:
         if not known:
             raise UsageError("deft: no clip with coded AUs to fit on; join them with --annotations.")
         table = lambda samples: np.array([[a in s.aus for a in self.task.aus] for s in samples], float)  # noqa: E731
-        views = views_of(self._reading, self.views or AU_VIEWS)
-        opinion = au_opinion(self._reading, self.task.aus, self.calibration)
-        chosen = (self._rows(select), table(select)) if select else None
-        model = AURefit(tuple(self.task.aus), self._settings())
-        return model.fit(views, opinion, self._rows(known), table(known), _groups(known), chosen)
+        rows, chosen = self._rows(known), (self._rows(select), table(select)) if select else None
+        model = AURefit(self._settings())
+        return model.fit(self._sets(), self._prior_aus(), rows, table(known), _groups(known), chosen)
+
+    def _prior_classes(self) -> np.ndarray | None:
+        """(N, K) log probabilities of the task's classes before any fit; None where the heads
+        know them not."""
+        # The refit finds class biases of its own: the head is taken as it was trained.
+        calibration = self.calibration and {**self.calibration, "class_shares": None}
+        assert self._readout is not None
+        try:
+            return class_log_probabilities(self._readout, self.task.classes, calibration)
+        except UsageError:
+            return None
+
+    def _prior_aus(self) -> np.ndarray:
+        """(N, len(task.aus)) presence logits before any fit; 0 for an AU that the experts do not know."""
+        assert self._readout is not None
+        logits = presence_logits(self._readout, self.calibration)
+        columns = [AU_INDEX.get(number) for number in self.task.aus]
+        return np.stack([logits[:, c] if c is not None else np.zeros(len(logits)) for c in columns], 1)
 
     # -- predict ------------------------------------------------------------------------------------
 
@@ -208,44 +220,39 @@ class DeftMethod:
         if not samples:
             return []
         self._refuse_known_subjects(samples)
-        if any(sample.clip_id not in self._cache for sample in samples):
-            # Clips that prepare() did not see: read them; what was fitted stays.
-            ids = _unique(samples)
-            fresh = {clip: sample for clip, sample in ids.items() if clip not in self._cache}
-            self._extend(fresh)
-        rows = self._rows(samples)
-        classes, aus = self._class_probabilities(rows), self._au_probabilities(rows)
-        sides = self._sides(rows)
+        rows, readout = self._rows(samples), self.readout(samples)
+        classes, aus = self._class_probabilities(rows, readout), self._au_probabilities(rows)
+        sides = seen_sides(readout, self.calibration)
         found = [
             self._prediction(sample, classes[i] if classes is not None else None, aus[i], sides[i])
             for i, sample in enumerate(samples)
         ]
         if self.answers:
-            self._speak(samples, found)
+            self._answer(samples, found, self._adapted(readout, classes, aus))
         return found
 
-    def _speak(self, samples: Sequence[Sample], rows: list[Prediction]) -> None:
-        """Add the language model's own answer to each row; its class is kept beside the head's."""
-        from deft_llm.facs.emotions import FINE
-        from deft_llm.model.prompt import ANSWER_QUESTION
-        from deft_llm.model.speaker import shared_speaker
+    def _adapted(self, readout: Readout, classes: np.ndarray | None, aus: np.ndarray) -> Readout:
+        """The readout with the beliefs that a fit gave, so that what is adapted is what answers."""
+        known = {a: p for a, p in zip(self.task.aus, aus.T) if a in AU_INDEX} if self._aus else {}
+        labels = dict(zip(self.task.classes, classes.T)) if self._fitted and classes is not None else {}
+        return with_beliefs(readout, known, labels, self.calibration)
 
-        if self._speaker is None:
-            self._speaker = shared_speaker(self.folder)
+    def _answer(self, samples: Sequence[Sample], rows: list[Prediction], readout: Readout) -> None:
+        """Add the language model's answer to each row; its class is kept beside the head's."""
         fines = [name for name in self.task.classes if name in FINE] or None
         asked = [sample.question.text if sample.question else ANSWER_QUESTION for sample in samples]
-        spoken = self._speaker.say([sample.motion for sample in samples], asked, fines=fines)
-        for row, said in zip(rows, spoken, strict=True):
-            row.answer, row.parsed = said.text, said.answer is not None
-            if said.answer is None:
+        written = self.predictor.answer(readout, asked, [sample.motion for sample in samples], fines=fines)
+        for row, one in zip(rows, written, strict=True):
+            row.answer, row.parsed = one.text, one.answer is not None
+            if one.answer is None:
                 continue
-            row.evidence = said.evidence
-            words = (said.answer.fine, said.answer.coarse)
+            row.evidence = one.evidence
+            words = (one.answer.fine, one.answer.coarse)
             row.text_label = next((word for word in words if word in self.task.classes), None)
 
     def _refuse_known_subjects(self, samples: Sequence[Sample]) -> None:
         """A checkpoint never scores a subject that it was trained on."""
-        trained = set((self.reader.config.get("trained_on") or {}).get("subjects", ()))
+        trained = set((self.predictor.config.get("trained_on") or {}).get("subjects", ()))
         known = sorted({sample.subject for sample in samples} & trained)
         if known and not self.selection_only:
             raise DeftError(
@@ -253,108 +260,36 @@ class DeftMethod:
                 "score it on subjects that it has not seen."
             )
 
-    def _extend(self, fresh: dict[str, Sample]) -> None:
-        from dataclasses import fields
-
-        from deft_llm.model.experts import GRID
-        from deft_llm.model.predictor import Reading
-
-        if not fresh:
-            return
-        both = None
-        if self._reading is not None:  # clips with and without a second phase must lie in one table
-            both = self._reading.pixels.shape[-1] == 2 * 3 * GRID * GRID
-        added = self._read(list(fresh.values()), both)
-        start = len(self._cache)
-        if self._reading is None:
-            self._reading = added
-        else:
-            self._reading = Reading(**{
-                f.name: np.concatenate([getattr(self._reading, f.name), getattr(added, f.name)])
-                for f in fields(Reading)
-            })  # fmt: skip
-        self._cache.update({clip: start + number for number, clip in enumerate(fresh)})
-
-    def _rules_weight(self) -> float:
-        if self.rules is not None:
-            return float(self.rules)
-        return float(self.reader.config.get("rules_weight", 0.0))
-
-    def _emotion_opinion(self) -> np.ndarray | None:
-        from deft_llm.model.heads import class_log_probabilities
-
-        # The refit finds class biases of its own: the head speaks as it was trained.
-        calibration = self.calibration and {**self.calibration, "class_shares": None}
-        try:
-            return class_log_probabilities(
-                self._reading, list(self.task.classes), calibration, self._rules_weight()
-            )
-        except UsageError:
-            return None
-
-    def _class_probabilities(self, rows: np.ndarray) -> np.ndarray | None:
-        from deft_llm.methods.fold_fit import EmotionRefit, views_of
-        from deft_llm.model.heads import class_log_probabilities
-
-        if isinstance(self._fitted, EmotionRefit):
-            reading = self._reading
-            return self._fitted.probabilities(
-                views_of(reading, self.views or EMOTION_VIEWS), self._emotion_opinion(), rows
-            )
+    def _class_probabilities(self, rows: np.ndarray, readout: Readout) -> np.ndarray | None:
+        if self._fitted is not None:
+            return self._fitted.probabilities(self._sets(), self._prior_classes(), rows)
         if self.task.name == "au":
             return None
-        classes = list(self.task.classes)
-        found = class_log_probabilities(
-            self._reading.take(rows), classes, self.calibration, self._rules_weight()
-        )
-        return np.exp(found)
+        return np.exp(class_log_probabilities(readout, self.task.classes, self.calibration))
 
     def _au_probabilities(self, rows: np.ndarray) -> np.ndarray:
-        from deft_llm.methods.fold_fit import AURefit, au_opinion, views_of
-        from deft_llm.model.heads import sigmoid
-
-        opinion = au_opinion(self._reading, self.task.aus, self.calibration)
-        if isinstance(self._aus, AURefit):
-            return self._aus.probabilities(views_of(self._reading, self.views or AU_VIEWS), opinion, rows)
-        return sigmoid(opinion[rows])
-
-    def _sides(self, rows: np.ndarray) -> list[dict[str, AUSide]]:
-        from deft_llm.facs.units import entry
-        from deft_llm.model.heads import au_probabilities
-        from deft_llm.model.units import AU_INDEX
-
-        both = au_probabilities(self._reading.take(rows), self.calibration)
-        known = [number for number in self.task.aus if number in AU_INDEX]
-        table: list[dict[str, AUSide]] = []
-        for row in both:
-            found: dict[str, AUSide] = {}
-            for number in known:
-                left, right = row[AU_INDEX[number]]
-                if entry(number).scoring != "sides" or abs(left - right) < 0.35:
-                    found[str(number)] = "both"
-                else:
-                    found[str(number)] = "left" if left > right else "right"
-            table.append(found)
-        return table
+        prior = self._prior_aus()
+        if self._aus is not None:
+            return self._aus.probabilities(self._sets(), prior, rows)
+        found: np.ndarray = expit(prior[rows])
+        return found
 
     def _prediction(
-        self, sample: Sample, classes: np.ndarray | None, aus: np.ndarray, sides: dict[str, AUSide]
+        self, sample: Sample, classes: np.ndarray | None, aus: np.ndarray, sides: dict[int, AUSide]
     ) -> Prediction:
-        from deft_llm.facs.emotions import FINE, coarse_of
-
-        probabilities = {}
-        label = None
+        probabilities, label = {}, None
         if classes is not None:
             clipped = np.clip(classes, 0.0, 1.0)
             probabilities = {name: float(p) for name, p in zip(self.task.classes, clipped, strict=True)}
             label = self.task.classes[int(classes.argmax())]
         fine = label if label in FINE else None
-        coarse = label if label in ("negative", "positive", "surprise") else coarse_of(fine)
+        coarse = label if label in COARSE else coarse_of(fine)
         return Prediction(
             method=self.name, task="au" if self.task.name == "au" else "emotion", clip_id=sample.clip_id,
             question_id=sample.question.question_id if sample.question else None, corpus=sample.corpus,
             subject=sample.subject, label_space=self.task.label_space, probabilities=probabilities,
-            label=label, fine=fine, coarse=coarse, sides=sides,
+            label=label, fine=fine, coarse=coarse,
+            sides={str(a): sides.get(a, "both") for a in self.task.aus if a in AU_INDEX},
             aus={str(a): float(np.clip(p, 0.0, 1.0)) for a, p in zip(self.task.aus, aus, strict=True)},
         )  # fmt: skip
 
@@ -364,7 +299,8 @@ def _numbers(samples: Sequence[Sample], index: dict[str, int]) -> np.ndarray:
     return np.array([index[str(sample.label)] for sample in samples])
 
 
-def _unique(samples: Any) -> dict[str, Sample]:
+def _unique(samples: Iterable[Sample]) -> dict[str, Sample]:
+    """The first sample of each clip, by its id."""
     found: dict[str, Sample] = {}
     for sample in samples:
         found.setdefault(sample.clip_id, sample)
@@ -372,7 +308,5 @@ def _unique(samples: Any) -> dict[str, Sample]:
 
 
 def _groups(samples: Sequence[Sample]) -> np.ndarray:
+    """Subject numbers (N,)."""
     return np.unique([sample.subject for sample in samples], return_inverse=True)[1]
-
-
-__all__ = ["DeftMethod", "build"]

@@ -81,7 +81,7 @@ class Flow2Text:
         return [self._row(*parts) for parts in zip(samples, prompts, texts)]
 
     def _prompt(self, sample: Sample, tokenizer: Any) -> str:
-        from deft_llm.model.prompt import ANSWER_QUESTION
+        from deft_llm.model.language import ANSWER_QUESTION
 
         question = sample.question.text if sample.question else ANSWER_QUESTION
         return prompt_text(tokenizer, motion_words(sample.motion, self.options.regions), question)
@@ -116,7 +116,7 @@ class Flow2Text:
         """Class probabilities: how likely the LLM begins its answer with a first line of each class."""
         import torch
 
-        from deft_llm.model.answer_loss import repeated
+        from deft_llm.model.losses import repeated
 
         model, tokenizer = self._model()
         classes = {label: class_lines(label) for label in self.task.classes}

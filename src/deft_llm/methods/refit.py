@@ -1,18 +1,25 @@
-"""The per-fold refit: kernel machines on frozen expert features and relative pixels, stacked on held-out
-scores.
+"""The refit on a fold: kernel machines on frozen expert features and relative pixels, stacked on held-out
+scores with the checkpoint's own logits.
 
-Everything that is chosen (how much each view counts, calibration, thresholds) is chosen on
-leave-one-subject-out
-scores *inside* the fold's own subjects; these come in closed form from one matrix inverse per view
-(kernel ridge regression with grouped hold-out; Rifkin & Lippert 2007), so 68 folds take seconds.
+Everything that is chosen (how much each feature set counts, calibration, thresholds) is chosen on
+leave-one-subject-out scores *inside* the fold's own subjects; these come in closed form from one matrix
+inverse per feature set (kernel ridge regression with grouped hold-out; Rifkin & Lippert 2007), so 68
+folds take seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, log_softmax, logit, softmax
+from sklearn.metrics import f1_score
+from sklearn.metrics.pairwise import rbf_kernel
+
+TINY = 1e-12
 
 
 @dataclass
@@ -24,27 +31,12 @@ class RefitSettings:
     prior_exponents: tuple[float, ...] = (0.0, 0.25, 0.5)
 
 
-def rbf(first: np.ndarray, second: np.ndarray, gamma: float) -> np.ndarray:
-    """Gaussian kernel of rows, float64."""
-    distance = (first**2).sum(1)[:, None] + (second**2).sum(1)[None] - 2.0 * first @ second.T
-    return np.exp(-gamma * np.maximum(distance, 0.0))
-
-
-@dataclass
-class View:
-    """One view of all clips: features (N, M, D) for M mirror images, and the kernel width over their
-    variance."""
-
-    name: str
-    features: np.ndarray
-    width: float = 1.0
-
-
 class KernelMachine:
-    """Kernel ridge regression of targets (n, K) on one view, with grouped hold-out scores in closed form."""
+    """Kernel ridge regression of targets (n, K) on one feature set, with grouped hold-out scores
+    in closed form."""
 
-    def __init__(self, ridge: float, width: float) -> None:
-        self.ridge, self.width = ridge, width
+    def __init__(self, ridge: float) -> None:
+        self.ridge = ridge
 
     def fit(
         self, features: np.ndarray, targets: np.ndarray, weights: np.ndarray, groups: np.ndarray
@@ -52,8 +44,8 @@ class KernelMachine:
         """Fit on features (n, D) with row weights (n,); returns held-out scores (n, K) by group."""
         self.mean, self.scale = features.mean(0), features.std(0) + 1e-6
         x = self._scaled(features)
-        self.gamma = self.width / x.shape[1]
-        kernel = rbf(x, x, self.gamma) + 1.0
+        self.gamma = 1.0 / x.shape[1]
+        kernel = rbf_kernel(x, x, self.gamma) + 1.0
         inverse = np.linalg.inv(kernel + np.diag(self.ridge / weights))
         self.rows, self.alpha = x, inverse @ targets
         held = np.empty_like(targets, dtype=np.float64)
@@ -67,7 +59,8 @@ class KernelMachine:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Scores (n, K) of new rows."""
-        return (rbf(self._scaled(features), self.rows, self.gamma) + 1.0) @ self.alpha
+        found: np.ndarray = (rbf_kernel(self._scaled(features), self.rows, self.gamma) + 1.0) @ self.alpha
+        return found
 
     def _scaled(self, features: np.ndarray) -> np.ndarray:
         return (features - self.mean) / self.scale
@@ -76,21 +69,22 @@ class KernelMachine:
 def balanced_weights(labels: np.ndarray) -> np.ndarray:
     """Row weights that give every class the same total, mean 1."""
     values, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return (len(labels) / (len(values) * counts))[inverse]
+    found: np.ndarray = (len(labels) / (len(values) * counts))[inverse]
+    return found
 
 
-def view_scores(
-    views: Sequence[View], rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, groups: np.ndarray,
-    ridge: float,
+def fitted_machines(
+    sets: Sequence[np.ndarray], rows: np.ndarray, targets: np.ndarray, weights: np.ndarray,
+    groups: np.ndarray, ridge: float,
 ) -> tuple[list[KernelMachine], np.ndarray]:  # fmt: skip
-    """Machines of all views fitted on clips ``rows``, and their held-out scores (n, V, K), mirrors
-    averaged."""
+    """One machine per feature set (N, M, D) of M mirror images, fitted on clips ``rows``, and their held-out
+    scores (n, V, K), mirror images averaged."""
     machines, held = [], []
-    for view in views:
-        chosen = view.features[rows]
+    for features in sets:
+        chosen = features[rows]
         mirrors = chosen.shape[1]
         repeat = lambda a, m=mirrors: np.repeat(a, m, axis=0)  # noqa: E731
-        machine = KernelMachine(ridge, view.width)
+        machine = KernelMachine(ridge)
         out = machine.fit(
             chosen.reshape(-1, chosen.shape[2]), repeat(targets), repeat(weights), repeat(groups)
         )
@@ -99,11 +93,11 @@ def view_scores(
     return machines, np.stack(held, 1)
 
 
-def new_scores(machines: Sequence[KernelMachine], views: Sequence[View], rows: np.ndarray) -> np.ndarray:
-    """Scores (n, V, K) of clips ``rows``, mirrors averaged."""
+def new_scores(machines: Sequence[KernelMachine], sets: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Scores (n, V, K) of clips ``rows``, mirror images averaged."""
     found = []
-    for machine, view in zip(machines, views, strict=True):
-        chosen = view.features[rows]
+    for machine, features in zip(machines, sets, strict=True):
+        chosen = features[rows]
         flat = machine.scores(chosen.reshape(-1, chosen.shape[2]))
         found.append(flat.reshape(len(rows), chosen.shape[1], -1).mean(1))
     return np.stack(found, 1)
@@ -111,9 +105,9 @@ def new_scores(machines: Sequence[KernelMachine], views: Sequence[View], rows: n
 
 @dataclass
 class Stacker:
-    """Softmax (or sigmoid) over weighted views: few parameters, pulled to equal weights.
+    """Softmax (or sigmoid) over weighted feature sets: few parameters, pulled to equal weights.
 
-    logits[k] = sum_v w_v score[v, k] * gain + bias_k; w and gain are shared by classes (or AUs).
+    logits[k] = sum_v w_v score[v, k] + bias_k; w is shared by classes (or AUs).
     """
 
     ridge: float = 1.0
@@ -122,56 +116,43 @@ class Stacker:
 
     def fit_softmax(self, scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Stacker:
         """scores (n, V, K), labels (n,) in 0..K-1, row weights (n,)."""
-        from scipy.optimize import minimize
-
-        count, views, classes = scores.shape
+        count, sets, classes = scores.shape
         target = np.eye(classes)[labels]
-        start = np.concatenate([np.full(views, 3.0 / views), np.zeros(classes)])
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            weights, bias = theta[:views], theta[views:]
-            logits = np.einsum("nvk,v->nk", scores, weights) + bias
-            logits -= logits.max(1, keepdims=True)
-            p = np.exp(logits)
-            p /= p.sum(1, keepdims=True)
-            loss = -(rows * np.log(p[np.arange(count), labels] + 1e-12)).sum() / count
-            error = rows[:, None] * (p - target) / count
+            weights, bias = theta[:sets], theta[sets:]
+            told = log_softmax(np.einsum("nvk,v->nk", scores, weights) + bias, 1)
+            loss = -(rows * told[np.arange(count), labels]).sum() / count
+            error = rows[:, None] * (np.exp(told) - target) / count
             off = weights - weights.mean()
             pull = self.ridge * 0.01
             loss += pull * (off @ off) + 1e-3 * bias @ bias
             gradient = np.einsum("nvk,nk->v", scores, error) + 2 * pull * off
             return loss, np.concatenate([gradient, error.sum(0) + 2e-3 * bias])
 
-        bounds = [(0.0, None)] * views + [(None, None)] * classes
-        theta = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-        self.weights, self.bias = theta[:views], theta[views:]
-        return self
+        return self._minimised(objective, sets, np.zeros(classes))
 
-    def fit_sigmoid(self, scores: np.ndarray, labels: np.ndarray, known: np.ndarray) -> Stacker:
-        """scores (n, V, K), labels and known (n, K): one sigmoid per output, view weights shared by all."""
-        from scipy.optimize import minimize
-
-        count, views, outputs = scores.shape
-        prevalence = np.clip((labels * known).sum(0) / known.sum(0).clip(1), 0.005, 0.9)
-        start = np.concatenate([np.full(views, 3.0 / views), np.log(prevalence / (1 - prevalence))])
+    def fit_sigmoid(self, scores: np.ndarray, labels: np.ndarray) -> Stacker:
+        """scores (n, V, K), labels (n, K): one sigmoid per output, weights of feature sets shared by all."""
+        sets = scores.shape[1]
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            weights, bias = theta[:views], theta[views:]
-            logits = np.clip(np.einsum("nvk,v->nk", scores, weights) + bias, -30, 30)
-            p = 1 / (1 + np.exp(-logits))
-            total = known.sum()
-            loss = (
-                -(known * (labels * np.log(p + 1e-12) + (1 - labels) * np.log(1 - p + 1e-12))).sum() / total
-            )
-            error = known * (p - labels) / total
+            weights, bias = theta[:sets], theta[sets:]
+            p = expit(np.einsum("nvk,v->nk", scores, weights) + bias)
+            loss = -(labels * np.log(p + TINY) + (1 - labels) * np.log(1 - p + TINY)).mean()
+            error = (p - labels) / labels.size
             off = weights - weights.mean()
             pull = self.ridge * 0.003
             gradient = np.einsum("nvk,nk->v", scores, error) + 2 * pull * off
             return loss + pull * (off @ off), np.concatenate([gradient, error.sum(0)])
 
-        bounds = [(0.0, None)] * views + [(None, None)] * outputs
+        return self._minimised(objective, sets, logit(np.clip(labels.mean(0), 0.005, 0.9)))
+
+    def _minimised(self, objective: Any, sets: int, bias: np.ndarray) -> Stacker:
+        start = np.concatenate([np.full(sets, 3.0 / sets), bias])
+        bounds = [(0.0, None)] * sets + [(None, None)] * len(bias)
         theta = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-        self.weights, self.bias = theta[:views], theta[views:]
+        self.weights, self.bias = theta[:sets], theta[sets:]
         return self
 
     def logits(self, scores: np.ndarray) -> np.ndarray:
@@ -179,9 +160,120 @@ class Stacker:
         return np.einsum("nvk,v->nk", scores, self.weights) + self.bias
 
 
+@dataclass
+class EmotionRefit:
+    """Kernel machines on feature sets, stacked with the zero-shot prior logits; classes 0..K-1.
+
+    ``sets``: feature sets (N, M, D) of all clips, ``prior``: (N, K) zero-shot log probabilities or None where
+    the checkpoint does not know the classes; ``rows`` choose clips.
+    """
+
+    classes: int
+    settings: RefitSettings = field(default_factory=RefitSettings)
+    machines: list[KernelMachine] = field(default_factory=list)
+    stacker: Stacker = field(default_factory=Stacker)
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def fit(
+        self, sets: Sequence[np.ndarray], prior: np.ndarray | None, rows: np.ndarray, labels: np.ndarray,
+        groups: np.ndarray, select: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> EmotionRefit:  # fmt: skip
+        """Fit on clips ``rows`` with labels (n,) and subjects ``groups`` (n,); everything is chosen on
+        held-out scores of these subjects, or on ``select`` (rows, labels), validation subjects, where
+        that is given."""
+        targets = np.eye(self.classes)[labels] * 2.0 - 1.0
+        self.machines, held = fitted_machines(
+            sets, rows, targets, balanced_weights(labels), groups, self.settings.ridge
+        )
+        scores, known = self._with_prior(held, prior, rows), labels
+        if select is not None:
+            scores, known = self._scores(sets, prior, select[0]), select[1]
+        self.stacker = Stacker(self.settings.stack_ridge).fit_softmax(scores, known, balanced_weights(known))
+        logits = self.stacker.logits(scores)
+        shares = np.bincount(labels, minlength=self.classes).clip(1) / len(labels)
+        best = (-1.0, 0.0)
+        for exponent in self.settings.prior_exponents:
+            chosen = (logits + exponent * np.log(shares)).argmax(1)
+            best = max(best, (round(macro_f1(known, chosen, self.classes), 4), -exponent))
+        self.shift = -best[1] * np.log(shares)
+        self.report = {"weights": self.stacker.weights.round(3).tolist(), "prior_exponent": -best[1],
+                       "held_out_uf1": best[0]}  # fmt: skip
+        return self
+
+    def probabilities(
+        self, sets: Sequence[np.ndarray], prior: np.ndarray | None, rows: np.ndarray
+    ) -> np.ndarray:
+        """(n, K) probabilities of clips ``rows``."""
+        found: np.ndarray = softmax(self.stacker.logits(self._scores(sets, prior, rows)) + self.shift, 1)
+        return found
+
+    def _scores(self, sets: Sequence[np.ndarray], prior: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+        return self._with_prior(new_scores(self.machines, sets, rows), prior, rows)
+
+    def _with_prior(self, scores: np.ndarray, prior: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+        if prior is None:
+            return scores
+        own = prior[rows] - prior[rows].mean(1, keepdims=True)
+        return np.concatenate([scores, np.tanh(own[:, None] / 2.0)], axis=1)
+
+
+@dataclass
+class AURefit:
+    """One kernel machine per feature set for K AUs, stacked with the experts' own AU logits; 0.5 decides.
+
+    ``sets`` and ``rows`` as for ``EmotionRefit``; ``prior``: (N, K) the experts' presence logits.
+    """
+
+    settings: RefitSettings = field(default_factory=RefitSettings)
+    machines: list[KernelMachine] = field(default_factory=list)
+    stacker: Stacker = field(default_factory=Stacker)
+    thresholds: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    level: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    centre: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def fit(
+        self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray, labels: np.ndarray,
+        groups: np.ndarray, select: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> AURefit:  # fmt: skip
+        """Fit on clips ``rows`` with labels (n, K) in {0, 1}; ``groups`` and ``select``
+        as in ``EmotionRefit``."""
+        self.machines, held = fitted_machines(
+            sets, rows, labels * 2.0 - 1.0, np.ones(len(rows)), groups, self.settings.ridge
+        )
+        self.level = (labels.mean(0) * 2.0 - 1.0)[None, None]
+        self.centre = prior[rows].mean(0)
+        scores, known = self._with_prior(held - self.level, prior, rows), labels
+        if select is not None:
+            scores, known = self._scores(sets, prior, select[0]), select[1]
+        self.stacker = Stacker(self.settings.stack_ridge).fit_sigmoid(scores, known)
+        held_p = expit(self.stacker.logits(scores))
+        self.thresholds = np.array([f1_threshold(p, truth) for p, truth in zip(held_p.T, known.T)])
+        self.report = {
+            "weights": self.stacker.weights.round(3).tolist(),
+            "thresholds": self.thresholds.round(3).tolist(),
+        }
+        return self
+
+    def probabilities(self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(n, K) probabilities moved so that 0.5 is the threshold."""
+        found: np.ndarray = expit(
+            self.stacker.logits(self._scores(sets, prior, rows)) - logit(self.thresholds)
+        )
+        return found
+
+    def _scores(self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return self._with_prior(new_scores(self.machines, sets, rows) - self.level, prior, rows)
+
+    def _with_prior(self, scores: np.ndarray, prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        own = np.tanh((prior[rows] - self.centre) / 4.0)
+        return np.concatenate([scores, own[:, None]], axis=1)
+
+
 def f1_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Threshold of the highest F1 on held-out probabilities, half-way to the plug-in optimum of calibrated
-    ones.
+    """Threshold of the highest F1 on held-out probabilities (n,), half-way to the plug-in optimum
+    of calibrated ones.
 
     With few positives the empirical optimum alone is noise; F*/2 is the optimum when p is calibrated
     (Lipton 2014).
@@ -201,10 +293,7 @@ def f1_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
 
 
 def macro_f1(truth: np.ndarray, chosen: np.ndarray, classes: int) -> float:
-    """Unweighted mean of F1 over classes; a class that nobody has counts 0."""
-    total = 0.0
-    for k in range(classes):
-        hit = float(((truth == k) & (chosen == k)).sum())
-        both = float((truth == k).sum() + (chosen == k).sum())
-        total += 2 * hit / both if both else 0.0
-    return total / classes
+    """Unweighted mean of F1 over classes 0..K-1; a class that nobody has counts 0."""
+    return float(
+        f1_score(truth, chosen, labels=np.arange(classes), average="macro", zero_division=0)  # type: ignore[call-arg]
+    )

@@ -1,18 +1,20 @@
-"""Checkpoints: safetensors beside a config, loaded strictly: every key and shape must agree, both sides
-printed."""
+"""Checkpoints: safetensors beside a config, loaded strictly (every key and shape must agree, both sides are
+printed), and the model card beside them.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, open_tensors, read_object, write_json
+from deft_llm.files import atomic_path, open_tensors, read_object, write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CHECKPOINT_SCHEMA = 1
+CHECKPOINT_SCHEMA = 2
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TRAIN_AGAIN = "copy or train the checkpoint again"
@@ -23,8 +25,8 @@ SHIPPED = Path(__file__).with_name("shipped")
 def save_checkpoint(
     folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], *, half: bool = True
 ) -> None:
-    """Write weights (bfloat16 where ``half``) and config atomically; the config last, so that it makes it
-    count."""
+    """Write weights (bfloat16 where ``half``) and config atomically; the config last: without it
+    there is none."""
     import torch
     from safetensors.torch import save_file
 
@@ -42,8 +44,8 @@ def save_checkpoint(
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config and float32 tensors of a checkpoint folder. Raises: DeftError naming what is not there or too
-    old."""
+    """Config and float32 tensors of a checkpoint folder. Raises: DeftError naming what is missing
+    or too old."""
     import torch
 
     folder = Path(folder)
@@ -60,10 +62,14 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, {n: t.to(torch.float32) if t.is_floating_point() else t for n, t in tensors.items()}
 
 
-def load_strict(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load ``tensors`` into ``module``; any missing, extra or wrong-shaped key is refused with both sides
-    printed."""
-    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+def load_strict(
+    module: nn.Module, tensors: dict[str, Tensor], where: str, own: dict[str, Tensor] | None = None
+) -> None:
+    """Load ``tensors`` into ``module``; ``own``: the part of it that they must fill (default: all of it).
+
+    Raises: DeftError for any key that is missing, extra or of another shape, both sides printed.
+    """
+    wanted = {name: tuple(v.shape) for name, v in (module.state_dict() if own is None else own).items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     faults = [f"{n}: missing (the model has {wanted[n]})" for n in sorted(wanted.keys() - found.keys())]
     faults += [f"{n}: extra (the file has {found[n]})" for n in sorted(found.keys() - wanted.keys())]
@@ -75,7 +81,7 @@ def load_strict(module: nn.Module, tensors: dict[str, Tensor], where: str) -> No
     if faults:
         shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
         raise DeftError(f"{where}: {len(faults)} keys do not fit: {shown}; use the checkpoint's own version.")
-    module.load_state_dict(tensors)
+    module.load_state_dict(tensors, strict=False)
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -83,3 +89,75 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")
     }
+
+
+_TEMPLATE = """---
+library_name: deft-llm
+license: apache-2.0
+pipeline_tag: video-text-to-text
+{base}tags: [micro-expression, facial-action-coding-system, optical-flow]
+---
+# DEFT-LLM checkpoint
+
+Reads how facial skin moved in a short clip: Action Units with their sides, and the label that coders of a
+convention would give. Experts, projectors, heads{adapter}; the base language model is not in here.
+
+## Made by
+```
+{command}
+```
+- Motion expert: {parameters} parameters; training: {stage1}.
+- Face experts: {faces}.
+- Trained on: {trained_on}. Label prior: `{prior}`{prior_note}.
+- Language part: {language}.
+
+## Scores
+{scores}
+
+## Uses
+Research on facial motion and its coding; see `deft analyze --help`. **Not for**: telling lies, feelings,
+intent, health or fitness for a job; policing, border control, hiring, teaching. A label here is what a coder
+of a corpus would have written about a movement, no more.
+
+## Limits
+- Learned from synthetic faces alone, unless "Trained on" says otherwise; AUs that synthetic faces move poorly
+  (5, 7, 14, 20, 23) are read worse.
+- Min-max stretched maps have no known size and no known zero: there it gives no pixels, and a small motion
+  may be noise.
+- People differ more than the synthetic faces do, in age, skin, glasses, beards and pose; expect it to be
+  worse there.
+{faults}"""
+
+
+def write_card(folder: Path, config: dict[str, Any]) -> None:
+    """Write ``README.md`` of a checkpoint from its config."""
+    scores = config.get("scores") or {}
+    lines = [f"- {name}: {value}" for name, value in scores.items()] or ["- none recorded"]
+    language = config.get("language")
+    text = _TEMPLATE.format(
+        base=f"base_model: {config.get('backbone')}\n" if language else "",
+        adapter=" and a LoRA adapter" if language else "",
+        command=config.get("command") or "not recorded",
+        parameters=f"{config['parameters']:,}" if config.get("parameters") else "about 0.5 million",
+        faces=_faces(config),
+        stage1=json.dumps(config.get("stage1", "not recorded")),
+        trained_on=json.dumps(config.get("trained_on") or "not recorded"),
+        prior=config.get("prior", "?"),
+        prior_note=" (FACS knowledge only: no statistics of any real corpus)"
+        if config.get("prior") == "facs"
+        else "",
+        language=config.get("language_note") or ("LoRA adapter" if language else "none"),
+        scores="\n".join(lines),
+        faults="".join(f"- Known fault: {fault}\n" for fault in config.get("faults", ())),
+    )
+    write_text(Path(folder) / "README.md", text)
+
+
+def _faces(config: dict[str, Any]) -> str:
+    """Which face experts there are, and what they learned from."""
+    names = [name for name in config.get("experts", ()) if name != "motion"]
+    if not names:
+        return "none (clips with faces are read by their motion alone)"
+    trained = config.get("face_experts") or {}
+    note = f", {trained['note']}" if trained.get("note") else ""
+    return f"{' and '.join(names)}; {trained.get('steps', '?')} steps{note}"

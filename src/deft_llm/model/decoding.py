@@ -1,6 +1,7 @@
 """Constrained decoding: llguidance gives the token mask of a grammar, we apply it; batched, with a KV cache.
 
-The grammar fixes the form of an answer. Class, AU, side, region and words are the model's choice.
+What a grammar leaves open is the model's choice: all of an answer's class, AUs, sides and words under
+``answer_grammar()``, very little of them under the grammars of ``predictor.bounded_grammars``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deft_llm.answer import lark_grammar
 from deft_llm.errors import DeftError
+from deft_llm.model.units import EXPERT_AUS
 
 if TYPE_CHECKING:
     import torch
 
+ANSWER_TOKENS = 200
+"""Tokens after which an answer is cut off."""
+
 _TOKENIZERS: dict[int, tuple[Any, Any]] = {}
+
+
+def answer_grammar(**options: Any) -> str:
+    """The (C, E, R) grammar of ``answer.lark_grammar`` (its ``options``) over the experts' AUs, without
+    figures: those are measured, not written."""
+    return lark_grammar(**{"aus": EXPERT_AUS, "figures": False, **options})
 
 
 def generate_constrained(
@@ -31,7 +43,7 @@ def generate_constrained(
     max_new_tokens: int = 128,
     choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> list[str]:
-    """Generate one text a row that follows ``grammar`` (Lark; one for all rows, or one a row).
+    """Generate one text per row that follows ``grammar`` (Lark; one for all rows, or one per row).
 
     input_ids (B, L) int or inputs_embeds (B, L, D); rows of unequal length are padded on the left and
     attention_mask (B, L) says where. ``choose`` maps masked logits (B, V) to token ids (B,); greedy by

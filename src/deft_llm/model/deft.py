@@ -1,113 +1,224 @@
-"""DeftModel: experts, projectors and heads around a language model that answers (C, E, R)."""
+"""DeftModel: experts, projectors and heads around a language model that answers (C, E, R); and what the
+experts say of clips (``Readout``), which heads, language model, refit and attribution take.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deft_llm.errors import DeftError
-from deft_llm.model.answer_loss import answer_loss, left_padded
-from deft_llm.model.experts import MotionExpert, MotionExpertConfig, MotionOutput
-from deft_llm.model.face_experts import FaceExpertConfig, StructureExpert, TextureExpert
-from deft_llm.model.fusion import Fusion
-from deft_llm.model.inputs import MotionInput, collate
-from deft_llm.model.language import EMBEDDED, add_lora, load_backbone
-from deft_llm.model.projector import MotionProjector, Projector
-from deft_llm.model.prompt import EXPERTS, PROMPT_VERSION, prompt_parts
+from deft_llm.model.checkpoint import load_strict, read_checkpoint, save_checkpoint, write_card
+from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
+from deft_llm.model.experts import (
+    STRUCTURE_TOKENS,
+    TEXTURE_TOKENS,
+    FaceExpertConfig,
+    MotionExpert,
+    MotionExpertConfig,
+    MotionOutput,
+    StructureExpert,
+    TextureExpert,
+)
+from deft_llm.model.inputs import DeftBatch, region_pool
+from deft_llm.model.language import EMBEDDED, EXPERTS, PROMPT_VERSION, add_lora, load_backbone, prompt_parts
+from deft_llm.model.losses import answer_loss, left_padded
+from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, au_text
+
+FACE_EXPERTS = ("structure", "texture")
+PROJECTORS = ("projectors", "delimiters", "absent")
+LANGUAGE = ("llm", *PROJECTORS)
+"""First words of the names of all tensors of a checkpoint's language part."""
+SQUEEZED = 16
+"""Numbers that the fusion keeps of a face expert's token."""
 
 
 @dataclass
 class DeftConfig:
     """What a DeftModel is made of; saved with every checkpoint.
 
-    ``speaks``: experts that the language part was trained to hear; the others feed the heads alone.
+    ``motion``, ``faces``: sizes of the experts. ``experts``: those that it has; ``conditioned_on``: those
+    whose tokens the language model is given (the others feed the heads alone).
     """
 
     backbone: str = EMBEDDED
     lora_rank: int = 8
     lora_alpha: int = 16
-    motion: list[dict[str, Any]] = field(default_factory=lambda: [{}])
+    motion: dict[str, Any] = field(default_factory=dict)
     faces: dict[str, Any] = field(default_factory=dict)
     experts: list[str] = field(default_factory=lambda: list(EXPERTS))
-    speaks: list[str] = field(default_factory=lambda: list(EXPERTS))
+    conditioned_on: list[str] = field(default_factory=lambda: list(EXPERTS))
     prompt_version: int = PROMPT_VERSION
 
-
-@dataclass
-class DeftBatch:
-    """Inputs of B clips: the motion expert's (maps, phases, table), faces or None, and which experts see."""
-
-    maps: Tensor
-    phases: Tensor
-    table: Tensor
-    landmarks: Tensor | None = None
-    appearance: Tensor | None = None
-    change: Tensor | None = None
-    has_faces: Tensor | None = None
-    space: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.maps)
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> DeftConfig:
+        """From the config of a checkpoint."""
+        names = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in saved.items() if name in names})
 
 
 @dataclass
-class DeftOutput:
-    """loss of the answers (None without), motion output (mean of members), fused au, coarse, fine logits."""
+class Readout:
+    """What the experts say of N clips, in the order of the inputs.
 
-    loss: Tensor | None
-    motion: MotionOutput
+    motion (N, 16, W), structure (N, 4, V), texture (N, 12, V): tokens, None without that expert, zeros in the
+    rows that it did not see; au (N, A, 2) logits left and right (order of ``units.EXPERT_AUS``), coarse (N,
+    3) and fine (N, F) logits of all experts together; clean (N, 2, 14, 14) expression-only flow of the first
+    phase; pooled (N, W) of the motion expert; saw (N, 3) bool: which experts saw the clip (order of
+    ``language.EXPERTS``); state (N, ...) beliefs about the state of the face, None where nothing reads it.
+    """
+
+    motion: Tensor
     au: Tensor
     coarse: Tensor
     fine: Tensor
+    clean: Tensor
+    pooled: Tensor
+    saw: Tensor
     structure: Tensor | None = None
     texture: Tensor | None = None
+    state: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.au)
+
+    def take(self, rows: Any) -> Readout:
+        """The clips ``rows`` (an index of tensors)."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Readout(**{name: None if v is None else v[rows] for name, v in values.items()})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Readout]) -> Readout:
+        """The clips of several readouts of one model, one behind the other."""
+        values: dict[str, Any] = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        return cls(**{name: None if v[0] is None else torch.cat(v) for name, v in values.items()})
+
+
+class Projector(nn.Module):
+    """Two-layer MLP (B, T, width) to (B, T, llm_width), output scaled like the LM's own word vectors."""
+
+    def __init__(self, width: int, llm_width: int, scale: float = 1.0) -> None:
+        super().__init__()
+        last = nn.Linear(llm_width, llm_width)
+        self.net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, llm_width), nn.GELU(), last)
+        self.gain = nn.Parameter(torch.tensor(float(scale)))
+        with torch.no_grad():
+            last.weight.mul_(0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.gain * self.net(tokens)
+
+
+class MotionProjector(nn.Module):
+    """Motion tokens to soft words: a learned projection plus the AUs' own word vectors, by the AU beliefs.
+
+    Token k adds sum over its AUs and sides of p(AU, side) * word(AU, side); ``words`` starts from the LM's
+    embeddings of the AUs' texts (the motion-text alignment carried into the LM) and is trained on.
+    """
+
+    home: Tensor
+
+    def __init__(self, width: int, llm_width: int, words: Tensor | None = None, scale: float = 1.0) -> None:
+        super().__init__()
+        self.free = Projector(width, llm_width, scale)
+        start = torch.zeros(len(EXPERT_AUS), llm_width) if words is None else words.float()
+        self.words = nn.Parameter(torch.stack([start, start], 1))
+        home = torch.zeros(len(MOTION_TOKENS), len(EXPERT_AUS))
+        for token, group in enumerate(MOTION_TOKENS):
+            for number in group:
+                home[token, EXPERT_AUS.index(number)] = 1.0
+        self.register_buffer("home", home, persistent=False)
+
+    def forward(self, tokens: Tensor, au_logits: Tensor) -> Tensor:
+        """tokens (B, 16, width), au_logits (B, A, 2) left and right."""
+        belief = torch.sigmoid(au_logits.float()).to(tokens.dtype)
+        words = torch.einsum("bas,asd,ka->bkd", belief, self.words, self.home)
+        return self.free(tokens) + words
+
+
+class Fusion(nn.Module):
+    """AU (B, A, 2), coarse (B, 3) and fine (B, F) logits: the motion expert's plus learned corrections.
+
+    Corrections start at zero, so a model without face experts, or a clip without faces, keeps the motion
+    expert's own logits.
+    """
+
+    def __init__(self, face_width: int, fine_classes: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.sizes = (len(EXPERT_AUS) * 2, 3, fine_classes)
+        self.counts = (len(STRUCTURE_TOKENS), len(TEXTURE_TOKENS))
+        self.face_width = face_width
+        self.squeeze = nn.Linear(face_width, SQUEEZED)
+        inputs = sum(self.counts) * SQUEEZED + sum(self.sizes)
+        self.mix = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(0.1))
+        self.out = nn.Linear(hidden, sum(self.sizes))
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self, motion: MotionOutput, structure: Tensor | None, texture: Tensor | None,
+        has_faces: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Fused logits of the motion expert's and the tokens of the others (None: left out); rows where
+        ``has_faces`` (B,) is False keep the motion expert's."""
+        if structure is None and texture is None:
+            return motion.au, motion.coarse, motion.fine
+        count = len(motion.au)
+        blocks = []
+        for tokens, length in zip((structure, texture), self.counts):
+            given = motion.au.new_zeros(count, length, self.face_width) if tokens is None else tokens
+            blocks.append(self.squeeze(given).flatten(1))
+        own = torch.cat([motion.au.flatten(1), motion.coarse, motion.fine], 1)
+        logits = [motion.au.flatten(1), motion.coarse.log_softmax(-1), motion.fine.log_softmax(-1)]
+        change = self.out(self.mix(torch.cat([*blocks, *logits], 1)))
+        if has_faces is not None:
+            change = change * has_faces[:, None].to(change.dtype)
+        au, coarse, fine = (own + change).split(self.sizes, 1)
+        return au.view_as(motion.au), coarse, fine
 
 
 class DeftModel(nn.Module):
     """Experts -> delimited soft tokens -> structured prompt -> LM with LoRA -> (C, E, R); heads beside it.
 
-    The first motion expert speaks to the language model (its tokens); all of them vote on AUs and classes.
-
-    Parts are injected: ``llm`` and ``tokenizer`` (see ``backbone.load_backbone``); with ``llm=None`` the
-    model
-    is discriminative only.
+    ``llm`` and ``tokenizer`` are injected (see ``language.load_backbone``) or come later by
+    ``add_language``; without them the model is discriminative only.
     """
 
     def __init__(self, config: DeftConfig, llm: Any = None, tokenizer: Any = None, lora: bool = True) -> None:
         super().__init__()
-        self.config, self.tokenizer = config, tokenizer
-        self.motion = nn.ModuleList([MotionExpert(MotionExpertConfig(**sizes)) for sizes in config.motion])
+        self.config = config
+        self.motion = MotionExpert(MotionExpertConfig(**config.motion))
         face = FaceExpertConfig(**config.faces)
         self.structure = StructureExpert(face) if "structure" in config.experts else None
         self.texture = TextureExpert(face) if "texture" in config.experts else None
-        width = self.speaker.width
-        self.fusion = Fusion(width, face.width, self.speaker.fine_classes)
+        self.fusion = Fusion(face.width, self.motion.config.fine_classes)
         self.llm: Any = None
+        self.tokenizer: Any = None
         if llm is not None:
-            table = llm.get_input_embeddings().weight
-            size, spread = table.shape[1], float(table.detach().float().std())
-            self.projectors = nn.ModuleDict({
-                "motion": MotionProjector(width, size, self._au_words(table), spread),
-                "structure": Projector(face.width, size, spread),
-                "texture": Projector(face.width, size, spread),
-            })  # fmt: skip
-            self.delimiters = nn.Parameter(torch.randn(len(EXPERTS), 2, size) * spread)
-            self.absent = nn.Parameter(torch.randn(len(EXPERTS), size) * spread)
-            self.llm = add_lora(llm, config.lora_rank, config.lora_alpha) if lora else llm
+            self.add_language(llm, tokenizer, lora)
 
-    @property
-    def speaker(self) -> MotionExpertConfig:
-        """Sizes of the motion expert whose tokens the language model reads: the first one."""
-        return cast(MotionExpert, self.motion[0]).config
+    def add_language(self, llm: Any, tokenizer: Any, lora: bool = True) -> None:
+        """Put the language model in, with new projectors, delimiters and (``lora``) adapter."""
+        table = llm.get_input_embeddings().weight
+        size, spread = table.shape[1], float(table.detach().float().std())
+        width, face = self.motion.config.width, self.fusion.face_width
+        self.tokenizer = tokenizer
+        self.projectors = nn.ModuleDict({
+            "motion": MotionProjector(width, size, self._au_words(table), spread),
+            "structure": Projector(face, size, spread),
+            "texture": Projector(face, size, spread),
+        })  # fmt: skip
+        self.delimiters = nn.Parameter(torch.randn(len(EXPERTS), 2, size) * spread)
+        self.absent = nn.Parameter(torch.randn(len(EXPERTS), size) * spread)
+        self.llm = add_lora(llm, self.config.lora_rank, self.config.lora_alpha) if lora else llm
 
     def _au_words(self, table: Tensor) -> Tensor | None:
-        from deft_llm.model.units import EXPERT_AUS, au_text
-
+        """(A, D) mean word vectors of the AUs' texts."""
         if self.tokenizer is None:
             return None
         rows = [self.tokenizer(au_text(number), add_special_tokens=False).input_ids for number in EXPERT_AUS]
@@ -115,100 +226,128 @@ class DeftModel(nn.Module):
 
     # -- experts ------------------------------------------------------------------------------------
 
-    def read(self, batch: DeftBatch) -> DeftOutput:
-        """Run the experts and the heads, no language model."""
-        outs = [member(batch.maps, batch.phases, batch.table) for member in self.motion]
-        mean = lambda name: torch.stack([getattr(o, name) for o in outs]).mean(0)  # noqa: E731
-        motion = MotionOutput(
-            tokens=torch.cat([o.tokens for o in outs], -1), au=mean("au"), coarse=mean("coarse"),
-            fine=mean("fine"), clean=mean("clean"), pooled=torch.cat([o.pooled for o in outs], -1),
+    def read(
+        self, batch: DeftBatch, *, drop: Sequence[str] = (), motion: MotionOutput | None = None
+    ) -> Readout:
+        """Run experts and heads, no language model: the only forward pass there is; differentiable.
+
+        ``drop`` names face experts to leave out; ``motion``: what the motion expert said of this batch, where
+        a frozen one was run before.
+        """
+        if motion is None:
+            table = region_pool(batch.maps) if batch.with_table else None
+            motion = self.motion(batch.maps, batch.phases, table)
+        there = torch.zeros(len(motion.au), dtype=torch.bool, device=motion.au.device)
+        if batch.change is not None:
+            there = ~there if batch.has_faces is None else batch.has_faces
+        tokens = {name: self._face_tokens(name, batch, there, len(motion.au)) for name in FACE_EXPERTS}
+        tokens |= dict.fromkeys(name for name in drop if name in tokens)
+        seen = {name: there if tokens[name] is not None else torch.zeros_like(there) for name in tokens}
+        seen["motion"] = torch.ones_like(there)
+        given = tokens if bool(there.any()) else dict.fromkeys(tokens)
+        au, coarse, fine = self.fusion(motion, given["structure"], given["texture"], there)
+        return Readout(
+            motion.tokens, au, coarse, fine, motion.clean, motion.pooled,
+            saw=torch.stack([seen[name] for name in EXPERTS], 1), **tokens,
         )  # fmt: skip
-        structure = texture = None
-        if batch.change is not None and batch.landmarks is not None:
-            if self.structure is not None:
-                structure = self.structure(batch.landmarks, batch.appearance, batch.space)
-            if self.texture is not None:
-                texture = self.texture(batch.change)
-        au, coarse, fine = self.fusion(motion, structure, texture, batch.has_faces)
-        return DeftOutput(
-            None, motion, au, coarse, fine, structure and structure.tokens, texture and texture.tokens
-        )
 
-    def soft_tokens(self, out: DeftOutput, has_faces: Tensor | None, drop: Sequence[str] = ()) -> Tensor:
-        """(B, S, D) soft tokens of all experts between their delimiters; ``drop`` names experts to leave
-        out."""
-        count = len(out.au)
-        parts = []
-        for index, name in enumerate(EXPERTS):
-            tokens = self._expert_words(name, out, drop)
-            absent = self.absent[index].expand(count, 1, -1)
-            if tokens is None:
-                tokens = absent
-            elif name != "motion" and has_faces is not None:
-                tokens = torch.where(has_faces[:, None, None], tokens, absent)
-            left, right = (self.delimiters[index, side].expand(count, 1, -1) for side in (0, 1))
-            parts += [left, tokens, right]
-        return torch.cat(parts, 1)
-
-    def _expert_words(self, name: str, out: DeftOutput, drop: Sequence[str]) -> Tensor | None:
-        if name in drop or name not in self.config.speaks:
+    def _face_tokens(self, name: str, batch: DeftBatch, there: Tensor, count: int) -> Tensor | None:
+        """Tokens (B, T, V) of a face expert, zeros where there is no face; None without the expert."""
+        expert = getattr(self, name)
+        if expert is None:
             return None
-        if name == "motion":
-            return self.projectors["motion"](out.motion.tokens[..., : self.speaker.width], out.au)
-        tokens = out.structure if name == "structure" else out.texture
-        return None if tokens is None else self.projectors[name](tokens)
+        if not bool(there.any()):
+            length = len(STRUCTURE_TOKENS if name == "structure" else TEXTURE_TOKENS)
+            return self.fusion.out.weight.new_zeros(count, length, self.fusion.face_width)
+        given = (batch.landmarks, batch.appearance, batch.space) if name == "structure" else (batch.change,)
+        tokens: Tensor = expert(*given).tokens
+        return torch.where(there[:, None, None], tokens, 0.0)
 
     # -- language -----------------------------------------------------------------------------------
 
-    def prompt(self, soft: Tensor, questions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def soft_tokens(self, readout: Readout, drop: Sequence[str] = ()) -> list[Tensor]:
+        """Per clip (S, D) soft tokens of all experts between their delimiters; ``drop`` names
+        experts to leave out. An expert that saw nothing, is dropped or not conditioned on leaves one
+        learned "absent" vector.
+
+        AU beliefs are those of ``readout.au``, so a readout with adapted beliefs conditions on these.
+        """
+        words = [self._expert_words(name, readout, drop) for name in EXPERTS]
+        saw = readout.saw.tolist()
+        rows = []
+        for row in range(len(readout)):
+            parts = []
+            for index, tokens in enumerate(words):
+                there = tokens is not None and saw[row][index]
+                own = tokens[row] if tokens is not None and there else self.absent[index : index + 1]
+                parts += [self.delimiters[index, :1], own, self.delimiters[index, 1:]]
+            rows.append(torch.cat(parts))
+        return rows
+
+    def _expert_words(self, name: str, readout: Readout, drop: Sequence[str]) -> Tensor | None:
+        tokens = getattr(readout, name)
+        if tokens is None or name in drop or name not in self.config.conditioned_on:
+            return None
+        given = (tokens, readout.au) if name == "motion" else (tokens,)
+        found: Tensor = self.projectors[name](*given)
+        return found
+
+    def prompt(self, soft: Sequence[Tensor], questions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Embeddings (B, L, D) and mask (B, L) of the prompts, padded on the left."""
         embed = self.llm.get_input_embeddings()
         rows = []
         for tokens, question in zip(soft, questions, strict=True):
-            before, after = prompt_parts(self.tokenizer, question)
-            ids = lambda part: embed(torch.tensor(part, dtype=torch.long, device=soft.device)).to(soft.dtype)  # noqa: E731
-            rows.append(torch.cat([ids(before), tokens, ids(after)]))
+            parts = [
+                torch.tensor(ids, device=tokens.device) for ids in prompt_parts(self.tokenizer, question)
+            ]
+            before, after = (embed(ids.long()).to(tokens.dtype) for ids in parts)
+            rows.append(torch.cat([before, tokens, after]))
         return left_padded(rows)
 
     def forward(
         self, batch: DeftBatch, questions: Sequence[str] | None = None, answers: Sequence[str] | None = None,
         drop: Sequence[str] = (), cut: bool = False, share_prefix: bool = False,
-    ) -> DeftOutput:  # fmt: skip
+    ) -> tuple[Readout, Tensor | None]:  # fmt: skip
         """Experts and heads; with questions and answers also the next-token loss on the answers alone.
 
-        ``cut``: the answers stop before their end, so none is taught there. ``share_prefix``: the words that
-        all rows begin with are read once and carry no gradient, where the batch has such words.
+        ``drop`` names experts to leave out of the prompt. ``cut``: the answers stop before their end, so
+        none is taught there. ``share_prefix``: the tokens that all rows begin with are read once and
+        carry no gradient.
         """
-        out = self.read(batch)
+        readout = self.read(batch)
         if questions is None or answers is None:
-            return out
+            return readout, None
         if self.llm is None:
             raise DeftError("this model has no language model; build it with one to train on text.")
-        embeds, mask = self.prompt(self.soft_tokens(out, batch.has_faces, drop), questions)
-        shared = self._constant(batch, drop) if share_prefix else 0
-        out.loss = answer_loss(self.llm, self.tokenizer, embeds, mask, answers, cut=cut, shared=shared)
-        return out
+        embeds, mask = self.prompt(self.soft_tokens(readout, drop), questions)
+        shared = self.shared_prefix(readout, drop) if share_prefix else 0
+        return readout, answer_loss(
+            self.llm, self.tokenizer, embeds, mask, answers, cut=cut, shared=shared
+        )  # fmt: skip
 
-    def _constant(self, batch: DeftBatch, drop: Sequence[str]) -> int:
-        """Tokens at the start of every prompt that no clip changes: up to the motion tokens."""
-        heard = set(self.config.speaks) - {"motion"}
-        if (batch.change is not None and heard) or "motion" in drop:
-            return 0
+    def shared_prefix(self, readout: Readout, drop: Sequence[str] = ()) -> int:
+        """How many tokens at the start of every prompt no clip changes: all before the first soft token of an
+        expert that saw a clip."""
         before, _ = prompt_parts(self.tokenizer, "")
-        return len(before) + 3 * EXPERTS.index("motion") + 1
+        for index, name in enumerate(EXPERTS):
+            used = name in self.config.conditioned_on and name not in drop
+            if used and bool(readout.saw[:, index].any()):
+                return len(before) + 3 * index + 1
+        return len(before) + 3 * len(EXPERTS)
 
     @torch.inference_mode()
     def answer(
-        self, batch: DeftBatch, questions: Sequence[str], grammar: str | Sequence[str] | None = None,
-        max_new_tokens: int = 128, drop: Sequence[str] = (), out: DeftOutput | None = None,
+        self, readout: Readout, questions: Sequence[str], grammar: str | Sequence[str] | None = None,
+        max_new_tokens: int = ANSWER_TOKENS, drop: Sequence[str] = (),
     ) -> list[str]:  # fmt: skip
-        """Texts that follow ``grammar`` (default: the (C, E, R) grammar), one a clip, in one batch."""
-        from deft_llm.model.decoding import generate_constrained
+        """Texts that follow ``grammar`` (one for all or one per clip; default: the (C, E, R) grammar), one
+        per clip, in one batch.
 
+        Raises: DeftError for a model without a language part.
+        """
         if self.llm is None:
-            raise DeftError("this checkpoint has no language model part; train stage 2 first.")
-        out = out or self.read(batch)
-        embeds, mask = self.prompt(self.soft_tokens(out, batch.has_faces, drop), questions)
+            raise DeftError("this checkpoint has no language part; train one with `deft train`.")
+        embeds, mask = self.prompt(self.soft_tokens(readout, drop), questions)
         embeds = embeds.to(self.llm.get_input_embeddings().weight.dtype)
         return generate_constrained(
             self.llm, self.tokenizer, answer_grammar() if grammar is None else grammar, inputs_embeds=embeds,
@@ -226,11 +365,7 @@ class DeftModel(nn.Module):
 
     def save_pretrained(self, folder: Path, extra: dict[str, Any] | None = None, half: bool = True) -> None:
         """Write ``model.safetensors``, ``config.json`` and the model card."""
-        from deft_llm.model.card import write_card
-        from deft_llm.model.checkpoint import save_checkpoint
-
-        sizes = [cast(MotionExpert, member).config._asdict() for member in self.motion]
-        config = {**asdict(self.config), "motion": sizes,
+        config = {**asdict(self.config), "motion": self.motion.config._asdict(),
                   "language": self.llm is not None, **(extra or {})}  # fmt: skip
         save_checkpoint(folder, self.own_tensors(), config, half=half)
         write_card(Path(folder), config)
@@ -243,51 +378,28 @@ class DeftModel(nn.Module):
 
         Raises: DeftError for missing, extra or wrong-shaped keys, both sides printed.
         """
-        from deft_llm.model.checkpoint import load_strict, read_checkpoint
-
         saved, tensors = read_checkpoint(folder)
-        names = set(DeftConfig.__dataclass_fields__)
-        config = DeftConfig(**{name: value for name, value in saved.items() if name in names})
-        llm = tokenizer = None
+        model = cls(DeftConfig.of(saved))
+        experts = {name: value for name, value in tensors.items() if not is_language(name)}
+        load_strict(model, experts, str(folder))
         if language and saved.get("language"):
-            llm, tokenizer = load_backbone(backbone or config.backbone, dtype=dtype)
-        model = cls(config, llm, tokenizer)
-        if llm is None:
-            tensors = {n: t for n, t in tensors.items()
-                       if n.split(".")[0] not in ("llm", "projectors", "delimiters", "absent")}  # fmt: skip
-        holder = _Own(model)
-        load_strict(cast(nn.Module, holder), tensors, str(folder))
+            model.load_language(folder, backbone, dtype)
         return model.eval()
 
+    def load_language(self, folder: Path, backbone: str | None = None, dtype: str = "float32") -> None:
+        """Add the language part of a checkpoint to the experts that were loaded from it.
 
-class _Own:
-    """The checkpointed part of a model, as ``load_strict`` wants a module: state_dict and load_state_dict."""
-
-    def __init__(self, model: DeftModel) -> None:
-        self.model = model
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return self.model.own_tensors()
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        self.model.load_state_dict(tensors, strict=False)
-
-
-def batch_of(inputs: Sequence[MotionInput], faces: Sequence[Any] | None = None) -> DeftBatch:
-    """Stack inputs of B clips; ``faces`` holds a FaceInput or None for each."""
-    maps, phases, table = collate(inputs)
-    if not faces or all(face is None for face in faces):
-        return DeftBatch(maps, phases, table)
-    first = next(face for face in faces if face is not None)
-    fill = lambda name: torch.stack([torch.from_numpy(getattr(face or first, name)) for face in faces])  # noqa: E731
-    there = torch.tensor([face is not None for face in faces])
-    faces_of = {name: fill(name) for name in ("landmarks", "appearance", "change", "space")}
-    return DeftBatch(maps, phases, table, has_faces=there, **faces_of)
+        Raises: DeftError for a checkpoint without one, or one whose keys do not fit.
+        """
+        saved, tensors = read_checkpoint(folder)
+        if not saved.get("language"):
+            raise DeftError(f"{folder}: no language part; train one with `deft train`, or leave out answers.")
+        self.add_language(*load_backbone(backbone or self.config.backbone, dtype=dtype))
+        own = {name: value for name, value in self.own_tensors().items() if is_language(name)}
+        load_strict(self, {n: v for n, v in tensors.items() if is_language(n)}, str(folder), own)
+        self.train(self.training)
 
 
-def answer_grammar(**options: Any) -> str:
-    """The (C, E, R) grammar of ``answer.lark_grammar``, without figures: those are measured, not written."""
-    from deft_llm.answer import lark_grammar
-    from deft_llm.model.units import EXPERT_AUS
-
-    return lark_grammar(**{"aus": EXPERT_AUS, "figures": False, **options})
+def is_language(name: str) -> bool:
+    """Whether a tensor of this name belongs to the language part of a model."""
+    return name.split(".")[0] in LANGUAGE

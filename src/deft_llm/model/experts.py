@@ -1,8 +1,9 @@
-"""The motion-semantics expert: where and which way skin moved, as 16 tokens that each carry named AUs.
+"""The three experts: structure (onset geometry and appearance, never a second frame), dynamic texture (how
+the skin's appearance changes, never how it is) and motion-semantics (where and which way skin moved).
 
-It reads relative maps only (``motion.normalise.relative``), so 28 x 28 min-max stretched files and 224 px
-flow
-meet it in one form. It never sees a face.
+The motion expert emits 16 tokens that each carry named AUs. It reads relative maps only
+(``motion.normalise.relative``), so min-max stretched 28 x 28 files and 224 px flow meet it in one form; it
+never sees a face.
 """
 
 from __future__ import annotations
@@ -13,10 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deft_llm.faces.regions import CANONICAL_LANDMARKS
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU
 
 GRID = 28
 TABLE_FEATURES = 3
+APPEARANCE = 64
+CHANGE = 56
+CHANGE_CHANNELS = 4
+POINT = 32
+TURN = 3
+STRUCTURE_TOKENS = ("brows and eyes", "nose and cheeks", "mouth and chin", "onset appearance")
+TEXTURE_TOKENS = (
+    "forehead", "glabella", "right brow", "left brow", "right eye", "left eye", "nose",
+    "right cheek and fold", "left cheek and fold", "upper lip", "mouth corners", "lower lip and chin",
+)  # fmt: skip
 
 
 class MotionExpertConfig(NamedTuple):
@@ -138,3 +150,122 @@ class MotionExpert(nn.Module):
         found, _ = self.attend(query, keys, keys, key_padding_mask=mask, need_weights=False)
         tokens = query + found
         return self.out_norm(tokens + self.token_mlp(self.token_norm(tokens)))
+
+
+class FaceExpertConfig(NamedTuple):
+    """Token width, first channels and landmark count of both face experts; ``space``: how many main
+    components of the shape in space the structure expert is given beside the head's turn (0, as in
+    checkpoints without the field: neither)."""
+
+    width: int = 96
+    channels: int = 16
+    landmarks: int = 478
+    space: int = 0
+
+
+class ExpertOutput(NamedTuple):
+    """tokens (B, T, width) and pooled (B, width)."""
+
+    tokens: Tensor
+    pooled: Tensor
+
+
+def _small_trunk(inputs: int, channels: int, width: int) -> nn.Sequential:
+    """Four strided convolutions: sides shrink by 16."""
+    steps = [inputs, channels, 2 * channels, 3 * channels, width]
+    layers: list[nn.Module] = []
+    for before, after in zip(steps, steps[1:]):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.GELU()]
+    return nn.Sequential(*layers)
+
+
+class StructureExpert(nn.Module):
+    """Onset landmarks (B, 478, 2), centred on the eyes in inter-ocular distances, the onset's grey face
+    (B, 1, 64, 64) and, where made for it, ``inputs.space_input`` (B, 1437; NaN or None: not known) to 4
+    tokens: three parts of the geometry and the appearance. Static by construction."""
+
+    mean_shape: Tensor
+    axes: Tensor
+
+    def __init__(self, config: FaceExpertConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or FaceExpertConfig()
+        self.register_buffer("part", _landmark_parts(config.landmarks), persistent=False)
+        self.point = nn.Linear(2, POINT)
+        self.where = nn.Parameter(torch.randn(config.landmarks, POINT) * 0.02)
+        self.mix = nn.Linear(POINT, config.width)
+        self.linear = nn.Linear(config.landmarks * 2, 3 * config.width)
+        if config.space:
+            self.register_buffer("mean_shape", torch.zeros(3 * config.landmarks))
+            self.register_buffer("axes", torch.zeros(config.space, 3 * config.landmarks))
+            self.space = nn.Linear(config.space + TURN, 3 * config.width)
+        self.trunk = _small_trunk(1, config.channels, config.width)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, landmarks: Tensor, appearance: Tensor, space: Tensor | None = None) -> ExpertOutput:
+        points = F.gelu(self.point(landmarks) + self.where)
+        geometry = self.mix(torch.einsum("kl,blw->bkw", self.part, points))
+        geometry = geometry + self.linear(landmarks.flatten(1)).unflatten(1, (3, -1))
+        if self.config.space and space is not None:
+            geometry = geometry + self._of_space(space)
+        look = self.trunk(appearance).mean((2, 3))
+        tokens = self.norm(torch.cat([geometry, look[:, None]], 1))
+        return ExpertOutput(tokens, tokens.mean(1))
+
+    def _of_space(self, space: Tensor) -> Tensor:
+        """(B, 3, width) of shape and turn in space; zero where they are not known."""
+        known = space.isfinite().all(1)[:, None]
+        shape, turn = torch.where(known, space, 0.0).split([len(self.mean_shape), TURN], 1)
+        main = (shape - self.mean_shape) @ self.axes.t()
+        return (self.space(torch.cat([main, turn], 1)) * known).unflatten(1, (3, -1))
+
+    def choose_axes(self, space: Tensor) -> None:
+        """Take mean and main components (scaled to unit spread) of the shapes in ``space`` (N, 1437): those
+        of small spread matter for how the head is turned, and would be lost beside the large ones."""
+        shapes = space[space.isfinite().all(1)][:, : len(self.mean_shape)]
+        if len(shapes) < 2:
+            return
+        mean = shapes.mean(0)
+        _, spread, axes = torch.linalg.svd(shapes - mean, full_matrices=False)
+        count = min(self.config.space, len(shapes) - 1)
+        scale = (len(shapes) - 1) ** 0.5 / spread[:count, None].clamp_min(1e-6)
+        self.mean_shape.copy_(mean)
+        self.axes[:count].copy_(axes[:count] * scale)
+
+
+def _landmark_parts(count: int) -> Tensor:
+    """(3, L) averaging weights: upper, middle and lower third of the mean face."""
+    if count == 478:
+        height = torch.from_numpy(CANONICAL_LANDMARKS[:, 1].copy()).float()
+    else:
+        height = torch.linspace(0, 224, count)
+    edges = torch.quantile(height, torch.tensor([0.36, 0.62]))
+    rank = (height > edges[0]).long() + (height > edges[1]).long()
+    return F.one_hot(rank, 3).t().float() / F.one_hot(rank, 3).sum(0).clamp_min(1)[:, None]
+
+
+class TextureExpert(nn.Module):
+    """Change images (B, 4, 56, 56): two phase-aware dynamic images and two motion-compensated differences,
+    each
+    unit spread, to 12 region tokens. It never sees an image of the face itself."""
+
+    def __init__(self, config: FaceExpertConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or FaceExpertConfig()
+        steps = (CHANGE_CHANNELS, config.channels, 2 * config.channels, config.width)
+        layers: list[nn.Module] = []
+        for before, after in zip(steps, steps[1:]):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.GELU()]
+        self.trunk = nn.Sequential(*layers, nn.Conv2d(config.width, config.width, 3, padding=1))
+        side = CHANGE // 8
+        self.place = nn.Parameter(torch.randn(side * side, config.width) * 0.02)
+        self.query = nn.Parameter(torch.randn(len(TEXTURE_TOKENS), config.width) * 0.02)
+        self.attend = nn.MultiheadAttention(config.width, 4, batch_first=True)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, change: Tensor) -> ExpertOutput:
+        grid = self.trunk(change).flatten(2).transpose(1, 2) + self.place
+        query = self.query.expand(len(change), -1, -1)
+        found, _ = self.attend(query, grid, grid, need_weights=False)
+        tokens = self.norm(query + found)
+        return ExpertOutput(tokens, tokens.mean(1))

@@ -1,88 +1,244 @@
-"""From a clip's motion to what the motion expert reads: relative 28 x 28 maps and a relative region table."""
+"""From a clip's motion to what the experts read: relative 28 x 28 maps, the onset's face and its change; as
+batches of tensors, in a mirror too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from typing import Any
 
+import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
-from deft_llm.model.experts import GRID
+from deft_llm.faces.pose import head_turn
+from deft_llm.faces.regions import CANONICAL_DEPTH, TWIN, region_weights
+from deft_llm.model.experts import APPEARANCE, CHANGE, CHANGE_CHANNELS, GRID, TURN
+from deft_llm.motion.normalise import relative
 from deft_llm.store import Motion
+from deft_llm.store.motion import ALIGNED_IOD
 
 CLIP = 6.0
 """Relative values beyond this many standard deviations carry no more meaning (outliers of the estimator)."""
+EYE_CENTRE = (111.5, 64.0)
+"""Midpoint of the eyes in the aligned frame, px."""
+TURN_UNIT = 5.0
+"""Degrees that count as one in ``space_input``."""
+MIRROR_SIGN = (-1.0, 1.0, 1.0)
+"""A mirror image changes the sign of u; v and strain stay."""
+
+
+# -- motion -----------------------------------------------------------------------------------------------
 
 
 @dataclass
 class MotionInput:
-    """maps (P, 3, 28, 28) relative (u, v, strain); phases (P,) bool; table (P, R, 3) relative dx, dy,
-    divergence."""
+    """maps (2, 3, 28, 28) relative (u, v, strain) of both phases; phases (2,) bool: those that are known."""
 
     maps: np.ndarray
     phases: np.ndarray
-    table: np.ndarray
 
 
 def motion_input(motion: Motion) -> MotionInput:
-    """What the expert sees of one clip. Any map size from 28 to 224 px; both phases where there are two."""
+    """What the motion expert sees of a clip: any map size from 28 to 224 px, one phase or both."""
     stacked = np.concatenate([motion.flow, motion.strain[:, None]], axis=1).astype(np.float32)
     return maps_input(stacked)
 
 
 def maps_input(maps: np.ndarray) -> MotionInput:
-    """Maps (P, 3, H, W) of any unit or stretch to the expert's input (P padded to 2)."""
+    """Maps (P, 3, H, W) of any unit or stretch to the motion expert's input (P padded to 2)."""
     small = np.stack([resize(phase) for phase in np.asarray(maps, np.float32)])
     ready = relative_maps(small)
     count = min(len(ready), 2)
     padded = np.zeros((2, 3, GRID, GRID), np.float32)
     padded[:count] = ready[:count]
-    return MotionInput(padded, np.arange(2) < count, region_pool(padded))
+    return MotionInput(padded, np.arange(2) < count)
 
 
 def resize(maps: np.ndarray, size: int = GRID) -> np.ndarray:
     """Maps (C, H, W) to (C, size, size) by area averaging (linear interpolation upwards)."""
     if maps.shape[1:] == (size, size):
         return maps
-    import cv2
-
     shrink = maps.shape[1] >= size and maps.shape[2] >= size
     method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
     return np.stack([cv2.resize(channel, (size, size), interpolation=method) for channel in maps])
 
 
 def relative_maps(maps: np.ndarray) -> np.ndarray:
-    """``motion.normalise.relative`` over (..., H, W), clipped to +-6."""
-    from deft_llm.motion.normalise import relative
-
+    """``motion.normalise.relative`` over (..., H, W), clipped to +-``CLIP``."""
     return np.clip(relative(np.asarray(maps, np.float32)), -CLIP, CLIP).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
-def canonical_weights() -> np.ndarray:
-    """(R, 28 * 28) weights of the face regions in the canonical layout."""
-    from deft_llm.faces.regions import region_weights
+def canonical_weights() -> Tensor:
+    """(R, 28 * 28) weights of the face regions in the canonical layout, each summing to 1."""
+    weights = region_weights(None, size=(GRID, GRID)).reshape(-1, GRID * GRID)
+    with torch.inference_mode(False):  # the first call may come from there; gradients pass through later ones
+        return torch.from_numpy(weights.astype(np.float32))
 
-    return region_weights(None, size=(GRID, GRID)).reshape(-1, GRID * GRID).astype(np.float32)
 
-
-def region_pool(maps: np.ndarray) -> np.ndarray:
-    """Region table (..., R, 3) of relative maps (..., 3, 28, 28): mean u, v and divergence in each region."""
-    weights = canonical_weights()
+def region_pool(maps: Tensor) -> Tensor:
+    """Region table (..., R, 3) of relative maps (..., 3, 28, 28): mean u, v and twice the divergence."""
     u, v = maps[..., 0, :, :], maps[..., 1, :, :]
-    divergence = np.gradient(u, axis=-1) + np.gradient(v, axis=-2)
-    stack = np.stack([u, v, 2.0 * divergence], axis=-1).reshape(*u.shape[:-2], GRID * GRID, 3)
-    return np.einsum("rk,...kf->...rf", weights, stack).astype(np.float32)
+    divergence = torch.gradient(u, dim=-1)[0] + torch.gradient(v, dim=-2)[0]
+    stack = torch.stack([u, v, 2.0 * divergence], -1).flatten(-3, -2)
+    return torch.einsum("rk,...kf->...rf", canonical_weights().to(maps), stack)
 
 
-def collate(inputs: Sequence[MotionInput]):
-    """Stacked tensors (maps, phases, table) of a batch; the second phase is dropped where no clip has one."""
-    import torch
+# -- faces ------------------------------------------------------------------------------------------------
 
+
+@dataclass
+class FaceInput:
+    """landmarks (478, 2) in inter-ocular distances from the eyes' midpoint, appearance (1, 64, 64) grey of
+    unit spread, space (1437,) of ``space_input`` (all of the onset alone); change (4, 56, 56)."""
+
+    landmarks: np.ndarray
+    appearance: np.ndarray
+    change: np.ndarray
+    space: np.ndarray = field(default_factory=lambda: no_space())
+
+
+def face_input(motion: Motion) -> FaceInput | None:
+    """What the face experts see of a clip, or None without faces and landmarks."""
+    if motion.faces is None or motion.landmarks is None:
+        return None
+    grey = np.stack([cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY) for face in motion.faces])
+    landmarks = normalised_landmarks(motion.landmarks[0])
+    look = cv2.resize(grey[0], (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    space = no_space() if motion.depth is None else space_input(landmarks, normalised_depth(motion.depth[0]))
+    return FaceInput(landmarks, spread(look)[None], change_images(motion, grey), space)
+
+
+def normalised_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """Aligned landmarks (478, 2) px to inter-ocular distances from the eyes' midpoint."""
+    return ((np.asarray(landmarks, np.float32) - EYE_CENTRE) / ALIGNED_IOD).astype(np.float32)
+
+
+def normalised_depth(depth: np.ndarray) -> np.ndarray:
+    """Depth (478,) aligned px to inter-ocular distances about the landmarks' median depth."""
+    return ((np.asarray(depth, np.float32) - np.median(depth)) / ALIGNED_IOD).astype(np.float32)
+
+
+def space_input(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(1437,) of one frame's ``normalised_landmarks`` and ``normalised_depth``: the points (478, 3) in space,
+    then yaw, pitch and roll in units of TURN_UNIT; NaN where depth is missing."""
+    points = np.column_stack([landmarks, depth])
+    return np.concatenate([points.ravel(), head_turn(landmarks, depth) / TURN_UNIT]).astype(np.float32)
+
+
+def no_space() -> np.ndarray:
+    """``space_input`` of a clip whose depth is not known."""
+    return np.full(3 * len(CANONICAL_DEPTH) + TURN, np.nan, np.float32)
+
+
+def change_images(motion: Motion, grey: np.ndarray) -> np.ndarray:
+    """(4, 56, 56): dynamic images of both phases, then what flow does not explain of each phase's
+    difference; grey (3, 224, 224) uint8 of onset, apex and offset."""
+    images = []
+    for phase in range(2):
+        image = motion.dynamic[phase] if motion.dynamic is not None and phase < len(motion.dynamic) else None
+        images.append(_shrunk(image))
+    for phase in range(2):
+        have = phase < motion.flow.shape[0] and motion.flow.shape[-1] == grey.shape[-1]
+        images.append(_shrunk(_unexplained(grey, motion, phase) if have else None))
+    assert len(images) == CHANGE_CHANNELS
+    return np.stack(images)
+
+
+def _unexplained(grey: np.ndarray, motion: Motion, phase: int) -> np.ndarray:
+    """Second frame pulled back along the flow minus the first frame, grey levels."""
+    height, width = grey.shape[1:]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    flow = motion.flow[phase].astype(np.float32)
+    second = cv2.remap(
+        grey[phase + 1], x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return second.astype(np.float32) - grey[phase]
+
+
+def _shrunk(image: np.ndarray | None) -> np.ndarray:
+    if image is None:
+        return np.zeros((CHANGE, CHANGE), np.float32)
+    small = cv2.resize(np.asarray(image, np.float32), (CHANGE, CHANGE), interpolation=cv2.INTER_AREA)
+    return spread(small)
+
+
+def spread(image: np.ndarray) -> np.ndarray:
+    """Minus the median, over the standard deviation, clipped at +-``CLIP``."""
+    centred = image - np.median(image)
+    return np.clip(centred / max(float(centred.std()), 1e-3), -CLIP, CLIP).astype(np.float32)
+
+
+# -- batches ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class DeftBatch:
+    """Inputs of B clips: maps (B, P, 3, 28, 28) and phases (B, P) as in ``MotionInput``, P 1 or 2; the
+    parts of ``FaceInput`` (B, ...), None where no clip has a face, and has_faces (B,) bool, None where
+    all have one.
+
+    ``with_table``: whether the motion expert reads the region table as well (measured from the maps).
+    """
+
+    maps: Tensor
+    phases: Tensor
+    landmarks: Tensor | None = None
+    appearance: Tensor | None = None
+    change: Tensor | None = None
+    space: Tensor | None = None
+    has_faces: Tensor | None = None
+    with_table: bool = True
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def take(self, rows: Any) -> DeftBatch:
+        """The clips ``rows`` (an index of tensors)."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{n: v[rows] for n, v in values.items() if isinstance(v, Tensor)})
+
+
+def batch_of(inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | None = None) -> DeftBatch:
+    """Stack inputs of B clips; ``faces`` holds a FaceInput or None for each. The second phase is dropped
+    where no clip has one."""
     count = 2 if any(item.phases[1] for item in inputs) else 1
-    return (
+    batch = DeftBatch(
         torch.from_numpy(np.stack([item.maps[:count] for item in inputs])),
         torch.from_numpy(np.stack([item.phases[:count] for item in inputs])),
-        torch.from_numpy(np.stack([item.table[:count] for item in inputs])),
     )
+    first = next((face for face in faces or () if face is not None), None)
+    if first is None or faces is None:
+        return batch
+    seen: dict[str, Any] = {
+        f.name: torch.from_numpy(np.stack([getattr(face or first, f.name) for face in faces]))
+        for f in fields(FaceInput)
+    }
+    return replace(batch, **seen, has_faces=torch.tensor([face is not None for face in faces]))
+
+
+def mirrored(batch: DeftBatch) -> DeftBatch:
+    """The clips in a mirror: their sides change places."""
+    maps = batch.maps.flip(-1) * batch.maps.new_tensor(MIRROR_SIGN)[:, None, None]
+    flip = lambda value: None if value is None else value.flip(-1)  # noqa: E731
+    return replace(
+        batch, maps=maps, appearance=flip(batch.appearance), change=flip(batch.change),
+        landmarks=None if batch.landmarks is None else mirrored_landmarks(batch.landmarks),
+        space=None if batch.space is None else mirrored_space(batch.space),
+    )  # fmt: skip
+
+
+def mirrored_landmarks(landmarks: Tensor) -> Tensor:
+    """``normalised_landmarks`` (B, 478, 2) of the mirror image."""
+    return landmarks[:, torch.from_numpy(TWIN)] * landmarks.new_tensor([-1.0, 1.0])
+
+
+def mirrored_space(space: Tensor) -> Tensor:
+    """``space_input`` (B, 1437) of the mirror image: yaw and roll turn round."""
+    points = space[:, : 3 * len(TWIN)].unflatten(1, (-1, 3))[:, torch.from_numpy(TWIN)]
+    turn = space[:, 3 * len(TWIN) :] * space.new_tensor([-1.0, 1.0, -1.0])
+    return torch.cat([(points * space.new_tensor([-1.0, 1.0, 1.0])).flatten(1), turn], 1)

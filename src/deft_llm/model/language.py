@@ -1,4 +1,6 @@
-"""The language model under DEFT: any causal LM by name or folder, the embedded one, or a tiny random one."""
+"""The language model under DEFT: any causal LM by name or folder, the embedded one, or a tiny random one; its
+adapter, and the words of the structured multimodal prompt around the experts' soft tokens.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +9,36 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.errors import DeftError
+from deft_llm.setup.weights import require
 
 EMBEDDED = "embedded"
 TINY = "tiny-random"
 EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
+PROMPT_VERSION = 1
+EXPERTS = ("structure", "texture", "motion")
+"""Order of the experts in the prompt; each stands between its own two delimiter vectors."""
+ANSWER_QUESTION = "Give class, evidence and rationale."
+SYSTEM = "Facial motion, read by experts."
+_SOFT = "\u0001"
+
+
+def prompt_parts(tokenizer: Any, question: str) -> tuple[list[int], list[int]]:
+    """Token ids before and after the soft tokens, in the model's own chat form where it has one."""
+    if getattr(tokenizer, "chat_template", None):
+        text = tokenizer.apply_chat_template(
+            [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{_SOFT}\n{question}"}],
+            tokenize=False, add_generation_prompt=True,
+        )  # fmt: skip
+    else:
+        text = f"{_SOFT}\nQuestion: {question}\nAnswer: "
+    before, after = (tokenizer(part, add_special_tokens=False).input_ids for part in text.split(_SOFT))
+    return before, after
+
 
 def load_backbone(name: str = EMBEDDED, *, dtype: str = "float32", four_bit: bool = False) -> tuple[Any, Any]:
     """(model, tokenizer) of a causal LM: "embedded" (SmolLM2-135M-Instruct, `deft setup`), "tiny-random"
-    (tests),
-    a folder or a hub id. ``four_bit`` needs bitsandbytes and a GPU.
+    (tests), a folder or a hub id. ``four_bit`` needs bitsandbytes and a GPU.
 
     Raises: DeftError for one that cannot be loaded.
     """
@@ -28,8 +50,6 @@ def load_backbone(name: str = EMBEDDED, *, dtype: str = "float32", four_bit: boo
         return tiny_backbone()
     where: str | Path = name
     if name == EMBEDDED:
-        from deft_llm.setup.weights import require
-
         where = require("llm")
     options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
     if four_bit:

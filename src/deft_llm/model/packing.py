@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deft_llm.errors import UsageError
-from deft_llm.model.prompt import prompt_parts
+from deft_llm.model.language import prompt_parts
 
 IGNORED = -100
 """Label of a position that is not scored, as in transformers."""

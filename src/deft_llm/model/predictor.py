@@ -1,146 +1,402 @@
-"""The frozen motion expert (a small ensemble) as a reader of clips: features, AU and emotion scores,
-mirrored too."""
+"""One checkpoint at work: reads clips in several crops and in a mirror, and answers questions about them.
+
+A face detector places and scales a face a little differently from corpus to corpus; small maps come as they
+were cropped. Averaging logits over small zooms, vertical shifts and the mirror image lowers the variance that
+this leaves. The tokens, which language model and probes are given, are those of the clip as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from deft_llm.model.crops import CROPS, Crop
-from deft_llm.model.inputs import MotionInput
+from deft_llm.answer import Answer, AnswerError, Held, Statement, fill_figures, parse, render
+from deft_llm.aus.support import AUSupport, measure_support, seen_at
+from deft_llm.errors import DeftError
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.units import entry, valid_directions
+from deft_llm.files import atomic_path, read_object
+from deft_llm.model.checkpoint import CONFIG, SHIPPED, TRAIN_AGAIN, WEIGHTS
+from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar
+from deft_llm.model.deft import DeftModel, Readout
+from deft_llm.model.heads import Calibration, evident_aus, plausible_classes, seen_sides
+from deft_llm.model.inputs import (
+    DeftBatch,
+    FaceInput,
+    MotionInput,
+    batch_of,
+    face_input,
+    mirrored,
+    motion_input,
+)
+from deft_llm.records import SUPPORTED, Evidence
+from deft_llm.store import Motion
 
-MIRROR_SIGN = np.array([-1.0, 1.0, 1.0], np.float32)
-"""A mirror image changes the sign of u; v and strain (and in the region table dy, divergence) stay."""
+READ_BATCH, ANSWER_BATCH = 64, 16
+"""Clips that are read, and answered, at once."""
+
+
+# -- reading ----------------------------------------------------------------------------------------------
+
+
+class Crop(NamedTuple):
+    """Zoom of the content about the middle, and its shift right and down in px of the map."""
+
+    zoom: float = 1.0
+    right: float = 0.0
+    down: float = 0.0
+
+
+CROPS: tuple[Crop, ...] = (
+    Crop(),
+    Crop(zoom=0.93),
+    Crop(zoom=1.07),
+    Crop(down=1.2),
+    Crop(down=-1.2),
+)
+"""What is averaged over; the first is the clip as it is."""
+
+
+def recrop(batch: DeftBatch, crop: Crop) -> DeftBatch:
+    """The clips' maps as another crop would show them, faces as they are; edges
+    are repeated. Differentiable."""
+    if crop == Crop():
+        return batch
+    count, phases = batch.maps.shape[:2]
+    half = (batch.maps.shape[-1] - 1) / 2.0
+    theta = batch.maps.new_tensor([
+        [1 / crop.zoom, 0.0, -crop.right / (half * crop.zoom)],
+        [0.0, 1 / crop.zoom, -crop.down / (half * crop.zoom)],
+    ])  # fmt: skip
+    flat = batch.maps.flatten(0, 1)
+    grid = F.affine_grid(theta.expand(len(flat), -1, -1), list(flat.shape), align_corners=True)
+    moved = F.grid_sample(flat, grid, padding_mode="border", align_corners=True)
+    return replace(batch, maps=moved.unflatten(0, (count, phases)))
 
 
 @dataclass
-class Reading:
-    """What the expert reads in N clips; axis 1 is (as it is, mirrored image).
+class FeatureSets:
+    """What a refit on a fold learns from; axis 1 is (the clip as it is, its mirror image), each
+    read by itself.
 
-    tokens (N, 2, members * 16 * width) and pooled (N, 2, members * width) of all members side by side; au
-    (N, 2, A, 2), coarse (N, 2, 3), fine (N, 2, F) logits and clean (N, 2, 2 * 14 * 14) averaged over members;
-    all of these averaged over ``crops.CROPS``. pixels (N, 2, P * 3 * 28 * 28): the relative maps themselves.
+    pixels (N, 2, 2, 3 * 28 * 28) the relative maps of both phases, phases (N, 2) bool which of them are
+    known; tokens (N, 2, 16 * W) of the motion expert, clean (N, 2, 2 * 14 * 14) and logits (N, 2, 2 * A + 3 +
+    F) of AUs and classes: means over ``CROPS``.
     """
 
-    tokens: np.ndarray
-    pooled: np.ndarray
-    au: np.ndarray
-    coarse: np.ndarray
-    fine: np.ndarray
-    clean: np.ndarray
     pixels: np.ndarray
+    phases: np.ndarray
+    tokens: np.ndarray
+    clean: np.ndarray
+    logits: np.ndarray
 
-    def save(self, path: Path) -> None:
-        """Write as .npz (float16 for the large ones), atomically."""
-        from deft_llm.files import atomic_path
-
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, **{f.name: getattr(self, f.name).astype(np.float16) for f in fields(self)})
+    def of(self, name: str, both_phases: bool) -> np.ndarray:
+        """(N, 2, D) float64 of the set ``name``; of pixels the first phase or both."""
+        found = getattr(self, name)
+        if name == "pixels" and not both_phases:
+            found = found[:, :, :1]
+        return found.reshape(*found.shape[:2], -1).astype(np.float64)  # type: ignore[no-any-return]
 
     @classmethod
-    def load(cls, path: Path) -> Reading:
-        """Read what ``save`` wrote, as float32."""
-        with np.load(path, allow_pickle=False) as data:
-            return cls(**{f.name: data[f.name].astype(np.float32) for f in fields(cls)})
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> Reading:
-        """The reading of some clips."""
-        return Reading(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
-    def au_logits(self) -> np.ndarray:
-        """(N, A, 2) logits left, right: mean of the clip and its mirror image with sides swapped back."""
-        return 0.5 * (self.au[:, 0] + self.au[:, 1, :, ::-1])
-
-    def coarse_logits(self) -> np.ndarray:
-        """(N, 3) logits, mean of the clip and its mirror image."""
-        return self.coarse.mean(1)
-
-    def fine_logits(self) -> np.ndarray:
-        """(N, F) logits, mean of the clip and its mirror image."""
-        return self.fine.mean(1)
+    def joined(cls, parts: Sequence[FeatureSets]) -> FeatureSets:
+        """The clips of several, one behind the other."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
 
-def mirrored(item: MotionInput) -> MotionInput:
-    """The clip in a mirror; the region table is measured again from the mirrored maps."""
-    from deft_llm.model.inputs import region_pool
+class Predictor:
+    """The experts of one checkpoint and, from the first question on, its language part; one copy of each.
 
-    maps = np.ascontiguousarray(item.maps[..., ::-1]) * MIRROR_SIGN[:, None, None]
-    return MotionInput(maps, item.phases, region_pool(maps))
-
-
-class MotionReader:
-    """Reads clips with all members of a checkpoint's motion ensemble in several crops, no gradients.
-
-    ``faces``: the checkpoint's ``face_reader.FaceReader``, which corrects the logits of clips with faces.
+    ``config``: the checkpoint's, with the calibration of its heads. ``crops``: what is averaged over, the
+    clip as it is first.
     """
 
     def __init__(
-        self, members: Sequence[Any], config: dict[str, Any] | None = None, faces: Any = None,
-        crops: Sequence[Crop] = CROPS,
+        self, model: DeftModel, config: dict[str, Any] | None = None, crops: Sequence[Crop] = CROPS,
+        folder: Path | None = None,
     ) -> None:  # fmt: skip
-        self.members = [member.eval() for member in members]
-        self.config = config or {}
-        self.faces = faces
-        self.crops = tuple(crops)
+        self.model, self.config, self.crops, self.folder = model.eval(), config or {}, tuple(crops), folder
+        if self.crops[0] != Crop():
+            raise ValueError("crops: the first must be the clip as it is, whose tokens are kept")
 
     @classmethod
-    def from_checkpoint(cls, folder: Path) -> MotionReader:
-        """The motion experts of a checkpoint folder, loaded strictly."""
-        from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
-        from deft_llm.model.experts import MotionExpert, MotionExpertConfig
-        from deft_llm.model.face_reader import FaceReader
+    def from_checkpoint(cls, folder: Path) -> Predictor:
+        """The experts of a checkpoint folder, loaded strictly; needs no `deft setup`.
 
-        config, tensors = read_checkpoint(folder)
-        members = []
-        for index, sizes in enumerate(config["motion"]):
-            expert = MotionExpert(MotionExpertConfig(**sizes))
-            load_strict(expert, part(tensors, f"motion.{index}"), f"{folder}: motion.{index}")
-            members.append(expert)
-        return cls(members, config, FaceReader.of(config, tensors, str(folder)))
+        Raises: DeftError for one that is missing, too old or does not fit.
+        """
+        model = DeftModel.from_pretrained(folder, language=False)
+        return cls(model, read_object(Path(folder) / CONFIG, mend=TRAIN_AGAIN), folder=Path(folder))
 
-    def read(
-        self, inputs: Sequence[MotionInput], batch: int = 64, both_phases: bool | None = None,
-        faces: Sequence[Any] | None = None,
-    ) -> Reading:  # fmt: skip
-        """Read clips; ``both_phases`` says whether ``pixels`` holds the second phase (default: all have it);
-        ``faces``: a FaceInput or None for each clip."""
-        if both_phases is None:
-            both_phases = all(bool(item.phases[1]) for item in inputs)
-        sides = [self._read_crops(items, batch) for items in (inputs, [mirrored(item) for item in inputs])]
-        found = {name: np.stack([side[name] for side in sides], 1) for name in sides[0]}
-        count = 2 if both_phases else 1
-        pixels = [np.stack([i.maps[:count].ravel(), mirrored(i).maps[:count].ravel()]) for i in inputs]
-        reading = Reading(**found, pixels=np.stack(pixels))
-        if self.faces is not None and faces is not None and any(face is not None for face in faces):
-            self.faces.correct(reading, faces, batch)
-        return reading
+    @property
+    def calibration(self) -> Calibration | None:
+        """Calibration of the heads that the checkpoint carries."""
+        return self.config.get("calibration")
 
-    def _read_crops(self, inputs: Sequence[MotionInput], batch: int) -> dict[str, np.ndarray]:
-        from deft_llm.model.crops import recropped
+    @property
+    def has_language(self) -> bool:
+        """Whether the checkpoint has a language part."""
+        return self.model.llm is not None or bool(self.config.get("language"))
 
-        readings = [self._read(recropped(inputs, crop), batch) for crop in self.crops]
-        return {name: np.mean([found[name] for found in readings], axis=0) for name in readings[0]}
+    def read(self, inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | None = None) -> Readout:
+        """What the experts say of N clips; ``faces``: a FaceInput or None for each."""
+        return self.read_with_features(inputs, faces)[0]
 
-    def _read(self, inputs: list[MotionInput], batch: int) -> dict[str, np.ndarray]:
-        import torch
+    def read_motions(self, motions: Iterable[Motion]) -> Readout:
+        """``read`` of measured clips."""
+        return self.read(*self.inputs_of(motions))
 
-        from deft_llm.model.inputs import collate
+    def inputs_of(self, motions: Iterable[Motion]) -> tuple[list[MotionInput], list[FaceInput | None]]:
+        """What the experts of this checkpoint see of measured clips."""
+        sees_faces = self.model.structure is not None or self.model.texture is not None
+        inputs: list[MotionInput] = []
+        faces: list[FaceInput | None] = []
+        for motion in motions:
+            inputs.append(motion_input(motion))
+            faces.append(face_input(motion) if sees_faces else None)
+        return inputs, faces
 
-        rows: list[dict[str, np.ndarray]] = []
+    def read_with_features(
+        self, inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | None = None
+    ) -> tuple[Readout, FeatureSets]:
+        """``read``, and what a refit on a fold learns from, from the same forward passes."""
+        readouts, features = [], []
         with torch.inference_mode():
-            for start in range(0, len(inputs), batch):
-                maps, phases, table = collate(inputs[start : start + batch])
-                out = [member(maps, phases, table) for member in self.members]
-                rows.append({
-                    "tokens": torch.cat([o.tokens.flatten(1) for o in out], 1).numpy(),
-                    "pooled": torch.cat([o.pooled for o in out], 1).numpy(),
-                    "au": torch.stack([o.au for o in out]).mean(0).numpy(),
-                    "coarse": torch.stack([o.coarse.log_softmax(-1) for o in out]).mean(0).numpy(),
-                    "fine": torch.stack([o.fine.log_softmax(-1) for o in out]).mean(0).numpy(),
-                    "clean": torch.stack([o.clean.flatten(1) for o in out]).mean(0).numpy(),
-                })  # fmt: skip
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+            for start in range(0, len(inputs), READ_BATCH):
+                part = slice(start, start + READ_BATCH)
+                batch = batch_of(inputs[part], None if faces is None else faces[part])
+                views = self._views(batch)
+                readouts.append(_averaged(views))
+                features.append(_features(views, inputs[part]))
+        return Readout.joined(readouts), FeatureSets.joined(features)
+
+    def read_batch(self, batch: DeftBatch, drop: Sequence[str] = ()) -> Readout:
+        """``read`` of one batch of tensors, differentiable; ``drop`` names face experts to leave out."""
+        return _averaged(self._views(batch, drop))
+
+    def _views(self, batch: DeftBatch, drop: Sequence[str] = ()) -> list[list[Readout]]:
+        """Readouts of all crops of the clips, and of all crops of their mirror images."""
+        return [
+            [self.model.read(recrop(side, crop), drop=drop) for crop in self.crops]
+            for side in (batch, mirrored(batch))
+        ]
+
+    # -- answers ------------------------------------------------------------------------------------
+
+    def answer(
+        self, readout: Readout, questions: Sequence[str], motions: Sequence[Motion] | None = None, *,
+        fines: Sequence[str] | None = None, grammars: Sequence[str] | None = None,
+        max_new_tokens: int = ANSWER_TOKENS,
+    ) -> list[WrittenAnswer]:  # fmt: skip
+        """The language model's answer to one question per clip, conditioned on ``readout`` and its beliefs.
+
+        ``motions``: the measured clips; figures are filled in from them and, where pixels are known, their
+        places bound what is written. ``fines`` narrows the classes to a task's labels; ``grammars``, one per
+        clip, are used instead of ``bounded_grammars``. Loads the language part at first use.
+        Raises: DeftError for a checkpoint without one.
+        """
+        if self.model.llm is None:
+            if self.folder is None:
+                raise DeftError("this model has no language part; train one with `deft train`.")
+            self.model.load_language(self.folder)
+        written: list[WrittenAnswer] = []
+        for start in range(0, len(readout), ANSWER_BATCH):
+            part = slice(start, start + ANSWER_BATCH)
+            clips, given = readout.take(part), None if motions is None else motions[part]
+            supports = [measure_support(motion) for motion in given or ()]
+            if grammars is None:
+                places = [measured_places(*found) for found in zip(given or (), supports)] or None
+                forms = bounded_grammars(clips, self.calibration, fines, places)
+            else:
+                forms = list(grammars[part])
+            texts = self.model.answer(clips, questions[part], forms, max_new_tokens)
+            if given is None:
+                written += [WrittenAnswer.of(text) for text in texts]
+            else:
+                written += [with_figures(*found) for found in zip(texts, given, supports, strict=True)]
+        return written
+
+
+def _averaged(views: list[list[Readout]]) -> Readout:
+    """The clip as it is, with the logits' mean over all views; sides of mirror images are exchanged back."""
+    plain, turned = views
+    au = torch.stack([one.au for one in plain] + [one.au.flip(-1) for one in turned]).mean(0)
+    mean = lambda name: torch.stack(  # noqa: E731
+        [getattr(one, name).log_softmax(-1) for one in (*plain, *turned)]
+    ).mean(0)  # fmt: skip
+    return replace(plain[0], au=au, coarse=mean("coarse"), fine=mean("fine"))
+
+
+def _features(views: list[list[Readout]], inputs: Sequence[MotionInput]) -> FeatureSets:
+    def sides(numbers: Any) -> np.ndarray:
+        """(B, 2, ...) of a function of a readout, its mean over crops."""
+        return torch.stack([torch.stack([numbers(one) for one in side]).mean(0) for side in views], 1).numpy()
+
+    def logits(one: Readout) -> Tensor:
+        return torch.cat([one.au.flatten(1), one.coarse.log_softmax(-1), one.fine.log_softmax(-1)], 1)
+
+    whole = DeftBatch(
+        torch.from_numpy(np.stack([item.maps for item in inputs])),
+        torch.from_numpy(np.stack([item.phases for item in inputs])),
+    )
+    pixels = torch.stack([whole.maps, mirrored(whole).maps], 1).flatten(3).numpy()
+    return FeatureSets(
+        pixels, whole.phases.numpy(), sides(lambda one: one.motion.flatten(1)),
+        sides(lambda one: one.clean.flatten(1)), sides(logits),
+    )  # fmt: skip
+
+
+def load_predictor(folder: Path | None = None) -> Predictor:
+    """The predictor of a checkpoint folder (None: the shipped one), loaded once per process however many ask
+    for it; anew when its weights changed. Raises: DeftError for a folder without a checkpoint."""
+    folder = Path(folder or SHIPPED)
+    weights = folder / WEIGHTS
+    return _loaded(folder.resolve(), weights.stat().st_mtime_ns if weights.is_file() else 0)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, changed: int) -> Predictor:
+    del changed
+    return Predictor.from_checkpoint(folder)
+
+
+def save_readout(path: Path, readout: Readout, features: FeatureSets) -> None:
+    """Write both as .npz, atomically; floating-point numbers as float16."""
+    found = {f"readout.{f.name}": getattr(readout, f.name) for f in fields(Readout)}
+    found = {name: value.numpy() for name, value in found.items() if value is not None}
+    found |= {f"features.{f.name}": getattr(features, f.name) for f in fields(FeatureSets)}
+    small = {n: v.astype(np.float16) if v.dtype.kind == "f" else v for n, v in found.items()}
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, **small)  # type: ignore[arg-type]
+
+
+def load_readout(path: Path) -> tuple[Readout, FeatureSets]:
+    """Read what ``save_readout`` wrote, as float32."""
+    with np.load(path, allow_pickle=False) as data:
+        found = {n: data[n].astype(np.float32) if data[n].dtype.kind == "f" else data[n] for n in data.files}
+    parts = {
+        kind: {n.removeprefix(kind): v for n, v in found.items() if n.startswith(kind)}
+        for kind in ("readout.", "features.")
+    }
+    return (
+        Readout(**{name: torch.from_numpy(value) for name, value in parts["readout."].items()}),
+        FeatureSets(**parts["features."]),
+    )
+
+
+# -- what may be written, and what was measured of it -----------------------------------------------------
+
+
+@dataclass
+class WrittenAnswer:
+    """One answer of the language model: raw as it wrote it, text with figures, answer parsed (None where that
+    is not possible), evidence measured for each of its statements."""
+
+    raw: str
+    text: str
+    answer: Answer | None
+    evidence: list[Evidence] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, raw: str) -> WrittenAnswer:
+        """Of a text alone."""
+        try:
+            return cls(raw, raw, parse(raw))
+        except AnswerError:
+            return cls(raw, raw, None)
+
+
+def bounded_grammars(
+    readout: Readout, calibration: Calibration | None = None, fines: Sequence[str] | None = None,
+    places: Sequence[dict[int, Held]] | None = None,
+) -> list[str]:  # fmt: skip
+    """Per clip the grammar of what the language model may write: here, and only here, the heads bound it.
+
+    Where the calibration has ``au_sure``: evidence is AUs that the experts are sure of (``evident_aus``), at
+    least one where there is any, in the measured ``places`` or else on the side where the experts see them
+    (``seen_sides``); the class is one of ``plausible_classes``, which for nearly every clip is a single one;
+    undetermined only where no AU is sure. What is left to the language model is the fine label within the
+    class, which of the sure AUs it names, regions and directions that are not measured, and the rationale's
+    words. Without ``au_sure``: any class of ``fines`` and any AU, each once.
+    """
+    sure = evident_aus(readout, calibration)
+    if "au_sure" not in (calibration or {}):
+        return [answer_grammar(fines=fines or FINE, aus=aus, once=True) for aus in sure]
+    rows = zip(
+        sure, seen_sides(readout, calibration), places or [{}] * len(sure),
+        plausible_classes(readout, calibration), strict=True,
+    )  # fmt: skip
+    grammars = []
+    for aus, sides, measured, coarses in rows:
+        held = {number: Held(side) for number, side in sides.items()} | measured
+        known = [fine for fine in fines or FINE if coarse_of(fine) in coarses]
+        grammars.append(
+            answer_grammar(fines=known, coarses=coarses, aus=aus, held=held, once=True, decided=bool(aus))
+        )
+    return grammars
+
+
+def measured_places(motion: Motion, supports: Sequence[AUSupport]) -> dict[int, Held]:
+    """Side (of AUs that FACS sides), region and direction of each AU that the measured motion of a clip
+    with known pixels supports; maps without a scale tell none. ``supports``:
+    ``aus.support.measure_support`` of the clip."""
+    if motion.units != "px":
+        return {}
+    held = {}
+    for found in supports:
+        if found.support < SUPPORTED:
+            continue
+        side = found.side if entry(found.au).scoring == "sides" else None
+        fits = found.direction in valid_directions(found.au, found.region)
+        held[found.au] = Held(side, found.region, found.direction) if fits else Held(side)
+    return held
+
+
+def with_figures(text: str, motion: Motion, supports: Sequence[AUSupport] | None = None) -> WrittenAnswer:
+    """Parse an answer and add what was measured for each AU that it names; nothing else is changed.
+
+    ``supports``: ``aus.support.measure_support`` of the clip, measured here where None.
+    """
+    written = WrittenAnswer.of(text)
+    if written.answer is None:
+        return written
+    if supports is None:
+        supports = measure_support(motion) if written.answer.evidence else ()
+    rows = evidence_for(written.answer, supports, motion)
+    return replace(written, text=render(fill_figures(written.answer, rows)), evidence=rows)
+
+
+def evidence_for(answer: Answer, supports: Sequence[AUSupport], motion: Motion) -> list[Evidence]:
+    """One row of evidence for each statement: its own words, the AU's support, and the motion of the place
+    that it names."""
+    found = {support.au: support for support in supports}
+    return [_evidence(item, found.get(item.au), motion) for item in answer.evidence]
+
+
+def _evidence(item: Statement, support: AUSupport | None, motion: Motion) -> Evidence:
+    share = min(max(float(support.support), 0.0), 1.0) if support else 0.0
+    place = support
+    if support and support.judged and (support.region, support.side) != (item.region, item.side):
+        place = seen_at(support, item.region, item.side, motion)
+    return Evidence(
+        au=item.au,
+        side=item.side,
+        part=item.part,
+        region=item.region,
+        direction=item.direction,
+        dx=float(place.dx) if place else 0.0,
+        dy=float(place.dy) if place else 0.0,
+        px=place.px if place else None,
+        iod_percent=place.iod_percent if place else None,
+        z=place.z if place else None,
+        support=share,
+        status="supported" if share >= SUPPORTED else "unsupported",
+        reason=support.reason if support else "this AU is not measured",
+    )

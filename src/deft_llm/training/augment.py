@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deft_llm.model.inputs import MIRROR_SIGN, relative_maps
+
 
 @dataclass
 class AugmentSettings:
@@ -30,7 +32,7 @@ class AugmentSettings:
 
 def mirror(maps: Tensor, clean: Tensor, au: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mirror image: u changes sign, left and right AUs (last axis of au) change places."""
-    sign = maps.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
+    sign = maps.new_tensor(MIRROR_SIGN)[:, None, None]
     return maps.flip(-1) * sign, clean.flip(-1) * sign[:2], au.flip(-1)
 
 
@@ -45,10 +47,8 @@ def smooth_field(
 
 
 def relative(maps: Tensor) -> Tensor:
-    """The torch twin of ``motion.normalise.relative``, clipped to +-6."""
-    flat = maps.flatten(-2)
-    centred = flat - flat.median(-1, keepdim=True).values
-    return (centred / flat.std(-1, keepdim=True).clamp_min(1e-6)).clamp(-6, 6).view_as(maps)
+    """``model.inputs.relative_maps`` of tensors."""
+    return torch.from_numpy(relative_maps(maps.numpy()))
 
 
 def augment(

@@ -12,8 +12,16 @@ from torch import Tensor
 
 from deft_llm.errors import DeftError
 from deft_llm.files import read_arrays, reading
+from deft_llm.model.deft import DeftModel
 from deft_llm.model.experts import MotionOutput
-from deft_llm.model.face_inputs import TURN_UNIT, space_input
+from deft_llm.model.inputs import (
+    TURN_UNIT,
+    DeftBatch,
+    mirrored,
+    mirrored_landmarks,
+    mirrored_space,
+    space_input,
+)
 
 
 class FilmTensors:
@@ -23,21 +31,18 @@ class FilmTensors:
         """``frame``: the key frame that the structure expert sees; 0 (onset) is what it is made for.
         ``blind``: the motion expert says nothing (models that see one picture alone).
         """
-        from deft_llm.model.inputs import MotionInput, region_pool
-        from deft_llm.model.predictor import MotionReader
-
-        reader = MotionReader.from_checkpoint(base)
-        maps = films.maps.astype(np.float32)
-        clips = [MotionInput(item, np.ones(2, bool), region_pool(item)) for item in maps]
-        reading = reader.read(clips)
+        model = DeftModel.from_pretrained(base, language=False)
+        maps = torch.from_numpy(films.maps.astype(np.float32))
+        whole = DeftBatch(maps, torch.ones(maps.shape[:2], dtype=torch.bool))
+        with torch.inference_mode():
+            readouts = [model.read(mirrored(whole) if mirror else whole) for mirror in (False, True)]
         self.au, self.coarse, self.fine, self.pooled = (
-            torch.from_numpy(np.ascontiguousarray(array))
-            for array in (reading.au, reading.coarse, reading.fine, reading.pooled)
+            torch.stack([getattr(one, name) for one in readouts], 1).clone()
+            for name in ("au", "coarse", "fine", "pooled")
         )
         if blind:
             for value in (self.au, self.coarse, self.fine, self.pooled):
                 value.zero_()
-        self.motion_width = reader.members[0].config.width
         self.landmarks = torch.from_numpy(films.landmarks[:, frame].astype(np.float32))
         self.look = torch.from_numpy(films.looks[:, frame, None].astype(np.float32))
         self.space = torch.from_numpy(
@@ -110,23 +115,6 @@ def truth_of(films: Films) -> tuple[np.ndarray, np.ndarray]:
     return sides[0].astype(np.float32), sides[1].astype(np.float32)
 
 
-def mirrored_landmarks(landmarks: Tensor) -> Tensor:
-    """Normalised landmarks (B, 478, 2) of the mirror image."""
-    from deft_llm.faces.regions import TWIN
-
-    return landmarks[:, torch.from_numpy(np.asarray(TWIN, np.int64))] * landmarks.new_tensor([-1.0, 1.0])
-
-
-def mirrored_space(space: Tensor) -> Tensor:
-    """``face_inputs.space_input`` (B, 1437) of the mirror image: yaw and roll turn round."""
-    from deft_llm.faces.regions import TWIN
-
-    twin = torch.from_numpy(np.asarray(TWIN, np.int64))
-    points = space[:, : 3 * len(twin)].unflatten(1, (-1, 3))[:, twin] * space.new_tensor([-1.0, 1.0, 1.0])
-    turn = space[:, 3 * len(twin) :] * space.new_tensor([-1.0, 1.0, -1.0])
-    return torch.cat([points.flatten(1), turn], 1)
-
-
 def blurred_space(space: Tensor, rng: np.random.Generator, unknown: float = 0.1) -> Tensor:
     """``space_input`` (B, 1437) with the landmarker's noise; at random a tenth of the clips has none."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -136,7 +124,7 @@ def blurred_space(space: Tensor, rng: np.random.Generator, unknown: float = 0.1)
 
 
 def spread_out(look: Tensor) -> Tensor:
-    """``face_inputs.spread`` of grey faces (B, 1, H, W)."""
+    """``inputs.spread`` of grey faces (B, 1, H, W)."""
     flat = look.flatten(1)
     centred = flat - flat.median(1, keepdim=True).values
     return (centred / centred.std(1, unbiased=False, keepdim=True).clamp_min(1e-3)).clamp(-6, 6).view_as(look)

@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from deft_llm.model import losses
-from deft_llm.model.experts import MotionOutput
-from deft_llm.model.face_experts import STRUCTURE_TOKENS, TEXTURE_TOKENS
+from deft_llm.model.experts import STRUCTURE_TOKENS, TEXTURE_TOKENS, MotionOutput
 from deft_llm.training.face_tensors import Films, FilmTensors, mirrored_space
 from deft_llm.training.loop import Part, PartSettings, fit
 from deft_llm.training.state import STATE, read_state
@@ -70,17 +69,17 @@ class FaceConfig(PartSettings):
 class FaceModule(nn.Module):
     """Experts, fusion and what only training needs; ``forward(batch)`` gives (total loss, its parts)."""
 
-    def __init__(self, config: FaceConfig, width: int, fine_classes: int, subjects: int, truth: int) -> None:
+    def __init__(self, config: FaceConfig, fine_classes: int, subjects: int, truth: int) -> None:
         super().__init__()
-        from deft_llm.model.face_experts import FaceExpertConfig, StructureExpert, TextureExpert
-        from deft_llm.model.fusion import Fusion
+        from deft_llm.model.deft import Fusion
+        from deft_llm.model.experts import FaceExpertConfig, StructureExpert, TextureExpert
         from deft_llm.model.units import EXPERT_AUS
 
         self.config, aus = config, len(EXPERT_AUS)
         face = FaceExpertConfig(**config.faces)
         self.structure = StructureExpert(face) if "structure" in config.experts else None
         self.texture = TextureExpert(face) if "texture" in config.experts else None
-        self.fusion = Fusion(width, face.width, fine_classes)
+        self.fusion = Fusion(face.width, fine_classes)
         self.geometry = nn.Linear(len(STRUCTURE_TOKENS) * face.width, truth)
         self.pose = nn.Linear((len(STRUCTURE_TOKENS) - 1) * face.width, 2)
         self.shape = nn.Linear(len(STRUCTURE_TOKENS) * face.width, face.landmarks * 2)
@@ -104,7 +103,7 @@ class FaceModule(nn.Module):
         other = structure
         if structure is not None and batch["swap"]:
             other = type(structure)(structure.tokens.roll(1, 0), structure.pooled.roll(1, 0))
-        au, coarse, fine = self.fusion(batch["motion"], other, texture, None)
+        au, coarse, fine = self.fusion(batch["motion"], other and other.tokens, texture and texture.tokens)
         known = batch["known"][..., None].expand_as(side)
         parts = {
             "au": losses.asymmetric_loss(au, side, self.config.gamma_negative, known=known),
@@ -143,8 +142,7 @@ class FaceStage(Part):
     def __init__(self, config: FaceConfig, films: FilmTensors) -> None:
         torch.manual_seed(config.seed)
         self.config, self.films = config, films
-        module = FaceModule(config, films.motion_width, films.fine.shape[-1], films.subjects,
-                            films.truth.shape[1])  # fmt: skip
+        module = FaceModule(config, films.fine.shape[-1], films.subjects, films.truth.shape[1])
         super().__init__(module, config)
         if self.model.structure is not None and self.model.structure.config.space:
             self.model.structure.choose_axes(torch.cat([films.space, mirrored_space(films.space)]))
@@ -172,7 +170,8 @@ def judge(module: FaceModule, films: FilmTensors, drop: list[str] | None = None,
         structure, texture = module.see(batch, drop)
         if faces_of is not None:
             structure, _ = module.see(films.batch(faces_of[rows]), ["texture", *(drop or [])])
-        for name, value in zip(found, module.fusion(batch["motion"], structure, texture, None), strict=True):
+        fused = module.fusion(batch["motion"], structure and structure.tokens, texture and texture.tokens)
+        for name, value in zip(found, fused, strict=True):
             found[name].append(value.numpy())
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
@@ -214,11 +213,9 @@ def train(
 def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
     """Write ``base`` with the face experts of ``run`` to ``out``; all else of it stays as it is.
 
-    The language part was not trained to hear the new experts, so it does not: ``speaks`` names those that
-    it hears.
+    The language part was not trained with the new experts: ``conditioned_on`` names those that it was.
     """
-    from deft_llm.model.card import write_card
-    from deft_llm.model.checkpoint import read_checkpoint, save_checkpoint
+    from deft_llm.model.checkpoint import read_checkpoint, save_checkpoint, write_card
 
     saved, tensors = read_checkpoint(base)
     state, meta = read_state(run / STATE)
@@ -230,7 +227,7 @@ def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
     config = {name: value for name, value in saved.items() if name != "schema"}
     config |= {
         "experts": [*experts, "motion"], "faces": meta["settings"]["faces"],
-        "speaks": [n for n in saved.get("speaks", saved["experts"]) if n in saved["experts"]],
+        "conditioned_on": [n for n in saved["conditioned_on"] if n in saved["experts"]],
         "face_experts": {"steps": meta["step"], "seed": meta["settings"]["seed"], "note": note},
     }  # fmt: skip
     save_checkpoint(out, tensors, config)

@@ -11,7 +11,7 @@ from deft_llm.answer import COARSE, LABELLED, Answer, render
 from deft_llm.facs.directions import octant
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry, is_valid, name, valid_directions
-from deft_llm.model.prompt import ANSWER_QUESTION
+from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import AUSide, Evidence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from deft_llm.model import losses
-from deft_llm.model.deft import DeftBatch, DeftModel
-from deft_llm.model.experts import MotionExpert
-from deft_llm.model.prompt import EXPERTS
+from deft_llm.model.deft import PROJECTORS, DeftModel, Readout
+from deft_llm.model.inputs import DeftBatch
+from deft_llm.model.language import EXPERTS
 from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.loop import Part, PartSettings, fit
 from deft_llm.training.text_rules import TextRule, miscoded, shown_sides
@@ -105,8 +105,7 @@ class Stage2Module(nn.Module):
         if subjects and config.losses.adversary and config.train_experts:
             from deft_llm.model.units import EXPERT_AUS
 
-            motion = sum(cast(MotionExpert, member).config.width for member in model.motion)
-            widths = {"motion": motion, "texture": model.fusion.face_width}
+            widths = {"motion": model.motion.config.width, "texture": model.fusion.face_width}
             self.adversaries = nn.ModuleDict(
                 {
                     name: losses.SubjectAdversary(width, len(EXPERT_AUS), subjects)
@@ -122,28 +121,29 @@ class Stage2Module(nn.Module):
         halved = fast_bfloat16(device) if wanted is None else wanted
         with torch.autocast(device, torch.bfloat16, enabled=halved):
             asked = (batch.questions, batch.answers) if weights.text else ()
-            out = self.deft(
+            readout, text = self.deft(
                 batch.clips, *asked, drop=batch.drop, cut=batch.cut, share_prefix=self.config.share_prefix
             )
-        parts = {"text": out.loss} if weights.text else {}
+        parts = {"text": text} if weights.text else {}
         if self.config.train_experts:
             if batch.side is not None and weights.au:
                 known = batch.known[..., None].expand_as(batch.side)
-                parts["au"] = losses.asymmetric_loss(out.au.float(), batch.side, known=known)
+                parts["au"] = losses.asymmetric_loss(readout.au.float(), batch.side, known=known)
             if batch.coarse is not None and weights.coarse:
-                parts["coarse"] = losses.masked_cross_entropy(out.coarse.float(), batch.coarse)
+                parts["coarse"] = losses.masked_cross_entropy(readout.coarse.float(), batch.coarse)
             if batch.fine is not None and weights.fine:
-                parts["fine"] = losses.masked_cross_entropy(out.fine.float(), batch.fine)
-            parts |= self._disentangle(out, batch)
+                parts["fine"] = losses.masked_cross_entropy(readout.fine.float(), batch.fine)
+            parts |= self._disentangle(readout, batch)
         total = sum(getattr(weights, name) * value for name, value in parts.items())
         return total, {name: value.detach() for name, value in parts.items()}
 
-    def _disentangle(self, out: Any, batch: Stage2Batch) -> dict[str, torch.Tensor]:
+    def _disentangle(self, readout: Readout, batch: Stage2Batch) -> dict[str, torch.Tensor]:
         parts: dict[str, torch.Tensor] = {}
         weights = self.config.losses
-        features = {"motion": out.motion.pooled.float()}
-        for name, tokens in (("structure", out.structure), ("texture", out.texture)):
-            if tokens is not None and len(tokens) > 3:
+        features = {"motion": readout.pooled.float()}
+        for index, name in enumerate(EXPERTS[:2]):
+            tokens = getattr(readout, name)
+            if tokens is not None and len(tokens) > 3 and bool(readout.saw[:, index].all()):
                 features[name] = tokens.float().mean(1)
         if weights.independence and len(features) > 1:
             measure = losses.hsic if self.config.independence == "hsic" else losses.cross_covariance
@@ -212,11 +212,6 @@ class Stage2(Part):
         self.model.adversaries.load_state_dict(tensors["adversaries"])
 
 
-PROJECTORS = ("projectors", "delimiters", "absent")
-LANGUAGE = ("llm", *PROJECTORS)
-"""First words of the names of all that makes a checkpoint's language part."""
-
-
 def _is_expert(name: str) -> bool:
     return name.split(".")[0] in ("motion", "structure", "texture", "fusion")
 
@@ -237,7 +232,7 @@ def flow_source(
     an ``evidence_floor`` is set."""
     from deft_llm.training.augment import AugmentSettings, augment, relative
     from deft_llm.training.flow_text import triples
-    from deft_llm.training.motion import region_table, tensors_of
+    from deft_llm.training.motion import tensors_of
 
     settings = AugmentSettings(noise=0.2, rigid=0.2, blob=0.1)
 
@@ -253,7 +248,7 @@ def flow_source(
         full = config.full_answers if config.bucket == 1 else float(rng.random() < config.full_answers)
         shown = side
         if config.evidence_floor is not None and model is not None:
-            seen = DeftBatch(maps, torch.ones(len(maps), count, dtype=torch.bool), region_table(maps))
+            seen = DeftBatch(maps, torch.ones(len(maps), count, dtype=torch.bool))
             model.motion.eval()
             with torch.no_grad():
                 shown = side * (model.read(seen).au > config.evidence_floor)
@@ -266,7 +261,7 @@ def flow_source(
         texts = [t.answer.partition("Rationale:")[0] if cut else t.answer for t in asked]
         keep = like_lengths([len(t) for t in texts], config.batch, rng)[rank::world]
         maps = maps[keep]
-        clips = DeftBatch(maps, torch.ones(len(maps), count, dtype=torch.bool), region_table(maps))
+        clips = DeftBatch(maps, torch.ones(len(maps), count, dtype=torch.bool))
         return Stage2Batch(clips=clips, questions=[asked[i].question for i in keep],
                            answers=[texts[i] for i in keep], side=side[keep], known=known[keep],
                            coarse=coarse[keep], fine=fine[keep], cut=cut)  # fmt: skip

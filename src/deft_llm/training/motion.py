@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from deft_llm.facs.emotions import FINE
 from deft_llm.model import losses
 from deft_llm.model.experts import MotionExpert, MotionExpertConfig
+from deft_llm.model.inputs import region_pool
 from deft_llm.training.augment import AugmentSettings, augment, relative
 from deft_llm.training.flow_shards import FlowBatch, FlowShards
 from deft_llm.training.loop import Part, PartSettings, fit
@@ -117,7 +118,7 @@ class Stage1(Part):
         if self.augment is not None:
             maps, clean, side = augment(maps, clean, side, self.augment, generator)
         phases = torch.ones(len(maps), count, dtype=torch.bool)
-        table = region_table(maps) if with_table else None
+        table = region_pool(maps) if with_table else None
         return maps, phases, table, clean, side, known, coarse, fine
 
     def averaged(self) -> MotionExpert:
@@ -140,17 +141,6 @@ def tensors_of(batch: FlowBatch, phases: int) -> tuple[Any, ...]:
     )
 
 
-def region_table(maps):
-    """Torch twin of ``model.inputs.region_pool``: (B, P, R, 3) of maps (B, P, 3, 28, 28)."""
-    from deft_llm.model.inputs import canonical_weights
-
-    weights = torch.from_numpy(np.array(canonical_weights()))
-    u, v = maps[:, :, 0], maps[:, :, 1]
-    spread = torch.gradient(u, dim=-1)[0] + torch.gradient(v, dim=-2)[0]
-    stack = torch.stack([u, v, 2.0 * spread], 2).flatten(3)
-    return torch.einsum("rk,bpfk->bprf", weights, stack)
-
-
 def validate(expert, shards: FlowShards, limit: int = 2000) -> dict[str, float]:
     """UF1 of the coarse head (clips of the three classes), mean AU AUROC, on the first ``limit`` samples."""
     from sklearn.metrics import f1_score, roc_auc_score
@@ -161,7 +151,7 @@ def validate(expert, shards: FlowShards, limit: int = 2000) -> dict[str, float]:
     with torch.inference_mode():
         for start in range(0, len(rows), 250):
             part = relative(maps[start : start + 250])
-            out = expert(part, None, region_table(part))
+            out = expert(part, None, region_pool(part))
             chosen.append(out.coarse.argmax(-1))
             scores.append(out.au.amax(-1))
     found, truth = torch.cat(chosen).numpy(), coarse.numpy()

@@ -75,11 +75,11 @@ def _stage1(
     if folder is not None:
         saved, tensors = read_checkpoint(folder)
         settings = settings.model_copy(
-            update={"expert": {k: v for k, v in saved["motion"][0].items() if k != "fine_classes"}}
+            update={"expert": {k: v for k, v in saved["motion"].items() if k != "fine_classes"}}
         )
     stage = Stage1(settings, data)
     if folder is not None:
-        load_strict(stage.expert, part(tensors, "motion.0"), str(folder))
+        load_strict(stage.expert, part(tensors, "motion"), str(folder))
         if stage.average is not None:
             stage.average.module.load_state_dict(stage.expert.state_dict())
     fit(
@@ -90,7 +90,7 @@ def _stage1(
     if not PartialState().is_main_process:
         return out / MODEL
     export(
-        [best if best.is_file() else out / "stage1" / STATE], out / MODEL, check,
+        best if best.is_file() else out / "stage1" / STATE, out / MODEL, check,
         command=f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}", prior="see the data",
         trained_on={"subjects": sorted(subjects)},
     )  # fmt: skip
@@ -136,9 +136,7 @@ def _stage2(
     folder = _folder(start)
     saved = read_checkpoint(folder)[0] if folder is not None else {}
     keep: dict[str, Any] = {
-        name: saved[name]
-        for name in ("calibration", "rules_weight", "prior", "stage1", "parameters")
-        if name in saved
+        name: saved[name] for name in ("calibration", "prior", "stage1", "parameters") if name in saved
     }
     before = (saved.get("trained_on") or {}).get("subjects", [])
     model.save_pretrained(out / MODEL, {
@@ -151,7 +149,7 @@ def _stage2(
 
 def unimer_source(data: Any, folder: Path, config: Stage2Config) -> Callable[[int, int, int], Stage2Batch]:
     """Batches of Uni-MER turns on the clips of a store."""
-    from deft_llm.model.deft import batch_of
+    from deft_llm.model.inputs import batch_of
     from deft_llm.training.store_data import dialogue_rows
 
     turns = dialogue_rows(folder, data.rows)

@@ -16,7 +16,7 @@ MODEL = "model"
 
 class TrainConfig(BaseModel):
     """Settings of a whole training. ``start``: checkpoint to begin from ("shipped", a folder, or null);
-    ``speaks``: experts whose tokens the language model hears (null: all of ``experts``)."""
+    ``conditioned_on``: experts whose tokens the language model is given (null: all of ``experts``)."""
 
     model_config = ConfigDict(extra="forbid")
     seed: int = 0
@@ -28,7 +28,7 @@ class TrainConfig(BaseModel):
     lora_rank: int = 8
     lora_alpha: int = 16
     experts: list[str] = Field(default_factory=lambda: ["structure", "texture", "motion"])
-    speaks: list[str] | None = None
+    conditioned_on: list[str] | None = None
     validation_share: float = 0.15
     flow_shards: str | None = None
     flow_validation: str | None = None
@@ -55,7 +55,7 @@ def start_model(config: TrainConfig, folder: Path | None, language: bool = True)
     ``language`` is true; else it begins anew.
     """
     from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
-    from deft_llm.model.deft import DeftConfig, DeftModel
+    from deft_llm.model.deft import LANGUAGE, DeftConfig, DeftModel
     from deft_llm.model.language import load_backbone
 
     torch.manual_seed(config.seed)
@@ -65,18 +65,16 @@ def start_model(config: TrainConfig, folder: Path | None, language: bool = True)
     saved: dict[str, Any] = {}
     if folder is not None:
         saved, tensors = read_checkpoint(folder)
-    sizes = saved.get("motion") or [{}]
     model = DeftModel(
         DeftConfig(backbone=config.backbone, lora_rank=config.lora_rank, lora_alpha=config.lora_alpha,
-                   motion=sizes, experts=config.experts, faces=saved.get("faces", {}),
-                   speaks=config.speaks or list(config.experts)), llm, tokenizer,
+                   motion=saved.get("motion", {}), experts=config.experts, faces=saved.get("faces", {}),
+                   conditioned_on=config.conditioned_on or list(config.experts)), llm, tokenizer,
     )  # fmt: skip
     if folder is not None:
-        for index in range(len(sizes)):
-            load_strict(model.motion[index], part(tensors, f"motion.{index}"), f"{folder}: motion.{index}")
+        load_strict(model.motion, part(tensors, "motion"), f"{folder}: motion")
         own = model.state_dict()
         alike = (saved.get("backbone"), saved.get("lora_rank")) == (config.backbone, config.lora_rank)
-        skip = ("motion",) if language and alike else ("motion", "llm", "projectors", "delimiters", "absent")
+        skip = ("motion",) if language and alike else ("motion", *LANGUAGE)
         fits = {n: t for n, t in tensors.items() if n in own and n.split(".")[0] not in skip}
         model.load_state_dict(fits, strict=False)
     return model

@@ -13,8 +13,7 @@ from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry
 from deft_llm.files import read_rows
-from deft_llm.model.face_inputs import FaceInput, face_input
-from deft_llm.model.inputs import MotionInput, motion_input
+from deft_llm.model.inputs import FaceInput, MotionInput, face_input, motion_input
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import ActionUnit, Clip, Instruction
 from deft_llm.training.flow_shards import FlowBatch

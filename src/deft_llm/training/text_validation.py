@@ -16,9 +16,9 @@ def validate_text(model: Any, data: Any, limit: int = 64, batch: int = 16) -> di
     """
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.methods.refit import macro_f1
-    from deft_llm.model.deft import answer_grammar, batch_of
-    from deft_llm.model.inputs import maps_input
-    from deft_llm.model.prompt import ANSWER_QUESTION
+    from deft_llm.model.decoding import answer_grammar
+    from deft_llm.model.inputs import batch_of, maps_input
+    from deft_llm.model.language import ANSWER_QUESTION
     from deft_llm.training.store_data import COARSE
 
     pool = data.take(np.arange(min(4 * limit, len(data))))
@@ -30,11 +30,10 @@ def validate_text(model: Any, data: Any, limit: int = 64, batch: int = 16) -> di
     grammar, said, heads = answer_grammar(stop_after="class"), [], []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        clips = batch_of([maps_input(pool.maps[row][:1]) for row in part])
         with torch.inference_mode():
-            out = model.read(clips)
-        heads += out.coarse.argmax(-1).tolist()
-        for text in model.answer(clips, [ANSWER_QUESTION] * len(part), grammar, max_new_tokens=24, out=out):
+            readout = model.read(batch_of([maps_input(pool.maps[row][:1]) for row in part]))
+        heads += readout.coarse.argmax(-1).tolist()
+        for text in model.answer(readout, [ANSWER_QUESTION] * len(part), grammar, max_new_tokens=24):
             fine, _, coarse = text.removeprefix("Class: ").rstrip(")").partition(" (")
             word = coarse_of(fine) or coarse
             said.append(COARSE.index(word) if word in COARSE else -1)

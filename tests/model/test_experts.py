@@ -1,0 +1,91 @@
+"""The experts and what they read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from deft_llm.faces.regions import region_weights
+from deft_llm.model.deft import DeftConfig, DeftModel
+from deft_llm.model.experts import MotionExpert, MotionExpertConfig
+from deft_llm.model.inputs import batch_of, maps_input, mirrored, region_pool
+from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU, au_text
+
+from .conftest import FACES, SMALL, make_clips, make_face
+
+
+def random_maps(seed: int, size: int = 28, phases: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(phases, 3, size, size)).astype(np.float32)
+
+
+def test_every_au_has_one_token_and_words() -> None:
+    assert sorted(number for group in MOTION_TOKENS for number in group) == sorted(EXPERT_AUS)
+    assert len(MOTION_TOKENS) == 16
+    assert all(EXPERT_AUS[i] in MOTION_TOKENS[token] for i, token in enumerate(TOKEN_OF_AU))
+    assert au_text(1).startswith("inner brow raiser: ") and "inner brow up" in au_text(1)
+
+
+def test_input_forgets_zero_and_scale_of_each_channel() -> None:
+    maps = random_maps(0)
+    scale = np.array([3.0, 0.2, 7.0])[None, :, None, None]
+    zero = np.array([5.0, -2.0, 1.0])[None, :, None, None]
+    assert np.allclose(maps_input(maps).maps, maps_input(maps * scale + zero).maps, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [28, 56, 224])
+def test_any_map_size_is_read(size: int) -> None:
+    item = maps_input(random_maps(1, size))
+    assert item.maps.shape == (2, 3, 28, 28)
+    assert item.phases.tolist() == [True, False]
+
+
+def test_the_region_table_is_the_regions_mean_motion_and_divergence() -> None:
+    y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    maps = torch.stack([0.1 * x, 0.3 * y, torch.zeros(28, 28)])
+    table = region_pool(maps[None, None])[0, 0].numpy()
+    weights = region_weights(None, size=(28, 28)).reshape(26, -1)
+    np.testing.assert_allclose(table[:, 0], weights @ maps[0].numpy().ravel(), atol=1e-4)
+    np.testing.assert_allclose(table[:, 1], weights @ maps[1].numpy().ravel(), atol=1e-4)
+    np.testing.assert_allclose(table[:, 2], 2 * (0.1 + 0.3), atol=1e-4)
+
+
+def test_an_absent_second_phase_changes_nothing() -> None:
+    expert = MotionExpert(MotionExpertConfig(**SMALL)).eval()
+    one, two = maps_input(random_maps(2)), maps_input(random_maps(3, phases=2))
+    alone, beside = batch_of([one]), batch_of([one, two])
+    assert alone.maps.shape[1] == 1 and beside.maps.shape[1] == 2
+    first, second = (expert(b.maps, b.phases, region_pool(b.maps)) for b in (alone, beside))
+    assert torch.allclose(first.au[0], second.au[0], atol=1e-5)
+    assert torch.allclose(first.coarse[0], second.coarse[0], atol=1e-5)
+
+
+def test_wrong_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="28"):
+        MotionExpert(MotionExpertConfig(**SMALL))(torch.zeros(1, 1, 3, 32, 32))
+
+
+def test_a_mirror_is_its_own_inverse_and_turns_every_part() -> None:
+    batch = batch_of(make_clips(1), [make_face(0)])
+    other = mirrored(batch)
+    back = mirrored(other)
+    for name in ("maps", "landmarks", "appearance", "change"):
+        assert torch.allclose(getattr(back, name), getattr(batch, name))
+        assert not torch.allclose(getattr(other, name), getattr(batch, name))
+    assert torch.equal(other.maps[0, 0, 0], -batch.maps[0, 0, 0].flip(-1))
+    assert torch.equal(other.maps[0, 0, 1:], batch.maps[0, 0, 1:].flip(-1))
+
+
+def test_structure_sees_no_change_and_texture_no_face() -> None:
+    torch.manual_seed(0)
+    model = DeftModel(DeftConfig(motion=SMALL, faces=FACES)).eval()
+    first, second = make_face(0), make_face(1)
+    clip = make_clips(1)
+    own = model.read(batch_of(clip, [first]))
+    first.change = second.change
+    changed = model.read(batch_of(clip, [first]))
+    assert torch.equal(own.structure, changed.structure) and not torch.equal(own.texture, changed.texture)
+    first.landmarks, first.appearance = second.landmarks, second.appearance
+    other = model.read(batch_of(clip, [first]))
+    assert torch.equal(other.texture, changed.texture)
+    assert not torch.equal(other.structure, changed.structure)

@@ -1,0 +1,110 @@
+"""From a readout to classes, AUs and sides without training, and beliefs that a refit adapted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+
+from deft_llm.facs.emotions import FINE
+from deft_llm.model.heads import (
+    BALANCE,
+    au_probabilities,
+    class_log_probabilities,
+    class_offsets,
+    coarse_chances,
+    evident_aus,
+    plausible_classes,
+    presence_logits,
+    seen_sides,
+    with_beliefs,
+)
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.records import COARSE
+from deft_llm.training.export import class_shares, precise_from
+
+from .conftest import make_readout
+
+CALIBRATION = {
+    "au_scale": np.linspace(1, 2, len(EXPERT_AUS)).tolist(),
+    "au_bias": np.linspace(-1, 1, len(EXPERT_AUS)).tolist(),
+    "class_shares": [0.6, 0.2, 0.2],
+}
+
+
+def coarse(rows: list[list[float]]):
+    return make_readout(len(rows), coarse=torch.tensor(rows))
+
+
+def test_half_of_the_training_prior_is_taken_out() -> None:
+    shares = np.array([0.6, 0.2, 0.2])
+    readout = coarse([np.log(shares).tolist()])
+    found = np.exp(class_log_probabilities(readout, COARSE, CALIBRATION))[0]
+    assert found == pytest.approx(shares**BALANCE / (shares**BALANCE).sum(), abs=1e-3)
+    assert np.exp(class_log_probabilities(readout, COARSE))[0] == pytest.approx(shares, abs=1e-3)
+
+
+def test_the_answers_classes_follow_the_same_probabilities() -> None:
+    readout = coarse([[0.3, 0.0, -9.0]])
+    assert plausible_classes(readout, least=0.5) == [("negative",)]
+    assert plausible_classes(readout, {"class_shares": [0.8, 0.1, 0.1]}, least=0.5) == [("positive",)]
+
+
+def test_without_known_shares_nothing_is_added() -> None:
+    assert not class_offsets(None).any()
+    assert not class_offsets({"au_scale": []}).any()
+
+
+def test_calibration_scales_and_shifts_each_au() -> None:
+    readout = make_readout(1, au=torch.randn(1, len(EXPERT_AUS), 2))
+    found = au_probabilities(readout, CALIBRATION)[0]
+    for place in (0, 9, 23):
+        scale, bias = CALIBRATION["au_scale"][place], CALIBRATION["au_bias"][place]
+        assert found[place] == pytest.approx(expit(readout.au[0, place].numpy() * scale + bias), abs=1e-5)
+
+
+def test_only_sure_aus_are_evident_and_without_a_limit_all() -> None:
+    au = torch.full((1, len(EXPERT_AUS), 2), -1.0)
+    au[0, AU_INDEX[12], 1] = 3.0
+    known = {"au_scale": np.ones(24), "au_bias": np.zeros(24), "au_sure": np.full(24, 2.0)}
+    assert evident_aus(make_readout(1, au=au), known) == [(12,)]
+    assert evident_aus(make_readout(1, au=au)) == [EXPERT_AUS]
+
+
+def test_an_au_is_one_sided_where_its_sides_probabilities_differ_enough() -> None:
+    au = torch.zeros(4, len(EXPERT_AUS), 2)
+    au[:, AU_INDEX[12]] = torch.tensor([[2.0, 0.7], [2.0, -0.5], [-1.0, 1.2], [-3.0, -9.0]])
+    sides = seen_sides(make_readout(4, au=au))
+    assert [one[12] for one in sides] == ["both", "left", "right", "both"]
+    assert all(17 not in one for one in sides), "FACS scores no side of AU17"
+
+
+def test_adapted_beliefs_are_what_the_heads_then_say() -> None:
+    torch.manual_seed(0)
+    readout = make_readout(4, au=torch.randn(4, len(EXPERT_AUS), 2), coarse=torch.randn(4, 3))
+    p, q = np.array([0.9, 0.1, 0.5, 0.99]), np.random.default_rng(0).dirichlet(np.ones(3), 4)
+    adapted = with_beliefs(readout, {12: p}, dict(zip(COARSE, q.T)), CALIBRATION)
+    assert expit(presence_logits(adapted, CALIBRATION)[:, AU_INDEX[12]]) == pytest.approx(p, abs=1e-4)
+    assert coarse_chances(adapted, CALIBRATION) == pytest.approx(q, abs=1e-4)
+    others = [k for k in range(len(EXPERT_AUS)) if k != AU_INDEX[12]]
+    assert torch.equal(adapted.au[:, others], readout.au[:, others])
+    gap = lambda one: one.au[:, AU_INDEX[12], 0] - one.au[:, AU_INDEX[12], 1]  # noqa: E731
+    assert torch.allclose(gap(adapted), gap(readout), atol=1e-5)
+    assert torch.equal(adapted.fine, readout.fine)
+    fine = with_beliefs(readout, {}, {"happiness": np.full(4, 0.7), "fear": np.full(4, 0.3)})
+    found = np.exp(class_log_probabilities(fine, ["happiness", "fear"]))
+    assert found == pytest.approx(np.tile([0.7, 0.3], (4, 1)), abs=1e-4)
+    assert torch.equal(fine.coarse, readout.coarse) and len(FINE) == fine.fine.shape[1]
+
+
+def test_shares_leave_out_clips_without_a_class_and_are_never_zero() -> None:
+    assert class_shares(np.array([0, 0, 0, 1, -1, -1])) == pytest.approx([4 / 7, 2 / 7, 1 / 7], abs=1e-3)
+
+
+def test_the_limit_is_the_lowest_probability_of_the_wanted_precision() -> None:
+    p = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.55])
+    truth = np.array([1, 1, 1, 0, 1, 0])
+    assert precise_from(p, truth, 0.9) == 0.8
+    assert precise_from(p, truth, 0.8) == 0.6
+    assert precise_from(p, np.zeros(6), 0.9) == 0.95

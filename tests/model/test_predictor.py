@@ -1,0 +1,303 @@
+"""One checkpoint at work: crops and mirror, one copy of everything, and what it may write."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deft_llm.answer import parse
+from deft_llm.aus import support as constraint
+from deft_llm.aus.region_vectors import region_vector
+from deft_llm.aus.sighting import motion_of
+from deft_llm.aus.support import measure_support
+from deft_llm.errors import DeftError
+from deft_llm.model import predictor as module
+from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
+from deft_llm.model.deft import DeftConfig, DeftModel, Readout
+from deft_llm.model.inputs import batch_of, maps_input, mirrored
+from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.predictor import (
+    CROPS,
+    Crop,
+    FeatureSets,
+    Predictor,
+    bounded_grammars,
+    evidence_for,
+    load_predictor,
+    load_readout,
+    measured_places,
+    recrop,
+    save_readout,
+)
+from deft_llm.model.units import EXPERT_AUS
+from deft_llm.store.motion import ALIGNED_IOD
+
+from .conftest import FACES, SMALL, make_clips, make_face, make_motions, randomised
+
+LOGITS = ("au", "coarse", "fine")
+TOKENS = ("motion", "structure", "texture")
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    """Random experts, all three."""
+    torch.manual_seed(0)
+    return Predictor(randomised(DeftModel(DeftConfig(motion=SMALL, faces=FACES))))
+
+
+def turned(readout: Readout) -> Readout:
+    """The mirror image's logits with their sides exchanged back, classes as log probabilities."""
+    return replace(readout, au=readout.au.flip(-1))
+
+
+# -- crops and mirror -------------------------------------------------------------------------------------
+
+
+def bump(row: float, column: float) -> np.ndarray:
+    y, x = np.mgrid[:28, :28]
+    hill = np.exp(-((y - row) ** 2 + (x - column) ** 2) / 60.0)
+    return np.stack([hill, -hill, hill])[None].astype(np.float32)
+
+
+def peak(batch) -> tuple[int, int]:
+    return tuple(int(i) for i in np.unravel_index(batch.maps[0, 0, 0].argmax(), (28, 28)))
+
+
+def test_a_shift_moves_the_motion_down_and_a_zoom_moves_it_from_the_middle() -> None:
+    batch = batch_of([maps_input(bump(10, 8))])
+    assert peak(recrop(batch, Crop(down=3.0))) == (13, 8)
+    assert peak(recrop(batch, Crop(right=3.0))) == (10, 11)
+    row, column = peak(recrop(batch, Crop(zoom=1.5)))
+    assert row < 10 and column < 8
+    assert recrop(batch, CROPS[0]) is batch
+
+
+def test_logits_are_the_mean_over_crops_and_mirror_images(predictor: Predictor) -> None:
+    """Each view by ``DeftModel.read``; sides of the mirror image exchanged back."""
+    items, faces = make_clips(2), [make_face(0), None]
+    batch = batch_of(items, faces)
+    model = predictor.model
+    with torch.no_grad():
+        views = [model.read(recrop(batch, crop)) for crop in CROPS]
+        views += [turned(model.read(recrop(mirrored(batch), crop))) for crop in CROPS]
+        readout = predictor.read(items, faces)
+        au = torch.stack([view.au for view in views]).mean(0)
+        coarse = torch.stack([view.coarse.log_softmax(-1) for view in views]).mean(0)
+    assert torch.allclose(readout.au, au, atol=1e-5)
+    assert torch.allclose(readout.coarse, coarse, atol=1e-5)
+    assert not torch.allclose(au, views[0].au, atol=1e-3), "the views differ"
+
+
+def test_tokens_are_those_of_the_clip_as_it_is(predictor: Predictor) -> None:
+    """Of the unmirrored centre crop: what the model was trained on, with no crop or mirror mixed in."""
+    items, faces = make_clips(2), [make_face(0), make_face(1)]
+    with torch.no_grad():
+        plain = predictor.model.read(batch_of(items, faces))
+        flipped = predictor.model.read(mirrored(batch_of(items, faces)))
+    readout = predictor.read(items, faces)
+    for name in (*TOKENS, "clean", "pooled"):
+        assert torch.allclose(getattr(readout, name), getattr(plain, name), atol=1e-5)
+        assert not torch.allclose(getattr(flipped, name), getattr(plain, name), atol=1e-3)
+
+
+def test_a_mirrored_clip_has_its_sides_exchanged_and_the_same_class(predictor: Predictor) -> None:
+    batch = batch_of(make_clips(2), [make_face(0), make_face(1)])
+    with torch.no_grad():
+        there, back = predictor.read_batch(batch), predictor.read_batch(mirrored(batch))
+    assert torch.allclose(there.au, back.au.flip(-1), atol=1e-4)
+    assert not torch.allclose(there.au, back.au, atol=1e-3)
+    assert torch.allclose(there.coarse, back.coarse, atol=1e-4)
+
+
+def test_the_first_crop_must_be_the_clip_itself(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="as it is"):
+        Predictor(predictor.model, crops=CROPS[1:])
+
+
+def test_many_clips_are_read_as_each_alone(predictor: Predictor, monkeypatch) -> None:
+    monkeypatch.setattr(module, "READ_BATCH", 2)
+    items = make_clips(2) + make_clips(3, seed=1, phases=2)
+    faces = [None, None, make_face(0), None, make_face(1)]
+    together, features = predictor.read_with_features(items, faces)
+    assert len(together) == 5 and features.tokens.shape == (5, 2, 16 * SMALL["width"])
+    for row in range(5):
+        alone, own = predictor.read_with_features(items[row : row + 1], faces[row : row + 1])
+        for name in (*LOGITS, *TOKENS, "saw"):
+            assert torch.allclose(getattr(alone, name)[0], getattr(together, name)[row], atol=1e-5)
+        for one in fields(FeatureSets):
+            np.testing.assert_allclose(getattr(own, one.name)[0], getattr(features, one.name)[row], atol=1e-5)
+    assert together.saw.tolist() == [[face is not None] * 2 + [True] for face in faces]
+
+
+def test_features_of_a_refit_hold_both_sides_apart(predictor: Predictor) -> None:
+    items = make_clips(2, phases=2)
+    readout, features = predictor.read_with_features(items)
+    mean = features.logits.reshape(2, 2, -1)
+    aus = len(EXPERT_AUS) * 2
+    sides = mean[:, :, :aus].reshape(2, 2, -1, 2)
+    np.testing.assert_allclose((sides[:, 0] + sides[:, 1, :, ::-1]) / 2, readout.au.numpy(), atol=1e-5)
+    np.testing.assert_allclose(mean[:, :, aus : aus + 3].mean(1), readout.coarse.numpy(), atol=1e-5)
+    assert features.of("pixels", False).shape == (2, 2, 3 * 28 * 28)
+    both = features.of("pixels", True).reshape(2, 2, 2, 3, 28, 28)
+    np.testing.assert_allclose(both[:, 0], np.stack([item.maps for item in items]), atol=1e-6)
+    np.testing.assert_allclose(both[:, 1, :, 1], both[:, 0, :, 1, :, ::-1], atol=1e-6)
+    np.testing.assert_allclose(both[:, 1, :, 0], -both[:, 0, :, 0, :, ::-1], atol=1e-6)
+
+
+def test_a_readout_is_kept_in_a_file(predictor: Predictor, tmp_path: Path) -> None:
+    saved = predictor.read_with_features(make_clips(2), [make_face(0), None])
+    save_readout(tmp_path / "r.npz", *saved)
+    for before, after in zip(saved, load_readout(tmp_path / "r.npz"), strict=True):
+        for one in fields(before):
+            values = getattr(before, one.name), getattr(after, one.name)
+            if values[0] is None:
+                assert values[1] is None
+                continue
+            np.testing.assert_allclose(*(np.asarray(value, float) for value in values), atol=2e-3)
+
+
+# -- one copy ---------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_loaded_once_and_anew_when_it_changed(small_checkpoint: Path) -> None:
+    import os
+
+    first = load_predictor(small_checkpoint)
+    assert load_predictor(small_checkpoint) is first
+    os.utime(small_checkpoint / WEIGHTS, ns=(1, 1))
+    assert load_predictor(small_checkpoint) is not first
+
+
+def test_shipped_checkpoint_loads_and_is_small() -> None:
+    shipped = load_predictor()
+    assert shipped.config["prior"] == "facs" and shipped.has_language and shipped.model.llm is None
+    assert (SHIPPED / WEIGHTS).stat().st_size <= 20 * 2**20
+
+
+def test_the_language_part_joins_the_experts_that_are_there(tiny_model: DeftModel, tmp_path: Path) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    one = Predictor.from_checkpoint(tmp_path)
+    experts, readout = one.model.motion, one.read_motions(make_motions())
+    assert one.model.llm is None and one.has_language
+    said = one.answer(readout, [ANSWER_QUESTION] * 3)
+    assert one.model.motion is experts and one.model.llm is not None and len(said) == 3
+    bare = Predictor(DeftModel(DeftConfig(motion=SMALL, faces=FACES)))
+    assert not bare.has_language
+    with pytest.raises(DeftError, match="no language part"):
+        bare.answer(readout, [ANSWER_QUESTION] * 3)
+
+
+# -- what may be written ----------------------------------------------------------------------------------
+
+
+def sure_of(model: DeftModel, *numbers: int) -> Predictor:
+    """A predictor whose calibration makes it sure of the AUs ``numbers`` and of no other,
+    whatever is seen."""
+    sure = [-999.0 if number in numbers else 999.0 for number in EXPERT_AUS]
+    ones, zeros = [1.0] * len(EXPERT_AUS), [0.0] * len(EXPERT_AUS)
+    return Predictor(model, {"calibration": {"au_scale": ones, "au_bias": zeros, "au_sure": sure}})
+
+
+def asked(one: Predictor, motions):
+    return one.answer(one.read_motions(motions), [ANSWER_QUESTION] * len(motions), motions)
+
+
+def test_nothing_is_named_where_the_experts_are_sure_of_nothing(tiny_model: DeftModel) -> None:
+    written = asked(sure_of(tiny_model), make_motions())
+    assert all(one.answer is not None and not one.answer.evidence for one in written)
+    assert all("AU" not in one.raw.split("Rationale:")[1] for one in written)
+
+
+def test_only_sure_units_are_named_each_once(tiny_model: DeftModel) -> None:
+    for one in asked(sure_of(tiny_model, 4, 12), make_motions(6)):
+        assert one.answer is not None
+        named = [item.au for item in one.answer.evidence]
+        assert named and named == sorted(set(named)) and set(named) <= {4, 12}
+
+
+def test_a_unit_is_named_on_the_side_where_the_experts_see_it(tiny_model: DeftModel) -> None:
+    clips = make_motions(3)
+    smile, chin = sure_of(tiny_model, 12), sure_of(tiny_model, 17)
+    readout = smile.read_motions(clips)
+    for number in (12, 17):
+        readout.au[:, EXPERT_AUS.index(number)] = torch.tensor([[3.0, -3.0], [-3.0, 3.0], [3.0, 3.0]])
+    sides = [
+        [w.answer.evidence[0].side for w in one.answer(readout, ["?"] * 3, clips) if w.answer]
+        for one in (smile, chin)
+    ]
+    assert sides[0] == ["left", "right", "both"]
+    assert sides[1] == ["both"] * 3, "FACS scores no side of AU17"
+
+
+def test_a_sure_unit_is_named_and_the_class_is_one_that_the_head_holds_possible(
+    tiny_model: DeftModel,
+) -> None:
+    one = sure_of(tiny_model, 12)
+    torch.nn.init.zeros_(tiny_model.motion.coarse.weight)  # a head that knows one class
+    tiny_model.motion.coarse.bias.data = torch.tensor([-9.0, 9.0, -9.0])
+    for written in asked(one, make_motions(4)):
+        assert written.answer is not None and written.answer.coarse == "positive"
+        assert [item.au for item in written.answer.evidence] == [12]
+
+
+def test_answers_follow_the_beliefs_of_the_readout(tiny_model: DeftModel) -> None:
+    """A readout whose beliefs were adapted is answered by these, not by what the experts said."""
+    one, clips = sure_of(tiny_model, 12), make_motions(4)
+    readout = one.read_motions(clips)
+    for index, coarse in enumerate(("negative", "positive", "surprise")):
+        beliefs = torch.full_like(readout.coarse, -9.0)
+        beliefs[:, index] = 9.0
+        adapted = replace(readout, coarse=beliefs)
+        written = one.answer(adapted, [ANSWER_QUESTION] * 4, clips)
+        assert {w.answer.coarse for w in written if w.answer} == {coarse}
+
+
+def test_a_grammar_of_ones_own_takes_the_place_of_the_bounds(tiny_model: DeftModel) -> None:
+    one, clips = sure_of(tiny_model), make_motions(2)
+    readout = one.read_motions(clips)
+    written = one.answer(readout, ["?"] * 2, grammars=['start: "yes"', 'start: "no"'])
+    assert [w.text for w in written] == ["yes", "no"] and written[0].answer is None
+
+
+def test_a_checkpoint_without_the_limit_may_name_any_unit(tiny_model: DeftModel) -> None:
+    one = Predictor(tiny_model, {})
+    grammars = bounded_grammars(one.read_motions(make_motions()), one.calibration)
+    assert len(grammars) == 3 and all("au45:" in grammar for grammar in grammars)
+
+
+# -- figures ----------------------------------------------------------------------------------------------
+
+
+def test_where_pixels_are_known_the_measured_place_is_said(tiny_model: DeftModel, monkeypatch) -> None:
+    clip = make_motions(1)[0]
+    smile, chin = (s for s in constraint.measure_support(clip) if s.au in (12, 17))
+    smile = replace(smile, support=0.9, side="left", region="cheek", direction="up-medial")
+    chin = replace(chin, support=0.9, side="both", region="chin", direction="down")
+    found, measured = [smile, chin], []
+    monkeypatch.setattr(module, "measure_support", lambda motion: measured.append(motion) or found)
+    assert measured_places(clip, found) == {}, "maps without a scale"
+    px = replace(clip, units="px")
+    assert measured_places(px, found) == {12: ("left", "cheek", "up-medial"), 17: (None, None, None)}
+    (written,) = asked(sure_of(tiny_model, 12), [px])
+    assert len(measured) == 1, "a clip is measured once"
+    places = [(item.side, item.region, item.direction) for item in written.answer.evidence]
+    assert places == [("left", "cheek", "up-medial")]
+    (written,) = asked(sure_of(tiny_model, 17), [px])
+    (item,) = written.answer.evidence
+    assert item.au == 17 and item.direction != "down", "FACS knows no chin that sinks with AU17"
+
+
+def test_figures_are_those_of_the_place_that_is_named() -> None:
+    clip = replace(make_motions(1)[0], units="px", iod_px=45.0)
+    supports = measure_support(clip)
+    seen = next(s for s in supports if s.au == 12)
+    other = next(r for r in ("mouth corner", "cheek") if r != seen.region)
+    said = parse(f"Class: happiness (positive)\nEvidence: AU12 left, {other}, up\nRationale: It moves.")
+    (row,) = evidence_for(said, supports, clip)
+    dx, dy, z = motion_of(other, "left", region_vector(clip))
+    assert (row.dx, row.dy, row.z) == pytest.approx((dx, dy, z))
+    assert row.px == pytest.approx(np.hypot(dx, dy) * 45.0 / ALIGNED_IOD) and row.support == seen.support
