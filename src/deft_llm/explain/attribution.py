@@ -99,15 +99,15 @@ def attribute(motion: Motion, checkpoint: Path | None = None, steps: int = STEPS
 
 
 class Target(NamedTuple):
-    """One number of a readout: coarse class ``index`` (``side`` None), or AU ``index`` on one side."""
+    """One number of a readout: coarse class ``place`` (``side`` None), or AU ``place`` on one side."""
 
     name: str
-    index: int
+    place: int
     side: int | None
 
     def of(self, readout: Readout) -> Tensor:
         """(B,) log probability of the class, or logit of the AU."""
-        return readout.coarse[:, self.index] if self.side is None else readout.au[:, self.index, self.side]
+        return readout.coarse[:, self.place] if self.side is None else readout.au[:, self.place, self.side]
 
 
 def _source(target: Target, predictor: Predictor, batch: DeftBatch, steps: int) -> Source:

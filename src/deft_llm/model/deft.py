@@ -89,14 +89,16 @@ class Readout:
 
     def take(self, rows: Any) -> Readout:
         """The clips ``rows`` (an index of tensors)."""
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Readout(**{name: None if v is None else v[rows] for name, v in values.items()})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {name: None if v is None else v[rows] for name, v in values.items()}
+        return Readout(**taken)
 
     @classmethod
     def joined(cls, parts: Sequence[Readout]) -> Readout:
         """The clips of several readouts of one model, one behind the other."""
-        values: dict[str, Any] = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
-        return cls(**{name: None if v[0] is None else torch.cat(v) for name, v in values.items()})
+        values = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        whole: dict[str, Any] = {n: None if v[0] is None else torch.cat(v) for n, v in values.items()}
+        return cls(**whole)
 
 
 class Projector(nn.Module):

@@ -199,8 +199,9 @@ class DeftBatch:
 
     def take(self, rows: Any) -> DeftBatch:
         """The clips ``rows`` (an index of tensors)."""
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{n: v[rows] for n, v in values.items() if isinstance(v, Tensor)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {n: v[rows] for n, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **taken)
 
 
 def batch_of(inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | None = None) -> DeftBatch:
