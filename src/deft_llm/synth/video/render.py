@@ -16,8 +16,6 @@ from deft_llm.synth.video.culling import seen_ribbons
 from deft_llm.synth.video.occlusion import bake
 from deft_llm.synth.video.scene import FaceState, Scene, projection_matrix, rotation, view_matrix
 
-SUPERSAMPLE = 1.5  # pictures are drawn this much larger and averaged down: cheaper than multisampling
-
 
 class Renderer:
     """Draws subjects off-screen; one GL context, reused over frames and clips."""
@@ -47,18 +45,21 @@ class Renderer:
         self.depth = program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.DEPTH_FRAGMENT)
         corners = self.gl.buffer(np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], "f4").tobytes())
         self.back_array = self.gl.vertex_array(self.back, [(corners, "2f", "corner")])
-        self._size: tuple[int, int] | None = None
+        self._size: tuple[tuple[int, int], float] | None = None
         self._subject: Subject | None = None
         self._owned: list = []
 
-    def _targets(self, size: tuple[int, int]) -> None:
-        if size == self._size:
+    def _targets(self, size: tuple[int, int], supersample: float | None = None) -> None:
+        """Framebuffers for pictures of ``size``; None leaves the supersampling as it is."""
+        known = self._size
+        if known is not None and known[0] == size and supersample in (None, known[1]):
             return
+        supersample = supersample or 1.0
         gl = self.gl
-        large = (round(size[0] * SUPERSAMPLE), round(size[1] * SUPERSAMPLE))
+        large = (round(size[0] * supersample), round(size[1] * supersample))
         self.large = gl.framebuffer([gl.renderbuffer(large, 4)], gl.depth_renderbuffer(large))
         self.exact = gl.framebuffer([gl.renderbuffer(size, 4, dtype="f4")], gl.depth_renderbuffer(size))
-        self._size = size
+        self._size = (size, supersample)
 
     def load(self, subject: Subject) -> None:
         """Upload a subject's textures and fixed attributes (nothing to do if it is loaded)."""
@@ -156,7 +157,7 @@ class Renderer:
         """Set camera-independent uniforms and bake the lights' soft shadows for the loaded subject."""
         subject = self._require()
         self.scene = scene
-        self._targets(scene.size)
+        self._targets(scene.size, scene.supersample)
         self.relight(turn)
         directions = np.array([light.direction for light in scene.lights], "f4")
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -238,6 +239,8 @@ class Renderer:
             self.lash_array.render()
         width, height = self.large.size
         pixels = np.frombuffer(self.large.read(components=3, alignment=1), np.uint8).reshape(height, width, 3)
+        if self.large.size == scene.size:
+            return pixels[::-1]
         return cv2.resize(pixels[::-1], scene.size, interpolation=cv2.INTER_AREA)
 
     def _upload(self, subject: Subject, state: FaceState) -> None:

@@ -27,8 +27,8 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """Camera and light of one clip. ``scale`` px per dm at the face;
-    ``distance`` dm; ``size`` (width, height) px."""
+    """Camera and light of one clip. ``scale`` px per dm at the face; ``distance`` dm; ``size`` (width,
+    height) px. Pictures are drawn ``supersample`` times larger and averaged down."""
 
     size: tuple[int, int] = (400, 400)
     scale: float = 155.0
@@ -43,6 +43,7 @@ class Scene:
     ground: tuple[float, float, float] = (0.26, 0.24, 0.22)
     exposure: float = 0.86
     gamma: float = 2.2
+    supersample: float = 1.5
     backdrop: np.ndarray = field(
         default_factory=lambda: np.full((8, 8, 3), (96, 102, 108), np.uint8), repr=False, compare=False
     )
