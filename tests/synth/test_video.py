@@ -128,7 +128,7 @@ def test_h264_and_long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_unseen_hair_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaving out hair that is never seen changes next to no pixel, within the turns that occur."""
     from deft_llm.synth.core.identity import sample_identity
-    from deft_llm.synth.video import culling
+    from deft_llm.synth.video import culling, render
     from deft_llm.synth.video.assets import subject_of
     from deft_llm.synth.video.camera import sample_camera
     from deft_llm.synth.video.film import Performer, still_plan
@@ -138,7 +138,7 @@ def test_unseen_hair_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     performer, scene = Performer(subject, "arkit"), sample_camera(np.random.default_rng(4), 192).scene
     drawn, triangles = [], []
     for seen in (culling.seen_ribbons, lambda gl, rows, ribbons, subject: ribbons):
-        monkeypatch.setattr(culling, "seen_ribbons", seen)
+        monkeypatch.setattr(render, "seen_ribbons", seen)
         renderer = Renderer()
         renderer.load(subject)
         renderer.light_scene(scene)

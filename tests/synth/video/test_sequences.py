@@ -136,3 +136,75 @@ def test_a_blink_shuts_the_lids_in_the_table() -> None:
     opening = lid_opening(film, performer)
     inside = (film.plan.times >= blink["onset"]) & (film.plan.times <= blink["offset"])
     assert opening[inside].min() < 0.45 * np.median(opening)
+
+
+def test_a_hand_before_the_mouth_is_in_the_table(tmp_path: Path) -> None:
+    pytest.importorskip("moderngl")
+    from deft_llm.synth.core.identity import sample_identity
+    from deft_llm.synth.video.assets import subject_of
+    from deft_llm.synth.video.film import Performer
+    from deft_llm.synth.video.hands import hand_at, hand_paths, hidden_shares
+    from deft_llm.synth.video.prop_pass import Dressing
+    from deft_llm.synth.video.render import Renderer
+    from deft_llm.synth.video.scene import Scene
+
+    subject = subject_of(sample_identity(900_003))
+    performer, film = Performer(subject, "arkit"), planned(5, seconds=4.0)
+    film.events = [{"kind": "hand touch", "onset": 1.0, "offset": 3.0, "side": "left", "place": "mouth"}]
+    paths = hand_paths(film, subject, np.random.default_rng(1))
+    renderer, scene = Renderer(), Scene(size=(160, 160), scale=62.0)
+    renderer.load(subject)
+    renderer.light_scene(scene)
+    shares, drawn = [], []
+    for frame in (0, 60):
+        state = performer.state(film.plan, frame)
+        hand = hand_at(paths, frame, float(film.plan.times[frame]), state)
+        shares.append(hidden_shares(scene, state, hand, Dressing()))
+        drawn.append([renderer.draw(state, hand).astype(int), renderer.draw(state).astype(int)])
+    assert shares[0].max() == 0 and shares[1][2] > 0.5
+    assert np.array_equal(*drawn[0]) and (np.abs(np.subtract(*drawn[1])).max(-1) > 25).mean() > 0.08
+
+
+@pytest.mark.parametrize("what", ("glasses", "beard", "mask"))
+def test_what_is_worn_is_seen_where_it_belongs(what: str) -> None:
+    pytest.importorskip("moderngl")
+    from deft_llm.synth.core.identity import sample_identity
+    from deft_llm.synth.video import truth
+    from deft_llm.synth.video.assets import subject_of
+    from deft_llm.synth.video.film import Performer, still_plan
+    from deft_llm.synth.video.hair import grow_beard
+    from deft_llm.synth.video.prop_pass import Dressing
+    from deft_llm.synth.video.props import make_glasses, make_mask
+    from deft_llm.synth.video.render import Renderer
+    from deft_llm.synth.video.scene import Scene
+
+    subject = subject_of(sample_identity(900_003))
+    rng = np.random.default_rng(3)
+    dressing = {
+        "glasses": lambda: Dressing(glasses=make_glasses(subject, rng)),
+        "beard": lambda: Dressing(beard=grow_beard(subject.identity, subject.head, subject.vertices, "full")),
+        "mask": lambda: Dressing(mask=make_mask(subject, rng)),
+    }[what]()
+    renderer, scene = Renderer(), Scene(size=(240, 240), scale=95.0)
+    renderer.load(subject)
+    renderer.light_scene(scene)
+    state = Performer(subject, "arkit").state(still_plan({}), 0)
+    bare = renderer.draw(state).astype(int)
+    renderer.props.wear(dressing)
+    renderer.light_scene(scene)
+    worn = renderer.draw(state).astype(int)
+    renderer.props.wear(Dressing())
+    renderer.light_scene(scene)
+    assert np.array_equal(renderer.draw(state), bare)
+    changed = np.abs(worn - bare).max(-1) > 15
+    places = dict(zip(truth.LANDMARKS, truth.landmarks(state, scene), strict=True))
+    eyes, mouth, brow = (
+        places[name][1] for name in ("left upper lid", "upper lip centre", "left middle brow")
+    )
+    iod = abs(places["left outer eye corner"][0] - places["right outer eye corner"][0])
+    rows = np.flatnonzero(changed.any(1))
+    assert changed.mean() > 0.01
+    if what == "glasses":
+        assert brow - 0.3 * iod < rows.min() < eyes < rows.max() < mouth
+    else:
+        assert eyes < rows.min() < mouth < rows.max()

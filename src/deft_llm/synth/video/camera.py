@@ -13,6 +13,7 @@ import numpy as np
 from deft_llm.synth.core import dynamics
 from deft_llm.synth.video.scene import Light, Scene
 
+BUST = 1.75  # dm from the face's middle down to where the model ends
 FACE_PX_PER_DM = 169.0  # a face that is 280 px wide at the frame's default size of 400 px
 
 
@@ -122,8 +123,9 @@ def sample_video_camera(rng: np.random.Generator, size: int) -> Camera:
     and then in the dark, a sensor with more noise. ``size`` px square."""
     zoom = size / 400
     dark = rng.random() < 0.08
-    scale = zoom * FACE_PX_PER_DM * float(np.exp(rng.uniform(np.log(0.5), np.log(1.05))))
+    scale = zoom * FACE_PX_PER_DM * float(np.exp(rng.uniform(np.log(0.62), np.log(1.05))))
     room = max(size / 2 - 0.95 * scale, 0.0)  # px that the face's middle may lie off the picture's
+    lowest = size / 2 - BUST * scale  # higher up the bust would end within the picture
     light = float(rng.uniform(0.16, 0.3) if dark else rng.uniform(0.62, 1.05))
     lamps = _lamps(rng)
     if rng.random() < 0.15:  # light from far at the side
@@ -134,7 +136,7 @@ def sample_video_camera(rng: np.random.Generator, size: int) -> Camera:
             size=(size, size),
             scale=scale,
             distance=float(rng.uniform(5.5, 20.0)),
-            shift=(float(rng.uniform(-0.7, 0.7) * room), float(rng.uniform(-0.5, 0.5) * room)),
+            shift=(float(rng.uniform(-0.7, 0.7) * room), max(float(rng.uniform(-0.5, 0.5) * room), lowest)),
             lights=lamps,
             sky=triple(rng.uniform(0.3, 0.7) * (1 + rng.normal(0, 0.05, 3))),
             ground=triple(rng.uniform(0.12, 0.36) * (1 + rng.normal(0, 0.05, 3))),

@@ -21,11 +21,11 @@ from deft_llm.synth.core.sequence import INTENSITY, Movement, Sequence, UnitRow
 from deft_llm.synth.core.unit_map import SYNTH_AUS
 from deft_llm.synth.video import truth
 from deft_llm.synth.video.film import Performer
+from deft_llm.synth.video.hands import HIDDEN
 from deft_llm.synth.video.scene import rotation
 
 FRAME_AUS = tuple(au for au in SYNTH_AUS if au != 45)  # a blink is AU43 for a short time
 SPAN_EVENTS = ("speech", "blink", "closure", "wink", "hand")
-HIDDEN = {"brows": ("brow", "glabella", "forehead"), "eyes": ("lid", "eye corner"), "mouth": ("lip", "mouth")}
 TURNED = 35.0  # degrees of yaw from which one side of the face is not judged
 SPOKEN = (10, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28)  # mouth units that speech uses
 PLACE = {"brows": (1, 2, 4), "eyes": (5, 6, 7, 43), "mouth": (12, *SPOKEN)}

@@ -202,3 +202,68 @@ def _trace(
                 here[face, 0] = np.sign(here[face, 0]) * np.maximum(np.abs(here[face, 0]), 0.66)
         points.append(here)
     return np.stack(points, 1)
+
+
+@dataclass(frozen=True)
+class Beard:
+    """Hair that moves with the skin: ribbon ``rows`` (V, 10) and ``triangles`` as of ``Strands.ribbons``;
+    each strand hangs on one triangle of the head: ``corners`` (S, 3), ``weights`` (S, 3), ``still`` (S, 3)
+    dm. ``area`` (N,): how dense it is at the head's vertices, 0..1."""
+
+    rows: np.ndarray
+    triangles: np.ndarray
+    corners: np.ndarray
+    weights: np.ndarray
+    still: np.ndarray
+    area: np.ndarray
+
+    def shift(self, vertices: np.ndarray) -> np.ndarray:
+        """How far each ribbon vertex (V, 3) has moved with the drawn ``vertices`` (N, 3)."""
+        now = np.einsum("sk,skc->sc", self.weights, vertices[self.corners])
+        return np.repeat(now - self.still, POINTS * 2, axis=0)
+
+
+BEARDS = ("full", "long", "goatee", "moustache")
+
+
+def grow_beard(identity: Identity, head: Head, vertices: np.ndarray, style: str) -> Beard:
+    """A beard of one of BEARDS on the neutral head; vertices (N, 3) are the drawn vertices, dm."""
+    rng = np.random.default_rng([37, identity.seed])
+    x, y, z = np.abs(head.rest[:, 0]), head.rest[:, 1], head.rest[:, 2]
+    lip = np.exp(-(((x - 0.11) / 0.15) ** 2) - ((y - 6.765) / 0.04) ** 2)
+    chin = np.exp(-((x / 0.2) ** 2) - ((y - 6.35) / 0.13) ** 2) * (y < 6.5)
+    jaw = np.clip((6.60 + 0.9 * np.maximum(x - 0.34, 0) - y) / 0.06 + 0.5, 0, 1) * np.clip(
+        (y - 6.08) / 0.06, 0, 1
+    )
+    jaw *= 1 - np.exp(-((x / 0.17) ** 2) - ((y - 6.50) / 0.035) ** 2)
+    area = {"full": jaw + lip, "long": jaw + lip, "goatee": chin + lip, "moustache": lip}[style]
+    area = area * (head.material < 0.5) * (1 - np.clip(2.5 * head.lips, 0, 1)) * (z > 0.2) * (head.ear < 0.5)
+    triangles = head.triangles[area[head.triangles].min(1) > 0.15]
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    weight = np.linalg.norm(np.cross(b - a, c - a), axis=1) * area[triangles].mean(1)
+    count = {"full": 5200, "long": 5200, "goatee": 2200, "moustache": 1500}[style]
+    chosen = rng.choice(len(triangles), count, p=weight / weight.sum())
+    u = rng.dirichlet([1.0, 1.0, 1.0], count)
+    corners = triangles[chosen]
+    still = np.einsum("sk,skc->sc", u, vertices[corners])
+    normals = np.einsum("sk,skc->sc", u, vertex_normals(vertices, head.triangles)[corners])
+    base = np.einsum("sk,skc->sc", u, head.rest[corners])
+    upper = base[:, 1] > 6.66
+    down = np.where(upper[:, None], np.c_[2.2 * np.sign(base[:, 0]), -0.8 * np.ones(count), np.zeros(count)],
+                    np.array([0.0, -1.0, 0.1]))  # fmt: skip
+    length = np.where(upper, rng.uniform(0.05, 0.10, count), rng.uniform(0.06, 0.13, count))
+    if style == "long":
+        length = np.where(
+            upper, length, rng.uniform(0.2, 0.5, count) * np.clip((6.7 - base[:, 1]) / 0.4, 0.3, 1)
+        )
+    heading = 0.4 * normals + down * 0.7 + rng.normal(0, 0.16, (count, 3))
+    points, here = [still], still
+    for step in range(1, POINTS):
+        heading = heading / np.linalg.norm(heading, axis=1, keepdims=True)
+        here = here + heading * (length / (POINTS - 1))[:, None]
+        heading = heading + 0.25 * step / POINTS * np.array([0.0, -1.0, 0.0]) + 0.06 * normals
+        points.append(here)
+    width = rng.uniform(0.005, 0.009, (count, 1)) * np.linspace(1.0, 0.5, POINTS)
+    strands = Strands(np.stack(points, 1), width, rng.uniform(0.6, 1.25, count))
+    rows, ribbons = strands.ribbons()
+    return Beard(rows, ribbons, corners, u, still, np.clip(area, 0, 1).astype(np.float32))

@@ -14,6 +14,8 @@ from deft_llm.synth.video import lighting, shaders
 from deft_llm.synth.video.assets import Subject, eye_patch_cached, eye_surface
 from deft_llm.synth.video.culling import seen_ribbons
 from deft_llm.synth.video.occlusion import bake
+from deft_llm.synth.video.prop_pass import PropPass, hand_shade
+from deft_llm.synth.video.props import Mesh
 from deft_llm.synth.video.scene import FaceState, Scene, projection_matrix, rotation, view_matrix
 
 
@@ -43,6 +45,7 @@ class Renderer:
         self.back = program(vertex_shader=shaders.BACKDROP_VERTEX, fragment_shader=shaders.BACKDROP_FRAGMENT)
         self.truth = program(vertex_shader=shaders.TRUTH_VERTEX, fragment_shader=shaders.TRUTH_FRAGMENT)
         self.depth = program(vertex_shader=shaders.DEPTH_VERTEX, fragment_shader=shaders.DEPTH_FRAGMENT)
+        self.props = PropPass(self.gl)
         corners = self.gl.buffer(np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], "f4").tobytes())
         self.back_array = self.gl.vertex_array(self.back, [(corners, "2f", "corner")])
         self._size: tuple[tuple[int, int], float] | None = None
@@ -159,12 +162,9 @@ class Renderer:
         self.scene = scene
         self._targets(scene.size, scene.supersample)
         self.relight(turn)
-        directions = np.array([light.direction for light in scene.lights], "f4")
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        colours = np.array([light.colour for light in scene.lights], "f4")
         for program in (self.skin, self.bare, self.eye):
-            program["light_direction"].write(directions.tobytes())
-            program["light_colour"].write(colours.tobytes())
+            for name, value in self._lamps(scene).items():
+                program[name].write(value)
             program["sky"].value, program["ground"].value = scene.sky, scene.ground
         half, glare = lighting.highlights(scene.lights)
         self.bare["halfway"].write(half.astype("f4").tobytes())
@@ -196,21 +196,46 @@ class Renderer:
         """Bake the lights' soft shadows, and the light on hair, for a head turned by ``turn`` radians."""
         subject, scene = self._require(), self.scene
         face, eyes = self.visibility.shade(scene.lights, rotation(*turn), subject)
-        self.light.write(np.hstack([face, np.sqrt(np.clip(face, 0, 1))]).astype("f4").tobytes())
+        face = face * self.props.ground(len(face))[:, None]
+        self._lit = np.hstack([face, np.sqrt(np.clip(face, 0, 1))]).astype("f4")
+        self.light.write(self._lit.tobytes())
+        self._shaded = False
+        self.props.light(scene, rotation(*turn), subject, self._lamps(scene))
         self.eye_light.write(eyes.astype("f4").tobytes())
         if len(self.hair_rows):
             lit = lighting.hair_light(self.hair_rows, scene, rotation(*turn), subject.skin.hair)
             self.hair_lit.write(lit.tobytes())
+
+    @staticmethod
+    def _lamps(scene: Scene) -> dict[str, bytes]:
+        """The lights as the programs' uniforms."""
+        directions = np.array([light.direction for light in scene.lights], "f4")
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        colours = np.array([light.colour for light in scene.lights], "f4")
+        return {"light_direction": directions.tobytes(), "light_colour": colours.tobytes()}
+
+    def _shade(self, state: FaceState, hand: tuple[Mesh, np.ndarray] | None) -> None:
+        """Darken the face beside a hand, and light it again when the hand has gone."""
+        if hand is not None:
+            shaded = self._lit * hand_shade(state, self.scene, hand)[:, None]
+            self.light.write(np.ascontiguousarray(shaded, "f4").tobytes())
+        elif self._shaded:
+            self.light.write(self._lit.tobytes())
+        self._shaded = hand is not None
 
     def _require(self) -> Subject:
         if self._subject is None:
             raise RuntimeError("Renderer.load(subject) comes first")
         return self._subject
 
-    def draw(self, state: FaceState) -> np.ndarray:
-        """Draw one frame. Returns uint8 (height, width, 3) RGB, before the camera's own faults."""
+    def draw(self, state: FaceState, hand: tuple[Mesh, np.ndarray] | None = None) -> np.ndarray:
+        """Draw one frame, with a ``hand`` (its mesh and place in the world) before it.
+
+        Returns uint8 (height, width, 3) RGB, before the camera's own faults.
+        """
         subject, gl, scene = self._require(), self.gl, self.scene
         self._upload(subject, state)
+        self._shade(state, hand)
         view, projection = view_matrix(scene, state), projection_matrix(scene)
         turn = np.ascontiguousarray(rotation(*state.turn).T).tobytes()
         for program in (self.skin, self.bare, self.eye, self.lash, self.strand):
@@ -233,10 +258,13 @@ class Renderer:
             array.render()
         gl.disable(gl.CULL_FACE)
         self.hair_array.render()
+        self.props.draw(scene, state, subject, hand)
         self.back_array.render(self.api.TRIANGLE_STRIP)
         if self.lash_array is not None:
             gl.enable(gl.BLEND)
             self.lash_array.render()
+        gl.enable(gl.BLEND)
+        self.props.draw_lenses(scene, state)
         width, height = self.large.size
         pixels = np.frombuffer(self.large.read(components=3, alignment=1), np.uint8).reshape(height, width, 3)
         if self.large.size == scene.size:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,17 @@ from deft_llm.synth.core.prior import load_prior
 from deft_llm.synth.core.sequence import Sequence, plan_sequence
 from deft_llm.synth.core.settings import GENERATOR, ClipSpec, VideoSettings
 from deft_llm.synth.video import camera as cameras
+from deft_llm.synth.video.assets import Subject
 from deft_llm.synth.video.camera import Camera
 from deft_llm.synth.video.film import Performer
 from deft_llm.synth.video.frame_table import clip_events, frame_table, movement_json
+from deft_llm.synth.video.hair import BEARDS, grow_beard
+from deft_llm.synth.video.hands import HIDDEN, HandPath, hand_at, hand_paths, hidden_shares
 from deft_llm.synth.video.production import Studio, write_video
+from deft_llm.synth.video.prop_pass import Dressing
+from deft_llm.synth.video.props import make_glasses, make_mask
 
+GLASSES, BEARDED, MASKED = 0.22, 0.35, 0.03  # shares of films; of men's films
 RELIGHT = 0.06  # radians that a head turns before its shadows are baked anew
 
 
@@ -38,9 +45,16 @@ def make_film(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path
     sequence.plan.turn = sequence.plan.turn + np.array(camera.pose, np.float32)
     crf = settings.crf if settings.crf is not None else int(rng.choice(settings.crfs))
     performer = studio.performer(spec, settings.units)
-    hidden = np.zeros((len(sequence.plan.times), 3), np.float32)
+    dressing = dress(
+        sequence, performer.subject, np.random.default_rng([GENERATOR, settings.seed, spec.number, 7])
+    )
+    paths = hand_paths(
+        sequence, performer.subject, np.random.default_rng([GENERATOR, settings.seed, spec.number, 8])
+    )
+    hidden = np.zeros((len(sequence.plan.times), len(HIDDEN)), np.float32)
     path = f"video/{spec.name}.mp4"
-    write_video(out / path, draw_film(studio, performer, sequence, camera, rng), spec.fps, crf)
+    film = Film(performer, sequence, camera, dressing, paths, hidden)
+    write_video(out / path, film.frames(studio, rng), spec.fps, crf)
     table = io.StringIO()
     frame_table(sequence, performer, hidden).to_csv(table, index=False, lineterminator="\n")
     write_text(out / "truth" / f"{spec.name}.csv", table.getvalue())
@@ -51,20 +65,49 @@ def make_film(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path
     return record
 
 
-def draw_film(
-    studio: Studio, performer: Performer, sequence: Sequence, camera: Camera, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """The film's pictures (H, W, 3) uint8, after the camera."""
-    plan = sequence.plan
-    renderer = studio.renderer
-    lit = plan.turn[0]
-    renderer.light_scene(camera.scene, cameras.triple(lit))
-    bright = camera.brightness(rng, plan.times)
-    for frame in range(len(plan.times)):
-        if np.abs(plan.turn[frame] - lit).max() > RELIGHT:
-            lit = plan.turn[frame]
-            renderer.relight(cameras.triple(lit))
-        yield camera.develop(renderer.draw(performer.state(plan, frame, float(bright[frame]))), rng)
+@dataclass
+class Film:
+    """Everything that one film's pictures show; ``hidden`` (T, 3) is filled while they are drawn."""
+
+    performer: Performer
+    sequence: Sequence
+    camera: Camera
+    dressing: Dressing
+    paths: list[HandPath]
+    hidden: np.ndarray
+
+    def frames(self, studio: Studio, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """The pictures (H, W, 3) uint8, after the camera."""
+        plan, renderer, scene = self.sequence.plan, studio.renderer, self.camera.scene
+        renderer.props.wear(self.dressing)
+        lit = plan.turn[0]
+        renderer.light_scene(scene, cameras.triple(lit))
+        bright = self.camera.brightness(rng, plan.times)
+        for frame, time in enumerate(plan.times):
+            if np.abs(plan.turn[frame] - lit).max() > RELIGHT:
+                lit = plan.turn[frame]
+                renderer.relight(cameras.triple(lit))
+            state = self.performer.state(plan, frame, float(bright[frame]))
+            hand = hand_at(self.paths, frame, float(time), state)
+            self.hidden[frame] = hidden_shares(scene, state, hand, self.dressing)
+            yield self.camera.develop(renderer.draw(state, hand), rng)
+        renderer.props.wear(Dressing())
+
+
+def dress(sequence: Sequence, subject: Subject, rng: np.random.Generator) -> Dressing:
+    """What the subject wears in this film; noted among the events."""
+    identity, end = subject.identity, float(sequence.plan.times[-1])
+    glasses = make_glasses(subject, rng) if rng.random() < GLASSES else None
+    beard, style = None, str(rng.choice(BEARDS))
+    if identity.sex == "male" and rng.random() < BEARDED:
+        beard = grow_beard(identity, subject.head, subject.vertices, style)
+        sequence.event("beard", 0.0, end, style=style)
+    mask = make_mask(subject, rng) if rng.random() < MASKED else None
+    if glasses is not None:
+        sequence.event("dark glasses" if glasses.dark else "glasses", 0.0, end)
+    if mask is not None:
+        sequence.event("mask", 0.0, end)
+    return Dressing(glasses, beard, mask)
 
 
 def _record(

@@ -214,3 +214,35 @@ NUMBER_FRAGMENT = """#version 330
 uniform int base; out vec4 c;
 void main(){ int n=base*(gl_PrimitiveID+1); c=vec4(float(n&255),float((n>>8)&255),float((n>>16)&255),255.0)/255.0; }
 """
+
+# Glasses, hands, masks: colour and gloss at the vertices; lenses are drawn last, mostly see-through.
+PROP_VERTEX = (
+    COMMON
+    + """
+in vec3 p; in vec3 n; in vec4 tone; in float gloss; out vec3 vp; out vec3 vn; out vec4 vtone; out float vgloss;
+void main(){ vec4 q=view*vec4(p,1.0); gl_Position=projection*q; vp=q.xyz; vn=turn*n; vtone=tone; vgloss=gloss; }
+"""
+)
+PROP_FRAGMENT = (
+    "#version 330\n"
+    + LIGHTING
+    + """
+in vec3 vp; in vec3 vn; in vec4 vtone; in float vgloss; out vec4 c; uniform float flesh; uniform vec2 window;
+void main(){
+ vec3 N=normalize(vn); vec3 V=normalize(-vp); if(dot(N,V)<0.0&&flesh<0.5) N=-N;
+ vec3 wrap=vec3(0.30,0.14,0.08)*flesh; vec3 sum=mix(ground,sky,0.5+0.5*N.y)*(flesh>0.5?0.85:1.0); vec3 shine=vec3(0.0);
+ for(int i=0;i<3;i++){ vec3 L=light_direction[i]; sum+=light_colour[i]*clamp((dot(N,L)+wrap)/(1.0+wrap),0.0,1.0);
+  vec3 H=normalize(L+V); float nh=max(dot(N,H),0.0); shine+=light_colour[i]*(0.05*pow(nh,18.0)+0.35*pow(nh,90.0))*vgloss; }
+ float alpha=vtone.a;
+ if(vgloss>1.5){ vec3 R=reflect(-V,N); float fresnel=0.04+0.96*pow(1.0-max(dot(N,V),0.0),5.0);
+  vec2 at=R.xy-window; float pane=smoothstep(0.13,0.10,abs(at.x))*smoothstep(0.20,0.16,abs(at.y))*smoothstep(0.008,0.02,abs(at.x));
+  shine=0.3*shine+sky*fresnel*0.9+vec3(0.55)*pane*sky; sum*=alpha; alpha=clamp(alpha+0.35*max(shine.r,max(shine.g,shine.b)),0.0,1.0);
+  c=vec4(finish(vtone.rgb*sum+shine),alpha); return; }
+ c=vec4(finish(vtone.rgb*sum+shine),alpha);
+}
+"""
+)
+
+BEARD_VERTEX = HAIR_VERTEX.replace("in vec3 lit;", "in vec3 lit; in vec3 shift;").replace(
+    "vec4(p,1.0)", "vec4(p+shift,1.0)"
+)
