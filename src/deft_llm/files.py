@@ -118,6 +118,18 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
     return count
 
 
+def csv_cell(value: object) -> str:
+    """A cell of a CSV table: text that a spreadsheet would run as a formula gets a ' before it."""
+    text = "" if value is None else str(value)
+    if text[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
 def json_line(row: Any) -> str:
     """One JSON line, newline included, of a dict or a pydantic model."""
     if hasattr(row, "model_dump_json"):

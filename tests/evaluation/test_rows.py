@@ -10,6 +10,7 @@ import pytest
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.compare import compare_runs, repeats
 from deft_llm.evaluation.folds import FoldClip, make_folds, read_folds, read_splits, write_folds
+from deft_llm.evaluation.report import Table, markdown
 from deft_llm.evaluation.rows import classes_of, read_run
 from deft_llm.evaluation.score import score_run
 from deft_llm.files import write_jsonl
@@ -194,3 +195,11 @@ def test_splits_name_people_as_tables_do(tmp_path: Path) -> None:
     path.write_text("subject,split\n006,train\n6,test\n")
     with pytest.raises(DeftError, match="subject 6 is in two splits"):
         read_splits(path)
+
+
+def test_names_from_outside_are_no_html_and_no_formula_in_a_report(tmp_path):
+    """A method's option, a fold or a subject may have any name."""
+    table = Table("t <b>", "t", ["name", "x"], [["<script>alert(1)</script>|x\n# y", "-0.5"]])
+    text = markdown([table], ["<img src=x>"])
+    assert "<script>" not in text and "<img" not in text and "<b>" not in text
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|x\n# y" in text and "-0.5" in text

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from deft_llm.errors import DeftError, printable
 from deft_llm.files import (
     atomic_path,
+    csv_cell,
     digest,
     open_tensors,
     read_arrays,
@@ -217,3 +218,12 @@ def test_what_a_killed_writer_left_goes_with_the_next_write_and_a_living_ones_st
     other.join()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.json", "foreign.part", "slow.json"]
     assert json.loads((tmp_path / "slow.json").read_text()) == {}
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text():
+    assert [csv_cell(v) for v in ("=1+1", "+cmd", "-x", "@sum", "\tx")] == [
+        "'=1+1", "'+cmd", "'-x", "'@sum", "'\tx",
+    ]  # fmt: skip
+    assert [csv_cell(v) for v in (-0.5, "-1e-3", "+2", None, "a=b", "4+12")] == [
+        "-0.5", "-1e-3", "+2", "", "a=b", "4+12",
+    ]  # fmt: skip

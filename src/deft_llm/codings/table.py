@@ -20,7 +20,7 @@ from deft_llm.codings.events import (
     parse_name,
 )  # fmt: skip
 from deft_llm.errors import DeftError
-from deft_llm.files import write_text
+from deft_llm.files import csv_cell, write_text
 
 COLUMNS = (
     "file", "fps", "coder", "face", "au", "side", "phase", "intensity", "onset", "apex", "offset",
@@ -40,14 +40,8 @@ def write(coding: Coding, path: Path) -> None:
     writer.writeheader()
     if not rows:  # who coded what, though nothing was seen
         rows = [{"file": coding.media, "fps": f"{coding.fps:.10g}", "coder": coding.coder}]
-    writer.writerows([{name: _cell(row.get(name)) for name in COLUMNS} for row in rows])
+    writer.writerows([{name: csv_cell(row.get(name)) for name in COLUMNS} for row in rows])
     write_text(path, out.getvalue())
-
-
-def _cell(value: Any) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def reads(header: list[str]) -> bool:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from html import escape
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, printable
 from deft_llm.evaluation.compare import compare_runs, headline, headline_of, repeats
 from deft_llm.evaluation.figures import report_figures
 from deft_llm.evaluation.rows import Run, read_run
 from deft_llm.evaluation.score import LEAK_STAMP, score_run
 from deft_llm.evaluation.words import figure
-from deft_llm.files import write_text
+from deft_llm.files import csv_cell, write_text
 
 NOTE = (
     "Scores are pooled over all folds' predictions; intervals are 95 % bootstraps over subjects. A class is "
@@ -49,7 +50,9 @@ def write_report(paths: Sequence[Path], out: Path) -> list[Path]:
     write_text(written[1], markdown(tables, stamps))
     for table in tables:
         buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([table.head, *table.rows])
+        csv.writer(buffer, lineterminator="\n").writerows(
+            [[csv_cell(cell) for cell in row] for row in (table.head, *table.rows)]
+        )
         written.append(out / f"{table.file}.csv")
         write_text(written[-1], buffer.getvalue())
     return written
@@ -285,16 +288,21 @@ def _subjects(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
 def markdown(tables: Sequence[Table], stamps: Sequence[str] = ()) -> str:
     """All tables in Markdown."""
     lines = ["# Comparison of runs", "", NOTE, ""]
-    lines += [f"> **{stamp}**\n" for stamp in stamps]
+    lines += [f"> **{_markdown_cell(stamp)}**\n" for stamp in stamps]
     for table in tables:
-        lines += [f"## {table.title}", "", markdown_table(table), ""]
+        lines += [f"## {_markdown_cell(table.title)}", "", markdown_table(table), ""]
     return "\n".join(lines)
 
 
 def markdown_table(table: Table) -> str:
     """One table in Markdown."""
     rows = [table.head, ["---"] * len(table.head), *table.rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(map(_markdown_cell, row)) + " |" for row in rows)
+
+
+def _markdown_cell(text: str) -> str:
+    """Text that stays in its cell and is no HTML: names come from other people's files."""
+    return escape(printable(text), quote=False).replace("|", "\\|")
 
 
 def _html(tables: Sequence[Table], pictures: Sequence[tuple[str, str]], stamps: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deft_llm.errors import UsageError
-from deft_llm.files import atomic_path
+from deft_llm.files import atomic_path, csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table; its name decides on the format."""
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".csv":
-            table.to_csv(temporary, index=False)
+            texts = table.select_dtypes(["object", "str"]).columns
+            table.assign(**{name: table[name].map(csv_cell) for name in texts}).to_csv(temporary, index=False)
         else:
             table.to_parquet(temporary, index=False)
