@@ -232,6 +232,10 @@ def test_questions_are_joined_and_answered(store: Path, tmp_path: Path) -> None:
     for name in ("uf1_coarse", "uf1_fine", "exact"):
         assert pooled[name] > 0.9, name
     assert pooled["by_kind"]["aus"]["au_f1"] > 0.9
+    assert pooled["answered_by"] == {"template": 120}
+    blind = run_benchmark(tmp_path / "prior", [store], settings("prior", task="vqa"), questions=file)
+    blind = blind["vqa"]["pooled"]
+    assert blind["answered_by"] == {"prior": 120} and blind["uf1_coarse"] < 0.5 < pooled["uf1_coarse"]
     write_jsonl(file, [{**rows[0], "subject": "99"}])
     with pytest.raises(DeftError, match="none of its 1 questions"):
         run_benchmark(tmp_path / "none", [store], settings(task="vqa"), questions=file)

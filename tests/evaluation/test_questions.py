@@ -6,6 +6,8 @@ import pytest
 
 from deft_llm.evaluation.questions import (
     Reply,
+    asked_unit,
+    asks_for_one,
     combined_parts,
     named_class,
     named_units,
@@ -30,10 +32,30 @@ COMBINED = (
         ("Is the action unit dimpler located on the left or right face?", "au_side"),
         (COMBINED, "combined"),
         ("Please describe the clip.", "other"),
+        ("Is the action unit head tilt right shown on the face?", "au_present"),
+        ("Is the action unit tilt right located on the left or right face?", "au_side"),
+        ("Is the action unit dimpler shown on the left side of the face?", "on_side"),
+        ("How many action units are shown on the face?", "count"),
+        ("Is the action unit something new shown on the face?", "au_present"),
     ],
 )
 def test_kinds(text: str, kind: str) -> None:
     assert question_kind(text) == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "one"),
+    [
+        ("Is the action unit lip corner puller shown on the face?", 12, True),
+        ("Is AU4 visible?", 4, True),
+        ("Is the action unit eyes left shown on the face?", 61, True),
+        ("What is the action unit?", None, True),
+        ("What are the action units?", None, False),
+        ("List every action unit of this clip, or say none.", None, False),
+    ],
+)
+def test_what_a_question_asks_for(text: str, unit: int | None, one: bool) -> None:
+    assert asked_unit(text) == unit and asks_for_one(text) == one
 
 
 def test_answers_are_read() -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deft_llm.benchmark.answering import build_for
 from deft_llm.benchmark.features import export_features
 from deft_llm.benchmark.occlusion import add_deletion, chosen_clips
 from deft_llm.benchmark.questions import read_questions
@@ -32,6 +31,7 @@ from deft_llm.facs.units import BENCHMARK_AUS
 from deft_llm.files import digest, read_json, sha256_of, write_json, write_jsonl
 from deft_llm.jobs import run_jobs, single_thread
 from deft_llm.methods.protocol import Method, Sample, Task
+from deft_llm.methods.template import build_for
 from deft_llm.records import Prediction
 from deft_llm.store import Store
 

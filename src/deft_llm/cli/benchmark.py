@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 _WORDS = "Corpora as pairs, then options of the method."
-_METHODS = "majority rules lbptop_svm mdmo_svm svm ststnet dynamic_image motion_diff flow2text deft"
+_METHODS = (
+    "majority prior rules lbptop_svm mdmo_svm svm ststnet dynamic_image motion_diff flow2text template deft"
+)
 
 
 def benchmark(

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.classes import class_scores
+from deft_llm.facs.units import ENTRIES
 from deft_llm.records import COARSE
 
 FINE_WORDS = (
@@ -30,8 +32,21 @@ FINE_WORDS = (
     "tense",
 )
 
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
+"""How a number of Action Units is said."""
+
 # Spellings of the organisers' files beside the FACS names.
-VARIANTS = {"nostril dilater": 38, "nostril compress": 39, "lip puckerer": 18, "lips suck": 28}
+VARIANTS = {
+    "nostril dilater": 38,
+    "nostril compress": 39,
+    "lip puckerer": 18,
+    "lips suck": 28,
+    "tilt left": 55,
+    "tilt right": 56,
+    "eyes left": 61,
+    "eyes right": 62,
+}
+_ASKED = ("AU", "AD", "head", "eye")  # kinds of codes that questions name
 
 
 class Reply(NamedTuple):
@@ -44,19 +59,54 @@ class Reply(NamedTuple):
 
 
 def question_kind(text: str) -> str:
-    """Type of an ME-VQA question: coarse, fine, aus, au_present, au_side, combined or other."""
+    """Type of a question: ME-VQA's coarse, fine, aus, au_present, au_side and combined; on_side (is a unit on
+    that side?), count, answer (class, evidence and rationale); or other.
+    """
     words = text.lower()
-    if "located on" in words or "left or right" in words:
-        return "au_side"
-    if "action unit" in words and "coarse" in words:
+    unit = asked_unit(words)
+    sides = set(re.findall(r"\b(left|right)\b", _without_names(words)))
+    if "evidence" in words and ("rationale" in words or "class" in words):
+        return "answer"
+    if re.search(r"\bunits?\b", words) and "fine" in words:
         return "combined"
-    if re.search(r"is the action unit .* (shown|present|visible)", words):
-        return "au_present"
-    if "action unit" in words:
+    if "located on" in words or len(sides) == 2:
+        return "au_side"
+    if unit is not None or re.search(r"is the action unit .+ (shown|present|visible)", words):
+        return "on_side" if sides else "au_present"
+    if re.search(r"\bhow many\b|\bcount\b|\bnumber of\b", words):
+        return "count"
+    if re.search(r"\baction units?\b", words):
         return "aus"
     if "fine" in words:
         return "fine"
     return "coarse" if "coarse" in words else "other"
+
+
+def asked_unit(question: str) -> int | None:
+    """The one Action Unit that a question names, by its number or its name; None for none or several."""
+    words = question.lower()
+    found = {int(number) for number in re.findall(r"\bau ?(\d{1,2})\b", words)}
+    found |= {number for label, number in _unit_names().items() if re.search(rf"\b{label}\b", words)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _without_names(words: str) -> str:
+    """A question without the names of codes, some of which hold a side ("head tilt right")."""
+    for label in sorted(_unit_names(), key=len, reverse=True):
+        words = re.sub(rf"\b{label}\b", "", words)
+    return words
+
+
+@lru_cache(maxsize=1)
+def _unit_names() -> dict[str, int]:
+    units = {entry.name: number for number, entry in ENTRIES.items() if number and entry.kind in _ASKED}
+    return {re.escape(label): number for label, number in (units | VARIANTS).items()}
+
+
+def asks_for_one(question: str) -> bool:
+    """Whether a question asks for one Action Unit: ME-VQA has the singular exactly where one was coded."""
+    words = question.lower()
+    return not re.search(r"\bunits\b|\bany\b|\bevery\b|\ball\b", words)
 
 
 def named_class(answer: str | None, classes: Sequence[str]) -> str | None:

@@ -202,12 +202,13 @@ def au_scores(rows: Sequence[Prediction], aus: Sequence[int]) -> dict[str, Any]:
 
 
 def _questions(rows: Sequence[Prediction]) -> dict[str, Any]:
-    return question_scores(
+    figures = question_scores(
         [
             Reply(row.clip_id, row.extras.get("question", ""), row.answer, row.truth.answer or "")
             for row in rows
         ]
     )
+    return figures | {"answered_by": dict(Counter(row.answered_by or "unknown" for row in rows))}
 
 
 def _spotting(rows: Sequence[Prediction]) -> dict[str, Any]:

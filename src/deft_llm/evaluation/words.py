@@ -97,6 +97,7 @@ def _questions(cell: dict[str, Any]) -> list[str]:
         f"recall "
         f"{figure(cell.get('rouge1_recall'))}"
     ]
+    lines.append("  answered by " + ", ".join(f"{by} {n}" for by, n in sorted(cell["answered_by"].items())))
     return lines + [
         f"  {kind}: exact {figure(c['exact'])} of {c['questions']}" for kind, c in cell["by_kind"].items()
     ]

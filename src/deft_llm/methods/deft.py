@@ -274,6 +274,14 @@ class DeftMethod:
         found: np.ndarray = expit(prior[rows])
         return found
 
+    def side_margins(self, samples: Sequence[Sample]) -> list[dict[int, float]]:
+        """Per clip, of each AU: the probability of its left minus that of its right, the subject's own."""
+        from deft_llm.model.heads import au_probabilities
+        from deft_llm.model.units import AU_INDEX
+
+        both = au_probabilities(self._reading.take(self._rows(samples)), self.calibration)
+        return [{au: float(row[i, 0] - row[i, 1]) for au, i in AU_INDEX.items()} for row in both]
+
     def _prediction(
         self, sample: Sample, classes: np.ndarray | None, aus: np.ndarray, sides: dict[int, AUSide]
     ) -> Prediction:

@@ -104,7 +104,7 @@ class Flow2Text:
             fine=said.fine if said else None, coarse=said.coarse if said else None,
             text_label=self._text_label(said),
             aus={str(au): 0.9 if au in claimed else 0.1 for au in sorted({*self.task.aus, *claimed})},
-            evidence=evidence, answer=answer, parsed=said is not None,
+            evidence=evidence, answer=answer, answered_by="language", parsed=said is not None,
             extras=about if about["trained"] else {**about, "warning": UNTRAINED},
         )  # type: ignore[arg-type]  # fmt: skip
 

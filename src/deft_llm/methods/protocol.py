@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "majority": "deft_llm.methods.majority",
+    "prior": "deft_llm.methods.prior",
     "rules": "deft_llm.methods.rules",
     "lbptop_svm": "deft_llm.methods.lbptop_svm",
     "mdmo_svm": "deft_llm.methods.mdmo_svm",
@@ -25,6 +26,7 @@ METHODS = {
     "dynamic_image": "deft_llm.methods.dynamic_image",
     "motion_diff": "deft_llm.methods.motion_diff",
     "flow2text": "deft_llm.methods.flow2text",
+    "template": "deft_llm.methods.template",
     "deft": "deft_llm.methods.deft",
 }
 

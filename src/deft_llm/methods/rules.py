@@ -76,7 +76,7 @@ class Rules:
             fine=fine, coarse=coarse,
             aus={str(au): round(float(p), 6) for au, p in reading.aus.items()},
             sides={str(au): side for au, side in reading.sides.items()},
-            evidence=reading.evidence, answer=render(answer), parsed=True,
+            evidence=reading.evidence, answer=render(answer), answered_by="template", parsed=True,
             extras={"scores": {label: round(score, 4) for label, score in scores.items()}},
         )  # type: ignore[arg-type]  # fmt: skip
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from deft_llm.answer import LABELLED, Answer, AnswerError, parse
 from deft_llm.aus.sighting import word_side
-from deft_llm.evaluation.questions import combined_parts, named_units
+from deft_llm.evaluation.questions import NUMBERS, combined_parts, named_units
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
 from deft_llm.facs.words import movement
 from deft_llm.records import COARSE, Evidence, Instruction
-from deft_llm.unimer.vqa import NONE, NUMBERS, VQA_TASKS
+from deft_llm.unimer.vqa import NONE, VQA_TASKS
 
 _AU = re.compile(r"\bAU(\d{1,2})\b")
 _SIDES = (

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from deft_llm.evaluation.questions import NUMBERS
 from deft_llm.facs.emotions import FINE, usual_aus
 from deft_llm.facs.units import entry, name
 from deft_llm.facs.words import pick
@@ -31,7 +32,6 @@ ONE_COMBINED = (
     "expression class?"
 )
 ONE_COMBINED_ANSWER = COMBINED_ANSWER.replace("units present are", "unit present is")
-NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 FORMS: dict[str, tuple[str, ...]] = {
     "vqa_coarse": (
