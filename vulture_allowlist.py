@@ -22,11 +22,16 @@ _.ddp_handler  # accelerate
 _.base_model_name_or_path  # peft: written to the adapter's config
 _.pts  # PyAV: time of a frame
 _.handle_starttag  # html.parser calls it
+_.tempdir  # tempfile: where temporary files go
+_.seekable  # PyAV asks a stream
 pytestmark  # pytest
 
 # Fields that go into files, so that a reader of the file has them.
 _.made_from  # Calibration: what the file was made from
 _.prompt_version  # DeftConfig: a checkpoint carries its prompt's version
+_.answered_by  # Prediction: what made the answer
+_.unnamed  # Interval: why a spotted interval has no class
+_.schema_  # a field of a test's record
 _.original_index  # FaceMesh: numbering of base.obj
 _.arkit  # AUMap: read by the name of the unit set
 _.makehuman  # AUMap: read by the name of the unit set

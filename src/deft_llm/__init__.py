@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from deft_llm.files import MOST_PIXELS
 from deft_llm.version import __version__
-
-MOST_PIXELS = 100_000_000
-"""Pixels of the largest image or video frame that is decoded: a file's header cannot ask for more memory."""
 
 # OpenCV reads these when it is loaded: its limit, and no warnings of its own beside our sentences.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deft_llm import MOST_PIXELS
 from deft_llm.errors import DeftError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+MOST_PIXELS = 100_000_000
+"""Pixels of the largest image or video frame that is decoded: a file's header cannot ask for more memory."""
 
 Model = TypeVar("Model", bound="BaseModel")
 MAKE_AGAIN = "make it again with the command that wrote it"

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from deft_llm import MOST_PIXELS
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import existing_file, read_image
+from deft_llm.files import MOST_PIXELS, existing_file, read_image
 
 if TYPE_CHECKING:
     from av.container import InputContainer
