@@ -23,7 +23,7 @@ class Analysis(AnalysisResult):
     def attribute(self) -> Analysis:
         """Measure what class and AUs of each read movement rest on (method deft only); once, on demand.
 
-        Takes about half a second a movement; then JSON and report hold it. Returns this analysis.
+        Takes some three seconds of a core per movement; then JSON and report hold it. Returns this analysis.
         """
         from deft_llm.explain.attribution import attribute
 

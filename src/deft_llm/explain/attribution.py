@@ -26,7 +26,7 @@ from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import COARSE
 from deft_llm.store import Motion
 
-STEPS, MOST_STEPS = 32, 128
+STEPS, MOST_STEPS = 16, 128
 """Gauss-Legendre points of the path; doubled while more than ``MISSED`` of the rise is missed."""
 MISSED = 0.03
 MOST_AUS = 3
