@@ -112,6 +112,27 @@ def test_measured_sides_are_those_of_the_motion(flow_of) -> None:  # type: ignor
         assert np.sign(found[2][1]) == side
 
 
+def test_template_answers_zero_shot_by_the_shipped_heads(flow_of) -> None:  # type: ignore[no-untyped-def]
+    """The side of a brow that moves on one side turns round in the mirror image, and so does the answer."""
+    from deft_llm.motion.measure import motion_from_flow
+
+    flow = flow_of("surprise", np.random.default_rng(0), 0.02)
+    flow[..., :14] *= 0.1
+    mirrored = np.ascontiguousarray(flow[..., ::-1])
+    mirrored[:, 0] *= -1
+    text = "Is the action unit outer brow raiser located on the left or right face?"
+    clips = []
+    for name, picture in (("a", flow), ("b", mirrored)):
+        motion = motion_from_flow(name, picture, units="relative")
+        question = Question(name, text, "au_side")
+        clips.append(Sample(f"x/y/{name}", "x", "x/y", lambda m=motion: m, question=question))  # type: ignore[misc]
+    made = build_method("template", Task("vqa"), zero_shot=True)
+    rows = made.predict(clips)
+    assert [(row.answer, row.answered_by) for row in rows] == [("left", "template"), ("right", "template")]
+    fine = replace(clips[0], question=Question("c", "What is the fine-grained expression class?", "fine"))
+    assert made.predict([fine])[0].answer == "surprise"
+
+
 def test_prior_is_blind_and_follows_the_training_answers(tmp_path: Path) -> None:
     text = "Is the action unit dimpler located on the left or right face?"
     rows = [

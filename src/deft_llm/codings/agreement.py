@@ -17,7 +17,7 @@ import numpy as np
 
 from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding, media_name
 from deft_llm.errors import DeftError
-from deft_llm.evaluation.agree import cohen_kappa
+from deft_llm.evaluation.agree import cohen_kappa, icc_2_1
 
 MATCH_IOU = 0.5
 MATCH_ONSET = 0.2  # s
@@ -135,19 +135,6 @@ def _icc_of(own: list[list[CodedEvent]], length: int) -> float | None:
     if curves[0] is None or curves[1] is None:
         return None
     return icc_2_1(np.stack([curves[0], curves[1]], 1))
-
-
-def icc_2_1(ratings: np.ndarray) -> float | None:
-    """ICC(2,1) of ``ratings`` (targets, raters); None where nothing varies or there is one target."""
-    n, k = ratings.shape
-    if n < 2:
-        return None
-    grand, rows, columns = ratings.mean(), ratings.mean(1), ratings.mean(0)
-    between = k * ((rows - grand) ** 2).sum() / (n - 1)
-    raters = n * ((columns - grand) ** 2).sum() / (k - 1)
-    error = ((ratings - rows[:, None] - columns + grand) ** 2).sum() / ((n - 1) * (k - 1))
-    below = between + (k - 1) * error + k * (raters - error) / n
-    return float((between - error) / below) if below > 0 else None
 
 
 def _differences(pairs: Sequence[tuple[CodedEvent, CodedEvent]]) -> dict[str, Any]:

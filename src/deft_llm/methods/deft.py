@@ -19,6 +19,7 @@ from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
 from deft_llm.model.deft import Readout
 from deft_llm.model.heads import (
     Calibration,
+    au_probabilities,
     class_log_probabilities,
     presence_logits,
     seen_sides,
@@ -244,6 +245,7 @@ class DeftMethod:
         written = self.predictor.answer(readout, asked, [sample.motion for sample in samples], fines=fines)
         for row, one in zip(rows, written, strict=True):
             row.answer, row.parsed = one.text, one.answer is not None
+            row.answered_by = "language"
             if one.answer is None:
                 continue
             row.evidence = one.evidence
@@ -276,10 +278,7 @@ class DeftMethod:
 
     def side_margins(self, samples: Sequence[Sample]) -> list[dict[int, float]]:
         """Per clip, of each AU: the probability of its left minus that of its right, the subject's own."""
-        from deft_llm.model.heads import au_probabilities
-        from deft_llm.model.units import AU_INDEX
-
-        both = au_probabilities(self._reading.take(self._rows(samples)), self.calibration)
+        both = au_probabilities(self.readout(samples), self.calibration)
         return [{au: float(row[i, 0] - row[i, 1]) for au, i in AU_INDEX.items()} for row in both]
 
     def _prediction(
