@@ -95,7 +95,7 @@ def several(rows: list[Instruction]) -> list[Instruction]:
 
 def test_llava_refuses_several_images_and_names_what_takes_them(built: Path, tmp_path: Path):
     rows = list(read_instructions(built))[:6]
-    with pytest.raises(DeftError, match="one a row; export with --format llamafactory, messages or trl"):
+    with pytest.raises(DeftError, match="one per row; export with --format llamafactory, messages or trl"):
         export([*rows, *several(rows)], "llava", tmp_path / "joined.json")
     assert not list(tmp_path.iterdir())
     written = json.loads(export(rows, "llava", tmp_path / "one.json")[0].read_text())

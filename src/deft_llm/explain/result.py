@@ -14,7 +14,7 @@ from deft_llm.claims import LIMITS
 from deft_llm.explain.unjudged import Unjudged, of_movement, of_video
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
-from deft_llm.records import Evidence, Prediction
+from deft_llm.records import COARSE, Evidence, Prediction
 from deft_llm.spotting.excursions import smooth
 from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.signal import Signal
@@ -201,7 +201,7 @@ class AnalysisResult:
             "kind": movement.kind, "read": reading.read,
             "judged": movement.judged, "reason": movement.reason or reading.warning,
             "class": (seen.fine or seen.coarse) if seen else None, "coarse": seen.coarse if seen else None,
-            **{f"p_{label}": share.get(label) for label in ("negative", "positive", "surprise")},
+            **{f"p_{label}": share.get(label) for label in COARSE},
         }  # fmt: skip
         if not movement.units:
             whole = {

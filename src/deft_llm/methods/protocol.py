@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from deft_llm.errors import UsageError
-from deft_llm.records import Prediction
+from deft_llm.records import COARSE, Prediction
 
 if TYPE_CHECKING:
     from deft_llm.store import Motion
@@ -71,7 +71,7 @@ class Task:
 
     name: str = "emotion"
     label_space: str = "megc3"
-    classes: tuple[str, ...] = ("negative", "positive", "surprise")
+    classes: tuple[str, ...] = COARSE
     aus: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17)
 
 

@@ -1,5 +1,5 @@
-"""From a readout to classes, AUs and sides: the experts' logits with the checkpoint's calibration; nothing is
-fitted here."""
+"""From a readout to classes, AUs and sides: the experts' logits with the checkpoint's calibration;
+nothing is fitted here."""
 
 from __future__ import annotations
 

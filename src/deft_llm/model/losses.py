@@ -36,8 +36,8 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None =
 
 
 def clean_flow_loss(predicted: Tensor, clean: Tensor) -> Tensor:
-    """Squared error to the expression-only flow (B, 2, h, w), both scaled to unit root mean square of the
-    target.
+    """Squared error to the expression-only flow (B, 2, h,
+    w), both scaled to unit root mean square of the target.
 
     Rows whose target has no motion ask for zeros.
     """
@@ -65,16 +65,16 @@ def text_contrast(tokens: Tensor, texts: Tensor, present: Tensor, temperature: f
 
 
 def cross_covariance(first: Tensor, second: Tensor) -> Tensor:
-    """Mean squared correlation between the features of two experts (B, D1), (B, D2); 0 when linearly
-    unrelated."""
+    """Mean squared correlation between the features of two experts (B,
+    D1), (B, D2); 0 when linearly unrelated."""
     first = (first - first.mean(0)) / (first.std(0) + 1e-4)
     second = (second - second.mean(0)) / (second.std(0) + 1e-4)
     return (first.t() @ second / max(len(first) - 1, 1)).square().mean()
 
 
 def hsic(first: Tensor, second: Tensor) -> Tensor:
-    """Normalised HSIC (0 independent .. 1) with Gaussian kernels at the median distance (Gretton et al.
-    2005)."""
+    """Normalised HSIC (0 independent .. 1) with Gaussian
+    kernels at the median distance (Gretton et al. 2005)."""
     count = len(first)
     centre = torch.eye(count, device=first.device) - 1.0 / count
 

@@ -1,4 +1,4 @@
-"""The Action Units that the experts speak about, and which motion token carries which of them."""
+"""The Action Units that the experts report, and which motion token carries which of them."""
 
 from __future__ import annotations
 

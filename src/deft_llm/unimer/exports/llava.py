@@ -40,7 +40,7 @@ def _row(row: Instruction) -> dict[str, Any]:
     for key, paths in (("image", images), ("video", videos)):
         if len(paths) > 1:
             raise DeftError(
-                f"llava: row {row.id} has {len(paths)} {key}s and LLaVA's loader takes one a row; export "
+                f"llava: row {row.id} has {len(paths)} {key}s and LLaVA's loader takes one per row; export "
                 "with --format llamafactory, messages or trl, which take several."
             )
         if paths:
@@ -64,7 +64,7 @@ def validate(path: Path) -> list[str]:
         text = "".join(turn.get("value", "") for turn in turns)
         for tag, key in (("<image>", "image"), ("<video>", "video")):
             if not isinstance(row.get(key, ""), str):
-                faults.append(f"{where}: {key} is no path; LLaVA's loader takes one a row")
+                faults.append(f"{where}: {key} is no path; LLaVA's loader takes one per row")
             elif text.count(tag) != (key in row):
                 faults.append(f"{where}: {text.count(tag)} {tag} tags for {int(key in row)} files")
     return faults
