@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from deft_llm.cli import main
 from deft_llm.codings.agreement import agreement_of, icc_2_1, intensity, matched, presence
 from deft_llm.codings.events import Coding, FrameClock, event_at
+from deft_llm.codings.formats import write_coding
 from deft_llm.errors import DeftError
 
 CLOCK = FrameClock(10.0)
@@ -100,3 +103,22 @@ def test_refusals() -> None:
 def test_rejected_proposals_do_not_count() -> None:
     found = agreement_of(of(event(1, 0, 3), event(4, 0, 3, status="rejected")), of(event(1, 0, 3)))
     assert found["agreement"]["iou"] == 1.0
+
+
+def test_the_command_compares_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = of(event(12, 0, 9, intensity="B"), event(4, 30, 39, side="left"))
+    second = of(event(12, 1, 10, intensity="C"))
+    write_coding(first, tmp_path / "a.eaf")
+    write_coding(second, tmp_path / "b.csv")
+    with pytest.raises(SystemExit, match="0"):
+        main(["agree", str(tmp_path / "a.eaf"), str(tmp_path / "b.csv")])
+    out = capsys.readouterr().out
+    assert "events: A 2  B 1" in out and "agreement 0.667 by intervals" in out
+    assert (
+        "only A: 3.000 s (frames 30 to 39)  AU4 left rise" in out
+        and "onset, B - A in s: median +0.100" in out
+    )
+    (tmp_path / "clips.csv").write_text("dataset,subject,filename,aus\nsamm,6,006_1_2,4\n")
+    for words in (["a.eaf", "clips.csv"], ["clips.csv", "clips.csv", "--fps", "25"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["agree", *(str(tmp_path / w) if "." in w else w for w in words)])

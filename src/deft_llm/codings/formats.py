@@ -91,6 +91,19 @@ def read_coding(path: Path, clock: FrameClock | None = None) -> Coding:
     )
 
 
+def holds_events(path: Path) -> bool:
+    """Whether a file holds events of one video, by its suffix and, for a CSV, its header (a table that names
+    a clip in every row holds codings of clips).
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix != ".csv":
+        return suffix in (".eaf", ".textgrid", ".boris", ".json") and Path(path).is_file()
+    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as handle:
+        header = next(csv.reader(handle), [])
+    clips = {"filename", "clip_id"} & {name.strip().lower() for name in header}
+    return not clips and (datavyu.reads(header) or table.reads(header))
+
+
 def _read_csv(path: Path, clock: FrameClock | None) -> Coding:
     try:
         text = path.read_bytes().decode("utf-8-sig")
