@@ -17,9 +17,16 @@ import numpy as np
 
 from deft_llm.errors import DeftError
 from deft_llm.faces.align import align, transform_of
+from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.landmarker import Face, Landmarker
 from deft_llm.files import atomic_path
+from deft_llm.state.channels import shape_channels
+from deft_llm.state.face_state import FULL
 from deft_llm.state.furrows import furrow_contrast
+from deft_llm.state.pose import in_space, upright
+from deft_llm.state.reader import FARTHEST, features, usable_features
+from deft_llm.state.reader import READ_AUS as AUS
+from deft_llm.state.track import KEPT
 from deft_llm.synth.core.identity import sample_identity, split_seeds
 from deft_llm.synth.core.units import Component, components
 from deft_llm.synth.video.assets import subject_of
@@ -27,7 +34,6 @@ from deft_llm.synth.video.camera import Camera, sample_camera
 from deft_llm.synth.video.film import Performer, still_plan
 from deft_llm.synth.video.render import Renderer
 
-AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28, 43)
 SIDES = ("left", "right")
 # Action Units that are often seen together; the rest of the draws are single units and chance sets.
 TOGETHER = (
@@ -160,6 +166,56 @@ def render(path: Path, units: str, subjects: int, start: int, split: str) -> Non
             print(f"{len(renders.done())} of {subjects} subjects, {len(renders.rows)} frames", flush=True)
 
 
+ALPHA = 500.0  # of the ridge, on features in units of their spread
+LEAST_CALM = 3  # frames of a subject that make its neutral
+VISIBLE_WEIGHT = 1.5  # intensity from which the scale is set: shrinkage is undone there
+MOST_SCALE = 6.0
+
+
+def rows_of(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Features (2 N, F) seen from either side and intensities (2 N, A) of a file of ``render``."""
+    kept = np.load(path)
+    seen, truth, names = [], [], ()
+    for subject in np.unique(kept["subject"]):
+        mine = kept["subject"] == subject
+        calm = kept["calm"][mine]
+        if calm.sum() < LEAST_CALM:
+            continue
+        landmarks, depth = kept["landmarks"][mine][:, KEPT], kept["depth"][mine][:, KEPT]
+        points, _ = upright(in_space(landmarks, depth), KEPT)
+        channels = shape_channels(points, KEPT)
+        channels |= {name: kept["blend"][mine][:, i].astype(float) for i, name in enumerate(BLENDSHAPES)}
+        over = {name: course - np.median(course[calm]) for name, course in channels.items()}
+        lines = np.log(np.maximum(kept["furrows"][mine], 1e-6))
+        values, names = features(over, lines - np.median(lines[calm], 0))
+        weights = kept["weights"][mine].reshape(len(calm), len(AUS), 2)
+        for side in SIDES:
+            seen.append(values[side])
+            truth.append(FULL * weights[:, :, SIDES.index(side)])
+    return np.concatenate(seen), np.concatenate(truth), names
+
+
+def fit(paths: list[Path], out: Path) -> None:
+    """Fit one ridge a unit on the files of ``render`` and write the reader."""
+    from sklearn.linear_model import Ridge
+
+    parts = [rows_of(path) for path in paths]
+    values, truth = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    names = parts[0][2]
+    spread = values.std(0) + 1e-3
+    z = np.clip(values / spread, -FARTHEST, FARTHEST)
+    weights = np.zeros((len(AUS), len(names)), np.float32)
+    for row, au in enumerate(AUS):
+        used = usable_features(au, names)
+        found = Ridge(alpha=ALPHA, fit_intercept=False).fit(z[:, used], truth[:, row]).coef_
+        up = truth[:, row] > VISIBLE_WEIGHT
+        told = np.maximum(z[up][:, used] @ found, 0.1)
+        weights[row, used] = found * min(MOST_SCALE, float(np.median(truth[up, row] / told)))
+    with atomic_path(out) as temporary, open(temporary, "wb") as handle:
+        np.savez_compressed(handle, names=np.array(names), spread=spread.astype(np.float32), weights=weights)
+    print(f"{out}: {len(values) // 2} frames, {len(names)} features")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -171,7 +227,12 @@ def main() -> None:
     drawing.add_argument("--subjects", type=int, default=100)
     drawing.add_argument("--start", type=int, default=0)
     drawing.add_argument("--split", default="train")
+    fitting = parts.add_parser("fit")
+    fitting.add_argument("paths", type=Path, nargs="+")
+    fitting.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    if options.part == "fit":
+        fit(options.paths, options.out)
     if options.part == "render":
         if not options.path.parent.is_dir():
             raise DeftError(f"{options.path.parent}: is no folder; make it first.")

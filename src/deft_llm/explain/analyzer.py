@@ -10,23 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.answer import Answer, render
+from deft_llm.answer import COARSE, Answer, render
 from deft_llm.aus.readout import rationale, read_units
-from deft_llm.errors import DeftError, UsageError, naming, printable
+from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.account import contradicted, release_answer
 from deft_llm.explain.analysis import Analysis
 from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import Held, held_still
+from deft_llm.explain.judgement import hold_small_faces_back
 from deft_llm.explain.result import MovementReading
-from deft_llm.explain.units import between, measured, of_motion
-from deft_llm.explain.unjudged import hold_small_faces_back
+from deft_llm.explain.units import BRIEF, between, measured, of_motion, rows_of
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
 from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
 from deft_llm.motion.measure import MeasureSettings, measure_shots
 from deft_llm.motion.shots import Collector, make_plan
-from deft_llm.records import COARSE, Evidence, Prediction
+from deft_llm.records import Evidence, Prediction
 from deft_llm.spotting.joint import events_of, joint_movements
 from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
@@ -75,9 +75,8 @@ def _with_answer(prediction: Prediction, evidence: list[Evidence]) -> Prediction
     label = prediction.fine or prediction.label or prediction.coarse
     coarse = prediction.coarse or next((name for name in COARSE if name == label), None)
     share = prediction.probabilities.get(label or "", 0.0)
-    text = (
-        rationale(evidence, label, share, "The experts give") if evidence else rationale(evidence, None, 0.0)
-    )
+    source = "The experts give" if prediction.method == "deft" else "EMFACS-style rules give"
+    text = rationale(evidence, label, share, source) if evidence else rationale(evidence, None, 0.0)
     answer = Answer.of(prediction.fine, coarse, evidence[:6], text)
     return prediction.model_copy(update={"answer": render(answer), "coarse": answer.coarse})
 
@@ -147,9 +146,8 @@ class Analyzer:
 
         started = perf_counter()
         tell = (lambda index: on_frame(index + 1, info.frames)) if on_frame else None
-        with naming(path):
-            watched = watch(_counted(read(), path), rate, default_landmarker(), faces=faces, motion=not fast,
-                            on_frame=tell)  # fmt: skip
+        watched = watch(_counted(read(), path), rate, default_landmarker(), faces=faces, motion=not fast,
+                        on_frame=tell)  # fmt: skip
         seconds["signal"] = perf_counter() - started
         started = perf_counter()
         states, motions = self._states(watched, neutral)
@@ -177,8 +175,7 @@ class Analyzer:
         seconds["reading"] = perf_counter() - started
         spotting = motions.get(1)
         return Analysis(
-            source=printable(path.name), method=self.method.name,
-            video=_video(info, states[1], rate, mirrored),
+            source=path.name, method=self.method.name, video=_video(info, states[1], rate, mirrored),
             readings=readings, events=events, states=list(states.values()), spotting=spotting,
             signal=watched.signals.get(1), question=question,
             question_answer=answers[0] if question and answers else None,
@@ -349,18 +346,21 @@ class Analyzer:
         if not any(unit.seen_by in ("state", "both") for unit in movement.units):
             movement, refused = of_motion(movement, units.evidence, state)
             not_judged |= refused
-        stated = {unit.number for unit in movement.rises}
-        evidence = [row for row in units.evidence if row.au in stated]
+        evidence = rows_of(movement, units.evidence)
         if movement.is_release or (movement.units and not movement.rises):
             return MovementReading(movement, evidence, motion=motion, not_judged=not_judged,
                                    answer=release_answer(movement))  # fmt: skip
+        if not movement.rises and movement.kind not in BRIEF:
+            why = "No Action Unit can be told in its motion, and it is too slow for a micro-expression."
+            return MovementReading(movement, motion=motion, not_judged=not_judged, warning=why)
         asked = Question("asked", question, "open") if question else None
         sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,
                         question=asked)  # fmt: skip
         prediction = self.method.predict([sample])[0]
         warning = str(prediction.extras.get("warning", ""))
-        if prediction.answer is None:
-            prediction, warning = _with_answer(prediction, evidence), WORDLESS
+        if prediction.answer is None or not getattr(self.method, "answers", False):
+            warning = warning if prediction.answer else WORDLESS
+            prediction = _with_answer(prediction, evidence)
         return MovementReading(
             movement, evidence, prediction, motion, warning, not_judged, answer=prediction.answer,
             marks=contradicted(prediction.answer, movement),

@@ -13,13 +13,13 @@ import numpy as np
 
 from deft_llm.facs.directions import image_vector
 from deft_llm.facs.regions import REGION_INDEX
-from deft_llm.facs.units import entry
+from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit
 from deft_llm.spotting.phases import LIMITS
 from deft_llm.state.channels import SIDES
-from deft_llm.state.face_state import FaceState, part_of, unsure
-from deft_llm.state.intensity import STATE_AUS, VISIBLE
+from deft_llm.state.face_state import FaceState, unsure
+from deft_llm.state.intensity import STATE_AUS, VISIBLE, part_of
 from deft_llm.store import Motion
 from deft_llm.store.motion import ALIGNED_IOD
 
@@ -32,6 +32,10 @@ OPPOSITES: dict[int, tuple[int, ...]] = {
 """Units whose release looks like the rise of the key's unit, to motion alone."""
 RELEASED = 0.25  # share of clearly visible that an opposite must fall by to explain motion
 SAME_WAY = 0.15  # share of clearly visible that a unit may fall by while motion says that it rises
+STATED = frozenset({1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26})
+"""Units that motion alone may state: those whose template coders of fine movements use."""
+BRIEF = ("micro-expression", "given")
+"""Kinds of movement that motion alone may name; what lasts shows in shape and appearance."""
 MOTION_CONFIDENCE, RELEASE_CONFIDENCE = 0.6, 0.45
 
 
@@ -97,6 +101,12 @@ def of_motion(
     for row in evidence:
         if row.au is None or row.status != "supported" or any(unit.number == row.au for unit in units):
             continue
+        if row.au not in STATED:
+            refused[row.au] = "motion alone does not tell it from its look-alikes"
+            continue
+        if movement.kind not in BRIEF:
+            refused[row.au] = "a movement of this length would show in shape and appearance, which show none"
+            continue
         opposite = _released(state, movement, row.au)
         if opposite is not None:
             if not any(unit.number == opposite for unit in units):
@@ -126,6 +136,29 @@ def _released(state: FaceState, movement: Movement, au: int) -> int | None:
 
 def _floor(state: FaceState, au: int) -> float:
     return max(state.floor[au, side] for side in SIDES)
+
+
+def rows_of(movement: Movement, evidence: list[Evidence]) -> list[Evidence]:
+    """One row of evidence for each unit that rises: the measured one, else what shape and appearance show."""
+    return [
+        next((row for row in evidence if row.au == unit.number and row.status == "supported"), None)
+        or _row_of_shape(unit)
+        for unit in movement.rises
+        if entry(unit.number).motion
+    ]
+
+
+def _row_of_shape(unit: MovementUnit) -> Evidence:
+    main = max(entry(unit.number).motion, key=lambda one: one.weight)
+    sided = unit.side in SIDES
+    dx, dy = image_vector(main.medial, main.up, unit.side if sided else "right")
+    size = (unit.iod_percent or 0.0) * ALIGNED_IOD / 100
+    return Evidence(
+        au=unit.number, side=unit.side, region=main.region,
+        direction=valid_directions(unit.number, main.region)[0], dx=size * dx if sided else 0.0,
+        dy=size * dy, px=unit.px, iod_percent=unit.iod_percent, z=unit.z, support=unit.confidence,
+        status="supported", reason="shape and appearance over the neutral face",
+    )  # fmt: skip
 
 
 def _contradiction(state: FaceState, movement: Movement, row: Evidence) -> str:

@@ -18,6 +18,7 @@ from deft_llm.state.intensity import WHOLE
 ONE_SIDED: dict[int, float] = {
     1: 0.75, 2: 0.6, 5: 0.65, 6: 0.55, 9: 0.8, 10: 0.7, 12: 0.5, 14: 0.5, 15: 0.45, 20: 0.55,
 }  # fmt: skip
+MOST_RATIO = 1.5
 TOGETHER_SECONDS = 0.25  # of onsets that begin one movement
 SMILING = 0.6  # reading of 12 that pulls the whole mouth
 BROAD_SMILE = 0.8
@@ -112,10 +113,21 @@ def _sided(group: PhaseGroup, state: FaceState) -> PhaseGroup:
             continue
         side = phase.side
         if phase.au not in WHOLE:
-            other = state.share(phase.au, "left" if side == "right" else "right")
-            moved = (other[phase.apex] - other[phase.onset]) * (1 if phase.kind == "rise" else -1)
-            side = "both" if moved > ONE_SIDED[phase.au] * phase.size else side
+            side = "both" if _other_share(phase, state) > ONE_SIDED[phase.au] else side
         group.sides[phase.au] = side
         kept.append(phase)
     group.phases = kept
     return group
+
+
+def _other_share(phase: AUPhase, state: FaceState) -> float:
+    """How much of a one-sided change the other side shows: mean of both readers, each at most 1.5."""
+    other = "left" if phase.side == "right" else "right"
+    ratios = []
+    for curves in (state.intensity, state.trained):
+        own, beside = (
+            float(curves[phase.au, side][phase.apex] - curves[phase.au, side][phase.onset])
+            for side in (phase.side, other)
+        )
+        ratios.append(float(np.clip(beside / own, 0.0, MOST_RATIO)) if abs(own) > 1e-6 else 1.0)
+    return sum(ratios) / len(ratios)

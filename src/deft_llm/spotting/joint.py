@@ -18,8 +18,8 @@ from deft_llm.spotting.movement import Kind, Movement, MovementUnit, OtherEvent,
 from deft_llm.spotting.phases import AUPhase, phases_of
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.channels import SIDES, runs
-from deft_llm.state.face_state import BROW_AUS, LID_AUS, FaceState, part_of
-from deft_llm.state.intensity import WHOLE
+from deft_llm.state.face_state import FaceState
+from deft_llm.state.intensity import BROW_AUS, LID_AUS, WHOLE, part_of
 
 MICRO_SECONDS = 0.5
 RETURN_SLACK = 0.3  # s within which two releases of one unit are the same

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from deft_llm.state.channels import SIDES, runs, smooth, zigzag
-from deft_llm.state.face_state import BROW_AUS, UPPER_AUS, FaceState, part_of
-from deft_llm.state.intensity import STATE_AUS, VISIBLE, WHOLE
+from deft_llm.state.face_state import FaceState
+from deft_llm.state.intensity import BROW_AUS, STATE_AUS, UPPER_AUS, VISIBLE, WHOLE, part_of
 from deft_llm.state.speech import SPEECH_AUS
 
 PhaseKind = Literal["rise", "release"]
@@ -32,6 +32,10 @@ SLOWEST = 2.5  # s: what takes longer is a drift
 LEAST_STRETCH = 0.3  # s of a unit that must be seen without a break
 TURN_LEAK = 0.03  # of a reading, for each degree that the head turns meanwhile
 SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this size, and if it lasts
+# Intensity by which the trained reader must see a change: a part of it, or all where the change is below its
+# limit.
+AGREED, SURE_AGREED = 0.6, 2.5
+BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained reader is sure of
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
 QUIET_PACE, FAR_UP, FAR_DOWN = 0.2, 0.92, 0.1  # corners: share of the fastest pace; of the way done
 
@@ -67,13 +71,13 @@ def phases_of(state: FaceState) -> list[AUPhase]:
         if au not in LIMITS:
             continue
         for side in ("both",) if au in WHOLE else SIDES:
-            curve = _judged_curve(state, au, side)
+            curve = _judged_course(state, au, side)
             floor = state.floor[au, SIDES[0] if side == "both" else side] / VISIBLE[au]
             found += [phase for phase in _changes(curve, au, side, floor, state.fps) if _holds(state, phase)]
     return found
 
 
-def _judged_curve(state: FaceState, au: int, side: str) -> np.ndarray:
+def _judged_course(state: FaceState, au: int, side: str) -> np.ndarray:
     """(T,) of a unit, NaN where it is hidden, drawn straight through blinks where they touch it."""
     one = SIDES[0] if side == "both" else side
     curve = np.where(state.visibility.hidden[part_of(au)], np.nan, state.share(au, one))
@@ -91,7 +95,9 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     """Whether the change is more than what a turning head or speech makes of it."""
     inside = slice(phase.onset, phase.apex + 1)
     turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
-    if phase.size < LIMITS[phase.au] + TURN_LEAK * turned:
+    if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned:
+        return False
+    if not _agreed(state, phase):
         return False
     if state.speech[inside].mean() <= 0.5:
         return True
@@ -100,9 +106,18 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     return phase.au not in SPEECH_AUS
 
 
+def _agreed(state: FaceState, phase: AUPhase) -> bool:
+    """Whether the trained reader, which knows what moves along with what, sees some of the change too."""
+    curve = state.trained[phase.au, SIDES[0] if phase.side == "both" else phase.side]
+    change = float(curve[phase.apex] - curve[phase.onset]) * (1 if phase.kind == "rise" else -1)
+    turned = float(np.nan_to_num(np.ptp(state.angles[phase.onset : phase.apex + 1], axis=0)).max())
+    small = phase.size < LIMITS[phase.au] + TURN_LEAK * turned
+    return change >= (SURE_AGREED if small else AGREED)
+
+
 def _changes(curve: np.ndarray, au: int, side: str, floor: float, fps: float) -> list[AUPhase]:
     """Rises and releases of one curve, the releases tied to their rises."""
-    need = float(np.clip(floor, LIMITS[au], MOST_NOISE * LIMITS[au]))
+    need = float(np.clip(floor, BELOW_LIMIT * LIMITS[au], MOST_NOISE * LIMITS[au]))
     below = BROWS_BELOW if au in BROW_AUS else BELOW_NEUTRAL
     curve = np.maximum(curve, -below * LIMITS[au])  # far below neutral is another unit's business
     out: list[AUPhase] = []
@@ -143,8 +158,8 @@ def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: f
 def corners(rising: np.ndarray) -> tuple[int, int]:
     """Where a rise begins and where it has arrived.
 
-    Outwards from its steepest moment until it goes at a fifth of that pace,
-    a tenth from either end at the latest.
+    Outwards from its steepest moment until it goes at a fifth of that pace, a tenth from either end at the
+    latest.
     """
     done = (rising - rising[0]) / (rising[-1] - rising[0])
     pace = np.gradient(smooth(rising, 3)) if len(rising) > 2 else np.ones(len(rising))

@@ -31,16 +31,15 @@ class _Recorder:
         self.track = TrackBuilder(fps)
         self.signal = SignalBuilder(fps) if motion else None
         for time in missed:  # it came into view later than the video began
-            self.add(time, None, None)
+            self.add(time, None, None, None)
 
-    def add(self, time: float, grey, face: Face | None) -> None:
-        size = (0, 0) if grey is None else (grey.shape[1], grey.shape[0])
+    def add(self, time: float, image, grey, face: Face | None) -> None:
         if self.signal is not None:
             self.signal.add(time, grey, face)
             aligned = self.signal.aligned
         else:
             aligned = None if face is None else align(grey, transform_of(face.landmarks))
-        self.track.add(time, size, face, aligned)
+        self.track.add(time, image, face, aligned)
 
 
 def watch(
@@ -67,7 +66,7 @@ def watch(
         for number in sorted(set(found) - set(recorders)):
             recorders[number] = _Recorder(fps, motion, times)
         for number, recorder in recorders.items():
-            recorder.add(frame.time, grey, found.get(number))
+            recorder.add(frame.time, frame.image, grey, found.get(number))
         times.append(frame.time)
         if on_frame is not None:
             on_frame(frame.index)

@@ -18,17 +18,17 @@ from deft_llm.state.intensity import (
     Key,
     frown_lines,
     open_share,
+    part_of,
     readings,
 )
 from deft_llm.state.lids import LidEvent, blink_masks, lid_events
 from deft_llm.state.neutral import Neutral, neutral_of, over_neutral
 from deft_llm.state.pose import in_space, upright
+from deft_llm.state.reader import read_trained
 from deft_llm.state.speech import SPEECH_AUS, speech_frames
 from deft_llm.state.track import KEPT, FaceTrack
 from deft_llm.state.visibility import Visibility, visibility_of
 
-UPPER_AUS = frozenset({1, 2, 4, 5, 6, 7, 9, 43})
-BROW_AUS, LID_AUS = frozenset({1, 2, 4}), frozenset({5, 6, 7, 43})
 FULL = 5.0  # intensity of a unit at its full weight
 FLOOR_JITTERS = 5.0  # times the landmarker's jitter that a change takes
 GOOD_PRESENCE, NO_PRESENCE = 14.0, 0.0  # logits of the landmarker: a good face, none
@@ -38,13 +38,14 @@ FARTHEST = 40.0  # degrees of yaw or pitch beyond which nothing is sure
 @dataclass
 class FaceState:
     """One face over T frames. ``intensity``: (AU, side) -> (T,) 0..5, may be below 0 where the face is under
-    its neutral; ``floor``: what of it is noise; ``landmarks`` (T, K, 2) px of ``track.KEPT``; ``channels``:
-    shape over neutral."""
+    its neutral; ``trained``: the same by the trained reader; ``floor``: what of it is noise; ``landmarks``
+    (T, K, 2) px of ``track.KEPT``; ``channels``: shape over neutral."""
 
     face: int
     times: np.ndarray
     fps: float
     intensity: dict[Key, np.ndarray]
+    trained: dict[Key, np.ndarray]
     floor: dict[Key, float]
     neutral: Neutral
     angles: np.ndarray
@@ -72,11 +73,6 @@ class FaceState:
         return self.intensity[au, side] / VISIBLE[au]
 
 
-def part_of(au: int) -> str:
-    """The part of the face (brows, eyes, mouth) whose visibility decides on a unit."""
-    return "brows" if au in BROW_AUS else "eyes" if au in LID_AUS else "mouth"
-
-
 def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray | None = None) -> FaceState:
     """The state of a face from its track.
 
@@ -93,14 +89,16 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
     rest = np.array(neutral.frames, int)
     if not len(rest):
         rest = np.flatnonzero(visible.usable)
-    lines = frown_lines(track.furrows, rest, visible.usable, track.fps)
+    clear = track.seen & ~visible.hidden["brows"] & ~visible.hidden["eyes"]
+    lines = frown_lines(track.furrows, rest, clear, track.fps)
     for side in SIDES:
         shape = read[4, side]
         read[4, side] = np.where(np.isfinite(lines), FURROW_SHARE * lines + (1 - FURROW_SHARE) * shape, shape)
     intensity = {key: np.where(track.seen, VISIBLE[key[0]] * curve, np.nan) for key, curve in read.items()}
-    events = lid_events(c, track.fps, visible.usable)
+    trained = read_trained(d, track.furrows, rest, track.fps)
+    events = lid_events(c, track.fps, track.seen & ~visible.hidden["eyes"] & ~visible.dark)
     return FaceState(
-        face=face, times=track.times, fps=track.fps, intensity=intensity,
+        face=face, times=track.times, fps=track.fps, intensity=intensity, trained=trained,
         floor={key: FLOOR_JITTERS * jitter(curve) for key, curve in intensity.items()},
         neutral=neutral, angles=np.stack([smooth(a, 2 * round(0.1 * track.fps) + 1) for a in angles.T], 1),
         gaze=_gaze(d), lids={side: open_share(c[f"aperture_{side}"]) for side in SIDES},
@@ -135,7 +133,7 @@ def unsure(state: FaceState, au: int) -> np.ndarray:
 
 
 def table_of(states: list[FaceState]) -> dict[str, np.ndarray]:
-    """FrameState columns (rows,): one row per frame and face (schema in docs/reference/result.md)."""
+    """FrameState columns of all faces, one row per frame and face (schema in docs/reference/result.md)."""
     columns: dict[str, list[np.ndarray]] = {}
     for state in states:
         count = len(state)

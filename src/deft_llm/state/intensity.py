@@ -24,12 +24,21 @@ STATE_AUS = tuple(sorted((*SIDED, *WHOLE)))
 """The Action Units that shape and appearance show."""
 
 # Intensity (0 to 5) at which a unit is clearly visible: the median of 5 x weight over reading on rendered
-# faces of both unit sets (recipes/state_reader.py).
-VISIBLE: dict[int, float] = dict.fromkeys(STATE_AUS, 1.5)
+# faces of both unit sets (recipes/state_reader.py scale), 4 at most.
+VISIBLE: dict[int, float] = {
+    1: 3.2, 2: 2.8, 4: 4.0, 5: 4.0, 6: 4.0, 9: 4.0, 10: 4.0, 12: 2.8, 14: 4.0, 15: 3.4, 17: 2.9, 18: 2.8,
+    20: 4.0, 22: 4.0, 24: 4.0, 25: 1.3, 26: 2.1, 28: 4.0, 43: 3.0,
+}  # fmt: skip
 
+UPPER_AUS = frozenset({1, 2, 4, 5, 6, 7, 9, 43})
+BROW_AUS, LID_AUS = frozenset({1, 2, 4}), frozenset({5, 6, 7, 43})
+
+MOST_NARROWED = 3.0  # % of the eye distance by which lids narrow in AU6 and 7: more is a closing eye
 JAW_DRAG = 0.7  # share of the jaw's way that takes the corners down
 FURROW_SHARE = 0.6  # of the lines between the brows in AU4
 FURROW_VISIBLE = 0.5  # relative gain of contrast between the brows that anybody sees
+# Patches that tell light and focus: what changes all of them is no furrow; a smile or a hand changes some.
+REFERENCES = ("forehead", "nose_root", "cheek_right", "cheek_left", "chin")
 NOT_SMILING, SMILE_GAIN = 0.2, 8.0  # corners that rise while no blendshape smiles count up to the first
 
 
@@ -41,6 +50,11 @@ def readings(c: Channels, d: Channels) -> dict[Key, np.ndarray]:
     for au, curve in _whole(d).items():
         out |= {(au, side): curve for side in SIDES}
     return out
+
+
+def part_of(au: int) -> str:
+    """The part of the face (brows, eyes, mouth) that a unit moves most."""
+    return "brows" if au in BROW_AUS else "eyes" if au in LID_AUS else "mouth"
 
 
 def _mix(share: float, shape: np.ndarray, blendshape: np.ndarray) -> np.ndarray:
@@ -72,7 +86,8 @@ def _upper(c: Channels, d: Channels, side: str) -> dict[Key, np.ndarray]:
 def _middle(d: Channels, side: str) -> dict[Key, np.ndarray]:
     """Cheeks, nose, upper lip."""
     smile = _up(d[f"corner_up_{side}"] + JAW_DRAG * _up(-d["chin"]))
-    narrow = (1.2 * d[f"lid_low_{side}"] - 0.4 * d[f"aperture_{side}"]) / 2.5
+    closing = np.maximum(d[f"aperture_{side}"], -MOST_NARROWED)
+    narrow = (1.2 * d[f"lid_low_{side}"] - 0.4 * closing) / 2.5
     return {
         (6, side): 0.6 * d[f"cheek_{side}"] / 4 + 0.4 * narrow,
         (9, side): 0.6 * (d[f"wing_{side}"] - 0.2 * smile) / 3 - 0.4 * d[f"brow_in_{side}"] / 3,
@@ -137,9 +152,9 @@ def frown_lines(furrows: np.ndarray, rest: np.ndarray, usable: np.ndarray, fps: 
     """
     width = 2 * round(0.05 * fps) + 1
     gain = {}
-    for name in ("glabella", "forehead", "cheek_right", "cheek_left"):
+    for name in ("glabella", *REFERENCES):
         curve = smooth(np.where(usable, furrows[:, PATCH_NAMES.index(name)], np.nan), width)
         low = 0.5 * (np.nanmedian(curve[rest]) + np.nanquantile(curve, 0.3))
         gain[name] = np.log(np.maximum(curve, 1e-6) / max(low, 1e-6))
-    others = np.mean([gain[name] for name in gain if name != "glabella"], 0)
+    others = np.min([gain[name] for name in REFERENCES], 0)
     return (np.exp(gain["glabella"] - _up(others)) - 1) / FURROW_VISIBLE

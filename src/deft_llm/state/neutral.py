@@ -32,6 +32,7 @@ RESTING = 0.03  # a blendshape below this shows nothing
 LOW = 0.1  # quantile of a blendshape that is its rest in the clip
 PER_SPEED, PER_DEGREE = 0.3, 0.01  # cost of 1 % of the eye distance per 1/30 s, and of a degree of turn
 LEAST_SECONDS, LEAST_SHARE = 0.4, 1 / 6
+INEXPRESSIVE = 0.3  # cost above the least one up to which a face shows hardly anything
 SIMILAR = 0.15  # cost above the median of the least expressive frames at which a frame counts as calm too
 OPEN_EYE = 0.7  # quantile of the eye's opening in a clip that is its open eye
 SHAPE_NOISE = 0.3  # % of the eye distance, added to a channel's spread
@@ -96,8 +97,11 @@ def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.n
     if len(good) < 3:
         good = np.flatnonzero(np.isfinite(shape).all(1))
         return good if len(good) else np.flatnonzero(np.isfinite(channels["gap"]))
-    least = int(max(min(len(good), max(LEAST_SECONDS * fps, len(good) * LEAST_SHARE)), 1))
     ranked = good[np.argsort(cost[good])]
+    bare = cost[ranked[len(ranked) // 50]]  # the least that the face shows, but for single frames
+    inexpressive = int((cost[ranked] < bare + INEXPRESSIVE).sum())
+    least = min(len(good) * LEAST_SHARE, inexpressive)
+    least = int(max(min(len(good), max(LEAST_SECONDS * fps, least)), 1))
     alike = int((cost[ranked] < cost[ranked[least // 2]] + SIMILAR).sum())
     ranked = ranked[: min(max(least, alike), max(least, len(good) // 2))]
     ranked = ranked[:: max(1, len(ranked) // COMPARED)]

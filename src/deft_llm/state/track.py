@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deft_llm.faces.align import transform_of
 from deft_llm.faces.geometry import inter_ocular
 from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.regions import TWIN
 from deft_llm.state.channels import MIDDLE, POINTS
 from deft_llm.state.furrows import PATCH_NAMES, furrow_contrast
+from deft_llm.state.lips import lip_contrast
 from deft_llm.state.pose import RIGID
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ class FaceTrack:
     """One face over T frames; rows of frames without it are NaN (``thumbnail``: 0).
 
     times (T,) s; landmarks (T, K, 2) px and depth (T, K) px of KEPT; blend (T, 52); presence (T,) the
-    landmarker's logit; iod (T,) px between the eyes; furrows (T, P); thumbnail (T, 16, 16) uint8 of the
+    landmarker's logit; iod (T,) px between the eyes; furrows (T, P); lips (T, 4) as
+    ``lip_contrast``; thumbnail (T, 16, 16) uint8 of the
     aligned grey face;
     size (width, height) px.
     """
@@ -52,6 +55,7 @@ class FaceTrack:
     presence: np.ndarray
     iod: np.ndarray
     furrows: np.ndarray
+    lips: np.ndarray
     thumbnail: np.ndarray
     size: tuple[int, int]
     fps: float
@@ -86,21 +90,24 @@ class TrackBuilder:
         self._rows: list[tuple | None] = []
         self._size = (0, 0)
 
-    def add(self, time: float, size: tuple[int, int], face: Face | None, aligned: np.ndarray | None) -> None:
-        """One more frame: ``aligned`` (224, 224) uint8 is the grey face; both None where it is not seen."""
+    def add(
+        self, time: float, image: np.ndarray | None, face: Face | None, aligned: np.ndarray | None
+    ) -> None:  # fmt: skip
+        """One more frame (H, W, 3) uint8 RGB: ``aligned`` (224, 224) uint8 is the grey face; None where it is
+        not seen."""
         import cv2
 
         self._times.append(time)
-        self._size = size
-        if face is None or aligned is None:
+        if face is None or aligned is None or image is None:
             self._rows.append(None)
             return
+        self._size = (image.shape[1], image.shape[0])
         thumbnail = cv2.resize(aligned, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
         self._rows.append((
             face.landmarks[KEPT].astype(np.float32), face.depth[KEPT].astype(np.float32),
             np.fromiter((face.blendshapes[name] for name in BLENDSHAPES), np.float32, len(BLENDSHAPES)),
             np.float32(face.presence), np.float32(inter_ocular(face.landmarks)), furrow_contrast(aligned),
-            thumbnail,
+            lip_contrast(image, face.landmarks, transform_of(face.landmarks)), thumbnail,
         ))  # fmt: skip
 
     def finish(self) -> FaceTrack:
@@ -109,7 +116,8 @@ class TrackBuilder:
         empty = (
             np.full((k, 2), np.nan, np.float32), np.full(k, np.nan, np.float32),
             np.full(len(BLENDSHAPES), np.nan, np.float32), np.float32(np.nan), np.float32(np.nan),
-            np.full(len(PATCH_NAMES), np.nan, np.float32), np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
+            np.full(len(PATCH_NAMES), np.nan, np.float32), np.full(4, np.nan, np.float32),
+            np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
         )  # fmt: skip
         columns = [np.stack(part) for part in zip(*(row or empty for row in self._rows), strict=True)]
         return FaceTrack(np.array(self._times), *columns, size=self._size, fps=self.fps)

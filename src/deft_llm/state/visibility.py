@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deft_llm.state.channels import runs, smooth
+from deft_llm.state.lips import GREY
 from deft_llm.state.track import FaceTrack, points_of
 
 COVERED_PRESENCE = 0.5  # of the clip's median presence: something covers the face
@@ -24,6 +25,10 @@ PARTS = {"brows": (slice(1, 4), slice(3, 13)), "eyes": (slice(3, 6), slice(2, 14
 UNLIKE = 0.45  # 1 - correlation with the part's usual look from which it counts as covered
 CHANGED = 22.0  # grey levels that the part differs from its usual look besides
 LEAST_COVER = 0.12  # s
+# Lips over the skin around them, against their usual: share of redness at which they are gone, log2 of the
+# halves' ratio and logarithm of light from which something else is there; NO_LIPS: a mask.
+LIPS_GONE, UNEVEN_LIPS, OTHER_LIGHT, NO_LIPS = 0.2, 0.85, 0.17, 0.003
+NEARLY, LIPS_GAP = 0.25, 2.5  # share of these, and s, over which a cover goes on
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def visibility_of(track: FaceTrack) -> Visibility:
     beyond = {"mouth": _beyond(track, MOUTH_POINTS), "brows": _beyond(track, BROW_POINTS)}
     beyond["eyes"] = beyond["brows"]
     over = {part: _covered_part(track, part) for part in PARTS}
+    over["mouth"] |= _covered_lips(track)
     hidden = {part: covered | beyond[part] | over[part] for part in PARTS}
     usable = seen & ~covered & ~dark & ~over["mouth"] & ~over["eyes"]
     if usable.sum() < 0.1 * seen.sum():
@@ -84,6 +90,33 @@ def _covered_part(track: FaceTrack, part: str) -> np.ndarray:
     for start, stop in runs(out):
         if stop - start < least:
             out[start:stop] = False
+    return out
+
+
+def _covered_lips(track: FaceTrack) -> np.ndarray:
+    """(T,) frames in which the lips' colour is gone, or other edges are in their place."""
+    out = np.zeros(len(track), bool)
+    known = track.seen & np.isfinite(track.lips).all(1)
+    if known.sum() < 5 or np.abs(track.lips[known][:, ::2]).mean() < GREY:
+        return out
+    width = 2 * round(0.1 * track.fps) + 1
+    lips = np.stack([smooth(np.where(known, column, np.nan), width) for column in track.lips.T], 1)[known]
+    usual = np.median(lips, 0)
+    if usual[::2].max() < NO_LIPS:  # a mask: lips are never there
+        return known
+    red = np.maximum(lips[:, ::2], 1e-4) / np.maximum(usual[::2], 1e-4)
+    uneven = np.abs(np.log2(red[:, 0] / red[:, 1]))
+    light = np.abs(lips[:, 1::2] - usual[1::2]).max(1)
+    gone = (red < LIPS_GONE).any(1)
+    away, near = np.zeros(len(track), bool), np.zeros(len(track), bool)
+    away[known] = gone | (uneven > UNEVEN_LIPS) | (light > OTHER_LIGHT)
+    near[known] = (uneven > NEARLY * UNEVEN_LIPS) | (light > NEARLY * OTHER_LIGHT) | gone
+    gap = LIPS_GAP * track.fps
+    for start, stop in runs(~away):
+        if start > 0 and stop < len(away) and stop - start <= gap and near[start:stop].mean() > 0.5:
+            away[start:stop] = True
+    for start, stop in runs(away):
+        out[start:stop] = stop - start >= LEAST_COVER * track.fps
     return out
 
 
