@@ -90,6 +90,25 @@ def test_rotation_metadata_turns_the_picture(tmp_path: Path) -> None:
     assert image[:8, -8:, 0].mean() > 200 > image[:8, :8, 0].mean()
 
 
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [((-1, 0, 0, 1), (0, -1)), ((1, 0, 0, -1), (-1, 0)), ((-1, 0, 0, -1), (-1, -1)), ((0, 1, 1, 0), (0, 0))],
+)
+def test_a_mirror_in_the_display_matrix_is_a_mirror(tmp_path: Path, matrix, corner) -> None:
+    """The red corner lies where the matrix puts it; a mirror's angle alone would turn it by 180 degrees."""
+    data = write_video(tmp_path / "a.mp4").read_bytes()
+    straight = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    a, b, c, d = (value << 16 for value in matrix)
+    turned = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    at = data.index(straight, data.index(b"tkhd"))
+    path = tmp_path / "m.mp4"
+    path.write_bytes(data[:at] + turned + data[at + len(turned) :])
+    image = next(frames(path)).image
+    rows, columns = (slice(None, 8) if one == 0 else slice(-8, None) for one in corner)
+    assert image[rows, columns, 0].mean() > 200
+    assert image.shape[:2] == ((WIDTH, HEIGHT) if matrix[1] else (HEIGHT, WIDTH))
+
+
 @pytest.mark.parametrize("pixels", ["gray", "gray16le"])
 def test_grey_and_16_bit_video(tmp_path: Path, pixels: str) -> None:
     path = write_video(tmp_path / "g.mkv", count=3, pixels=pixels, codec="ffv1")

@@ -29,6 +29,8 @@ FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo
            "h264", "hevc", "m4v", "mjpeg", "gif", "yuv4mpegpipe", "dv", "mxf", "nut", "ivf")  # fmt: skip
 # Times of image folders whose frame rate nobody gave.
 ASSUMED_FPS = 25.0
+RATE_PACKETS, LEAST_TIMES = 300, 8  # packets whose times tell the rate; fewer tell nothing
+RATE_TOLERANCE = 0.02  # by which the declared rate may differ and still be taken
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,13 @@ def probe(path: Path) -> VideoInfo:
         return VideoInfo(None, len(names), width, height, 0, "frames")
     with opened(path) as container:
         stream = container.streams.video[0]
-        rate = stream.average_rate or stream.guessed_rate
+        declared = stream.average_rate or stream.guessed_rate
+        measured = _measured_rate(path)
+        trusted = declared and measured and abs(float(declared) / measured - 1) < RATE_TOLERANCE
+        rate = declared if trusted or measured is None else measured
         count = stream.frames or None
         if count is None and stream.duration and stream.time_base and rate:
-            count = round(float(stream.duration * stream.time_base * rate))
+            count = round(float(stream.duration * stream.time_base) * float(rate))
         first = next(_decoded(container, path), None)
         if first is None:
             raise DeftError(f"{path}: holds no frame that can be decoded; give a whole video file.")
@@ -94,6 +99,29 @@ def frames(
     if path.is_dir():
         return _folder_frames(path, start, stop, fps or ASSUMED_FPS, names)
     return _file_frames(path, start, stop, fps)
+
+
+def _measured_rate(path: Path) -> float | None:
+    """Frames a second by the time stamps of the first packets; None where there are too few.
+
+    What a browser records declares no rate, or the one of its clock.
+    """
+    import av
+
+    times = []
+    with _opened(path) as container:
+        try:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.pts is not None and packet.time_base is not None:
+                    times.append(float(packet.pts * packet.time_base))
+                if len(times) >= RATE_PACKETS:
+                    break
+        except av.error.FFmpegError:
+            return None
+    times.sort()
+    if len(times) < LEAST_TIMES or times[-1] <= times[0]:
+        return None
+    return (len(times) - 1) / (times[-1] - times[0])
 
 
 def image_files(folder: Path) -> list[str]:
@@ -245,12 +273,37 @@ def frame_times(path: Path) -> list[float]:
         return [float((stamp - stamps[0]) * stream.time_base) for stamp in stamps]
 
 
+UPRIGHT = (1, 0, 0, 1)
+
+
+def _orientation(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """(a, b, c, d) of the display matrix, each -1, 0 or 1: a pixel goes to (a x + c y, b x + d y).
+
+    A mirrored picture has a negative determinant; its angle alone would turn it by 180 degrees.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return UPRIGHT
+    matrix = np.frombuffer(bytes(data), np.int32)[:5] / (1 << 16)
+    a, b, c, d = (int(round(float(np.clip(value, -1, 1)))) for value in matrix[[0, 1, 3, 4]])
+    return (a, b, c, d) if abs(a * d - b * c) == 1 else UPRIGHT
+
+
 def _rotation(frame: VideoFrame) -> int:
-    """Degrees clockwise by which the picture must be turned to be shown."""
-    return -round(getattr(frame, "rotation", 0) / 90) * 90 % 360
+    """Degrees clockwise by which the picture must be turned to be shown, before it is mirrored."""
+    a, b, c, d = _orientation(frame)
+    if b and c:
+        return 90 if b > 0 else 270
+    return 180 if a < 0 and d < 0 else 0
 
 
 def _picture(frame: VideoFrame) -> np.ndarray:
+    """The frame as it is to be shown: turned and mirrored by its display matrix."""
     image = frame.to_ndarray(format="rgb24")
-    turn = _rotation(frame) // 90
-    return np.ascontiguousarray(np.rot90(image, -turn)) if turn else image
+    a, b, c, d = _orientation(frame)
+    if (a, b, c, d) == UPRIGHT:
+        return image
+    if b:
+        image = image.transpose(1, 0, 2)
+    right, down = (c, b) if b else (a, d)
+    return np.ascontiguousarray(image[:: 1 if down > 0 else -1, :: 1 if right > 0 else -1])

@@ -10,13 +10,15 @@ import numpy as np
 SIZE = 112  # px of the small aligned picture on which colours are read
 OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+LIP_VALUES = 5
 RING = (3, 11)  # px: the skin around the lips, from and to
-GREY = 0.002  # mean redness of a picture without colour
+GREY = 0.01  # mean difference of red and blue (shares) of a picture without colour
 
 
 def lip_contrast(image: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(4,) of the subject's right half, then the left: redness of the lips over the skin around them (share
-    of red), and logarithm of their light over that skin's; NaN where a half is not there.
+    """(5,) of the subject's right half, then the left: redness of the lips over the skin around them (share
+    of red), and logarithm of their light over that skin's, NaN where a half is not there; last how colourful
+    the whole face is.
 
     image (H, W, 3) uint8 RGB; landmarks (478, 2) px; matrix (2, 3) into the aligned 224 px frame.
     """
@@ -34,7 +36,8 @@ def lip_contrast(image: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray) -
     total = picture.sum(2)
     red, light = picture[..., 0] / (total + 3) - 1 / 3, np.log(total / 3 + 4)
     right = np.arange(SIZE)[None] < points[13, 0]
-    out = np.full(4, np.nan, np.float32)
+    out = np.full(LIP_VALUES, np.nan, np.float32)
+    out[4] = (np.abs(picture[..., 0] - picture[..., 2]) / (total + 3)).mean()
     for half, side in enumerate((right, ~right)):
         here, around = red_of_lips & side, skin & side
         if here.any() and around.any():

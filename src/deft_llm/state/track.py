@@ -18,7 +18,7 @@ from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.regions import TWIN
 from deft_llm.state.channels import MIDDLE, POINTS
 from deft_llm.state.furrows import PATCH_NAMES, furrow_contrast
-from deft_llm.state.lips import lip_contrast
+from deft_llm.state.lips import LIP_VALUES, lip_contrast
 from deft_llm.state.pose import RIGID
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class FaceTrack:
     """One face over T frames; rows of frames without it are NaN (``thumbnail``: 0).
 
     times (T,) s; landmarks (T, K, 2) px and depth (T, K) px of KEPT; blend (T, 52); presence (T,) the
-    landmarker's logit; iod (T,) px between the eyes; furrows (T, P); lips (T, 4) as
+    landmarker's logit; iod (T,) px between the eyes; furrows (T, P); lips (T, 5) as
     ``lip_contrast``; thumbnail (T, 16, 16) uint8 of the
     aligned grey face;
     size (width, height) px.
@@ -116,7 +116,7 @@ class TrackBuilder:
         empty = (
             np.full((k, 2), np.nan, np.float32), np.full(k, np.nan, np.float32),
             np.full(len(BLENDSHAPES), np.nan, np.float32), np.float32(np.nan), np.float32(np.nan),
-            np.full(len(PATCH_NAMES), np.nan, np.float32), np.full(4, np.nan, np.float32),
+            np.full(len(PATCH_NAMES), np.nan, np.float32), np.full(LIP_VALUES, np.nan, np.float32),
             np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
         )  # fmt: skip
         columns = [np.stack(part) for part in zip(*(row or empty for row in self._rows), strict=True)]

@@ -97,10 +97,12 @@ def _covered_lips(track: FaceTrack) -> np.ndarray:
     """(T,) frames in which the lips' colour is gone, or other edges are in their place."""
     out = np.zeros(len(track), bool)
     known = track.seen & np.isfinite(track.lips).all(1)
-    if known.sum() < 5 or np.abs(track.lips[known][:, ::2]).mean() < GREY:
+    if known.sum() < 5 or np.median(track.lips[known][:, 4]) < GREY:
         return out
     width = 2 * round(0.1 * track.fps) + 1
-    lips = np.stack([smooth(np.where(known, column, np.nan), width) for column in track.lips.T], 1)[known]
+    lips = np.stack([smooth(np.where(known, column, np.nan), width) for column in track.lips[:, :4].T], 1)[
+        known
+    ]
     usual = np.median(lips, 0)
     if usual[::2].max() < NO_LIPS:  # a mask: lips are never there
         return known

@@ -1,0 +1,74 @@
+"""Movements from the state: a rise with its release is one movement, a release is never an expression."""
+
+import numpy as np
+
+from deft_llm.explain.account import contradicted, release_answer
+from deft_llm.spotting.joint import events_of, joint_movements, state_movements
+from deft_llm.spotting.movement import Movement, RegionShift
+from deft_llm.spotting.spot import Spotting
+from deft_llm.state.face_state import state_of
+
+
+def test_a_smile_rises_holds_and_is_released_as_one_movement(smile):
+    (movement,) = state_movements(state_of(smile()))
+    twelve = {unit.phase: unit for unit in movement.units if unit.number == 12}
+    assert set(twelve) == {"rise", "release"} and twelve["rise"].side == "both"
+    assert abs(twelve["rise"].onset - 40) <= 2 and abs(twelve["rise"].apex - 48) <= 2
+    assert abs(twelve["release"].onset - 80) <= 2 and abs(twelve["release"].apex - 90) <= 2
+    assert movement.kind == "macro-expression" and abs(movement.offset - 90) <= 2
+    assert not any(unit.number == 15 for unit in movement.units)
+
+
+def test_micro_is_by_the_time_from_rise_to_return(smile):
+    (movement,) = state_movements(state_of(smile(rise=(40, 44), release=(46, 50))))
+    assert movement.kind == "micro-expression" and not movement.is_release
+
+
+def test_a_clip_that_begins_with_a_smile_ends_in_a_release_without_a_class(smile):
+    (movement,) = state_movements(state_of(smile(rise=(-9, -5), release=(60, 70))))
+    assert movement.is_release and {unit.number for unit in movement.units} >= {12}
+    answer = release_answer(movement)
+    assert answer.startswith("Class: undetermined (undetermined)\nEvidence: ")
+    assert "release of AU12 both" in answer
+
+
+def test_one_side_stays_one_side(smile):
+    (movement,) = state_movements(state_of(smile(sides=("right",))))
+    assert {unit.side for unit in movement.units if unit.number == 12} == {"right"}
+
+
+def flow_movement(onset, apex, region="left mouth corner", direction="down"):
+    return Movement(
+        kind="movement", onset=onset, apex=apex, offset=None, onset_time=onset / 25, apex_time=apex / 25,
+        offset_time=None, duration=None, strength=9.0,
+        regions=(RegionShift(region, 0.0, 2.0, direction, 9.0),),
+    )  # fmt: skip
+
+
+def test_motion_of_a_release_is_that_release_and_no_new_movement(smile):
+    state = state_of(smile())
+    (movement,) = joint_movements(state, Spotting(movements=[flow_movement(80, 90)]))
+    assert movement.regions and {unit.seen_by for unit in movement.units if unit.number == 12} == {"both"}
+    both = joint_movements(state, Spotting(movements=[flow_movement(60, 66, "left inner brow", "up")]))
+    assert len(both) == 2
+
+
+def test_an_answer_that_names_the_opposite_is_marked(smile):
+    (movement,) = state_movements(state_of(smile(rise=(-9, -5), release=(60, 70))))
+    told = (
+        "Class: sadness (negative)\nEvidence: AU15 both, mouth corner, down, 2.0 px (2.2 % IOD)\n"
+        "Rationale: The mouth corners moved down."
+    )
+    (mark,) = contradicted(told, movement)
+    assert "AU15" in mark and "release of AU12" in mark
+    assert contradicted(told.replace("AU15", "AU12").replace("down", "up"), state_movements(
+        state_of(smile()))[0]) == []  # fmt: skip
+
+
+def test_a_mouth_that_speaks_states_nothing_of_speech(make_track):
+    course = 0.5 + 0.5 * np.sin(2 * np.pi * 4 * np.arange(150) / 25)
+    track = make_track(150, [((14, 17, 84, 181, 91, 314, 405, 321, 87, 178), (0, -8), course)])
+    state = state_of(track)
+    assert state.speech[20:130].all()
+    assert not {unit.number for one in state_movements(state) for unit in one.units} & {25, 26, 15, 17}
+    assert any(event.kind == "speech" for event in events_of(state, None))

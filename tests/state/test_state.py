@@ -1,0 +1,129 @@
+"""The state of a face over its neutral: pose out, sides, neutral, covers, tables."""
+
+import numpy as np
+import pytest
+
+from deft_llm.errors import UsageError
+from deft_llm.faces.regions import TWIN
+from deft_llm.state.face_state import state_of, table_of
+from deft_llm.state.neutral import frames_named
+from deft_llm.state.pose import in_space, upright
+from deft_llm.state.track import KEPT, FaceTrack
+
+
+def test_a_rolling_head_moves_nothing_in_the_persons_own_frame(make_track):
+    track = make_track(60, turn=np.linspace(-25, 25, 60))
+    points, angles = upright(in_space(track.landmarks, track.depth), KEPT)
+    assert np.ptp(points, axis=0).max() < 0.5  # % of the eye distance
+    assert np.ptp(angles[:, 2]) == pytest.approx(50, abs=2)
+    still = state_of(track)
+    assert all(np.ptp(course) < 0.5 for course in still.intensity.values())
+
+
+def test_a_smile_is_up_while_it_is_held_and_on_its_side(smile):
+    state = state_of(smile(sides=("left",)))
+    left, right = state.intensity[12, "left"], state.intensity[12, "right"]
+    assert left[55:75].min() > 2.0 and np.abs(left[:35]).max() < 0.3
+    assert right[55:75].max() < 0.5 * left[55:75].min()
+
+
+def test_a_clip_that_is_mostly_a_smile_keeps_its_few_calm_frames_as_neutral(smile):
+    state = state_of(smile(frames=200, rise=(20, 28), release=(199, 200)))
+    assert max(state.neutral.frames) < 28
+    assert state.intensity[12, "left"][60:].min() > 2.0
+
+
+def test_named_frames_are_the_neutral(smile):
+    track = smile()
+    state = state_of(track, neutral=np.arange(55, 75))
+    assert state.neutral.source == "given" and state.intensity[12, "left"][60] == pytest.approx(0, abs=0.3)
+    kept = state_of(track, neutral=state.neutral)
+    assert np.allclose(kept.intensity[12, "left"], state.intensity[12, "left"])
+
+
+@pytest.mark.parametrize(("text", "first", "last"), [("3-5", 3, 5), ("0.2s-0.4s", 5, 10)])
+def test_neutral_in_frames_or_seconds(text, first, last):
+    chosen = frames_named(text, np.arange(50) / 25)
+    assert (chosen[0], chosen[-1]) == (first, last)
+
+
+@pytest.mark.parametrize("text", ["", "7", "9-3", "0.5-1.2", "1s-2", "80-90", "a-b"])
+def test_a_neutral_that_names_no_frames_is_refused(text):
+    with pytest.raises(UsageError, match="--neutral"):
+        frames_named(text, np.arange(50) / 25)
+
+
+def test_what_covers_the_mouth_hides_it_and_makes_no_neutral(smile):
+    track = smile()
+    track.lips[60:100] = [0.12, -0.5, 0.001, 0.0, 0.1]
+    state = state_of(track)
+    assert state.visibility.hidden["mouth"][64:96].all() and not state.visibility.hidden["brows"].any()
+    assert not set(state.neutral.frames) & set(range(62, 98))
+    assert not state.visibility.hidden["mouth"][:55].any()
+
+
+def test_lips_that_are_never_seen_are_a_mask(make_track):
+    track = make_track(50)
+    track.lips[:, :4] = [0.001, -0.01, 0.0005, -0.01]
+    assert state_of(track).visibility.hidden["mouth"].all()
+
+
+def test_darkness_is_seen(make_track):
+    track = make_track(40)
+    track.thumbnail[20:] = 9
+    assert state_of(track).visibility.dark[22:].all() and not state_of(track).visibility.dark[:20].any()
+
+
+def test_furrows_between_the_brows_alone_are_a_brow_lowerer(make_track, hold):
+    track = make_track(100)
+    track.furrows[:, 0] *= 1 + hold(100, (40, 48), (70, 80)).astype(np.float32)
+    assert state_of(track).intensity[4, "left"][50:68].min() > 2.0
+    lit = make_track(100)
+    lit.furrows *= (1 + hold(100, (40, 48), (70, 80)))[:, None].astype(
+        np.float32
+    )  # light changes all patches
+    assert state_of(lit).intensity[4, "left"].max() < 0.5
+
+
+def test_blinks_winks_and_closures_are_told_apart(make_track, hold):
+    def lids(course, sides=("left", "right")):
+        ids = [one if side == "right" else int(TWIN[one]) for side in sides for one in (158, 159, 160)]
+        return [(ids, (0, -9), course)]
+
+    kinds = {}
+    for name, course, sides in (
+        ("blink", hold(100, (40, 43), (44, 47)), ("left", "right")),
+        ("wink", hold(100, (40, 43), (44, 47)), ("left",)),
+        ("eyes closed", hold(100, (40, 43), (80, 84)), ("left", "right")),
+    ):
+        (event,) = state_of(make_track(100, lids(course, sides))).lid_events
+        kinds[name] = (event.kind, event.side)
+    assert kinds == {
+        "blink": ("blink", "both"), "wink": ("wink", "left"), "eyes closed": ("eyes closed", "both"),
+    }  # fmt: skip
+
+
+def test_the_table_has_one_row_per_frame_and_face(smile):
+    table = table_of([state_of(smile(), face=1), state_of(smile(), face=2)])
+    assert set(table["face"]) == {1, 2} and len(table["frame"]) == 240
+    for column in (
+        "time_s",
+        "confidence",
+        "pitch",
+        "yaw",
+        "roll",
+        "gaze_x",
+        "lid_left",
+        "AU12_L",
+        "AU12_sure",
+    ):
+        assert len(table[column]) == 240
+    assert table["AU12_L"].min() >= 0 and table["AU12_L"].max() <= 5
+
+
+def test_a_track_survives_the_disk(tmp_path, smile):
+    track = smile()
+    track.save(tmp_path / "track.npz")
+    again = FaceTrack.load(tmp_path / "track.npz")
+    assert again.size == track.size and again.fps == track.fps
+    assert np.array_equal(again.landmarks, track.landmarks)
