@@ -109,7 +109,7 @@ def _measured_rate(path: Path) -> float | None:
     import av
 
     times = []
-    with _opened(path) as container:
+    with opened(path) as container:
         try:
             for packet in container.demux(container.streams.video[0]):
                 if packet.pts is not None and packet.time_base is not None:
