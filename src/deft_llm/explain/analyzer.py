@@ -17,9 +17,9 @@ from deft_llm.explain.account import contradicted, release_answer
 from deft_llm.explain.analysis import Analysis
 from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import Held, held_still
-from deft_llm.explain.judgement import hold_small_faces_back
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.units import BRIEF, between, measured, of_motion, rows_of
+from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
