@@ -1,6 +1,6 @@
 """Expert and loss ablations of the discriminative path: equal budget, three seeds, unseen subjects.
 
-    python -m deft_llm.training.flow_shards shards --shards 20 --seed 9000 --identities 128
+    python -m recipes.flow_samples shards --shards 20 --seed 9000 --identities 128
     python -m benchmarks.ablations motion shards --out runs/ablations
     python -m recipes.face_films films --lit near-frontal
     python -m recipes.face_films test --split test --subjects 24 --films 6 --lit far-side \\
@@ -8,7 +8,7 @@
     python -m benchmarks.ablations faces films --test test --out runs/ablations
     python -m benchmarks.ablations table --out runs/ablations
 
-``motion``: configs/ablations/stage1_*.yaml with a small expert, tested on flow-level samples of test
+``motion``: configs/ablations/motion/*.yaml with a small expert, tested on flow-level samples of test
 identities. ``faces``: configs/ablations/faces/*.yaml beside the shipped motion expert, tested on rendered
 films, with probes of their tokens. A finished run is kept, so a stopped command goes on. The table: mean over
 seeds, 95 % interval over subjects of the value and of its difference from "full" on the same clips.
@@ -37,7 +37,8 @@ def flow_test(path: Path) -> dict[str, np.ndarray]:
     """Flow-level samples of test identities, with subjects."""
     from deft_llm.synth.flow.config import FlowConfig
     from deft_llm.synth.flow.sampler import FlowSynth
-    from deft_llm.training.flow_shards import FIELDS, targets_of
+    from deft_llm.training.flow_shards import FIELDS
+    from recipes.flow_samples import targets_of
 
     if not path.exists():
         batch = FlowSynth("test", FlowConfig(identities=40)).batch(FLOW_TEST, 77)
@@ -48,121 +49,120 @@ def flow_test(path: Path) -> dict[str, np.ndarray]:
         return {name: data[name] for name in data.files}
 
 
-def stage1_predictions(expert: Any, test: dict[str, np.ndarray], by_fine: bool) -> dict[str, np.ndarray]:
-    """AU logits (N, A) and class probabilities (N, 3) on flow-level samples;
-    ``by_fine``: the fine head's sums."""
+def motion_predictions(deft: Any, test: dict[str, np.ndarray], by_fine: bool) -> dict[str, np.ndarray]:
+    """AU logits (N, A) and class probabilities (N, 3) on flow-level samples; ``by_fine``: the fine head's
+    sums."""
     import torch
 
     from deft_llm.facs.emotions import FINE, coarse_of
-    from deft_llm.model.inputs import region_pool, relative_maps
-    from deft_llm.training.store_data import COARSE
+    from deft_llm.model.inputs import DeftBatch
+    from deft_llm.records import COARSE
+    from deft_llm.training.augment import relative
 
     home = torch.tensor([[float(coarse_of(fine) == name) for name in COARSE] for fine in FINE])
     aus, classes = [], []
     with torch.inference_mode():
         for start in range(0, len(test["maps"]), 250):
-            maps = torch.from_numpy(relative_maps(test["maps"][start : start + 250]))
-            out = expert(maps, None, region_pool(maps))
+            maps = relative(torch.from_numpy(test["maps"][start : start + 250].astype(np.float32)))
+            out = deft.read(DeftBatch(maps, torch.ones(maps.shape[:2], dtype=torch.bool)))
             aus.append(out.au.amax(-1))
             classes.append(out.fine.softmax(-1) @ home if by_fine else out.coarse.softmax(-1))
     return {"au": torch.cat(aus).numpy(), "classes": torch.cat(classes).numpy()}
 
 
+def shortened(config: Any, given: argparse.Namespace, seed: int, **changes: Any) -> Any:
+    """Settings of a part over the steps of this comparison."""
+    return config.model_copy(update={
+        "seed": seed, "steps": given.steps, "batch": given.batch, "cooldown_steps": given.steps // 3,
+        "validate_every": 0, **changes})  # fmt: skip
+
+
 def run_motion(given: argparse.Namespace) -> None:
-    """Train and test every stage-1 config."""
+    """Train and test every config of the motion expert."""
     from deft_llm.config import load_config
+    from deft_llm.training.checkpoints import start_model
     from deft_llm.training.flow_shards import FlowShards
     from deft_llm.training.loop import fit
-    from deft_llm.training.motion import Stage1
-    from deft_llm.training.start import TrainConfig
+    from deft_llm.training.motion import MotionPart
+    from deft_llm.training.settings import TrainConfig
 
     test, shards = flow_test(given.out / "flow_test.npz"), FlowShards(given.data[0], given.shards)
     for seed in range(given.seeds):
-        for file in sorted(CONFIGS.glob("stage1_*.yaml")):
-            path = given.out / "motion" / f"{file.stem.removeprefix('stage1_')}-{seed}.npz"
+        for file in sorted((CONFIGS / "motion").glob("*.yaml")):
+            path = given.out / "motion" / f"{file.stem}-{seed}.npz"
             if path.exists():
                 continue
             started = time.process_time()
-            config = load_config(TrainConfig, file, []).stage1.model_copy(update={
-                "seed": seed, "steps": given.steps, "batch": given.batch, "expert": SMALL, "ema": 0.99,
-                "cooldown_steps": given.steps // 3, "warmup_steps": 30})  # fmt: skip
-            stage = Stage1(config, shards)
-            fit(stage, path.with_suffix(""))
-            found = stage1_predictions(stage.averaged(), test, config.losses.coarse == 0)
-            _keep(path, found, started)
+            config = load_config(TrainConfig, file, [])
+            settings = shortened(config.motion, given, seed, ema=0.99, warmup_steps=30)
+            deft = start_model(config, None, seed, experts={"motion"}, motion=SMALL, faces={}, language=False)
+            part = MotionPart(deft, settings, shards)
+            fit(part, path.with_suffix(""))
+            _keep(path, motion_predictions(part.result(), test, settings.losses.coarse == 0), started)
 
 
 def run_faces(given: argparse.Namespace) -> None:
     """Train and test every config of the face experts."""
+    from benchmarks.disentangle import beside
+    from benchmarks.films import face_data, load_films
     from deft_llm.config import load_config
     from deft_llm.model.checkpoint import SHIPPED
-    from deft_llm.training.face_tensors import FilmTensors, load_films
-    from deft_llm.training.faces import FaceConfig, FaceStage, judge
+    from deft_llm.training.faces import FacePart, choose_axes, read_faces
     from deft_llm.training.loop import fit
+    from deft_llm.training.settings import TrainConfig
 
     base = given.checkpoint or SHIPPED
-    films = load_films(given.test)
-    learn, test = FilmTensors(load_films(*given.data), base), FilmTensors(films, base)
+    films, known = load_films(given.test), load_films(*given.data)
     donor = np.array([np.random.default_rng(row).choice(np.flatnonzero(films.subject != s))
                       for row, s in enumerate(films.subject)])  # fmt: skip
-    own = {"au": test.au.numpy()[:, 0].max(-1), "classes": test.coarse.softmax(-1).numpy()[:, 0]}
-    _keep(given.out / "faces" / "motion_alone-0.npz", own | _truth(films), time.process_time())
     for seed in range(given.seeds):
         for file in sorted((CONFIGS / "faces").glob("*.yaml")):
             path = given.out / "faces" / f"{file.stem}-{seed}.npz"
             if path.exists():
                 continue
             started = time.process_time()
-            config = load_config(FaceConfig, file, []).model_copy(
-                update={
-                    "seed": seed,
-                    "steps": given.steps,
-                    "batch": given.batch,
-                    "cooldown_steps": given.steps // 3,
-                }
-            )
-            stage = FaceStage(config, learn)
-            fit(stage, path.with_suffix(""))
-            seen = judge(stage.model, test)
-            found = {"au": seen["au"].max(-1), "classes": _softmax(seen["coarse"])}
-            if stage.model.structure is not None:
-                swapped = judge(stage.model, test, faces_of=donor)
-                found["swapped"] = _softmax(swapped["coarse"])
-            _keep(path, found | face_probes(stage.model, learn, test), started)
+            settings = shortened(load_config(TrainConfig, file, []).faces, given, seed)
+            deft = beside(base, settings, seed)
+            learn, test = face_data(known, deft), face_data(films, deft)
+            alone = given.out / "faces" / "motion_alone-0.npz"
+            if not alone.exists():
+                own = test.motion[0]
+                found = {"au": own.au.amax(-1).numpy(), "classes": own.coarse.softmax(-1).numpy()}
+                _keep(alone, found | _truth(films), started)
+            choose_axes(deft, learn)
+            fit(FacePart(deft, settings, learn), path.with_suffix(""))
+            seen = read_faces(deft, test)
+            found = {"au": seen.au.amax(-1).numpy(), "classes": seen.coarse.softmax(-1).numpy()}
+            if deft.structure is not None:
+                swapped = read_faces(deft, test, structure_of=donor)
+                found["swapped"] = swapped.coarse.softmax(-1).numpy()
+            probed = face_probes((read_faces(deft, learn), known), (seen, films))
+            _keep(path, found | probed, started)
 
 
-def face_probes(model: Any, learn: Any, test: Any) -> dict[str, np.ndarray]:
+def face_probes(fitted: tuple[Any, Any], tested: tuple[Any, Any]) -> dict[str, np.ndarray]:
     """What linear probes, fitted on the training subjects' films, read from each face expert's tokens in the
-    test films without a lure (benchmarks/disentangle.py): what the losses are for."""
+    test films without a lure (benchmarks/disentangle.py): what the losses are for. Each argument: (readout,
+    films)."""
     from benchmarks.disentangle import token_probes, truths
     from deft_llm.evaluation.probes import verification_auc
 
-    plain = np.flatnonzero(test.films.lure == 0)
-    films, known, seen = test.films.take(plain), _face_tokens(model, learn), _face_tokens(model, test)
-    targets, found = truths(learn.films, films), {}
-    for name, tokens in seen.items():
-        found[f"same subject, {name}"] = verification_auc(tokens[plain], [str(s) for s in films.subject])
-        read = token_probes((known[name], tokens[plain]), learn.films, films, targets, ("linear",))
+    (own, known), (seen, films) = fitted, tested
+    plain = np.flatnonzero(films.lure == 0)
+    films, found = films.take(plain), {}
+    targets = truths(known, films)
+    for name in ("structure", "texture"):
+        if getattr(seen, name) is None:
+            continue
+        pair = [getattr(readout, name).flatten(1).numpy() for readout in (own, seen)]
+        found[f"same subject, {name}"] = verification_auc(pair[1][plain], [str(s) for s in films.subject])
+        read = token_probes((pair[0], pair[1][plain]), known, films, targets, ("linear",))
         found |= {f"{figure}, {name}": row["score"] for figure, row in read.items()}
     return {name: np.array(value) for name, value in found.items()}
 
 
-def _face_tokens(model: Any, films: Any) -> dict[str, np.ndarray]:
-    import torch
-
-    model.eval()
-    with torch.inference_mode():
-        seen = dict(zip(("structure", "texture"), model.see(films.batch(np.arange(len(films))))))
-    return {name: out.tokens.flatten(1).numpy() for name, out in seen.items() if out is not None}
-
-
 def _truth(films: Any) -> dict[str, np.ndarray]:
     return {name: getattr(films, name) for name in ("side", "known", "coarse", "subject")}
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
 
 
 def _keep(path: Path, found: dict[str, np.ndarray], started: float) -> None:

@@ -95,7 +95,7 @@ def recombined(known: set[frozenset[int]], count: int, seed: int) -> Clips:
     from deft_llm.synth.core.prior import load_prior
     from deft_llm.synth.flow.config import FlowConfig
     from deft_llm.synth.flow.sampler import FlowSynth
-    from deft_llm.training.flow_shards import targets_of
+    from recipes.flow_samples import targets_of
 
     usual = load_prior("facs")
     taken = {frozenset(EXPERT_AUS[place] for place in places) for places in known}
@@ -201,24 +201,24 @@ def held_still(
 
 
 def seen_together(runs: list[Path], shards: Path) -> set[frozenset[int]]:
-    """The sets of AUs of the clips that stage-2 runs trained on, drawn again from their own seeds."""
+    """The sets of AUs of the clips that a language part trained on, drawn again from their own seeds."""
     from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.language import Stage2Config, flow_source
-    from deft_llm.training.state import STATE, read_meta
+    from deft_llm.training.language import LanguageConfig, text_source
+    from deft_llm.training.state import STATE, read_state
 
     found = set()
     for run in runs:
-        meta = read_meta(run / STATE)
-        source = flow_source(FlowShards(shards), Stage2Config(**meta["settings"]))
+        meta = read_state(run / STATE)[1]
+        source = text_source(FlowShards(shards), LanguageConfig(**meta["settings"]))
         for step in range(meta["step"]):
-            found |= set(sets_of(source(step, 0, 1).side.numpy() > 0))
+            found |= set(sets_of(source(step, 0, 1).targets.side.numpy() > 0))
     return found
 
 
 def main() -> None:
     """Score and print."""
-
-    from deft_llm.training.start import TrainConfig, start_model
+    from deft_llm.training.checkpoints import saved_config, start_model
+    from deft_llm.training.settings import TrainConfig
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
@@ -236,7 +236,10 @@ def main() -> None:
     given = parser.parse_args()
     predictor = load_predictor(given.checkpoint)
     if given.untrained:
-        model = start_model(TrainConfig(experts=["motion"]), given.checkpoint, language=False)
+        # another rank than the checkpoint's: projectors and adapter begin anew
+        experts = saved_config(given.checkpoint)["experts"]
+        model = start_model(TrainConfig(lora_rank=4), given.checkpoint, 0, experts=experts, motion={},
+                            faces={}, language=True)  # fmt: skip
         predictor = Predictor(model, predictor.config)
     grammar = answer_grammar() if given.free else None
     known = seen_together(given.seen, given.trained_on) if given.seen else set()

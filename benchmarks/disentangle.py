@@ -25,34 +25,21 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.films import face_data, load_films
+from deft_llm.model.deft import DeftModel
+from deft_llm.training.checkpoints import start_model
+from deft_llm.training.faces import FaceConfig, FacePart, choose_axes, read_faces
+from deft_llm.training.loop import fit as train
+from deft_llm.training.settings import TrainConfig
+
 AU_PX = 0.5
 MIN_CLIPS = 8
 CLEAR = 0.8
 
 
-def inputs_of(films: Any) -> tuple[list[Any], list[Any]]:
-    """What motion and face experts read of each film."""
-
-    from deft_llm.model.inputs import FaceInput, MotionInput, space_input, spread
-
-    maps = films.maps.astype(np.float32)
-    motion = [MotionInput(item, np.ones(2, bool)) for item in maps]
-    faces = [
-        FaceInput(
-            marks[0], spread(look[0].astype(np.float32))[None], change.astype(np.float32),
-            space_input(marks[0], depth[0]),
-        )
-        for marks, depth, look, change in zip(
-            films.landmarks.astype(np.float32), films.depth.astype(np.float32), films.looks, films.change,
-            strict=True,
-        )
-    ]  # fmt: skip
-    return motion, faces
-
-
 def tokens_of(predictor: Any, films: Any) -> dict[str, np.ndarray]:
     """Tokens (N, T * D) of every expert that the checkpoint has."""
-    readout = predictor.read(*inputs_of(films))
+    readout = predictor.read(*films.inputs())
     tokens = {name: getattr(readout, name) for name in ("motion", "structure", "texture")}
     return {name: value.flatten(1).numpy() for name, value in tokens.items() if value is not None}
 
@@ -131,7 +118,7 @@ def donors(films: Any, seed: int) -> np.ndarray:
 
 def swaps(predictor: Any, films: Any, seed: int) -> dict[str, float]:
     """What changes when one expert's input comes from a clip of another subject."""
-    motion, faces = inputs_of(films)
+    motion, faces = films.inputs()
     donor = donors(films, seed)
     calibration = predictor.calibration
     whole = predictor.read(motion, faces)
@@ -182,7 +169,7 @@ def bayes_class(films: Any, prior: str) -> tuple[np.ndarray, np.ndarray]:
 def lures(called: dict[str, np.ndarray], films: Any, prior: str) -> dict[str, dict[str, float]]:
     """Of lured films of at least AU_PX: how often the class is that of the same movement without the lure,
     and that of the moving AUs where these determine one; then the latter without lure."""
-    from deft_llm.training.face_tensors import LURES
+    from recipes.face_films import LURES
 
     plain = {plan: row for row, plan in enumerate(films.plan) if films.lure[row] == 0}
     best, sure = bayes_class(films, prior)
@@ -204,16 +191,24 @@ def lures(called: dict[str, np.ndarray], films: Any, prior: str) -> dict[str, di
 
 def one_picture(checkpoint: Path, fit: Any, test: Any, frame: int, steps: int) -> dict[str, np.ndarray]:
     """Logits on ``test`` of a model that sees one key frame and no motion, trained on ``fit``."""
-    from deft_llm.training.face_tensors import FilmTensors
-    from deft_llm.training.faces import FaceConfig, FaceStage, FaceWeights, judge
-    from deft_llm.training.loop import fit
-
-    config = FaceConfig(steps=steps, experts=["structure"], swap=0.0, expert_dropout=0.0,
-                        losses=FaceWeights(independence=0.0))  # fmt: skip
-    stage = FaceStage(config, FilmTensors(fit, checkpoint, frame, blind=True))
+    settings = FaceConfig(steps=steps, experts=["structure"], swap=0.0, expert_dropout=0.0,
+                          losses={"independence": 0.0}, validate_every=0)  # fmt: skip
+    deft = beside(checkpoint, settings, 0)
+    learn, held = (face_data(films, deft, frame, blind=True) for films in (fit, test))
+    choose_axes(deft, learn)
     with TemporaryDirectory() as folder:
-        fit(stage, Path(folder))
-    return judge(stage.model, FilmTensors(test, checkpoint, frame, blind=True))
+        train(FacePart(deft, settings, learn), Path(folder))
+    readout = read_faces(deft, held)
+    return {"au": readout.au.numpy(), "coarse": readout.coarse.numpy()}
+
+
+def beside(checkpoint: Path, settings: FaceConfig, seed: int) -> DeftModel:
+    """New face experts beside the motion expert of a checkpoint."""
+    sizes: dict[str, Any] = {"motion": {}, "faces": settings.sizes}
+    config = TrainConfig(start=str(checkpoint))
+    return start_model(
+        config, checkpoint, seed, experts={"motion", *settings.experts}, language=False, **sizes
+    )
 
 
 def class_scores(coarse: np.ndarray, au: np.ndarray, films: Any) -> dict[str, float]:
@@ -275,7 +270,7 @@ def probed(predictor: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[st
     held, known = tokens_of(predictor, plain), tokens_of(predictor, fit)
     rng, targets, experts = np.random.default_rng(seed), truths(fit, plain), {}
     for place, films in ((known, fit), (held, plain)):
-        space = np.stack([face.space for face in inputs_of(films)[1]])
+        space = np.stack([face.space for face in films.inputs()[1]])
         place["geometry itself"] = np.concatenate([landmarks_of(films), space], 1)
     for name, x in held.items():
         experts[name] = {
@@ -289,7 +284,6 @@ def probed(predictor: Any, fit: Any, plain: Any, seed: int) -> dict[str, dict[st
 def main() -> None:
     """Print one JSON object."""
     from deft_llm.model.predictor import load_predictor
-    from deft_llm.training.face_tensors import load_films
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -306,7 +300,7 @@ def main() -> None:
     fit, test = load_films(*given.films), load_films(given.test)
     plain = test.take(np.flatnonzero(test.lure == 0))
     experts = probed(predictor, fit, plain, given.seed)
-    motion, faces = inputs_of(test)
+    motion, faces = test.inputs()
     both = {"motion alone": predictor.read(motion), "all experts": predictor.read(motion, faces)}
     logits = {name: (seen.coarse.numpy(), seen.au.numpy()) for name, seen in both.items()}
     for frame, name in ((0, "onset only"), (1, "apex only")) if given.steps else ():
@@ -316,7 +310,7 @@ def main() -> None:
     result = {
         "test films": len(test), "without lure": len(plain), "subjects": len(np.unique(test.subject)),
         "experts": experts,
-        "AU AUROC of the motion expert's own logits": head_auroc(predictor.read(inputs_of(plain)[0]), plain),
+        "AU AUROC of the motion expert's own logits": head_auroc(predictor.read(plain.inputs()[0]), plain),
         "scores": {name: class_scores(*pair, test) for name, pair in logits.items()},
         "swaps": swaps(predictor, plain, given.seed), "lures": lures(called, test, given.prior),
     }  # fmt: skip

@@ -22,7 +22,9 @@ import torch
 def main() -> None:
     """Print one JSON line."""
     from deft_llm.model.inputs import batch_of, maps_input
-    from deft_llm.training.start import TrainConfig, start_model
+    from deft_llm.model.language import EXPERTS
+    from deft_llm.training.checkpoints import start_model
+    from deft_llm.training.settings import TrainConfig
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=8)
@@ -33,7 +35,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     rng = np.random.default_rng(0)
-    model = start_model(TrainConfig(backbone=given.backbone), None).eval()
+    config = TrainConfig(backbone=given.backbone)
+    model = start_model(config, None, 0, experts=EXPERTS, motion={}, faces={}, language=True,
+                        conditioned_on=["motion"]).eval()  # fmt: skip
     clips = batch_of([maps_input(rng.normal(size=(1, 3, 28, 28))) for _ in range(given.batch)])
     asked = ["Give class, evidence and rationale."] * given.batch
     free = "start: /[ -~\\n]{400,800}/\n"

@@ -1,9 +1,9 @@
 """The headline: trained on one unit set, tested on the other,
 on unseen subjects, beside the Bayes-optimal score.
 
-    python -m deft_llm.training.flow_shards arkit --shards 12 --seed 7100 --identities 96 --units arkit \\
+    python -m recipes.flow_samples arkit --shards 12 --seed 7100 --identities 96 --units arkit \\
         --coded 0.6
-    deft train --config configs/headline.yaml flow_shards=arkit stage1.steps=4000 --out runs/arkit
+    deft train --config configs/headline.yaml flow_shards=arkit motion.steps=4000 --out runs/arkit
     python -m recipes.face_films unseen --split test --seed 2 --subjects 16 --films 8 \\
         --units makehuman --lit far-side --lures .2 --flow farneback8 --crf 23 --smallest .2 --largest 3
     python -m benchmarks.headline arkit unseen --trained runs/arkit/model --samples 4000 \\
@@ -34,7 +34,7 @@ def samples_of(
     from deft_llm.methods.protocol import Sample
     from deft_llm.model.units import EXPERT_AUS
     from deft_llm.motion.measure import motion_from_flow
-    from deft_llm.training.store_data import COARSE
+    from deft_llm.records import COARSE
 
     def load(row: int) -> Any:
         item = maps[row].astype(np.float32)
@@ -78,7 +78,7 @@ def scored(truth: list[str], called: list[str], subjects: list[str]) -> str:
     """UF1 and UAR with 95 % intervals over subjects."""
     from deft_llm.evaluation.bootstrap import interval
     from deft_llm.evaluation.classes import confusion, summary
-    from deft_llm.training.store_data import COARSE
+    from deft_llm.records import COARSE
 
     names = sorted(set(subjects))
     tables = np.stack([
@@ -130,12 +130,12 @@ def print_by_size(
 def main() -> None:
     """Print Markdown tables."""
     from benchmarks.disentangle import bayes_class
+    from benchmarks.films import load_films
     from deft_llm.facs.units import BENCHMARK_AUS
+    from deft_llm.records import COARSE
     from deft_llm.synth.core.prior import load_prior
     from deft_llm.synth.flow.config import FlowConfig
-    from deft_llm.training.face_tensors import load_films
     from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.store_data import COARSE
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

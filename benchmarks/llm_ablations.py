@@ -1,17 +1,16 @@
 """Ablations of the language part: 300 steps each from the shipped checkpoint, equal budget.
 
-    python -m deft_llm.training.flow_shards shards --shards 60 --size 4000 --seed 20000 --identities 160
-    python -m deft_llm.training.flow_shards held --shards 1 --size 4000 --seed 900 --identities 48 \\
+    python -m recipes.flow_samples shards --shards 60 --size 4000 --seed 20000 --identities 160
+    python -m recipes.flow_samples held --shards 1 --size 4000 --seed 900 --identities 48 \\
         --split validation
     python -m benchmarks.llm_ablations shards held --out runs/llm [--only both labels ..] [--clips 100]
 
-configs/ablations/llm: what the answers are held to (``both``, ``labels``, ``flow``, ``neither``; 30 % of the
-labels are wrong in all of them), the parts of the hybrid loss, an expert never trained (``random_experts``),
-the region table in words instead of tokens (``words``, ``training.flow2text``). All see the same samples in
-the same order; all but the two last-named begin with the shipped language part, for in so few steps a new one
-learns the form of an answer and little else. Scored on flow-level clips of validation identities, class and
-evidence alone, the language model free to name any class and AU. A finished run is kept, so a stopped command
-goes on, steps included.
+configs/ablations/language: what the answers are held to (``both``, ``labels``, ``flow``, ``neither``; 30 %
+of the labels are wrong in all of them), the parts of the hybrid loss, the region table in words instead of
+tokens (``words``, ``recipes.flow2text``). All see the same samples in the same order; all but the last-named
+begin with the shipped language part, for in so few steps a new one learns the form of an answer and little
+else. Scored on flow-level clips of validation identities, class and evidence alone, the language model free
+to name any class and AU. A finished run is kept, so a stopped command goes on, steps included.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from deft_llm.model.decoding import answer_grammar
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.predictor import Predictor, WrittenAnswer, with_figures
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "ablations" / "llm"
+CONFIGS = Path(__file__).parents[1] / "configs" / "ablations" / "language"
 ORDER = (
     "both", "labels", "flow", "neither", "hybrid", "generative_only", "discriminative_only", "no_au",
-    "no_class", "random_experts", "words",
+    "no_class", "words",
 )  # fmt: skip
 COLUMNS = ("text_uf1", "head_uf1", "au_precision", "au_recall", "sides_right")
 RESAMPLES = 500
@@ -42,19 +41,26 @@ RESAMPLES = 500
 def trained(name: str, shards: Path, out: Path, start: Path | None) -> Any:
     """The model of a config after its steps, trained into ``out`` (resumes)."""
     from deft_llm.config import load_config
-    from deft_llm.model.checkpoint import SHIPPED
+    from deft_llm.model.checkpoint import SHIPPED, read_checkpoint
+    from deft_llm.training.checkpoints import start_model
     from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.language import Stage2, flow_source, run
-    from deft_llm.training.start import TrainConfig, start_model
+    from deft_llm.training.joint import JointPart
+    from deft_llm.training.language import LanguagePart, text_source
+    from deft_llm.training.loop import fit
+    from deft_llm.training.settings import TrainConfig
 
     config = load_config(TrainConfig, CONFIGS / f"{'both' if name == 'words' else name}.yaml", [])
-    settings = config.stage2 if config.stages == [2] else config.stage3
+    joint = config.parts == ["joint"]
+    settings = (config.joint if joint else config.language).model_copy(update={"seed": 0})
     if name == "words":
         return _reader(shards, out, settings)
-    base = None if config.start is None else start or SHIPPED
-    model = start_model(config, base)
-    stage = Stage2(model, settings, flow_source(FlowShards(shards), settings, model))
-    run(stage, out, progress=_say(name))
+    base = start or SHIPPED
+    experts = read_checkpoint(base)[0]["experts"]
+    model = start_model(config, base, 0, experts=experts, motion={}, faces={}, language=True,
+                        conditioned_on=["motion"])  # fmt: skip
+    kind = JointPart if joint else LanguagePart
+    fit(kind(model, settings, text_source(FlowShards(shards), settings, model)), out, log_every=5,
+        progress=_say(name))  # fmt: skip
     return model.eval()
 
 

@@ -1,10 +1,9 @@
-"""Training cost: samples/s of stage 1, and DEFT's stage-2 step beside the bare backbone's on the same tokens.
+"""Training cost: samples/s of the motion expert; the language part's step beside the bare backbone's.
 
     python -m benchmarks.train [--steps 5] [--batch 8] [--backbone embedded] [--threads 1]
 
 The backbone's step runs the same LoRA, the same prompt length and the same answer positions on random soft
-tokens;
-the ratio is what experts, projectors and delimiters cost. Steps of both alternate, and CPU
+tokens; the ratio is what experts, projectors and delimiters cost. Steps of both alternate, and CPU
 seconds are compared, which other programs disturb least. Peak memory is the process's own.
 """
 
@@ -19,12 +18,21 @@ import time
 import numpy as np
 import torch
 
+from deft_llm.model.inputs import batch_of, maps_input
+from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
+from deft_llm.model.packing import Turn
+from deft_llm.model.units import EXPERT_AUS
+from deft_llm.training.checkpoints import start_model
+from deft_llm.training.flow_shards import FlowBatch
+from deft_llm.training.language import LanguageConfig, LanguagePart
+from deft_llm.training.loop import Part
+from deft_llm.training.motion import MotionConfig, MotionPart
+from deft_llm.training.objective import Targets, TrainBatch
+from deft_llm.training.settings import TrainConfig
 
-def stage1_rate(steps: int, batch: int) -> float:
-    """Samples a second of stage 1 on random maps, augmentation included."""
-    from deft_llm.model.units import EXPERT_AUS
-    from deft_llm.training.flow_shards import FlowBatch
-    from deft_llm.training.motion import Stage1, Stage1Config
+
+def motion_rate(steps: int, batch: int) -> float:
+    """Samples per second of the motion expert on random maps, augmentation included."""
 
     class Random:
         def __len__(self) -> int:
@@ -39,16 +47,21 @@ def stage1_rate(steps: int, batch: int) -> float:
                              np.ones((count, len(EXPERT_AUS)), np.uint8), np.zeros(count, np.int8),
                              np.zeros(count, np.int8))  # fmt: skip
 
-    stage = Stage1(Stage1Config(batch=batch, both_phases=0.0), Random())  # type: ignore[arg-type]
+    deft = start_model(TrainConfig(), None, 0, experts={"motion"}, motion={}, faces={}, language=False)
+    part = MotionPart(deft, MotionConfig(batch=batch, both_phases=0.0), Random())
+    return batch / timed([lambda: step_of(part)], steps)[0]
 
-    def step() -> None:
-        total, _ = stage.model(stage.batch_of(stage.step))
-        stage.optimizer.zero_grad()
-        total.backward()
-        stage.optimizer.step()
-        stage.step += 1
 
-    return batch / timed([step], steps)[0]
+def step_of(part: Part) -> None:
+    """One step of the optimiser."""
+    update(part, part.model(part.batch_of(part.step))[0])
+    part.step += 1
+
+
+def update(part: Part, loss: torch.Tensor) -> None:
+    part.optimizer.zero_grad()
+    loss.backward()
+    part.optimizer.step()
 
 
 def timed(calls, steps: int) -> list[float]:
@@ -63,32 +76,22 @@ def timed(calls, steps: int) -> list[float]:
     return [float(np.median(found)) for found in seconds]
 
 
-def stage2_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
+def language_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
     """CPU seconds of one step of DEFT and of the bare backbone."""
-    from deft_llm.model.inputs import batch_of, maps_input
-    from deft_llm.training.language import Stage2, Stage2Batch, Stage2Config
-    from deft_llm.training.start import TrainConfig, start_model
-
     rng = np.random.default_rng(0)
     clips = batch_of([maps_input(rng.normal(size=(1, 3, 28, 28))) for _ in range(batch)])
     answer = (
         "Class: surprise (surprise)\nEvidence: AU1 both, inner brow, up; AU2 both, outer brow, up\n"
         "Rationale: Both inner brows move up, which is AU1."
     )
-    made = Stage2Batch(
-        clips=clips, questions=["Give class, evidence and rationale."] * batch, answers=[answer] * batch
-    )
-    stage = Stage2(
-        start_model(TrainConfig(backbone=backbone), None), Stage2Config(batch=batch), lambda *_: made
-    )
-    stage.set_modes()
-
-    def update(loss: torch.Tensor) -> None:
-        stage.optimizer.zero_grad()
-        loss.backward()
-        stage.optimizer.step()
-
-    model = stage.model.deft
+    unknown = Targets(*(torch.zeros(batch, len(EXPERT_AUS), 2), torch.zeros(batch, len(EXPERT_AUS))),
+                      *(torch.full((batch,), -1) for _ in range(2)))  # fmt: skip
+    made = TrainBatch(clips, unknown, [[Turn(ANSWER_QUESTION, (answer,))] for _ in range(batch)])
+    config = TrainConfig(backbone=backbone)
+    model = start_model(config, None, 0, experts=EXPERTS, motion={}, faces={}, language=True,
+                        conditioned_on=["motion"])  # fmt: skip
+    part = LanguagePart(model, LanguageConfig(batch=batch), lambda *_: made)
+    part.set_modes()
     read, soft_tokens = model.read, model.soft_tokens
     with torch.no_grad():
         out = model.read(clips)
@@ -96,13 +99,13 @@ def stage2_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]:
 
     def deft() -> None:
         model.read, model.soft_tokens = read, soft_tokens  # type: ignore[method-assign]
-        update(stage.model(made)[0])
+        update(part, part.model(made)[0])
 
     def bare() -> None:
         # The same forward with experts and projectors replaced by their finished, constant output.
-        model.read = lambda _: out  # type: ignore[method-assign,assignment]
+        model.read = lambda *_, **__: out  # type: ignore[method-assign,assignment]
         model.soft_tokens = lambda *_: soft  # type: ignore[method-assign,assignment]
-        update(stage.model(made)[0])
+        update(part, part.model(made)[0])
 
     first, second = timed([deft, bare], steps)
     return first, second
@@ -117,11 +120,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    rate = stage1_rate(given.steps, 128)
-    deft, bare = stage2_steps(given.steps, given.batch, given.backbone)
+    rate = motion_rate(given.steps, 128)
+    deft, bare = language_steps(given.steps, given.batch, given.backbone)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({
-        "stage1_samples_per_cpu_s": round(rate, 1), "stage2_cpu_s_per_step": round(deft, 3),
+        "motion_samples_per_cpu_s": round(rate, 1), "language_cpu_s_per_step": round(deft, 3),
         "backbone_cpu_s_per_step": round(bare, 3), "ratio": round(deft / bare, 3), "peak_MB": round(peak),
         "threads": torch.get_num_threads(), "batch": given.batch, "load": os.getloadavg()[0],
     }))  # fmt: skip

@@ -1,27 +1,50 @@
-"""Short films of rendered faces, measured as clips are and kept small: what the face experts learn from.
+"""Short films of rendered faces, measured as clips are and written as a store, from which face experts learn.
+
+    python -m recipes.face_films STORE --subjects 140 --films 4 --lit near-frontal
 
 Only the frames that measuring needs are drawn (onset, apex, offset and two between), so a film costs a
-tenth of a clip of ``deft synth``. Onset, apex and noise are as imperfect as there. One file a subject; a
-stopped run goes on.
+tenth of a clip of ``deft synth``. Onset, apex and noise are as imperfect as there; about a third of the faces
+mislead (held smile, asymmetry, wrinkles, nod). One shard per subject; a stopped run goes on. What no coder
+writes stands in each clip's ``truth.attributes``.
 """
 
 from __future__ import annotations
 
+import argparse
+import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import av
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import atomic_path, write_json
-from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.training.face_tensors import LURES
+from deft_llm.faces.video import Frame
+from deft_llm.files import digest
+from deft_llm.motion.measure import MeasureSettings, measure_clip
+from deft_llm.motion.shots import make_plan
+from deft_llm.records import ActionUnit, Clip, Source, Truth
+from deft_llm.store import Motion, StoreWriter
+from deft_llm.synth.core.events import PX_PER_IOD, plan_clip
+from deft_llm.synth.core.identity import sample_identity, split_seeds
+from deft_llm.synth.core.prior import load_prior
+from deft_llm.synth.core.settings import GENERATOR, ClipSpec
+from deft_llm.synth.core.unit_map import AU_MAP
+from deft_llm.synth.video import truth
+from deft_llm.synth.video.camera import sample_camera
+from deft_llm.synth.video.production import Studio
+from deft_llm.training.store_data import HELD, TURN
 
 PROFILE = 5
-REFERENCE_IOD = 104.0  # px between the eyes of a face 280 px wide: the scale of all motion sizes here
+FPS = (60, 100, 200)
+LURES = ("", "held smile", "asymmetric face", "deep wrinkles", "head pitch")
+"""Lure k of a film; the first three looks stay the same all film long, the nod is seen as motion."""
+STRAY_PX = 0.1
+"""AUs that move more than this without being coded are neither there nor not."""
 
 
 class FilmSettings(BaseModel):
@@ -46,52 +69,61 @@ class FilmSettings(BaseModel):
 
 
 def make_films(folder: Path, settings: FilmSettings) -> int:
-    """Make the films of all subjects that are not there yet; returns how many films there are."""
-    from deft_llm.synth.core.identity import split_seeds
-    from deft_llm.synth.core.settings import GENERATOR
-    from deft_llm.synth.video.production import Studio
-
-    folder = Path(folder)
-    write_json(folder / "films.json", {"settings": settings.model_dump(), "generator": GENERATOR})
-    studio, total = Studio(), 0
+    """Make the films of all subjects that are not there yet; returns how many are new."""
+    studio, new = Studio(), 0
+    writer = StoreWriter(Path(folder), {"films": settings.model_dump(), "generator": GENERATOR})
     seeds = split_seeds(settings.split, settings.subjects, settings.seed * settings.subjects)
     for subject, identity in enumerate(seeds):
-        path = folder / f"{subject:05d}.npz"
-        if not path.exists():
-            rows = [row for number in range(settings.films)
-                    for row in _films_of(studio, settings, subject, identity, number)]  # fmt: skip
-            if not rows:
-                continue
-            with atomic_path(path) as temporary, temporary.open("wb") as handle:
-                arrays: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-                np.savez(handle, **arrays)
-        with np.load(path, allow_pickle=False) as data:
-            total += len(data["coarse"])
-    return total
+        key = digest([settings.model_dump(), GENERATOR, subject])
+        if writer.has_shard(subject, key):
+            continue
+        items = [item for number in range(settings.films)
+                 for item in _films_of(studio, settings, subject, identity, number)]  # fmt: skip
+        writer.write_shard(subject, key, items)
+        new += len(items)
+    writer.finish(settings.subjects)
+    return new
 
 
 def _films_of(
-    studio: Any, settings: FilmSettings, subject: int, identity: int, number: int
-) -> Iterator[dict[str, np.ndarray]]:
+    studio: Studio, settings: FilmSettings, subject: int, identity: int, number: int
+) -> Iterator[tuple[Clip, Motion]]:
     """One film, or two that differ in the lure alone; none where the face is not found."""
     place = subject * settings.films + number
     rng = np.random.default_rng([settings.seed, place, 21])
-    fps = float(rng.choice([60, 100, 200]))
+    fps = float(rng.choice(FPS))
     lure = int(rng.integers(1, len(LURES))) if rng.random() < settings.lures else 0
     for chosen in sorted({0, lure}) if settings.twins else (lure,):
         try:
-            yield film(studio, settings, identity, place, fps, chosen) | {"subject": np.array(subject)}
+            yield film(studio, settings, identity, place, fps, chosen)
         except DeftError:
             continue
 
 
 def film(
-    studio: Any, settings: FilmSettings, identity: int, place: int, fps: float, lure: int
-) -> dict[str, np.ndarray]:
+    studio: Studio, settings: FilmSettings, identity: int, place: int, fps: float, lure: int
+) -> tuple[Clip, Motion]:
     """Draw and measure one film. Raises: DeftError where the face is not found."""
-    taken = shoot(studio, settings, identity, place, fps, lure)
-    return _seen(taken.motion) | _true(taken.plan, taken.performer, taken.scene, *taken.marks) | {
-        "lure": np.array(lure), "plan": np.array(place)}  # fmt: skip
+    person = sample_identity(identity).id
+    name = f"{person}/{place:05d}{'-lured' * bool(lure)}"
+    taken = shoot(studio, settings, identity, place, fps, lure, name)
+    event, strengths = taken.plan.main, _strengths(taken.plan, *taken.marks)
+    coded = {unit.number for unit in event.aus}
+    stray = [number for number, sides in strengths["moved_px"].items()
+             if max(sides) > STRAY_PX and int(number) not in coded]  # fmt: skip
+    known = {"emotion": event.fine, "coarse": event.coarse}
+    onset, apex, offset = taken.motion.indices
+    clip = Clip(
+        clip_id=name, corpus="synthetic", subject=person, fps=fps, source=Source(kind="frames", path="-"),
+        onset=onset, apex=apex, offset=offset, apex_is_annotated=True, coding="truth",
+        aus=[*event.aus, *(ActionUnit(number=int(number), certain=False) for number in stray)],
+        notes=[LURES[lure]] if lure else [], **known,
+        truth=Truth(
+            onset=event.onset, apex=event.apex, offset=event.offset, aus=list(event.aus), **known,
+            attributes={"plan": place, "lure": LURES[lure], **strengths, **_onset(taken)},
+        ),
+    )  # fmt: skip
+    return clip, taken.motion
 
 
 @dataclass(frozen=True)
@@ -106,14 +138,9 @@ class Take:
 
 
 def shoot(
-    studio: Any, settings: FilmSettings, identity: int, place: int, fps: float, lure: int, name: str = ""
+    studio: Studio, settings: FilmSettings, identity: int, place: int, fps: float, lure: int, name: str = ""
 ) -> Take:
     """Draw one film and measure it as clip ``name``. Raises: DeftError where the face is not found."""
-    from deft_llm.motion.measure import MeasureSettings, measure_clip
-    from deft_llm.synth.core.events import plan_clip
-    from deft_llm.synth.core.prior import load_prior
-    from deft_llm.synth.core.settings import ClipSpec
-
     plan = plan_clip(np.random.default_rng([settings.seed, place, 22]), load_prior(settings.prior),
                      kind="micro-expression", fps=fps, lure=LURES[lure] or None)  # fmt: skip
     camera = camera_of(np.random.default_rng([settings.seed, place, 23]), settings)
@@ -137,8 +164,6 @@ def shoot(
 
 def camera_of(rng: np.random.Generator, settings: FilmSettings) -> Any:
     """A camera of ``settings.lit``: the two kinds share neither distances nor directions of the key lamp."""
-    from deft_llm.synth.video.camera import sample_camera
-
     while True:
         camera = sample_camera(rng, settings.size)
         key = camera.scene.lights[0].direction
@@ -158,8 +183,8 @@ def _coded(plan: Any, rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _resize(plan: Any, px: float, onset: int, apex: int) -> None:
-    """Scale the movement (not what is held) so that the
-    coded AU that moves most reaches ``px`` at the apex."""
+    """Scale the movement (not what is held) so that the coded AU that moves most reaches ``px`` at the
+    apex."""
     coded = {unit.number for unit in plan.main.aus}
     keys = [key for key in plan.tracks if not isinstance(key, str) and key.au in coded]
     reached = [abs(float(plan.tracks[k][apex] - plan.tracks[k][onset])) * _pixels(k.au) for k in keys]
@@ -175,9 +200,6 @@ def _frames(
 ) -> Iterator[Any]:  # fmt: skip
     """The frames that measuring looks at; a key frame is the mean of as many noisy pictures as measuring
     would average around it. ``crf``: all are coded as H.264, and nothing is averaged."""
-    from deft_llm.faces.video import Frame
-    from deft_llm.motion.shots import make_plan
-
     wanted = make_plan(*keys, fps, 10.0, PROFILE)
     bright = camera.brightness(noise, plan.times)
     pictures = []
@@ -193,10 +215,6 @@ def _frames(
 
 def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
     """RGB pictures after H.264 (yuv420p) and back."""
-    import io
-
-    import av
-
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=25)
@@ -211,66 +229,41 @@ def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
 
 
-def _seen(motion: Any) -> dict[str, np.ndarray]:
-    """What the experts read of a measured film."""
-    import cv2
-
-    from deft_llm.model.experts import APPEARANCE
-    from deft_llm.model.inputs import change_images, motion_input, normalised_depth, normalised_landmarks
-
-    grey = np.stack([cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY) for face in motion.faces])
-    looks = [cv2.resize(g, (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA) for g in grey]
-    return {
-        "maps": motion_input(motion).maps.astype(np.float16), "looks": np.stack(looks),
-        "landmarks": np.stack([normalised_landmarks(marks) for marks in motion.landmarks]).astype(np.float16),
-        "depth": np.stack([normalised_depth(depth) for depth in motion.depth]).astype(np.float16),
-        "change": change_images(motion, grey).astype(np.float16),
-    }  # fmt: skip
-
-
-def _true(plan: Any, performer: Any, scene: Any, onset: int, apex: int) -> dict[str, np.ndarray]:
-    """Labels and truth of a film, from its plan."""
-    from deft_llm.facs.emotions import FINE
-    from deft_llm.records import COARSE
-    from deft_llm.synth.video import truth
-
-    moved, held = (np.zeros((len(EXPERT_AUS), 2), np.float32) for _ in range(2))
+def _strengths(plan: Any, onset: int, apex: int) -> dict[str, dict[str, list[float]]]:
+    """Per AU the [left, right] px, on a face 280 px wide, that it moves from onset to apex (``moved_px``) and
+    that the onset shows already (``held_px``)."""
+    found: dict[str, dict[str, list[float]]] = {"moved_px": {}, HELD: {}}
     for key, curve in plan.tracks.items():
-        if isinstance(key, str) or key.au not in AU_INDEX:
+        if isinstance(key, str) or key.au not in AU_MAP:
             continue
-        px = _pixels(key.au)
-        for side in (0, 1):
-            if key.side is None or key.side == ("left", "right")[side]:
-                row = (AU_INDEX[key.au], side)
-                moved[row] = max(moved[row], px * abs(float(curve[apex] - curve[onset])))
-                held[row] = max(held[row], px * float(curve[onset]))
-    marked = np.zeros((len(EXPERT_AUS), 2), np.uint8)
-    for unit in plan.main.aus:
-        marked[AU_INDEX[unit.number]] = (unit.side != "right", unit.side != "left")
-    stray = (moved.max(-1) > 0.1) & (marked.max(-1) == 0)
-    event, first = plan.main, performer.state(plan, onset)
-    return {
-        "side": marked, "known": (~stray).astype(np.uint8), "moved": moved, "held": held,
-        "coarse": np.array(COARSE.index(event.coarse) if event.coarse else -1),
-        "fine": np.array(FINE.index(event.fine)),
-        "geometry": level(truth.landmarks(first, scene)),
-        "pose": np.degrees(plan.turn[onset, :2]).astype(np.float32),
-        "turn": truth.face_turn(first)[:2].astype(np.float32),
-    }  # fmt: skip
+        first, last = (_pixels(key.au) * float(curve[frame]) for frame in (onset, apex))
+        for name, px in (("moved_px", abs(last - first)), (HELD, first)):
+            sides = found[name].setdefault(str(key.au), [0.0, 0.0])
+            for place, side in enumerate(("left", "right")):
+                if key.side in (None, side):
+                    sides[place] = round(max(sides[place], px), 4)
+    return found
+
+
+def _onset(taken: Take) -> dict[str, list[Any]]:
+    """The onset's exact places (35, 2), the turn of the mesh and of the face itself (yaw, pitch, degrees)."""
+    first = taken.performer.state(taken.plan, taken.marks[0])
+    exact = {
+        "geometry": level(truth.landmarks(first, taken.scene)),
+        "mesh_turn": np.degrees(taken.plan.turn[taken.marks[0], :2]),
+        TURN: truth.face_turn(first)[:2],
+    }
+    return {name: np.asarray(values, float).round(5).tolist() for name, values in exact.items()}
 
 
 def _pixels(au: int) -> float:
     """Px at full strength on a face 280 px wide."""
-    from deft_llm.synth.core.unit_map import AU_MAP
-
-    return REFERENCE_IOD * AU_MAP[au].full
+    return PX_PER_IOD * AU_MAP[au].full
 
 
 def level(points: np.ndarray) -> np.ndarray:
     """Exact landmarks (K, 2) px to inter-ocular distances from the eyes' midpoint, the eyes level."""
-    from deft_llm.synth.video.truth import LANDMARKS
-
-    names = list(LANDMARKS)
+    names = list(truth.LANDMARKS)
     eye = lambda side: points[[names.index(f"{side} {which} eye corner") for which in ("inner", "outer")]]  # noqa: E731
     left, right = eye("left").mean(0), eye("right").mean(0)
     across = left - right
@@ -281,24 +274,25 @@ def level(points: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Command line of the film maker."""
-    import argparse
-
-    parser = argparse.ArgumentParser(description="Make short rendered films for the face experts.")
-    parser.add_argument("folder", type=Path)
+    """Command line of the film maker; prints one JSON line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("store", type=Path)
     for name, info in FilmSettings.model_fields.items():
         kind = type(info.default)
         if kind is bool:
-            parser.add_argument(f"--{name}", action="store_true")
+            parser.add_argument(f"--{name}", action="store_true", help=info.description)
         else:
-            parser.add_argument(f"--{name}", type=kind, default=info.default)
+            parser.add_argument(f"--{name}", type=kind, default=info.default, help=info.description)
     given = vars(parser.parse_args())
-    folder = given.pop("folder")
+    store = given.pop("store")
     try:
         settings = FilmSettings(**given)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    print(f"{folder}: {make_films(folder, settings)} films")
+    new = make_films(store, settings)
+    print(json.dumps({"store": store.name, "subjects": settings.subjects, "new clips": new}))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[1] / "docs" / "reference"
 SETTINGS = (
     (
         "Training: `deft train`",
-        "deft_llm.training.start",
+        "deft_llm.training.settings",
         "TrainConfig",
     ),
     (

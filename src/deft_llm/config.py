@@ -70,6 +70,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def _validate(model: Any, values: Any, origin: str) -> Any:
     from pydantic import ValidationError
 
+    for key, mend in getattr(model, "gone", {}).items():
+        if isinstance(values, dict) and key in values:
+            raise UsageError(f"{origin}: {key} {mend}.")
     unknown = next(_unknown_keys(model, values), None)
     if unknown is not None:
         key, known = unknown
@@ -121,11 +124,13 @@ def _model_of(annotation: Any) -> Any:
     return next((inner for inner in arguments if hasattr(inner, "model_fields")), None)
 
 
-def save_resolved(config: Any, run_dir: Path, *, seed: int | None = None) -> Path:
-    """Write ``run_dir/config.yaml``: the resolved config, seed, git revision and package versions."""
+def save_resolved(config: Any, run_dir: Path, *, seed: int | None = None, command: str = "") -> Path:
+    """Write ``run_dir/config.yaml``: the command, resolved config, seed, git revision and package
+    versions."""
     import yaml
 
     record = {
+        **({"command": command} if command else {}),
         "config": config.model_dump(mode="json"),
         "seed": seed,
         "git_revision": git_revision(),

@@ -16,7 +16,7 @@ from deft_llm.errors import DeftError
 from deft_llm.model.checkpoint import CONFIG, WEIGHTS
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.inputs import batch_of, region_pool
-from deft_llm.model.language import EXPERTS, add_lora, prompt_parts, tiny_backbone
+from deft_llm.model.language import EXPERTS, add_lora, tiny_backbone
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU
 
 from .conftest import FACES, SMALL, make_clips, make_face
@@ -160,64 +160,7 @@ def test_a_clips_prompt_does_not_depend_on_the_clips_beside_it(tiny_model: DeftM
     assert len(beside[1]) == len(alone[0]) and not moved(beside[1], alone[0])
 
 
-@pytest.mark.parametrize("faces", [False, True])
-@pytest.mark.parametrize("conditioned_on", [["motion"], list(EXPERTS), ["texture", "motion"]])
-def test_the_shared_prefix_is_all_that_no_clip_changes(
-    tiny_model: DeftModel, faces: bool, conditioned_on: list[str]
-) -> None:
-    """Exactly: one token more is a soft token, which differs from clip to clip."""
-    tiny_model.config.conditioned_on = conditioned_on
-    seen = [make_face(0), make_face(1)] if faces else None
-    readout = tiny_model.read(batch_of(make_clips(2), seen))
-    rows, mask = tiny_model.prompt(tiny_model.soft_tokens(readout), [ASK] * 2)
-    assert bool(mask.all())
-    assert tiny_model.shared_prefix(readout) == moved(rows[0], rows[1])[0]
-    before, _ = prompt_parts(tiny_model.tokenizer, ASK)
-    dropped = tiny_model.shared_prefix(readout, drop=EXPERTS)
-    assert dropped == len(before) + 9
-
-
-def test_the_shared_prefix_changes_no_loss(tiny_model: DeftModel) -> None:
-    for seen in (None, [make_face(0), None, make_face(1)]):
-        batch, asked = batch_of(make_clips(3), seen), [ASK, "What moved?", "?"]
-        plain, shared = (
-            tiny_model(batch, asked, ["yes", "not at all", "x"], share_prefix=share)[1]
-            for share in (False, True)
-        )
-        assert torch.allclose(plain, shared, atol=1e-4)
-        assert torch.isfinite(plain)
-
-
-# -- loss and answers -------------------------------------------------------------------------------------
-
-
-def test_the_loss_is_that_of_the_answers_tokens_alone(tiny_model: DeftModel) -> None:
-    """By hand: mean of -log p of the answer's tokens and its end, given all that stands before."""
-    batch, answer = batch_of(make_clips(1)), "yes"
-    readout, loss = tiny_model(batch, [ASK], [answer])
-    embeds, _ = tiny_model.prompt(tiny_model.soft_tokens(readout), [ASK])
-    ids = [
-        *tiny_model.tokenizer(answer, add_special_tokens=False).input_ids,
-        tiny_model.tokenizer.eos_token_id,
-    ]
-    words = tiny_model.llm.get_input_embeddings()(torch.tensor([ids]))
-    logits = tiny_model.llm(inputs_embeds=torch.cat([embeds, words], 1)).logits[0]
-    told = logits[embeds.shape[1] - 1 : -1].log_softmax(-1)
-    assert torch.allclose(loss, -told[range(len(ids)), ids].mean(), atol=1e-4)
-
-
-def test_padding_of_unequal_answers_changes_nothing(tiny_model: DeftModel) -> None:
-    items, long = make_clips(2), "a much longer answer than that"
-    both = tiny_model(batch_of(items), [ASK] * 2, ["no", long])[1]
-    first = tiny_model(batch_of(items[:1]), [ASK], ["no"])[1]
-    second = tiny_model(batch_of(items[1:]), [ASK], [long])[1]
-    tokens = [len("no") + 1, len(long) + 1]
-    assert torch.allclose(both, (first * tokens[0] + second * tokens[1]) / sum(tokens), atol=1e-4)
-
-
-def test_the_clip_changes_the_loss(tiny_model: DeftModel) -> None:
-    one, other = (tiny_model(batch_of(make_clips(1, seed)), [ASK], ["yes"])[1] for seed in (0, 1))
-    assert not torch.allclose(one, other, atol=1e-4)
+# -- answers ----------------------------------------------------------------------------------------------
 
 
 def test_answers_follow_the_grammar_and_do_not_depend_on_the_batch(tiny_model: DeftModel) -> None:

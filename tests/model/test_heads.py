@@ -22,7 +22,7 @@ from deft_llm.model.heads import (
 )
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE
-from deft_llm.training.export import class_shares, precise_from
+from deft_llm.training.calibration import class_shares, precise_from
 
 from .conftest import make_readout
 

@@ -41,8 +41,8 @@ def test_text_contrast_falls_when_tokens_match_their_text() -> None:
     assert losses.text_contrast(aligned, texts, present) < losses.text_contrast(-aligned, texts, present)
 
 
-@pytest.mark.parametrize("measure", [losses.cross_covariance, losses.hsic])
-def test_independence_measures_rise_with_dependence(measure) -> None:
+def test_cross_covariance_rises_with_dependence() -> None:
+    measure = losses.cross_covariance
     generator = torch.Generator().manual_seed(1)
     a, b = torch.randn(200, 3, generator=generator), torch.randn(200, 3, generator=generator)
     assert measure(a, b) < 0.1 * measure(a, a)

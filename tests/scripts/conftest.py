@@ -80,7 +80,7 @@ def clip_store(clips: Path) -> Path:
 
 
 def _shards(root: Path, split: str) -> Path:
-    main = importlib.import_module("deft_llm.training.flow_shards").main
+    main = importlib.import_module("recipes.flow_samples").main
     _call(main, root, "--shards", 1, "--size", SHARD_CLIPS, "--identities", 3, "--seed", 1, "--split", split)
     return root
 

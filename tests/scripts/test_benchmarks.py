@@ -109,9 +109,9 @@ def test_portrait_store(figures, tmp_path):
     assert figures("benchmarks.portrait_store", tmp_path / "store", *words)["clips"] == 6
 
 
-def test_rendered_store(figures, tmp_path):
+def test_face_films(figures, tmp_path):
     words = ("--subjects", 1, "--films", 1, "--size", 160, "--flow", "farneback")
-    assert figures("benchmarks.rendered_store", tmp_path / "store", *words)["new clips"] == 1
+    assert figures("recipes.face_films", tmp_path / "store", *words)["new clips"] == 1
 
 
 def test_proxy_maps(script, tmp_path):
@@ -150,7 +150,7 @@ def test_generate(figures):
 
 def test_train(figures):
     found = figures("benchmarks.train", "--steps", 1, "--batch", 1, "--backbone", "tiny-random")
-    assert found["ratio"] > 0 and found["stage1_samples_per_cpu_s"] > 0
+    assert found["ratio"] > 0 and found["motion_samples_per_cpu_s"] > 0
 
 
 def test_au_table(script):

@@ -1,17 +1,27 @@
-"""A shard of random samples and small stores of random flow with instructions."""
+"""A shard of random samples, small stores of random flow with and without faces, instructions, and small
+checkpoints to begin from."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from deft_llm.files import write_jsonl
+from deft_llm.model.deft import DeftConfig, DeftModel
+from deft_llm.model.language import tiny_backbone
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.training.flow_shards import FlowBatch, write_shard
+from deft_llm.motion.measure import motion_from_flow
+from deft_llm.records import ActionUnit, Clip, Instruction, Source, Target, Truth
+from deft_llm.store import StoreWriter
+from deft_llm.training.flow_shards import FlowBatch
+from recipes.flow_samples import write_shard
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
+FACES = {"width": 8, "channels": 4, "space": 2}
 CLASSES = (("negative", "disgust"), ("positive", "happiness"), ("surprise", "surprise"))
 
 
@@ -34,12 +44,8 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path / "shards"
 
 
-def make_store(root: Path, corpus: str, subjects: int) -> Path:
-    """A store of random flow, three clips a subject."""
-    from deft_llm.motion.measure import motion_from_flow
-    from deft_llm.records import ActionUnit, Clip, Source
-    from deft_llm.store import StoreWriter
-
+def make_store(root: Path, corpus: str, subjects: int, faces: bool = False) -> Path:
+    """A store of random flow, three clips per subject; ``faces``: with random landmarks and smooth faces."""
     rng, items = np.random.default_rng(0), []
     for subject in range(subjects):
         for number, (coarse, fine) in enumerate(CLASSES):
@@ -47,9 +53,16 @@ def make_store(root: Path, corpus: str, subjects: int) -> Path:
                 clip_id=f"{corpus}/{subject}/{number}", corpus=corpus, subject=f"{corpus}/{subject}",
                 source=Source(kind="flow", path="-"), emotion=fine, coarse=coarse,
                 aus=[ActionUnit(number=12 if number == 1 else 4)],
+                truth=Truth(attributes={"held_px": {"12": [1.0, 0.0]}, "turn": [2.0, -1.0]}),
             )  # fmt: skip
             flow = rng.normal(size=(1, 2, 28, 28)).astype(np.float32)
-            items.append((clip, motion_from_flow(clip.clip_id, flow, units="relative")))
+            motion = motion_from_flow(clip.clip_id, flow, units="relative")
+            if faces:
+                ramp = np.linspace(50, 200, 224)[None, :, None, None] + rng.normal(0, 20, (3, 1, 224, 3))
+                motion.faces = np.broadcast_to(ramp, (3, 224, 224, 3)).clip(0, 255).astype(np.uint8)
+                motion.landmarks = rng.normal(111, 40, (3, 478, 2)).astype(np.float32)
+                motion.depth = rng.normal(0, 20, (3, 478)).astype(np.float32)
+            items.append((clip, motion))
     writer = StoreWriter(root, {"made": "by tests"})
     writer.write_shard(0, "key", items)
     writer.finish(1)
@@ -58,8 +71,14 @@ def make_store(root: Path, corpus: str, subjects: int) -> Path:
 
 @pytest.fixture
 def seen_store(tmp_path: Path) -> Path:
-    """Four subjects to train on."""
+    """Four subjects to train on, flow alone."""
     return make_store(tmp_path / "seen", "seen", 4)
+
+
+@pytest.fixture
+def face_store(tmp_path: Path) -> Path:
+    """Four subjects with faces."""
+    return make_store(tmp_path / "seen", "seen", 4, faces=True)
 
 
 @pytest.fixture
@@ -70,13 +89,48 @@ def fresh_store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def instructions(tmp_path: Path) -> Path:
-    """A folder of instructions on the clips of ``seen_store``."""
+    """A folder of instructions on the clips of ``seen_store`` or ``face_store``."""
     folder = tmp_path / "unimer"
     folder.mkdir()
-    lines = [
-        {"clip_id": f"seen/{subject}/{number}", "messages": [
-            {"role": "user", "content": "Which class?"}, {"role": "assistant", "content": coarse}]}
+    rows = [
+        Instruction(
+            id=f"{subject}-{number}", clip_id=f"seen/{subject}/{number}", corpus="seen",
+            subject=f"seen/{subject}", task="coarse", target=Target(coarse=coarse),
+            messages=[{"role": "user", "content": "Which class?"}, {"role": "assistant", "content": coarse}],
+        )
         for subject in range(4) for number, (coarse, _) in enumerate(CLASSES)
     ]  # fmt: skip
-    (folder / "instructions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_jsonl(folder / "instructions.jsonl", rows)
     return folder
+
+
+def small_model(experts: tuple[str, ...] = ("motion",), language: bool = False, seed: int = 0) -> DeftModel:
+    """A small random model, its word vectors of unit spread where it has a language part."""
+    torch.manual_seed(seed)
+    config = DeftConfig(backbone="tiny-random", lora_rank=2, motion=SMALL, faces=FACES, experts=list(experts),
+                        conditioned_on=list(experts))  # fmt: skip
+    model = DeftModel(config)
+    if language:
+        llm, tokenizer = tiny_backbone()
+        with torch.no_grad():
+            llm.get_input_embeddings().weight.normal_(generator=torch.Generator().manual_seed(1))
+        model.add_language(llm, tokenizer)
+    return model
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small random checkpoint with ``experts`` and, wanted, a language part."""
+
+    def write(*experts: str, language: bool = False, name: str = "start", seed: int = 0) -> Path:
+        model = small_model(experts or ("motion",), language, seed)
+        model.save_pretrained(tmp_path / name, {"prior": "facs", "trained_on": {"subjects": ["old/0"]}})
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def model_of() -> Callable[..., DeftModel]:
+    """``small_model``."""
+    return small_model

@@ -1,150 +1,135 @@
-"""Face experts beside a frozen motion expert: films, switches, checkpoints, and clips without faces."""
+"""Face experts beside a frozen motion expert: clips with faces, augmentation, mirror, swaps, films."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from deft_llm.errors import DeftError
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
-from deft_llm.model.checkpoint import SHIPPED
-from deft_llm.model.deft import DeftModel
-from deft_llm.model.experts import APPEARANCE, CHANGE, FaceExpertConfig, StructureExpert
-from deft_llm.model.inputs import FaceInput, maps_input, mirrored_landmarks, mirrored_space, space_input
-from deft_llm.model.predictor import Predictor
-from deft_llm.model.units import EXPERT_AUS
-from deft_llm.training.face_tensors import Films, FilmTensors, load_films
-from deft_llm.training.faces import FaceConfig, FaceModule, FaceStage, FaceWeights, add_faces, judge, train
+from deft_llm.model.experts import APPEARANCE, FaceExpertConfig, StructureExpert
+from deft_llm.model.inputs import mirrored_landmarks, mirrored_space, space_input
+from deft_llm.training.faces import FaceConfig, FaceData, FacePart, choose_axes, read_faces, validate
+from deft_llm.training.loop import fit
+from deft_llm.training.store_data import StoreData
 from recipes.face_films import FilmSettings, camera_of, coded, level
 
-COUNT = 12
+ALL = ("structure", "texture", "motion")
+QUICK: dict[str, Any] = {
+    "steps": 2,
+    "batch": 6,
+    "validate_every": 0,
+    "warmup_steps": 0,
+    "expert_dropout": 0.0,
+}
 
 
-def films(count: int = COUNT) -> Films:
-    """Films of random numbers, three a subject."""
-    rng = np.random.default_rng(0)
-    aus = len(EXPERT_AUS)
-    side = (rng.random((count, aus, 2)) < 0.2).astype(np.uint8)
-    return Films(
-        maps=rng.normal(size=(count, 2, 3, 28, 28)).astype(np.float16),
-        landmarks=rng.normal(size=(count, 3, 478, 2)).astype(np.float16),
-        depth=rng.normal(size=(count, 3, 478)).astype(np.float16),
-        looks=rng.integers(0, 256, (count, 3, APPEARANCE, APPEARANCE)).astype(np.uint8),
-        change=rng.normal(size=(count, 4, CHANGE, CHANGE)).astype(np.float16), side=side,
-        known=np.ones((count, aus), np.uint8), coarse=rng.integers(0, 3, count),
-        fine=rng.integers(0, 8, count),
-        moved=side.astype(np.float32), held=np.zeros((count, aus, 2), np.float32),
-        geometry=rng.normal(size=(count, 35, 2)).astype(np.float32),
-        pose=rng.normal(size=(count, 2)).astype(np.float32),
-        turn=rng.normal(size=(count, 2)).astype(np.float32), lure=np.zeros(count, int), plan=np.arange(count),
-        subject=np.arange(count) // 3,
-    )  # fmt: skip
+@pytest.fixture
+def faces(face_store: Path, model_of: Any) -> FaceData:
+    """Twelve clips of four subjects."""
+    return FaceData(StoreData([face_store]), model_of(ALL))
 
 
-@pytest.fixture(scope="module")
-def tensors() -> FilmTensors:
-    return FilmTensors(films(), SHIPPED)
+def part_of(faces: FaceData, model_of: Any, **changes: Any) -> FacePart:
+    return FacePart(model_of(ALL), FaceConfig(**{**QUICK, **changes}), faces)
 
 
-def test_a_resumed_run_has_the_same_weights(tmp_path: Path) -> None:
-    config = FaceConfig(steps=4, batch=4, save_every=2, validate_every=0, cooldown_steps=0)
-    straight = train(config, SHIPPED, films(), tmp_path / "straight")
-    train(config.model_copy(update={"steps": 2}), SHIPPED, films(), tmp_path / "halves")
-    resumed = train(config, SHIPPED, films(), tmp_path / "halves")
-    assert resumed.step == 4
-    for name, value in straight.model.state_dict().items():
+def test_a_clips_tensors_are_its_own(faces: FaceData, face_store: Path) -> None:
+    batch, targets = faces.batch(np.array([2, 0])), faces.targets
+    assert len(faces) == 12 and faces.subjects == 4
+    assert torch.equal(batch.clips.landmarks, faces.landmarks[[2, 0]])
+    assert torch.equal(batch.targets.side, targets.side[[2, 0]])
+    assert batch.motion is not None and torch.equal(batch.motion.au, faces.motion[0].au[[2, 0]])
+    # what a synthetic clip's truth says of its onset; an AU that it does not name is not held
+    assert batch.targets.held is not None and batch.targets.turn is not None
+    assert batch.targets.held[0].sum() == pytest.approx(np.log1p(1.0) / 2)
+    assert batch.targets.turn[0].tolist() == pytest.approx([0.4, -0.2])
+
+
+def test_without_augmentation_the_experts_see_what_they_see_in_use(faces: FaceData, face_store: Path) -> None:
+    data = StoreData([face_store])
+    batch = faces.batch(np.arange(3))
+    for row in range(3):
+        own = data.faces[row]
+        assert own is not None
+        for name in ("landmarks", "change", "space"):
+            assert np.allclose(getattr(batch.clips, name)[row], getattr(own, name), equal_nan=True)
+        assert np.allclose(batch.clips.appearance[row], own.appearance, atol=0.05)
+
+
+class Always(np.random.Generator):
+    """Draws 0: every clip is mirrored."""
+
+    def random(self, size: Any = None) -> Any:  # type: ignore[override]
+        return np.zeros(size) if size else 0.0
+
+
+def test_a_mirrored_clip_is_a_clip_of_the_mirror_image(faces: FaceData) -> None:
+    rows = np.arange(4)
+    plain, batch = faces.batch(rows), faces.batch(rows, Always(np.random.PCG64(0)))
+    assert torch.equal(batch.targets.side, plain.targets.side.flip(-1))
+    assert torch.equal(batch.targets.held, plain.targets.held.flip(-1))
+    assert torch.equal(batch.targets.turn, plain.targets.turn * torch.tensor([-1.0, 1.0]))
+    assert batch.motion is not None and torch.equal(batch.motion.au, faces.motion[1].au[rows])
+    assert not torch.equal(faces.motion[0].au, faces.motion[1].au)
+
+
+def test_structure_is_swapped_in_its_share_of_the_steps(faces: FaceData, model_of: Any) -> None:
+    for share in (0.0, 0.5, 1.0):
+        part = part_of(faces, model_of, swap=share)
+        swaps = np.mean([part.batch_of(step).swap for step in range(40)])
+        assert swaps == share if share in (0.0, 1.0) else 0.25 < swaps < 0.75
+
+
+def test_experts_are_left_out_at_their_chance_and_never_all(faces: FaceData, model_of: Any) -> None:
+    part = part_of(faces, model_of, expert_dropout=0.6)
+    drops = [part.batch_of(step).drop for step in range(40)]
+    assert {tuple(drop) for drop in drops} == {(), ("structure",), ("texture",)}
+    assert not any(part_of(faces, model_of).batch_of(step).drop for step in range(10))
+
+
+def test_only_the_face_experts_and_their_heads_move(faces: FaceData, model_of: Any, tmp_path: Path) -> None:
+    part = part_of(faces, model_of)
+    first = {name: value.clone() for name, value in part.model.deft.own_tensors().items()}
+    fit(part, tmp_path)
+    moved = {
+        n.split(".")[0] for n, v in part.model.deft.own_tensors().items() if not torch.equal(v, first[n])
+    }
+    assert moved == {"structure", "texture", "fusion"}
+
+
+def test_a_resumed_run_has_the_same_weights(faces: FaceData, model_of: Any, tmp_path: Path) -> None:
+    whole, half = part_of(faces, model_of, steps=4), part_of(faces, model_of, cooldown_steps=0)
+    fit(half, tmp_path / "halves")
+    resumed = part_of(faces, model_of, steps=4, cooldown_steps=0)
+    whole = part_of(faces, model_of, steps=4, cooldown_steps=0)
+    fit(resumed, tmp_path / "halves")
+    fit(whole, tmp_path / "whole")
+    for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("name", sorted(FaceWeights.model_fields))
-def test_each_loss_can_be_switched_off(tensors: FilmTensors, name: str) -> None:
-    for weight, there in ((1.0, True), (0.0, False)):
-        config = FaceConfig(batch=6, losses=FaceWeights(**{name: weight}), expert_dropout=0.0)
-        stage = FaceStage(config, tensors)
-        _, parts = stage.model(stage.batch_of(0))
-        assert (name in parts) == there
+def test_new_heads_are_the_motion_experts_and_another_structure_changes_trained_ones(
+    faces: FaceData, model_of: Any
+) -> None:
+    deft = model_of(ALL)
+    assert torch.allclose(read_faces(deft, faces).au, faces.motion[0].au, atol=1e-5)
+    torch.nn.init.normal_(deft.fusion.out.weight)
+    own, other = read_faces(deft, faces), read_faces(deft, faces, structure_of=np.roll(np.arange(12), 1))
+    assert not torch.allclose(own.au, other.au)
+    assert own.structure is not None and torch.equal(other.structure, own.structure.roll(1, 0))
+    found = validate(deft, faces)
+    assert set(found) == {"uf1", "au_auroc"}
 
 
-@pytest.mark.parametrize("independence", ["cross_covariance", "hsic"])
-def test_independence_reaches_structure_and_not_motion(tensors: FilmTensors, independence: str) -> None:
-    nothing = dict.fromkeys(FaceWeights.model_fields, 0.0)
-    config = FaceConfig(batch=8, losses=FaceWeights(**nothing | {"independence": 1.0}), expert_dropout=0.0,
-                        independence=independence)  # fmt: skip
-    stage = FaceStage(config, tensors)
-    total, _ = stage.model(stage.batch_of(0))
-    total.backward()
-    gradients = {name for name, value in stage.model.named_parameters() if value.grad is not None}
-    assert any(name.startswith("structure.") for name in gradients)
-    assert not any(name.startswith("fusion.") for name in gradients)
-
-
-def test_structure_never_sees_a_later_frame() -> None:
-    later = films()
-    later.landmarks[:, 1:] += 1
-    later.depth[:, 1:] += 1
-    later.looks[:, 1:] = 0
-    first, second = (FilmTensors(f, SHIPPED).batch(np.arange(3)) for f in (films(), later))
-    for name in ("landmarks", "look", "space"):
-        assert torch.equal(first[name], second[name])
-
-
-def test_a_mirrored_film_is_a_film_of_the_mirror_image(tensors: FilmTensors) -> None:
-    class Always(np.random.Generator):
-        def random(self, size=None):  # type: ignore[no-untyped-def]
-            return np.zeros(size) if size else 0.0
-
-    rows = np.arange(4)
-    batch = tensors.batch(rows, Always(np.random.PCG64(0)))
-    assert torch.equal(batch["side"], tensors.side[rows].flip(-1))
-    assert torch.equal(batch["motion"].au, tensors.au[rows, 1])
-    assert torch.equal(batch["truth"], tensors.mirrored_truth[rows])
-    assert not torch.equal(batch["truth"], tensors.truth[rows])
-
-
-def test_heads_start_as_the_motion_experts(tensors: FilmTensors) -> None:
-    module = FaceModule(FaceConfig(), 10, 4, tensors.truth.shape[1])
-    seen = judge(module, tensors)
-    np.testing.assert_allclose(seen["au"], tensors.au[:, 0].numpy(), atol=1e-5)
-
-
-@pytest.mark.parametrize("experts", [["structure", "texture"], ["texture"], ["structure"]])
-def test_checkpoint_with_faces_reads_clips_with_and_without(tmp_path: Path, experts: list[str]) -> None:
-    config = FaceConfig(steps=3, batch=4, experts=experts, validate_every=0, warmup_steps=1, cooldown_steps=0)
-    train(config, SHIPPED, films(), tmp_path / "run")
-    add_faces(SHIPPED, tmp_path / "run", tmp_path / "out", "a test")
-    trained, shipped = (Predictor.from_checkpoint(folder) for folder in (tmp_path / "out", SHIPPED))
-    rng = np.random.default_rng(1)
-    clips = [maps_input(rng.normal(size=(2, 3, 28, 28))) for _ in range(3)]
-    face = FaceInput(rng.normal(size=(478, 2)).astype(np.float32),
-                     rng.normal(size=(1, APPEARANCE, APPEARANCE)).astype(np.float32),
-                     rng.normal(size=(4, CHANGE, CHANGE)).astype(np.float32))  # fmt: skip
-    seen, own = trained.read(clips, [face, None, None]), shipped.read(clips)
-    assert (seen.au[0] - own.au[0]).abs().max() > 1e-4
-    assert torch.allclose(seen.au[1:], own.au[1:], atol=1e-5)
-    assert torch.equal(trained.read(clips).au, own.au)
-
-
-def test_whole_model_loads_and_is_conditioned_on_what_it_was_trained_with(tmp_path: Path) -> None:
-    config = FaceConfig(steps=1, batch=4, validate_every=0)
-    train(config, SHIPPED, films(), tmp_path / "run")
-    add_faces(SHIPPED, tmp_path / "run", tmp_path / "out")
-    model = DeftModel.from_pretrained(tmp_path / "out", language=False)
-    assert model.structure is not None and model.texture is not None
-    assert model.config.conditioned_on == ["motion"]
-
-
-def test_films_without_depth_are_read_and_learnt_from(tmp_path: Path) -> None:
-    older = {f.name: getattr(films(), f.name) for f in fields(Films) if f.name not in ("depth", "turn")}
-    np.savez(tmp_path / "00000.npz", **older)
-    read = load_films(tmp_path)
-    assert np.isnan(read.depth).all() and np.isnan(read.turn).all()
-    stage = FaceStage(FaceConfig(batch=6, expert_dropout=0.0), FilmTensors(read, SHIPPED))
-    total, parts = stage.model(stage.batch_of(0))
-    assert torch.isfinite(total) and parts["pose"] == 0
+def test_axes_of_the_shape_are_those_of_the_clips(faces: FaceData, model_of: Any) -> None:
+    deft = model_of(ALL)
+    assert not deft.structure.axes.any()
+    choose_axes(deft, faces)
+    assert torch.count_nonzero(deft.structure.axes.abs().sum(1)) == 2
 
 
 def test_structure_without_space_is_as_before_and_with_it_does_without_depth() -> None:
@@ -171,11 +156,6 @@ def test_space_of_the_mirror_image_turns_round() -> None:
     mirrored = space_input(other, depth[TWIN])
     np.testing.assert_allclose(mirrored_space(own)[0], mirrored, atol=0.02)
     assert abs(mirrored[-3]) > 1
-
-
-def test_no_films_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DeftError, match="face_films"):
-        load_films(tmp_path)
 
 
 def test_cameras_of_training_and_test_share_nothing() -> None:

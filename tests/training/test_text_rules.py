@@ -9,8 +9,9 @@ from deft_llm.facs.emotions import FINE
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.synth.flow.config import FlowConfig
 from deft_llm.synth.flow.sampler import FlowSynth
-from deft_llm.training.flow_shards import FlowBatch, targets_of
+from deft_llm.training.flow_shards import FlowBatch
 from deft_llm.training.text_rules import miscoded, shown_sides, sides_of, units_of
+from recipes.flow_samples import targets_of
 
 
 @pytest.fixture(scope="module")

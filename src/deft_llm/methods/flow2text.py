@@ -2,7 +2,7 @@
 
 After MELLM (flow turned into sentences for an LLM). The answer's form is held by a grammar; class, AUs,
 sides, regions and rationale are the LLM's own words, and only figures come from the table. Without an
-adapter (``training.flow2text`` makes one) the LLM has never seen such a task: its answers are weak, and every
+adapter (``recipes.flow2text`` makes one) the LLM has never seen such a task: its answers are weak, and every
 row says that it is untrained.
 """
 
@@ -116,8 +116,6 @@ class Flow2Text:
         """Class probabilities: how likely the LLM begins its answer with a first line of each class."""
         import torch
 
-        from deft_llm.model.losses import repeated
-
         model, tokenizer = self._model()
         classes = {label: class_lines(label) for label in self.task.classes}
         lines = list(dict.fromkeys(line for found in classes.values() for line in found))
@@ -208,6 +206,16 @@ def class_lines(label: str) -> list[str]:
         fines = [fine for fine in FINE if coarse_of(fine) == plain]
         return [f"Class: {fine} ({plain})" for fine in fines] + [f"Class: undetermined ({plain})"]
     return [f"Class: {plain} ({coarse_of(plain) or 'undetermined'})"]
+
+
+def repeated(read: Any, rows: int) -> Any:
+    """The cache of one row as the cache of ``rows`` rows that begin alike."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    for index, layer in enumerate(read.layers):
+        cache.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1), index)
+    return cache
 
 
 def _encode(tokenizer: Any, texts: Sequence[str]) -> dict[str, Any]:

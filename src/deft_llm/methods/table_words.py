@@ -78,8 +78,14 @@ def relative_table(motion: Motion) -> np.ndarray:
 
 def prompt_text(tokenizer: Any, words: str, question: str) -> str:
     """The prompt in the model's own chat form where it has one; what all clips share stands first."""
-    asked = f"{INSTRUCTION}\n{words}\n{question}"
+    asked = f"{INSTRUCTION}\n{words}\n"
     if not getattr(tokenizer, "chat_template", None):
-        return f"{SYSTEM}\n{asked}\nAnswer: "
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}]
+        return f"{SYSTEM}\n{asked}Question: {question}\nAnswer: "
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{asked}{question}"}]
     return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+
+def prompt_start(tokenizer: Any, words: str) -> str:
+    """``prompt_text`` up to the line break before the question; the rest is that of
+    ``model.language.prompt_parts``."""
+    return prompt_text(tokenizer, words, "\u0001").partition(f"{words}\n")[0] + words

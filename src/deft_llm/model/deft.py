@@ -27,7 +27,7 @@ from deft_llm.model.experts import (
 )
 from deft_llm.model.inputs import DeftBatch, region_pool
 from deft_llm.model.language import EMBEDDED, EXPERTS, PROMPT_VERSION, add_lora, load_backbone, prompt_parts
-from deft_llm.model.losses import answer_loss, left_padded
+from deft_llm.model.losses import left_padded
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, au_text
 
 FACE_EXPERTS = ("structure", "texture")
@@ -305,37 +305,6 @@ class DeftModel(nn.Module):
             before, after = (embed(ids.long()).to(tokens.dtype) for ids in parts)
             rows.append(torch.cat([before, tokens, after]))
         return left_padded(rows)
-
-    def forward(
-        self, batch: DeftBatch, questions: Sequence[str] | None = None, answers: Sequence[str] | None = None,
-        drop: Sequence[str] = (), cut: bool = False, share_prefix: bool = False,
-    ) -> tuple[Readout, Tensor | None]:  # fmt: skip
-        """Experts and heads; with questions and answers also the next-token loss on the answers alone.
-
-        ``drop`` names experts to leave out of the prompt. ``cut``: the answers stop before their end, so
-        none is taught there. ``share_prefix``: the tokens that all rows begin with are read once and
-        carry no gradient.
-        """
-        readout = self.read(batch)
-        if questions is None or answers is None:
-            return readout, None
-        if self.llm is None:
-            raise DeftError("this model has no language model; build it with one to train on text.")
-        embeds, mask = self.prompt(self.soft_tokens(readout, drop), questions)
-        shared = self.shared_prefix(readout, drop) if share_prefix else 0
-        return readout, answer_loss(
-            self.llm, self.tokenizer, embeds, mask, answers, cut=cut, shared=shared
-        )  # fmt: skip
-
-    def shared_prefix(self, readout: Readout, drop: Sequence[str] = ()) -> int:
-        """How many tokens at the start of every prompt no clip changes: all before the first soft token of an
-        expert that saw a clip."""
-        before, _ = prompt_parts(self.tokenizer, "")
-        for index, name in enumerate(EXPERTS):
-            used = name in self.config.conditioned_on and name not in drop
-            if used and bool(readout.saw[:, index].any()):
-                return len(before) + 3 * index + 1
-        return len(before) + 3 * len(EXPERTS)
 
     @torch.inference_mode()
     def answer(

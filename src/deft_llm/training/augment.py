@@ -5,29 +5,30 @@ All functions take maps (B, P, 3, S, S) of (u, v, strain) and the expression-onl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from deft_llm.model.inputs import MIRROR_SIGN, relative_maps
 
 
-@dataclass
-class AugmentSettings:
+class AugmentSettings(BaseModel):
     """Strengths; 0 switches a part off."""
 
-    mirror: float = 0.5
-    shift: float = 0.10
-    scale: float = 0.15
-    rotate: float = 0.08
-    noise: float = 0.5
-    rigid: float = 0.4
-    blob: float = 0.3
-    blur: float = 0.3
-    drop_strain: float = 0.1
-    drop_patch: float = 0.15
+    model_config = ConfigDict(extra="forbid")
+    mirror: float = Field(0.5, ge=0, le=1, description="Share of clips in a mirror.")
+    shift: float = Field(0.10, ge=0, le=1, description="Largest shift, of the map's width.")
+    scale: float = Field(0.15, ge=0, lt=1, description="Largest change of width and of height.")
+    rotate: float = Field(0.08, ge=0, le=3.2, description="Largest rotation, rad.")
+    noise: float = Field(0.5, ge=0, le=10, description="Largest smooth false motion, standard deviations.")
+    rigid: float = Field(
+        0.4, ge=0, le=10, description="Largest remainder of head motion, standard deviations."
+    )
+    blob: float = Field(0.3, ge=0, le=1, description="Share of clips with one local false motion.")
+    blur: float = Field(0.3, ge=0, le=1, description="Share of steps with blurred maps.")
+    drop_strain: float = Field(0.1, ge=0, le=1, description="Share of clips without strain.")
+    drop_patch: float = Field(0.15, ge=0, le=1, description="Share of clips with an empty rectangle.")
 
 
 def mirror(maps: Tensor, clean: Tensor, au: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,263 +1,273 @@
-"""The face experts: structure and dynamic texture learn beside a frozen motion expert, from short films.
+"""The face experts: structure and dynamic texture learn beside a frozen motion expert, from clips with faces.
 
-Each loss has a weight, 0 switches it off. The motion expert's logits of every film are computed once, so a
-step costs two small networks and the heads that fuse them.
+What the motion expert says of every clip is computed once, so a step costs two small networks and the heads
+that fuse them.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from pydantic import Field, field_validator
+from torch import Tensor
 
-from deft_llm.model import losses
-from deft_llm.model.experts import STRUCTURE_TOKENS, TEXTURE_TOKENS, MotionOutput
-from deft_llm.training.face_tensors import Films, FilmTensors, mirrored_space
-from deft_llm.training.loop import Part, PartSettings, fit
-from deft_llm.training.state import STATE, read_state
+from deft_llm.model.deft import DeftModel, Readout
+from deft_llm.model.experts import FaceExpertConfig, MotionOutput
+from deft_llm.model.inputs import (
+    CLIP,
+    TURN_UNIT,
+    DeftBatch,
+    batch_of,
+    mirrored,
+    mirrored_landmarks,
+    mirrored_space,
+    region_pool,
+)
+from deft_llm.training.loop import Part, PartSettings
+from deft_llm.training.motion import checked_sizes, scores
+from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights
+from deft_llm.training.store_data import StoreData
 
-
-class FaceWeights(BaseModel):
-    """Weights of the parts of the loss; 0 switches a part off (each has an ablation).
-
-    ``au``, ``coarse``, ``fine``: the fused heads; ``texture``: AUs from the texture tokens alone;
-    ``geometry``: exact landmarks, the mesh's pose and held strengths from the structure tokens; ``pose``: how
-    the face is turned, from the geometry tokens alone; ``shape``: the onset's own landmarks, bent at random;
-    ``independence``: structure against motion and texture; ``adversary``: subjects from the texture tokens
-    given the AUs.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    au: float = 20.0
-    coarse: float = 1.0
-    fine: float = 0.5
-    texture: float = 20.0
-    geometry: float = 1.0
-    pose: float = 4.0
-    shape: float = 2.0
-    independence: float = 1.0
-    adversary: float = 0.1
+FaceExpert = Literal["structure", "texture"]
+READ = 128
+"""Clips that the motion expert reads at once."""
+HELD_UNIT = 2.0
+"""Held strengths are told as log(1 + px) over this."""
+LEAST_SPREAD = 0.005
+"""Inter-ocular distances: landmarks that vary less are not scaled up further."""
 
 
 class FaceConfig(PartSettings):
-    """Settings of the face experts."""
+    """Settings of the face experts' training."""
 
+    parts = frozenset({"au", "coarse", "fine", "texture", "structure", "independence", "adversary"})
     steps: int = Field(700, ge=0, description="Steps of the optimiser.")
-    batch: int = Field(48, ge=1, description="Films per step, all processes together.")
-    learning_rate: float = Field(2e-3, gt=0, description="Rate between warm-up and cool-down.")
-    weight_decay: float = Field(0.05, ge=0, description="Weight decay of AdamW.")
+    batch: int = Field(48, ge=1, description="Clips per step, all processes together.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
+    weight_decay: float = Field(0.05, ge=0, le=1, description="Weight decay of AdamW.")
     cooldown_steps: int = Field(250, ge=0, description="Last steps, over which the rate falls.")
     validate_every: int = Field(100, ge=0, description="Steps between validations; 0: none.")
-    experts: list[str] = Field(
-        default_factory=lambda: ["structure", "texture"], description="What is trained."
+    losses: Weights = Field(
+        default_factory=lambda: Weights(
+            au=20, coarse=1, fine=0.5, texture=20, structure=2, independence=1, adversary=0.1
+        ),
+        description="Weights of the loss.",
     )
-    faces: dict[str, Any] = Field(default_factory=lambda: {"space": 40}, description="Sizes of the experts.")
-    swap: float = Field(0.5, ge=0, le=1, description="Share of steps with another clip's structure.")
+    experts: list[FaceExpert] = Field(
+        default=["structure", "texture"], description="Experts that are trained."
+    )
+    sizes: dict[str, int] = Field(
+        default_factory=lambda: {"space": 40},
+        description="Sizes of new experts: width, channels, space. Those that are trained on keep their own.",
+    )
+    swap: float = Field(
+        0.5, ge=0, le=1, description="Share of steps in which the heads read another clip's structure."
+    )
     expert_dropout: float = Field(
-        0.15, ge=0, le=1, description="Chance that an expert is left out of a step."
+        0.15, ge=0, lt=1, description="Chance that an expert is left out of a step."
     )
-    augment_on: bool = Field(True, description="Whether films are augmented.")
-    independence: str = Field("cross_covariance", description="Its measure: cross_covariance or hsic.")
-    gamma_negative: float = Field(2.0, ge=0, description="Focus of the AU loss on negatives that are hard.")
-    losses: FaceWeights = Field(default_factory=FaceWeights, description="Weights of the loss.")
+    augment: bool = Field(True, description="Whether faces are mirrored, moved, relit and made noisy.")
+
+    @field_validator("sizes")
+    @classmethod
+    def _known_sizes(cls, sizes: dict[str, int]) -> dict[str, int]:
+        return checked_sizes(sizes, FaceExpertConfig._fields)
 
 
-class FaceModule(nn.Module):
-    """Experts, fusion and what only training needs; ``forward(batch)`` gives (total loss, its parts)."""
+class FaceData:
+    """Clips with faces as tensors, with what a frozen motion expert says of each, in a mirror too.
 
-    def __init__(self, config: FaceConfig, fine_classes: int, subjects: int, truth: int) -> None:
-        super().__init__()
-        from deft_llm.model.deft import Fusion
-        from deft_llm.model.experts import FaceExpertConfig, StructureExpert, TextureExpert
-        from deft_llm.model.units import EXPERT_AUS
+    ``motion``: for the clips as they are and for their mirror images; ``subjects``: how many there are.
+    """
 
-        self.config, aus = config, len(EXPERT_AUS)
-        face = FaceExpertConfig(**config.faces)
-        self.structure = StructureExpert(face) if "structure" in config.experts else None
-        self.texture = TextureExpert(face) if "texture" in config.experts else None
-        self.fusion = Fusion(face.width, fine_classes)
-        self.geometry = nn.Linear(len(STRUCTURE_TOKENS) * face.width, truth)
-        self.pose = nn.Linear((len(STRUCTURE_TOKENS) - 1) * face.width, 2)
-        self.shape = nn.Linear(len(STRUCTURE_TOKENS) * face.width, face.landmarks * 2)
-        self.texture_au = nn.Linear(len(TEXTURE_TOKENS) * face.width, aus * 2)
-        self.adversary = losses.SubjectAdversary(face.width, aus, subjects)
+    def __init__(self, data: StoreData, deft: DeftModel) -> None:
+        rows = data.with_faces
+        self.batch_all = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
+        views = (self.batch_all, mirrored(self.batch_all))
+        self.motion = [motion_of(deft, view) for view in views]
+        looks = np.stack([data.looks[row] for row in rows if data.looks[row] is not None])
+        self.look = torch.from_numpy(looks.astype(np.float32))[:, None]
+        as_float = lambda values: torch.from_numpy(values[rows].astype(np.float32))  # noqa: E731
+        as_long = lambda values: torch.from_numpy(values[rows].astype(np.int64))  # noqa: E731
+        names, subject = np.unique(data.subject[rows], return_inverse=True)
+        self.subjects, self.rows = len(names), rows
+        self.targets = Targets(
+            as_float(data.side), as_float(data.known), as_long(data.coarse), as_long(data.fine),
+            subject=torch.from_numpy(subject.astype(np.int64)), turn=as_float(data.turn) / TURN_UNIT,
+            held=torch.log1p(as_float(data.held)) / HELD_UNIT,
+        )  # fmt: skip
+        self.landmarks, self.space = _there(self.batch_all.landmarks), _there(self.batch_all.space)
+        self.change = _there(self.batch_all.change)
+        both = torch.cat([self.landmarks, mirrored_landmarks(self.landmarks)])
+        self.mean_shape = both.mean(0)
+        self.spread = both.std(0, unbiased=False).clamp_min(LEAST_SPREAD)
 
-    def see(self, batch: dict[str, Tensor], drop: list[str] | None = None) -> tuple[Any, Any]:
-        """Outputs of the structure and the texture expert, None where left out."""
-        left_out = drop or []
-        structure = texture = None
-        if self.structure is not None and "structure" not in left_out:
-            structure = self.structure(batch["landmarks"], batch["look"], batch["space"])
-        if self.texture is not None and "texture" not in left_out:
-            texture = self.texture(batch["change"])
-        return structure, texture
+    def __len__(self) -> int:
+        return len(self.look)
 
-    def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """batch as ``FilmTensors.batch`` makes it, with ``drop`` and ``swap``."""
-        weights, side = self.config.losses, batch["side"]
-        structure, texture = self.see(batch, batch["drop"])
-        other = structure
-        if structure is not None and batch["swap"]:
-            other = type(structure)(structure.tokens.roll(1, 0), structure.pooled.roll(1, 0))
-        au, coarse, fine = self.fusion(batch["motion"], other and other.tokens, texture and texture.tokens)
-        known = batch["known"][..., None].expand_as(side)
-        parts = {
-            "au": losses.asymmetric_loss(au, side, self.config.gamma_negative, known=known),
-            "coarse": losses.masked_cross_entropy(coarse, batch["coarse"]),
-            "fine": losses.masked_cross_entropy(fine, batch["fine"]),
-        }
-        if texture is not None:
-            alone = self.texture_au(texture.tokens.flatten(1)).view_as(side)
-            parts["texture"] = losses.asymmetric_loss(alone, side, self.config.gamma_negative, known=known)
-            parts["adversary"] = self.adversary(texture.pooled, side.amax(-1), batch["subject"])
-        if structure is not None:
-            own, distance = structure.tokens.flatten(1), nn.functional.smooth_l1_loss
-            parts["geometry"] = distance(self.geometry(own), batch["truth"])
-            parts["shape"] = distance(self.shape(own), batch["shape"].flatten(1))
-            known = batch["turn"].isfinite()  # older films do not say it
-            shape_alone = structure.tokens[:, :-1].flatten(1)  # the appearance would tell who it is instead
-            parts["pose"] = distance(self.pose(shape_alone) * known, torch.where(known, batch["turn"], 0.0))
-            parts["independence"] = self._dependence(structure, texture, batch["motion"])
-        parts = {name: value for name, value in parts.items() if getattr(weights, name)}
-        total = sum(getattr(weights, name) * value for name, value in parts.items())
-        return total, {name: value.detach() for name, value in parts.items()}
-
-    def _dependence(self, structure: Any, texture: Any, motion: MotionOutput) -> Tensor:
-        """Structure against motion and texture (these two see the same movement, and may agree)."""
-        measure = losses.hsic if self.config.independence == "hsic" else losses.cross_covariance
-        own = structure.tokens.flatten(1)
-        found = measure(own, motion.pooled)
-        return found if texture is None else 0.5 * (found + measure(own, texture.pooled))
+    def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> TrainBatch:
+        """Some of the clips; with ``rng`` each is mirrored by chance, moved, relit and made noisy."""
+        index = torch.from_numpy(np.asarray(rows))
+        flip = torch.zeros(len(rows), dtype=torch.bool)
+        if rng is not None:
+            flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        turned = lambda own, other: torch.where(flip.view(-1, *[1] * (own.ndim - 1)), other, own)  # noqa: E731
+        landmarks, look, change, space = (
+            value[index] for value in (self.landmarks, self.look, self.change, self.space)
+        )
+        landmarks = turned(landmarks, mirrored_landmarks(landmarks))
+        space = turned(space, mirrored_space(space))
+        look, change = turned(look, look.flip(-1)), turned(change, change.flip(-1))
+        if rng is not None:
+            landmarks, look, change = relit(landmarks, look, change, rng)
+            space = blurred_space(space, rng)
+        own = [turned(*(getattr(view, name)[index] for view in self.motion)) for name in MotionOutput._fields]
+        all_of = self.targets
+        assert all_of.turn is not None and all_of.held is not None and all_of.subject is not None
+        side, turn, held = all_of.side[index], all_of.turn[index], all_of.held[index]
+        targets = Targets(
+            turned(side, side.flip(-1)), all_of.known[index], all_of.coarse[index], all_of.fine[index],
+            subject=all_of.subject[index], turn=turned(turn, turn * turn.new_tensor([-1.0, 1.0])),
+            held=turned(held, held.flip(-1)),
+            shape=((landmarks - self.mean_shape) / self.spread).flatten(1),
+        )  # fmt: skip
+        clips = DeftBatch(
+            self.batch_all.maps[index],
+            self.batch_all.phases[index],
+            landmarks,
+            spread_out(look),
+            change,
+            space,
+        )
+        return TrainBatch(clips, targets, motion=MotionOutput(*own))
 
 
-class FaceStage(Part):
-    """The face experts as a part of the training."""
-
-    model: FaceModule
-
-    def __init__(self, config: FaceConfig, films: FilmTensors) -> None:
-        torch.manual_seed(config.seed)
-        self.config, self.films = config, films
-        module = FaceModule(config, films.fine.shape[-1], films.subjects, films.truth.shape[1])
-        super().__init__(module, config)
-        if self.model.structure is not None and self.model.structure.config.space:
-            self.model.structure.choose_axes(torch.cat([films.space, mirrored_space(films.space)]))
-
-    def batch_of(self, step: int, rank: int = 0, world: int = 1) -> dict[str, Any]:
-        """The films of a step, augmented; which experts are left out and whether structure is swapped."""
-        config = self.config
-        rng = np.random.default_rng([config.seed, step, 31])
-        rows = rng.integers(0, len(self.films), config.batch)[rank::world]
-        drop = [name for name in config.experts if rng.random() < config.expert_dropout]
-        batch = self.films.batch(rows, rng if config.augment_on else None)
-        kept = [] if len(drop) == len(config.experts) else drop
-        return batch | {"drop": kept, "swap": bool(rng.random() < config.swap)}
+def _there(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value
 
 
 @torch.inference_mode()
-def judge(module: FaceModule, films: FilmTensors, drop: list[str] | None = None,
-          faces_of: np.ndarray | None = None) -> dict[str, np.ndarray]:  # fmt: skip
-    """Fused logits of all films; ``faces_of``: rows whose structure is put in instead of the film's own."""
-    module.eval()
-    found: dict[str, list[np.ndarray]] = {"au": [], "coarse": [], "fine": []}
-    for start in range(0, len(films), 128):
-        rows = np.arange(start, min(start + 128, len(films)))
-        batch = films.batch(rows)
-        structure, texture = module.see(batch, drop)
-        if faces_of is not None:
-            structure, _ = module.see(films.batch(faces_of[rows]), ["texture", *(drop or [])])
-        fused = module.fusion(batch["motion"], structure and structure.tokens, texture and texture.tokens)
-        for name, value in zip(found, fused, strict=True):
-            found[name].append(value.numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+def motion_of(deft: DeftModel, batch: DeftBatch) -> MotionOutput:
+    """What the motion expert says of clips, in eval mode, no gradients."""
+    deft.motion.eval()
+    found = []
+    for start in range(0, len(batch), READ):
+        part = batch.take(slice(start, start + READ))
+        found.append(deft.motion(part.maps, part.phases, region_pool(part.maps)))
+    return MotionOutput(*(torch.cat(values).clone() for values in zip(*found)))
 
 
-def scores(au: np.ndarray, coarse: np.ndarray, films: FilmTensors) -> dict[str, float]:
-    """UF1 on the three classes and mean AUROC over AUs with at least five clips each way."""
-    from sklearn.metrics import f1_score, roc_auc_score
-
-    keep = films.coarse_class.numpy() >= 0
-    truth, present = films.coarse_class.numpy()[keep], films.side.amax(-1).numpy()
-    known, score, areas = films.known.numpy() > 0, au.max(-1), []
-    for k in range(present.shape[1]):
-        y, x = present[known[:, k], k], score[known[:, k], k]
-        if 5 <= y.sum() <= len(y) - 5:
-            areas.append(roc_auc_score(y, x))
-    return {"uf1": float(f1_score(truth, coarse.argmax(-1)[keep], average="macro")),
-            "au_auroc": float(np.mean(areas)) if areas else float("nan")}  # fmt: skip
+def choose_axes(deft: DeftModel, data: FaceData) -> None:
+    """Give a new structure expert the main components of the clips' shapes in space."""
+    if deft.structure is not None and deft.structure.config.space:
+        deft.structure.choose_axes(torch.cat([data.space, mirrored_space(data.space)]))
 
 
-def train(
-    config: FaceConfig, base: Path, films: Films, out: Path, share: float = 0.15, **options: Any
-) -> FaceStage:
-    """Train face experts beside the motion experts of ``base`` into ``out``; validates on ``share`` of the
-    subjects, or learns from all where ``validate_every`` is 0; resumes by itself."""
-    last = max(int(round(share * (films.subject.max() + 1))), 1) if config.validate_every else 0
-    held = films.subject > films.subject.max() - last
-    stage = FaceStage(config, FilmTensors(films.take(np.flatnonzero(~held)), base))
-    check = FilmTensors(films.take(np.flatnonzero(held)), base) if last else None
+class FacePart(Part):
+    """The face experts as a part of the training."""
 
-    def validate() -> dict[str, float]:
-        assert check is not None
-        seen = judge(stage.model, check)
-        return scores(seen["au"], seen["coarse"], check)
+    settings: FaceConfig
+    model: TrainedModel
 
-    fit(stage, out, validate=validate if check is not None else None, **options)
-    return stage
+    def __init__(self, deft: DeftModel, settings: FaceConfig, data: FaceData) -> None:
+        torch.manual_seed(settings.seed or 0)
+        self.data = data
+        objective = Objective(
+            settings.losses, deft, settings.experts, data.subjects, gamma_negative=settings.gamma_negative
+        )
+        trained = [f"deft.{name}." for name in settings.experts]
+        groups = [((*trained, "deft.fusion.", "objective."), 1.0)]
+        super().__init__(TrainedModel(deft, objective), settings, groups)
 
+    def batch_of(self, step: int, rank: int = 0, world: int = 1) -> TrainBatch:
+        """The clips of a step, augmented; which experts are left out and whether structure is swapped."""
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed or 0, step, 31])
+        rows = rng.integers(0, len(self.data), settings.batch)[rank::world]
+        drop = [name for name in settings.experts if rng.random() < settings.expert_dropout]
+        batch = self.data.batch(rows, rng if settings.augment else None)
+        batch.drop = [] if len(drop) == len(settings.experts) else list(drop)
+        batch.swap = bool(rng.random() < settings.swap)
+        return batch
 
-def add_faces(base: Path, run: Path, out: Path, note: str = "") -> None:
-    """Write ``base`` with the face experts of ``run`` to ``out``; all else of it stays as it is.
-
-    The language part was not trained with the new experts: ``conditioned_on`` names those that it was.
-    """
-    from deft_llm.model.checkpoint import read_checkpoint, save_checkpoint, write_card
-
-    saved, tensors = read_checkpoint(base)
-    state, meta = read_state(run / STATE)
-    state = state["model"]
-    parts = ("structure", "texture", "fusion")
-    tensors = {n: t for n, t in tensors.items() if n.split(".")[0] not in parts}
-    tensors |= {n: t for n, t in state.items() if n.split(".")[0] in parts}
-    experts = [name for name in ("structure", "texture") if name in meta["settings"]["experts"]]
-    config = {name: value for name, value in saved.items() if name != "schema"}
-    config |= {
-        "experts": [*experts, "motion"], "faces": meta["settings"]["faces"],
-        "conditioned_on": [n for n in saved["conditioned_on"] if n in saved["experts"]],
-        "face_experts": {"steps": meta["step"], "seed": meta["settings"]["seed"], "note": note},
-    }  # fmt: skip
-    save_checkpoint(out, tensors, config)
-    write_card(Path(out), config)
+    def result(self) -> DeftModel:
+        """The model, in eval mode."""
+        return self.model.deft.eval()
 
 
-def main() -> None:
-    """Command line: films and a base checkpoint -> a checkpoint with face experts."""
-    import argparse
-
-    from deft_llm.config import load_config
-    from deft_llm.model.checkpoint import SHIPPED
-    from deft_llm.training.face_tensors import load_films
-
-    parser = argparse.ArgumentParser(
-        description="Train the face experts beside a checkpoint's motion expert."
-    )
-    parser.add_argument("run", type=Path)
-    parser.add_argument("films", type=Path, nargs="+")
-    parser.add_argument("--base", type=Path, default=SHIPPED)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--out", type=Path, help="write the whole checkpoint here when done")
-    parser.add_argument("--note", default="")
-    parser.add_argument("--set", nargs="*", default=[], help="a.b=c ...")
-    given = parser.parse_args()
-    config = load_config(FaceConfig, given.config, given.set)
-    train(config, given.base, load_films(*given.films), given.run)
-    if given.out:
-        add_faces(given.base, given.run, given.out, given.note)
+@torch.inference_mode()
+def read_faces(
+    deft: DeftModel, data: FaceData, drop: tuple[str, ...] = (), structure_of: np.ndarray | None = None
+) -> Readout:
+    """What all experts say of the clips; ``structure_of``: rows whose structure the heads read instead of a
+    clip's own."""
+    deft.eval()
+    found = []
+    for start in range(0, len(data), READ):
+        rows = np.arange(start, min(start + READ, len(data)))
+        batch = data.batch(rows)
+        readout = deft.read(batch.clips, drop=drop, motion=batch.motion)
+        if structure_of is not None and batch.motion is not None:
+            other = data.batch(structure_of[rows])
+            structure = deft.read(other.clips, drop=drop, motion=other.motion).structure
+            au, coarse, fine = deft.fusion(batch.motion, structure, readout.texture)
+            readout = replace(readout, au=au, coarse=coarse, fine=fine, structure=structure)
+        found.append(readout)
+    return Readout.joined(found)
 
 
-if __name__ == "__main__":
-    main()
+def validate(deft: DeftModel, data: FaceData) -> dict[str, float]:
+    """``motion.scores`` of the fused heads."""
+    readout = read_faces(deft, data)
+    return scores(readout.au.numpy(), readout.coarse.numpy(), data.targets)
+
+
+# -- augmentation -----------------------------------------------------------------------------------------
+
+
+def blurred_space(space: Tensor, rng: np.random.Generator, unknown: float = 0.1) -> Tensor:
+    """``space_input`` (B, 1437) with the landmarker's noise; at random a tenth of the clips has none."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    noisy = space + 0.004 * torch.randn(space.shape, generator=generator)
+    known = torch.rand(len(space), 1, generator=generator) >= unknown
+    return torch.where(known, noisy, torch.nan)
+
+
+def spread_out(look: Tensor) -> Tensor:
+    """``inputs.spread`` of grey faces (B, 1, H, W)."""
+    flat = look.flatten(1)
+    centred = flat - flat.median(1, keepdim=True).values
+    scale = centred.std(1, unbiased=False, keepdim=True).clamp_min(1e-3)
+    return (centred / scale).clamp(-CLIP, CLIP).view_as(look)
+
+
+def relit(
+    landmarks: Tensor, look: Tensor, change: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Another lamp and a little noise on the looks, jitter on landmarks, shift and noise on the changes."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    count, size = len(look), look.shape[-1]
+    line = torch.linspace(-1, 1, size)
+    slope = 0.35 * torch.randn(count, 2, 1, 1, generator=generator)
+    lamp = 1 + slope[:, :1] * line[None, None, None] + slope[:, 1:] * line[None, None, :, None]
+    look = look * lamp.clamp_min(0.2) + 2.0 * torch.randn(look.shape, generator=generator)
+    landmarks = bent(landmarks, generator) + 0.004 * torch.randn(landmarks.shape, generator=generator)
+    shift = torch.randint(-2, 3, (2,), generator=generator)
+    change = change.roll((int(shift[0]), int(shift[1])), (-2, -1))
+    loud = 0.4 * torch.rand(count, 4, 1, 1, generator=generator)
+    change = change + loud * torch.randn(change.shape, generator=generator)
+    there = (torch.rand(count, 4, 1, 1, generator=generator) > 0.1).float()
+    return landmarks, look, change * there
+
+
+def bent(landmarks: Tensor, generator: torch.Generator, bumps: int = 6, strength: float = 0.03) -> Tensor:
+    """Landmarks (B, L, 2) of a face of another shape: smooth bumps, half an inter-ocular distance wide."""
+    count = len(landmarks)
+    place = torch.rand(count, bumps, 2, generator=generator) * torch.tensor([2.4, 3.0])
+    push = strength * torch.randn(count, bumps, 2, generator=generator)
+    near = torch.exp(-torch.cdist(landmarks, place - torch.tensor([1.2, 0.9])).square() / 0.5)
+    return landmarks + near @ push

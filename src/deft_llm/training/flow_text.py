@@ -3,26 +3,19 @@ truth."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from deft_llm.answer import COARSE, LABELLED, Answer, render
+from deft_llm.answer import LABELLED, Answer, render
 from deft_llm.facs.directions import octant
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry, is_valid, name, valid_directions
+from deft_llm.facs.words import listed, movement, pick, sentence
 from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.packing import Turn
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.records import AUSide, Evidence
-
-
-@dataclass(frozen=True)
-class Triple:
-    """One training row: the sample's number, the question and the answer's text."""
-
-    row: int
-    question: str
-    answer: str
+from deft_llm.records import COARSE, AUSide, Evidence
+from deft_llm.unimer.phrases import QUESTIONS
+from deft_llm.unimer.readback import NO_LABEL, NO_UNIT
 
 
 def side_of(number: int, left: bool, right: bool) -> AUSide:
@@ -58,9 +51,6 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
 
 def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
     """The (C, E, R) text without figures, as the model is to write it."""
-    from deft_llm.facs.words import listed, movement, sentence
-    from deft_llm.unimer.readback import NO_LABEL, NO_UNIT
-
     rows = evidence_of(side)
     label = FINE[fine] if fine >= 0 else None
     klass = coarse_of(label) if label else (COARSE[coarse] if coarse >= 0 else None)
@@ -75,42 +65,48 @@ def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
     return render(Answer.of(label, klass, rows, rationale), figures=False)
 
 
-def triples(
-    side: np.ndarray, fine: np.ndarray, coarse: np.ndarray, rows: np.ndarray, rng: np.random.Generator,
+def turns_of(
+    side: np.ndarray, known: np.ndarray, fine: int, coarse: int, rng: np.random.Generator, count: int = 6,
     full: float = 0.7,
-) -> list[Triple]:  # fmt: skip
-    """One question and answer for each of ``rows``: the full answer in a share ``full``, else a short
-    question."""
-    from deft_llm.facs.words import pick
-    from deft_llm.unimer.phrases import QUESTIONS
+) -> list[Turn]:  # fmt: skip
+    """Up to ``count`` questions on a clip, no two alike, with their answers: the whole answer in a share
+    ``full`` of the clips, short ones beside it.
 
-    found = []
-    for number, row in enumerate(rows):
-        if rng.random() < full:
-            questions = (ANSWER_QUESTION, *QUESTIONS["answer"])
-            question = pick(questions, rng)[1] if rng.random() < 0.5 else ANSWER_QUESTION
-            found.append(Triple(int(row), question, answer_text(side[number], fine[number], coarse[number])))
-        else:
-            found.append(Triple(int(row), *_short(side[number], int(fine[number]), int(coarse[number]), rng)))
-    return found
+    side (A, 2) in {0, 1}; known (A,) bool, which AUs somebody coded; fine, coarse: numbers or -1. Of a clip
+    whose AUs nobody coded its class alone is asked.
+    """
+    turns: dict[str, Turn] = {}
+    coded = bool(known.any())
+    if coded and rng.random() < full:
+        questions = (ANSWER_QUESTION, *QUESTIONS["answer"])
+        question = pick(questions, rng)[1] if rng.random() < 0.5 else ANSWER_QUESTION
+        turns[question] = Turn(question, (answer_text(side, fine, coarse),), "answer")
+    kinds = ["aus", "au", "au"] * coded + ["coarse"] * (coarse >= 0) + ["fine"] * (fine >= 0)
+    if not kinds:
+        return list(turns.values())
+    for kind in rng.permutation(kinds * count)[: 3 * count]:
+        if len(turns) >= count:
+            break
+        turn = _short(str(kind), side, known, fine, coarse, rng)
+        if kind == "au" or kind not in {other.kind for other in turns.values()}:
+            turns.setdefault(turn.question, turn)
+    return list(turns.values())
 
 
-def _short(side: np.ndarray, fine: int, coarse: int, rng: np.random.Generator) -> tuple[str, str]:
-    from deft_llm.facs.words import pick
-    from deft_llm.unimer.phrases import QUESTIONS
-
+def _short(
+    kind: str, side: np.ndarray, known: np.ndarray, fine: int, coarse: int, rng: np.random.Generator
+) -> Turn:
+    """One short question of a kind, and its answer."""
     seen = [number for number, row in zip(EXPERT_AUS, side) if row.any()]
-    kinds = ["aus", "au"] + ["coarse"] * (coarse >= 0) + ["fine"] * (fine >= 0)
-    kind = kinds[int(rng.integers(len(kinds)))]
     question = pick(QUESTIONS[kind], rng)[1]
     if kind == "coarse":
-        return question, COARSE[coarse]
+        return Turn(question, (COARSE[coarse],), kind)
     if kind == "fine":
-        return question, FINE[fine]
+        return Turn(question, (FINE[fine],), kind)
     if kind == "aus":
-        return question, ", ".join(name(number) for number in seen) or "none"
+        return Turn(question, (", ".join(name(number) for number in seen) or "none",), kind)
     # Half of the yes/no questions ask for an AU that is there.
-    there = bool(seen) and rng.random() < 0.5
-    absent = [number for number in EXPERT_AUS if number not in seen]
+    absent = [number for number, sure in zip(EXPERT_AUS, known) if sure and number not in seen]
+    there = bool(seen) and (not absent or rng.random() < 0.5)
     asked = int(rng.choice(seen if there else absent))
-    return question.format(au=asked, name=name(asked)), "yes" if there else "no"
+    return Turn(question.format(au=asked, name=name(asked)), ("yes" if there else "no",), kind)

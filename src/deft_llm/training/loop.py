@@ -9,13 +9,15 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
-from deft_llm.errors import UsageError
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.training.objective import Weights
 from deft_llm.training.state import BEST, STATE, read_state, save_state, writer
 
 LEAST_RATE = 0.02
@@ -27,21 +29,40 @@ SEED_STRIDE = 1_000_003
 class PartSettings(BaseModel):
     """What every part of the training is told."""
 
+    parts: ClassVar[frozenset[str]] = frozenset()
+    """Parts of the loss that exist in this part of the training."""
     model_config = ConfigDict(extra="forbid")
-    seed: int = Field(0, description="Seed of weights, batches and dropout.")
+    seed: int | None = Field(None, ge=0, description="Seed of weights, batches, dropout; null: the run's.")
     steps: int = Field(1000, ge=0, description="Steps of the optimiser.")
     batch: int = Field(32, ge=1, description="Clips per step, all processes together.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Weight decay of AdamW.")
-    warmup_steps: int = Field(30, ge=0, description="First steps, over which the rate rises linearly.")
+    warmup_steps: int = Field(30, ge=0, description="First steps, over which the rate rises.")
     cooldown_steps: int = Field(150, ge=0, description="Last steps, over which the rate falls.")
     cooldown: Literal["linear", "1-sqrt", "cosine"] = Field("linear", description="Shape of the cool-down.")
     ema: float = Field(0.0, ge=0, lt=1, description="Decay of the weight average that is kept; 0: none.")
+    gamma_negative: float = Field(2.0, ge=0, le=10, description="Focus of the AU loss on hard negatives.")
+    losses: Weights = Field(default_factory=Weights, description="Weights of the loss.")
     validate_every: int = Field(0, ge=0, description="Steps between validations; 0: none.")
-    patience: int = Field(6, ge=0, description="Validations without progress that end the part; 0: never.")
-    save_every: int = Field(
-        200, ge=1, description="Steps between saved states, from which a stopped run goes on."
-    )
+    patience: int = Field(6, ge=0, description="Validations without progress that end it; 0: never.")
+    save_every: int = Field(200, ge=1, description="Steps between saved states; a stopped run goes on there.")
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _over_defaults(cls, given: Any) -> Any:
+        """What is given replaces the part's own weights one by one."""
+        if not isinstance(given, dict):
+            return given
+        own = cls.model_fields["losses"].get_default(call_default_factory=True)
+        return {**own.model_dump(), **given}
+
+    @field_validator("losses")
+    @classmethod
+    def _weights_have_effect(cls, weights: Weights) -> Weights:
+        for name, value in weights.model_dump().items():
+            if value and cls.parts and name not in cls.parts:
+                raise ValueError(f"{name} has no effect here; choose from {', '.join(sorted(cls.parts))}")
+        return weights
 
 
 FREE = {"steps", "cooldown_steps", "cooldown", "save_every", "validate_every", "patience"}
@@ -51,22 +72,21 @@ FREE = {"steps", "cooldown_steps", "cooldown", "save_every", "validate_every", "
 class Part(ABC):
     """Model, optimiser, schedule and weight average of one part; subclasses make its batches.
 
-    ``model(batch)`` gives (total loss, its parts). ``groups``: parameters with a share of the learning rate
-    each (all of ``model`` at 1 where None). ``averaged``: module whose weight average is kept.
+    ``model(batch)`` gives (total loss, its parts). ``groups``: (beginnings of parameters' names, share of the
+    learning rate); all other parameters are frozen. ``averaged``: module whose weight average is kept.
     """
 
     def __init__(
-        self, model: nn.Module, settings: PartSettings,
-        groups: Sequence[tuple[Sequence[nn.Parameter], float]] | None = None,
+        self, model: nn.Module, settings: PartSettings, groups: Sequence[tuple[tuple[str, ...], float]],
         averaged: nn.Module | None = None,
     ) -> None:  # fmt: skip
-        from torch.optim.swa_utils import AveragedModel
-
         self.model, self.settings, self.step = model, settings, 0
+        self.frozen = freeze_all_but(model, tuple(name for names, _ in groups for name in names))
+        named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+        taken = [([v for name, v in named if name.startswith(names)], share) for names, share in groups]
         rate = settings.learning_rate
-        shares = groups or [(list(model.parameters()), 1.0)]
         self.optimizer = torch.optim.AdamW(
-            [{"params": list(parameters), "lr": rate * share} for parameters, share in shares],
+            [{"params": values, "lr": rate * share} for values, share in taken if values],
             lr=rate, weight_decay=settings.weight_decay,
         )  # fmt: skip
         self.scheduler = self._schedule()
@@ -99,22 +119,28 @@ class Part(ABC):
         """The batch of a step, the same for any number of processes; process ``rank`` takes its share."""
 
     def set_modes(self) -> None:
-        """Called before each step: all in training mode; subclasses put what is frozen in eval mode."""
+        """Called before each step: what is trained in training mode; frozen modules read without dropout."""
         self.model.train()
+        for module in self.frozen:
+            module.eval()
 
     def tensors(self) -> dict[str, Any]:
-        """The model's tensors that a state keeps."""
-        return self.model.state_dict()
+        """The tensors that a state keeps: those that are trained."""
+        return {name: value for name, value in self.model.named_parameters() if value.requires_grad}
 
     def load_tensors(self, tensors: dict[str, Any]) -> None:
         """Put back what ``tensors`` gave."""
-        self.model.load_state_dict(tensors)
+        own = self.tensors()
+        if own.keys() != tensors.keys() or any(own[n].shape != v.shape for n, v in tensors.items()):
+            raise DeftError("the training state is of another model; give another --out.")
+        self.model.load_state_dict(tensors, strict=False)
 
     def optimise(self, accelerator: Any, model: Any, optimizer: Any) -> dict[str, Any]:
         """One step on this process's share of the batch; returns the parts of the loss."""
-        torch.manual_seed(self.settings.seed * SEED_STRIDE + self.step)
+        torch.manual_seed((self.settings.seed or 0) * SEED_STRIDE + self.step)
         self.set_modes()
-        total, parts = model(self.batch_of(self.step, accelerator.process_index, accelerator.num_processes))
+        batch = self.batch_of(self.step, accelerator.process_index, accelerator.num_processes)
+        total, parts = model(batch.to(accelerator.device))
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(total)
         accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
@@ -124,6 +150,10 @@ class Part(ABC):
         if self.average is not None:
             self.average.update_parameters(self.averaged_module)
         return parts  # type: ignore[no-any-return]
+
+    def result(self) -> Any:
+        """What the part has made: the model in eval mode."""
+        return self.model.eval()
 
     def state(self) -> dict[str, Any]:
         """Everything a resume needs."""
@@ -140,10 +170,19 @@ class Part(ABC):
             self.average.load_state_dict(state["average"])
 
 
+def freeze_all_but(model: nn.Module, trained: tuple[str, ...]) -> list[nn.Module]:
+    """Let the parameters whose names begin with one of ``trained`` learn, of a language model its adapter
+    alone; returns the modules of which none does."""
+    for name, parameter in model.named_parameters():
+        learns = name.startswith(trained) and (".llm." not in f".{name}" or "lora_" in name)
+        parameter.requires_grad_(learns)
+    learning = lambda module: [value.requires_grad for value in module.parameters()]  # noqa: E731
+    return [module for module in model.modules() if learning(module) and not any(learning(module))]
+
+
 def fit(
     part: Part, out: Path, *, base: str = "", validate: Callable[[], dict[str, float]] | None = None,
     watch: str = "uf1", log_every: int = 50, accelerator: Any = None,
-    before_step: Callable[[int], None] | None = None,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> Part:  # fmt: skip
     """Train ``part`` to its last step; states and logs in ``out``, from which a stopped run goes on.
@@ -166,8 +205,6 @@ def fit(
         model, optimizer = accelerator.prepare(part.model, part.optimizer)
         log = writer(out, part.step) if main else (lambda *_: None)
     while not ended():
-        if before_step is not None:
-            before_step(part.step)
         parts = part.optimise(accelerator, model, optimizer)
         last = part.step >= settings.steps
         if main and (part.step % log_every == 0 or last):

@@ -1,44 +1,46 @@
-"""Stage 1: the motion expert learns AUs, emotions, denoised motion and AU text from flow-level synthesis."""
+"""The motion expert learns AUs, emotions, denoised motion and the words of AUs from measured or synthetic
+flow."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
-from torch.nn import functional as F
+from pydantic import Field, field_validator
 
-from deft_llm.facs.emotions import FINE
-from deft_llm.model import losses
-from deft_llm.model.experts import MotionExpert, MotionExpertConfig
-from deft_llm.model.inputs import region_pool
+from deft_llm.model.deft import DeftModel
+from deft_llm.model.experts import MotionExpertConfig
+from deft_llm.model.inputs import DeftBatch
 from deft_llm.training.augment import AugmentSettings, augment, relative
-from deft_llm.training.flow_shards import FlowBatch, FlowShards
-from deft_llm.training.loop import Part, PartSettings, fit
-from deft_llm.training.text import au_text_vectors
+from deft_llm.training.flow_shards import FlowBatch
+from deft_llm.training.loop import Part, PartSettings
+from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights
+
+MOST = 4096
+"""No size of an expert is larger."""
 
 
-class LossWeights(BaseModel):
-    """Weights of the parts of stage 1's loss; 0 switches a part off (each has an ablation)."""
+class Samples(Protocol):
+    """What ``FlowShards`` and ``StoreData`` offer: labelled maps of clips."""
 
-    model_config = ConfigDict(extra="forbid")
-    au: float = 20.0
-    coarse: float = 1.0
-    fine: float = 0.5
-    clean: float = 1.0
-    text: float = 0.1
+    def __len__(self) -> int: ...
+
+    def take(self, rows: np.ndarray) -> FlowBatch:
+        """The clips ``rows``, stacked."""
+        ...
 
 
-class Stage1Config(PartSettings):
-    """Settings of the motion expert."""
+class MotionConfig(PartSettings):
+    """Settings of the motion expert's training."""
 
+    parts = frozenset({"au", "coarse", "fine", "clean", "contrast"})
     steps: int = Field(4000, ge=0, description="Steps of the optimiser.")
-    batch: int = Field(128, ge=1, description="Samples per step, all processes together.")
-    learning_rate: float = Field(1.5e-3, gt=0, description="Rate between warm-up and cool-down.")
-    weight_decay: float = Field(0.03, ge=0, description="Weight decay of AdamW.")
+    batch: int = Field(128, ge=1, description="Clips per step, all processes together.")
+    learning_rate: float = Field(1.5e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
+    weight_decay: float = Field(0.03, ge=0, le=1, description="Weight decay of AdamW.")
     warmup_steps: int = Field(100, ge=0, description="First steps, over which the rate rises.")
     cooldown_steps: int = Field(400, ge=0, description="Last steps, over which the rate falls.")
     cooldown: Literal["linear", "1-sqrt", "cosine"] = Field("1-sqrt", description="Shape of the cool-down.")
@@ -47,139 +49,119 @@ class Stage1Config(PartSettings):
     save_every: int = Field(500, ge=1, description="Steps between saved states.")
     both_phases: float = Field(0.3, ge=0, le=1, description="Share of steps that see apex to offset too.")
     table: float = Field(0.7, ge=0, le=1, description="Share of steps that see the region table.")
-    gamma_negative: float = Field(2.0, ge=0, description="Focus of the AU loss on negatives that are hard.")
-    losses: LossWeights = Field(default_factory=LossWeights, description="Weights of the loss.")
-    expert: dict[str, Any] = Field(default_factory=dict, description="Sizes of the expert.")
-    augment: dict[str, float] = Field(default_factory=dict, description="Strengths of the augmentation.")
-    augment_on: bool = Field(True, description="Whether samples are augmented.")
-    shard_limit: int | None = Field(None, description="Read the first shards only.")
+    losses: Weights = Field(
+        default_factory=lambda: Weights(au=20, coarse=1, fine=0.5, clean=1, contrast=0.1),
+        description="Weights of the loss.",
+    )
+    expert: dict[str, int | float] = Field(
+        default_factory=dict,
+        description="Sizes of a new expert: width, stem, middle, heads, blocks, dropout. One that is trained "
+        "on keeps its own.",
+    )
 
+    @field_validator("expert")
+    @classmethod
+    def _known_sizes(cls, sizes: dict[str, int | float]) -> dict[str, int | float]:
+        return checked_sizes(sizes, MotionExpertConfig._fields)
 
-class Stage1Module(nn.Module):
-    """The expert with the motion-text alignment; ``forward(batch)`` gives (total loss, its parts)."""
-
-    def __init__(self, config: Stage1Config) -> None:
-        super().__init__()
-        self.config = config
-        self.expert = MotionExpert(MotionExpertConfig(fine_classes=len(FINE), **config.expert))
-        texts = torch.from_numpy(au_text_vectors())
-        self.register_buffer("texts", texts, persistent=False)
-        width = self.expert.config.width
-        self.text = nn.ModuleDict({"motion": nn.Linear(width, 64), "words": nn.Linear(texts.shape[1], 64)})
-
-    def forward(self, batch: tuple[Any, ...]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """batch as ``Stage1.batch_of`` makes it."""
-        maps, phases, table, clean, side, known, coarse, fine = batch
-        out = self.expert(maps, phases, table)
-        weights, parts = self.config.losses, {}
-        if weights.au:
-            parts["au"] = losses.asymmetric_loss(
-                out.au, side, self.config.gamma_negative, known=known[..., None].expand_as(side)
-            )
-        if weights.coarse:
-            parts["coarse"] = losses.masked_cross_entropy(out.coarse, coarse)
-        if weights.fine:
-            parts["fine"] = losses.masked_cross_entropy(out.fine, fine)
-        if weights.clean and not bool(torch.isnan(clean).any()):
-            parts["clean"] = losses.clean_flow_loss(out.clean, clean)
-        if weights.text:
-            tokens = F.normalize(self.text["motion"](out.tokens[:, self.expert.token_of_au]), dim=-1)
-            words = F.normalize(self.text["words"](self.texts), dim=-1)
-            parts["text"] = losses.text_contrast(tokens, words, side.amax(-1))
-        total = sum(getattr(weights, name) * value for name, value in parts.items())
-        return total, {name: value.detach() for name, value in parts.items()}
-
-
-class Stage1(Part):
-    """The motion expert as a part of the training."""
-
-    settings: Stage1Config
-    model: Stage1Module
-
-    def __init__(self, config: Stage1Config, shards: FlowShards) -> None:
-        torch.manual_seed(config.seed)
-        model = Stage1Module(config)
-        super().__init__(model, config, averaged=model.expert)
-        self.config, self.shards, self.expert = config, shards, model.expert
-        self.augment = AugmentSettings(**config.augment) if config.augment_on else None
-
-    def batch_of(self, step: int, rank: int = 0, world: int = 1) -> tuple[Any, ...]:
-        """Tensors (maps, phases, table, clean, side, known, coarse, fine) of a step, augmented.
-
-        The rows of a step are the same for any number of processes; process ``rank`` takes its share.
-        """
-        rng = np.random.default_rng([self.config.seed, step])
-        rows = rng.integers(0, len(self.shards), self.config.batch)
-        count = 2 if rng.random() < self.config.both_phases else 1
-        with_table = rng.random() < self.config.table
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)) + rank)
-        maps, clean, side, known, coarse, fine = tensors_of(self.shards.take(rows[rank::world]), count)
-        maps = relative(maps)
-        if self.augment is not None:
-            maps, clean, side = augment(maps, clean, side, self.augment, generator)
-        phases = torch.ones(len(maps), count, dtype=torch.bool)
-        table = region_pool(maps) if with_table else None
-        return maps, phases, table, clean, side, known, coarse, fine
-
-    def averaged(self) -> MotionExpert:
-        """A copy of the expert with averaged weights, in eval mode."""
-        expert = MotionExpert(self.expert.config)
-        kept = self.expert if self.average is None else self.average.module
-        expert.load_state_dict(kept.state_dict())
-        return expert.eval()
-
-
-def tensors_of(batch: FlowBatch, phases: int) -> tuple[Any, ...]:
-    """(maps float, clean, side, known, coarse, fine) as tensors; the first ``phases`` phases."""
-    return (
-        torch.from_numpy(batch.maps[:, :phases].astype(np.float32)),
-        torch.from_numpy(batch.clean.astype(np.float32)),
-        torch.from_numpy(batch.side.astype(np.float32)),
-        torch.from_numpy(batch.known.astype(np.float32)),
-        torch.from_numpy(batch.coarse.astype(np.int64)),
-        torch.from_numpy(batch.fine.astype(np.int64)),
+    augment: AugmentSettings | None = Field(
+        default_factory=AugmentSettings, description="Augmentation of the maps; null: none."
     )
 
 
-def validate(expert, shards: FlowShards, limit: int = 2000) -> dict[str, float]:
-    """UF1 of the coarse head (clips of the three classes), mean AU AUROC, on the first ``limit`` samples."""
+def checked_sizes(sizes: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """``sizes`` of an expert. Raises: ValueError for a name that is not ``known``, or a negative size."""
+    for name, value in sizes.items():
+        if name not in known or not 0 <= value < MOST:
+            raise ValueError(f"{name}={value}: choose sizes from 0 on, of {', '.join(known)}")
+    return sizes
+
+
+class MotionPart(Part):
+    """The motion expert as a part of the training."""
+
+    settings: MotionConfig
+    model: TrainedModel
+
+    def __init__(self, deft: DeftModel, settings: MotionConfig, data: Samples) -> None:
+        torch.manual_seed(settings.seed or 0)
+        self.data = data
+        objective = Objective(settings.losses, deft, ("motion",), gamma_negative=settings.gamma_negative)
+        super().__init__(
+            TrainedModel(deft, objective), settings, [(("deft.motion.", "objective."), 1.0)],
+            averaged=deft.motion,
+        )  # fmt: skip
+
+    def batch_of(self, step: int, rank: int = 0, world: int = 1) -> TrainBatch:
+        """Clips of a step, augmented."""
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed or 0, step])
+        rows = rng.integers(0, len(self.data), settings.batch)
+        count = 2 if rng.random() < settings.both_phases else 1
+        with_table = rng.random() < settings.table
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)) + rank)
+        taken = self.data.take(rows[rank::world])
+        maps, targets = tensors_of(taken, count)
+        if settings.augment is not None:
+            maps, targets = augmented(maps, targets, settings.augment, generator)
+        phases = torch.from_numpy(taken.phases[:, :count])
+        return TrainBatch(DeftBatch(maps, phases, with_table=with_table), targets)
+
+    def result(self) -> DeftModel:
+        """The model with the weight average in its motion expert, in eval mode."""
+        deft = copy.deepcopy(self.model.deft)
+        if self.average is not None:
+            deft.motion.load_state_dict(self.average.module.state_dict())
+        return deft.eval()
+
+
+def augmented(
+    maps: torch.Tensor, targets: Targets, settings: AugmentSettings, generator: torch.Generator
+) -> tuple[torch.Tensor, Targets]:
+    """``augment`` of maps and of what of their targets it moves."""
+    clean = torch.full((len(maps), 2, 14, 14), torch.nan) if targets.clean is None else targets.clean
+    maps, targets.clean, targets.side = augment(maps, clean, targets.side, settings, generator)
+    return maps, targets
+
+
+def tensors_of(batch: FlowBatch, phases: int = 1) -> tuple[torch.Tensor, Targets]:
+    """(relative maps (N, phases, 3, 28, 28), targets) of samples."""
+    as_float = lambda values: torch.from_numpy(values.astype(np.float32))  # noqa: E731
+    as_long = lambda values: torch.from_numpy(values.astype(np.int64))  # noqa: E731
+    targets = Targets(
+        as_float(batch.side), as_float(batch.known), as_long(batch.coarse), as_long(batch.fine),
+        as_float(batch.clean),
+    )  # fmt: skip
+    return relative(as_float(batch.maps[:, :phases])), targets
+
+
+def validate(deft: DeftModel, data: Samples, limit: int = 2000, batch: int = 250) -> dict[str, float]:
+    """``scores`` of the heads on the first phase of the first ``limit`` clips."""
+    taken = data.take(np.arange(min(limit, len(data))))
+    maps, targets = tensors_of(taken)
+    aus, classes = [], []
+    with torch.inference_mode():
+        for start in range(0, len(maps), batch):
+            part = maps[start : start + batch]
+            readout = deft.read(DeftBatch(part, torch.ones(len(part), 1, dtype=torch.bool)))
+            aus.append(readout.au)
+            classes.append(readout.coarse)
+    return scores(torch.cat(aus).numpy(), torch.cat(classes).numpy(), targets)
+
+
+def scores(au: np.ndarray, coarse: np.ndarray, targets: Any, fewest: int = 5) -> dict[str, float]:
+    """UF1 on the three classes and mean AUROC over AUs that ``fewest`` clips show and as many do not.
+
+    au (N, A, 2), coarse (N, 3): logits. ``targets``: ``Targets``. NaN-free: 0 where nothing can be scored.
+    """
     from sklearn.metrics import f1_score, roc_auc_score
 
-    rows = np.arange(min(limit, len(shards)))
-    maps, _, side, known, coarse, _ = tensors_of(shards.take(rows), 1)
-    chosen, scores = [], []
-    with torch.inference_mode():
-        for start in range(0, len(rows), 250):
-            part = relative(maps[start : start + 250])
-            out = expert(part, None, region_pool(part))
-            chosen.append(out.coarse.argmax(-1))
-            scores.append(out.au.amax(-1))
-    found, truth = torch.cat(chosen).numpy(), coarse.numpy()
+    truth = targets.coarse.numpy()
     keep = truth >= 0
-    present, score, sure = side.amax(-1).numpy(), torch.cat(scores).numpy(), known.numpy() > 0
-    areas = [
-        roc_auc_score(present[sure[:, k], k], score[sure[:, k], k])
-        for k in range(present.shape[1])
-        if 0 < present[sure[:, k], k].sum() < sure[:, k].sum()
-    ]
-    return {
-        "uf1": float(f1_score(truth[keep], found[keep], average="macro")),
-        "au_auroc": float(np.mean(areas)),
-    }
-
-
-def run(
-    config: Stage1Config, data: Path, out: Path, validation: Path | None = None, refresh: int = 200,
-    **options: Any,
-) -> Stage1:  # fmt: skip
-    """Train stage 1 on the shards of ``data`` into ``out``; resumes by itself and takes in new shards."""
-    stage = Stage1(config, FlowShards(data, config.shard_limit))
-    check = FlowShards(validation) if validation else None
-
-    def before(step: int) -> None:
-        if config.shard_limit is None and step % refresh == 0:
-            stage.shards.refresh()
-
-    fit(stage, out, validate=(lambda: validate(stage.averaged(), check)) if check else None,
-        before_step=before, **options)  # fmt: skip
-    return stage
+    present, known, areas = targets.side.amax(-1).numpy(), targets.known.numpy() > 0, []
+    for k in range(present.shape[1]):
+        y, x = present[known[:, k], k], au.max(-1)[known[:, k], k]
+        if fewest <= y.sum() <= len(y) - fewest:
+            areas.append(roc_auc_score(y, x))
+    uf1 = f1_score(truth[keep], coarse.argmax(-1)[keep], average="macro") if keep.any() else 0.0
+    return {"uf1": float(uf1), "au_auroc": float(np.mean(areas)) if areas else 0.0}

@@ -1,170 +1,294 @@
-"""``deft train``: one model from stores (and flow-level synthesis), stage by stage, into a run folder."""
+"""``deft train``: one model from stores (and flow-level samples), part by part, into a run folder.
+
+Each part begins from the checkpoint of the one before and leaves its own; the run's checkpoint is put there
+when the last part is finished. A finished command that is run again changes nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from accelerate import PartialState
 
-from deft_llm.errors import UsageError
-from deft_llm.training.language import Stage2, Stage2Batch, Stage2Config
-from deft_llm.training.start import MODEL, TrainConfig, _folder, start_model
+from deft_llm.config import save_resolved
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import read_json, sha256_of, write_json
+from deft_llm.model.checkpoint import WEIGHTS
+from deft_llm.model.deft import FACE_EXPERTS, LANGUAGE, DeftModel
+from deft_llm.model.language import EMBEDDED, EXPERTS
+from deft_llm.model.units import EXPERT_AUS
+from deft_llm.setup.weights import require
+from deft_llm.training import faces, language, motion
+from deft_llm.training.calibration import calibrate
+from deft_llm.training.checkpoints import (
+    MODEL,
+    checkpoint_folder,
+    digest_of,
+    replace_copy,
+    restore_folder,
+    saved_config,
+    start_model,
+    write_checkpoint,
+)
+from deft_llm.training.flow_shards import FlowShards
+from deft_llm.training.joint import JointPart
+from deft_llm.training.loop import Part, fit, on_cpu
+from deft_llm.training.settings import PARTS, PartName, TrainConfig
 from deft_llm.training.state import BEST, STATE
+from deft_llm.training.store_data import StoreData, split_subjects, subjects_of
+
+FINISHED = "finished.json"
+"""What a finished part was made from and made: digests of its start, its state and its weights."""
+TRAINS: dict[PartName, tuple[str, ...]] = {
+    "motion": ("motion",), "faces": (*FACE_EXPERTS, "fusion"), "language": LANGUAGE,
+    "joint": ("motion", *FACE_EXPERTS, "fusion", *LANGUAGE),
+}  # fmt: skip
+"""First words of the names of the tensors that each part trains."""
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass
+class Data:
+    """What a run learns from: clips of training and of validation subjects (None: none), flow-level samples
+    in the place of their maps, and the folder of their Uni-MER rows."""
+
+    store: StoreData | None
+    held: StoreData | None
+    samples: FlowShards | None
+    samples_held: FlowShards | None
+    unimer: Path | None
+
+    @classmethod
+    def of(cls, config: TrainConfig, stores: Sequence[Path], unimer: Path | None) -> Data:
+        """Read everything. Raises: UsageError where there is nothing to learn from."""
+        if not stores and not config.flow_shards:
+            raise UsageError("deft train: give a STORE, or flow_shards=FOLDER for flow-level samples.")
+        if unimer is not None and not stores:
+            raise UsageError("--unimer: its rows belong to the clips of a store; name that STORE as well.")
+        known, held = split_subjects(subjects_of(stores), config.validation_share, config.seed)
+        shards = lambda folder: FlowShards(Path(folder)) if folder else None  # noqa: E731
+        return cls(
+            StoreData(stores, known) if stores else None, StoreData(stores, held) if held else None,
+            shards(config.flow_shards), shards(config.flow_validation), unimer,
+        )  # fmt: skip
+
+    @property
+    def maps(self) -> Any:
+        """What the motion expert learns from."""
+        return self.samples or self.store
+
+    @property
+    def maps_held(self) -> Any:
+        """What validates it."""
+        return self.samples_held if self.samples else self.held
+
+    @property
+    def subjects(self) -> list[str]:
+        """Training subjects of the stores."""
+        return self.store.subject_names if self.store is not None else []
+
+    @property
+    def has_faces(self) -> bool:
+        """Whether a training clip has a face."""
+        return self.store is not None and len(self.store.with_faces) > 0
+
+    @property
+    def text_shows_faces(self) -> bool:
+        """Whether the clips that the language part learns from have faces."""
+        return self.has_faces and (self.unimer is not None or self.samples is None)
+
+
+def obstacles(config: TrainConfig, data: Data, saved: dict[str, Any]) -> dict[PartName, str]:
+    """Parts that cannot be trained, and why."""
+    found: dict[PartName, str] = {}
+    if not data.has_faces:
+        found["faces"] = "no training clip has a face"
+    trained = "motion" in saved.get("experts", ())
+    wanted = config.parts or PARTS
+    if config.backbone == EMBEDDED:
+        try:
+            require("llm")
+        except DeftError:
+            found["language"] = "the language model is not set up (run `deft setup`)"
+    if not trained and "motion" not in wanted:
+        found |= dict.fromkeys(
+            ("faces", "language", "joint"),
+            "the motion expert was not trained; begin from a checkpoint with one, or add motion to parts",
+        )
+    if data.unimer is None and data.samples is None and not len(data.store.labelled if data.store else ()):
+        found["language"] = "no clip is labelled and there are no Uni-MER rows (--unimer)"
+    if "joint" not in found:
+        comes = "language" in wanted and "language" not in found
+        if not comes and not saved.get("language"):
+            found["joint"] = "there is no language part to train on; add language to parts"
+        elif config.backbone == EMBEDDED and "language" in found and "set up" in found["language"]:
+            found["joint"] = found["language"]
+    return found
+
+
+def chosen_parts(
+    config: TrainConfig, data: Data, saved: dict[str, Any], say: Callable[[str], None]
+) -> list[PartName]:
+    """The parts that are trained, in order; says which are not, and why.
+
+    Raises: UsageError for a part that was asked for and cannot be trained, or for a language part that would
+    be conditioned on an expert that was not trained.
+    """
+    hindered = obstacles(config, data, saved)
+    for name in config.parts or ():
+        if name in hindered:
+            raise UsageError(f"parts: {name} cannot be trained: {hindered[name]}.")
+    parts = [name for name in PARTS if name in (config.parts or PARTS) and name not in hindered]
+    for name, why in hindered.items():
+        if config.parts is None:
+            say(f"{name}: not trained: {why}")
+    if not parts:
+        raise UsageError("deft train: no part can be trained here; see the reasons above.")
+    trained = set(saved.get("experts", ()))
+    trained |= {"motion"} if "motion" in parts else set()
+    trained |= set(config.faces.experts) if "faces" in parts else set()
+    missing = [name for name in config.conditioned_on or () if name not in trained]
+    if missing:
+        raise UsageError(
+            f"conditioned_on: the {missing[0]} expert was not trained; train it first"
+            f" (parts=[{'motion' if missing[0] == 'motion' else 'faces'},language]) or leave it out."
+        )
+    return parts
 
 
 def train(
-    config: TrainConfig, stores: Sequence[Path], out: Path, unimer: Path | None = None,
-    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    config: TrainConfig, stores: Sequence[Path], out: Path, unimer: Path | None = None, *, command: str = "",
+    progress: Progress | None = None, say: Callable[[str], None] = lambda text: None,
 ) -> Path:  # fmt: skip
-    """Run the stages that ``config`` names; returns the folder of the finished checkpoint (``out``/model).
+    """Train the parts that ``config`` names; returns the folder of the finished checkpoint (``out``/model).
 
-    Raises: UsageError for stages without their data.
+    ``command`` is recorded; ``say`` is told which parts are trained and which not.
+    Raises: UsageError for parts that cannot be trained, or an ``out`` of other settings.
     """
-    from accelerate import PartialState
-
-    from deft_llm.config import save_resolved
-    from deft_llm.training.loop import on_cpu
-    from deft_llm.training.store_data import split_subjects, subjects_of
-
-    if not stores and not config.flow_shards:
-        raise UsageError("deft train: give a STORE, or flow_shards=FOLDER for flow-level training.")
-    out = Path(out)
+    out, start = Path(out), checkpoint_folder(config.start)
+    data = Data.of(config, [Path(store) for store in stores], unimer)
     process = PartialState(cpu=on_cpu())
-    if process.is_main_process:
-        save_resolved(config, out, seed=config.seed)
-    known = subjects_of(stores) if stores else []
-    train_subjects, held = split_subjects(known, config.validation_share, config.seed)
-    start = Path(config.start) if config.start not in (None, "shipped") else config.start
-    for stage in config.stages:
-        if stage == 1:
-            start = _stage1(config, stores, train_subjects, held, start, out, progress)
-        elif stage in (2, 3):
-            start = _stage2(config, stage, stores, train_subjects, held, start, out, unimer, progress)
-        else:
-            raise UsageError(f"stages={config.stages}: choose from 1 (experts), 2 (adapter), 3 (joint).")
-        # What the main process wrote is what all of them begin the next stage from.
+    main = process.is_main_process
+    parts = chosen_parts(config, data, saved_config(start), say if main else lambda text: None)
+    if main:
+        save_resolved(config, out, seed=config.seed, command=command)
+        for folder in (out / MODEL, *(out / name / MODEL for name in parts)):
+            restore_folder(folder)
+    process.wait_for_everyone()
+    for name in parts:
+        start = _train_part(name, config, data, start, out / name, command, progress, say if main else None)
+        # What the main process wrote is what all of them begin the next part from.
         process.wait_for_everyone()
-    return Path(start) if start else out / MODEL
-
-
-def _stage1(
-    config: TrainConfig, stores: Sequence[Path], subjects: set[str], held: set[str], start: Any, out: Path,
-    progress: Any,
-) -> Path:  # fmt: skip
-    """Experts and heads; early stopping on validation subjects."""
-    from accelerate import PartialState
-
-    from deft_llm.model.checkpoint import load_strict, part, read_checkpoint
-    from deft_llm.training.export import export
-    from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.loop import fit
-    from deft_llm.training.motion import Stage1, validate
-    from deft_llm.training.store_data import StoreData
-
-    if config.flow_shards:
-        data: Any = FlowShards(Path(config.flow_shards))
-        check: Any = FlowShards(Path(config.flow_validation)) if config.flow_validation else None
-    else:
-        data = StoreData(stores, subjects)
-        check = StoreData(stores, held) if held else None
-    settings = config.stage1.model_copy(update={"seed": config.seed, "patience": config.patience})
-    folder = _folder(start)
-    if folder is not None:
-        saved, tensors = read_checkpoint(folder)
-        settings = settings.model_copy(
-            update={"expert": {k: v for k, v in saved["motion"].items() if k != "fine_classes"}}
-        )
-    stage = Stage1(settings, data)
-    if folder is not None:
-        load_strict(stage.expert, part(tensors, "motion"), str(folder))
-        if stage.average is not None:
-            stage.average.module.load_state_dict(stage.expert.state_dict())
-    fit(
-        stage, out / "stage1", progress=progress,
-        validate=(lambda: validate(stage.averaged(), check)) if check is not None else None,
-    )  # fmt: skip
-    best = out / "stage1" / BEST
-    if not PartialState().is_main_process:
-        return out / MODEL
-    export(
-        best if best.is_file() else out / "stage1" / STATE, out / MODEL, check,
-        command=f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}", prior="see the data",
-        trained_on={"subjects": sorted(subjects)},
-    )  # fmt: skip
+    assert start is not None
+    if main:
+        replace_copy(start, out / MODEL)
     return out / MODEL
 
 
-def _stage2(
-    config: TrainConfig, number: int, stores: Sequence[Path], subjects: set[str], held: set[str], start: Any,
-    out: Path, unimer: Path | None, progress: Any,
+def _train_part(
+    name: PartName, config: TrainConfig, data: Data, start: Path | None, folder: Path, command: str,
+    progress: Progress | None, say: Callable[[str], None] | None,
 ) -> Path:  # fmt: skip
-    """Projectors and adapter (2), with the experts (3)."""
-    from accelerate import PartialState
+    """Train one part from ``start`` and write its checkpoint; returns that."""
+    saved, base = saved_config(start), digest_of(start)
+    given = getattr(config, name)
+    settings = given if given.seed is not None else given.model_copy(update={"seed": config.seed})
+    part, validate = _part(name, config, settings, data, start, saved)
+    if say is not None:
+        say(f"{name}: {settings.steps:,} steps, from {'nothing' if start is None else start.name}")
+        kept = saved.get("language") and "language" not in (config.parts or PARTS)
+        if kept and name in ("motion", "faces"):
+            say(f"{name}: the language part stays as it was trained, with the experts before; add language"
+                " to parts to train it with these")  # fmt: skip
+    fit(part, folder, base=f"{base}/{len(data.maps)}", validate=validate, progress=progress,
+        log_every=5 if name in ("language", "joint") else 50)  # fmt: skip
+    if not PartialState().is_main_process:
+        return folder / MODEL
+    used = folder / BEST if validate is not None and (folder / BEST).is_file() else folder / STATE
+    made = {"start": base, "state": sha256_of(used)}
+    done = folder / FINISHED
+    weights = folder / MODEL / WEIGHTS
+    if done.is_file() and weights.is_file() and read_json(done) == {**made, "weights": sha256_of(weights)}:
+        return folder / MODEL
+    deft = part.result()
+    write_checkpoint(
+        folder / MODEL, start, deft, lambda tensor: tensor.split(".")[0] in TRAINS[name],
+        _changes(name, config, settings, data, saved, deft, part.step, command),
+    )  # fmt: skip
+    write_json(done, {**made, "weights": sha256_of(weights)})
+    return folder / MODEL
 
-    from deft_llm.model.checkpoint import read_checkpoint
-    from deft_llm.training.flow_shards import FlowShards
-    from deft_llm.training.language import flow_source, run
-    from deft_llm.training.store_data import StoreData
-    from deft_llm.training.text_validation import validate_text
 
-    settings = (config.stage2 if number == 2 else config.stage3).model_copy(
-        update={"seed": config.seed, "patience": config.patience}
+def _part(
+    name: PartName, config: TrainConfig, settings: Any, data: Data, start: Path | None, saved: dict[str, Any]
+) -> tuple[Part, Callable[[], dict[str, float]] | None]:
+    """One part of the training with its model and data, and what validates it (None: nothing)."""
+    had = set(saved.get("experts", ()))
+    sizes: dict[str, Any] = {"motion": config.motion.expert, "faces": config.faces.sizes}
+    checks = bool(settings.validate_every)
+    if name == "motion":
+        deft = start_model(config, start, settings.seed, experts={*had, "motion"}, language=False, **sizes)
+        moving = motion.MotionPart(deft, settings, data.maps)
+        check = data.maps_held
+        return moving, (lambda: motion.validate(moving.result(), check)) if checks and check else None
+    if name == "faces":
+        experts = {*had, *settings.experts}
+        deft = start_model(config, start, settings.seed, experts=experts, language=False, **sizes)
+        assert data.store is not None
+        own = faces.FaceData(data.store, deft)
+        if "structure" in settings.experts and "structure" not in had:
+            faces.choose_axes(deft, own)
+        held = None
+        if checks and data.held is not None and len(data.held.with_faces):
+            held = faces.FaceData(data.held, deft)
+        part: Part = faces.FacePart(deft, settings, own)
+        return part, None if held is None else (lambda: faces.validate(deft, held))
+    conditioned = config.conditioned_on or conditioned_on(data, saved)
+    deft = start_model(
+        config, start, settings.seed, experts=had, language=True, conditioned_on=list(conditioned), **sizes
     )
-    model = start_model(config, _folder(start))
-    count = 0
-    check: Any = None
-    if config.flow_shards:
-        source = flow_source(FlowShards(Path(config.flow_shards)), settings, model)
-        check = FlowShards(Path(config.flow_validation)) if config.flow_validation else None
-    elif unimer is not None:
-        data = StoreData(stores, subjects)
-        source, count = unimer_source(data, unimer, settings), len(data.subject_names)
-        check = StoreData(stores, held) if held and settings.validate_every else None
+    if data.unimer is not None and data.store is not None:
+        source = language.unimer_source(data.store, data.unimer, settings)
     else:
-        raise UsageError(f"stage {number} needs text: give --unimer DIR (see `deft unimer build`).")
-    stage = Stage2(model, settings, source, count)
-    folder_of_stage = out / f"stage{number}"
-    run(
-        stage, folder_of_stage, progress=progress,
-        validate=None if check is None else lambda: validate_text(model, check, settings.validate_clips),
-    )  # fmt: skip
-    if not PartialState().is_main_process:
-        return out / MODEL
-    folder = _folder(start)
-    saved = read_checkpoint(folder)[0] if folder is not None else {}
-    keep: dict[str, Any] = {
-        name: saved[name] for name in ("calibration", "prior", "stage1", "parameters") if name in saved
-    }
-    before = (saved.get("trained_on") or {}).get("subjects", [])
-    model.save_pretrained(out / MODEL, {
-        **keep, "trained_on": {"subjects": sorted({*subjects, *before})},
-        "language_note": f"stage {number}, {stage.step} steps",
-        "command": f"deft train {' '.join(Path(s).name for s in stores)} --out {out.name}",
-    })  # fmt: skip
-    return out / MODEL
+        source = language.text_source(data.maps, settings, deft)
+    check = data.held if data.unimer is not None else data.maps_held
+    device = PartialState().device.type
+    if name == "language":
+        part = language.LanguagePart(deft, settings, source, device)
+    else:
+        part = JointPart(deft, settings, source, device, len(data.subjects))
+    validate = (lambda: language.validate(deft, check, settings.validate_clips)) if checks and check else None
+    return part, validate
 
 
-def unimer_source(data: Any, folder: Path, config: Stage2Config) -> Callable[[int, int, int], Stage2Batch]:
-    """Batches of Uni-MER turns on the clips of a store."""
-    from deft_llm.model.inputs import batch_of
-    from deft_llm.training.store_data import dialogue_rows
+def conditioned_on(data: Data, saved: dict[str, Any]) -> list[str]:
+    """Experts whose tokens a language part is given: all that were trained and that its clips show; what a
+    checkpoint's language part was conditioned on stays so."""
+    shown = set(EXPERTS) if data.text_shows_faces else {"motion"}
+    before = saved.get("conditioned_on", ()) if saved.get("language") else ()
+    return [name for name in EXPERTS if name in saved["experts"] and name in (*shown, *before)]
 
-    turns = dialogue_rows(folder, data.rows)
 
-    def source(step: int, rank: int, world: int) -> Stage2Batch:
-        rng = np.random.default_rng([config.seed, step, 3])
-        chosen = [turns[i] for i in rng.integers(0, len(turns), config.batch)][rank::world]
-        rows = np.array([turn[0] for turn in chosen])
-        clips = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
-        as_float = lambda a: torch.from_numpy(a[rows].astype(np.float32))  # noqa: E731
-        as_long = lambda a: torch.from_numpy(a[rows].astype(np.int64))  # noqa: E731
-        return Stage2Batch(
-            clips=clips, questions=[turn[1] for turn in chosen], answers=[turn[2] for turn in chosen],
-            side=as_float(data.side), known=as_float(data.known), coarse=as_long(data.coarse),
-            fine=as_long(data.fine), subject=as_long(data.subject),
-        )  # fmt: skip
-
-    return source
+def _changes(
+    name: PartName, config: TrainConfig, settings: Any, data: Data, saved: dict[str, Any], deft: DeftModel,
+    steps: int, command: str,
+) -> dict[str, Any]:  # fmt: skip
+    """What a part changes in the config of its checkpoint, beside the model's own sizes."""
+    before = saved.get("trained_on") or {}
+    subjects = sorted({*before.get("subjects", []), *data.subjects})
+    mine = {"steps": steps, "batch": settings.batch, "seed": settings.seed, "command": command}
+    changes: dict[str, Any] = {
+        "aus": list(EXPERT_AUS), "command": command,
+        "training": {**saved.get("training", {}), name: mine},
+        "trained_on": {**before, "subjects": subjects},
+    }  # fmt: skip
+    if data.samples is not None and name != "faces":
+        changes["trained_on"]["flow_level_samples"] = len(data.samples)
+    if name in ("motion", "joint"):
+        changes["calibration"] = calibrate(deft, data.maps_held)
+        changes["parameters"] = sum(value.numel() for value in deft.motion.parameters())
+    return changes

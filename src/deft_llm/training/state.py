@@ -11,14 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, read_jsonl, write_jsonl
+from deft_llm.files import atomic_path, open_tensors, read_jsonl, write_jsonl
 
 STATE = "state.safetensors"
 BEST = "best.safetensors"
 """Files of a part's folder: where training stands, and the state that validated best."""
 LOG = "log.jsonl"
 BOARD = "tensorboard"
+HEADER = "deft"
+"""Entry of a state's header that holds all but the tensors."""
+MEND = "remove it to train this part anew"
 
 
 def flatten(value: Any, prefix: str, tensors: dict[str, Any]) -> Any:
@@ -51,39 +53,18 @@ def save_state(path: Path, state: dict[str, Any], meta: dict[str, Any]) -> None:
     from safetensors.torch import save_file
 
     tensors: dict[str, Any] = {}
-    header = {"structure": json.dumps(flatten(state, "s", tensors)), "meta": json.dumps(meta)}
+    header = {"meta": meta, "structure": flatten(state, "s", tensors)}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        # one entry: safetensors writes several in an order of chance
+        save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """(state, meta) as ``save_state`` was given them. Raises: DeftError for a file that it did not write."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = handle.metadata() or {}
-            structure, meta = json.loads(header["structure"]), json.loads(header["meta"])
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        return unflatten(structure, tensors), meta
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DeftError(
-            f"{path}: is no training state ({error}); remove it to train this part anew."
-        ) from error
-
-
-def read_meta(path: Path) -> dict[str, Any]:
-    """The ``meta`` of a training state, its tensors unread. Raises: DeftError as ``read_state``."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as handle:
-            meta: dict[str, Any] = json.loads((handle.metadata() or {})["meta"])
-        return meta
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DeftError(
-            f"{path}: is no training state ({error}); remove it to train this part anew."
-        ) from error
+    with open_tensors(path, "pt", MEND) as handle:
+        header = json.loads((handle.metadata() or {})[HEADER])
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        return unflatten(header["structure"], tensors), header["meta"]
 
 
 def writer(folder: Path, step: int) -> Callable[[int, dict[str, float]], None]:

@@ -7,33 +7,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry
 from deft_llm.files import read_rows
+from deft_llm.model.experts import APPEARANCE
 from deft_llm.model.inputs import FaceInput, MotionInput, face_input, motion_input
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.records import ActionUnit, Clip, Instruction
+from deft_llm.records import COARSE, ActionUnit, Clip, Instruction
+from deft_llm.store import Motion, Store
 from deft_llm.training.flow_shards import FlowBatch
 
-COARSE = ("negative", "positive", "surprise")
+HELD, TURN = "held_px", "turn"
+"""What a synthetic clip's ``truth.attributes`` may say of its onset: {AU: [left, right] px on a face 280 px
+wide}, and [yaw, pitch] of the face in degrees."""
 
 
 class StoreData:
     """Clips of one or more stores, restricted to ``subjects`` (all where None); offers what ``FlowShards``
     does.
 
-    Labels are the annotation's, never the truth of synthetic clips. Raises: DeftError where nothing is left.
+    Labels are the annotation's, never the truth of synthetic clips; only what no coder writes, the state of
+    the onset, is taken from there. ``faces``, ``looks``: ``FaceInput`` and grey onset (64, 64) uint8 of each
+    clip, None without a face. Raises: DeftError where nothing is left.
     """
 
     def __init__(self, stores: Sequence[Path], subjects: set[str] | None = None) -> None:
-        from deft_llm.store import Store
-
         self.clips: list[Clip] = []
         self.inputs: list[MotionInput] = []
         self.faces: list[FaceInput | None] = []
+        self.looks: list[np.ndarray | None] = []
         for root in stores:
             store = Store(Path(root))
             for clip, motion in store.stream():
@@ -42,27 +48,56 @@ class StoreData:
                 self.clips.append(clip)
                 self.inputs.append(motion_input(motion))
                 self.faces.append(face_input(motion))
+                self.looks.append(None if self.faces[-1] is None else look_of(motion))
         if not self.clips:
             raise DeftError(f"{', '.join(map(str, stores))}: no clips to train on; prepare a corpus first.")
         self.rows = {clip.clip_id: row for row, clip in enumerate(self.clips)}
         targets = [targets_of_clip(clip) for clip in self.clips]
         self.side, self.known = (np.stack([target[i] for target in targets]) for i in (0, 1))
         self.coarse, self.fine = (np.array([target[i] for target in targets]) for i in (2, 3))
-        names = sorted({clip.subject for clip in self.clips})
-        self.subject_names = names
-        self.subject = np.array([names.index(clip.subject) for clip in self.clips])
+        self.subject_names = sorted({clip.subject for clip in self.clips})
+        self.subject = np.array([self.subject_names.index(clip.subject) for clip in self.clips])
+        self.held, self.turn = (np.stack(rows) for rows in zip(*map(onset_truth, self.clips)))
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def refresh(self) -> None:
-        """A store does not grow while it is read."""
+    @property
+    def with_faces(self) -> np.ndarray:
+        """Rows of the clips that have a face."""
+        return np.array([row for row, face in enumerate(self.faces) if face is not None], int)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Rows of the clips of which a class or AUs are coded."""
+        return np.flatnonzero((self.coarse >= 0) | (self.fine >= 0) | (self.known.max(1) > 0))
 
     def take(self, rows: np.ndarray) -> FlowBatch:
-        """The clips ``rows`` as stage 1 reads them; the expression-only flow is not known here."""
+        """The clips ``rows`` as the motion expert learns from them; their expression-only flow is not
+        known."""
         maps = np.stack([self.inputs[row].maps for row in rows])
+        phases = np.stack([self.inputs[row].phases for row in rows])
         clean = np.full((len(rows), 2, 14, 14), np.nan, np.float16)
-        return FlowBatch(maps, clean, self.side[rows], self.known[rows], self.coarse[rows], self.fine[rows])
+        known = (self.side[rows], self.known[rows], self.coarse[rows], self.fine[rows])
+        return FlowBatch(maps, clean, *known, phases)
+
+
+def look_of(motion: Motion, frame: int = 0) -> np.ndarray:
+    """The grey face (64, 64) uint8 of a key frame: onset, apex or offset."""
+    assert motion.faces is not None
+    grey = cv2.cvtColor(np.ascontiguousarray(motion.faces[frame]), cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA)
+
+
+def onset_truth(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    """(held (A, 2) px per AU and side, turn (2,) yaw and pitch in degrees) of a synthetic clip's onset; NaN
+    where they are not known."""
+    attributes: dict[str, Any] = clip.truth.attributes if clip.truth is not None else {}
+    held = np.full((len(EXPERT_AUS), 2), np.nan if HELD not in attributes else 0.0, np.float32)
+    for number, sides in attributes.get(HELD, {}).items():
+        if int(number) in AU_INDEX:
+            held[AU_INDEX[int(number)]] = sides
+    return held, np.array(attributes.get(TURN, [np.nan, np.nan]), np.float32)
 
 
 def targets_of_clip(clip: Clip) -> tuple[np.ndarray, np.ndarray, int, int]:
@@ -92,15 +127,13 @@ def _mark(unit: ActionUnit, side: np.ndarray, known: np.ndarray) -> None:
 
 def subjects_of(stores: Sequence[Path]) -> list[str]:
     """All subjects of the stores, sorted."""
-    from deft_llm.store import Store
-
     return sorted({row.clip.subject for root in stores for row in Store(Path(root)).rows.values()})
 
 
 def split_subjects(subjects: Sequence[str], share: float, seed: int) -> tuple[set[str], set[str]]:
     """Training and validation subjects, disjoint; at least one of each where there are two."""
     order = np.random.default_rng([seed, 17]).permutation(len(subjects))
-    count = min(max(1, round(share * len(subjects))), len(subjects) - 1) if len(subjects) > 1 else 0
+    count = min(max(1, round(share * len(subjects))), len(subjects) - 1) if share and len(subjects) > 1 else 0
     held = {subjects[i] for i in order[:count]}
     return set(subjects) - held, held
 

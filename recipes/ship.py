@@ -1,0 +1,103 @@
+"""From nothing to a checkpoint in one go: make all data, then ``deft train`` all parts.
+
+    python -m recipes.ship OUT --small         # minutes: every step on the least data, to see that all works
+    python -m recipes.ship OUT --full          # hours; the profile of the checkpoint that ships
+    python -m recipes.ship OUT --small --print # the commands alone
+
+Every step is a command that can be run by itself; what is made already is kept, so a stopped run goes on. OUT
+ends up with samples/, validation/, films/, unimer/ and run/model, whose card holds the commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SEED = 20000
+HELD_SEED = 900
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of everything: shards of ``samples`` flow-level samples each, ``films`` of each of
+    ``subjects``, and settings of ``deft train``."""
+
+    shards: int
+    samples: int
+    identities: int
+    subjects: int
+    films: int
+    settings: tuple[str, ...]
+
+
+EXPERT = "motion.expert={stem: 24, middle: 48, width: 96, blocks: 2}"
+SMALL = Profile(
+    shards=1, samples=256, identities=4, subjects=4, films=2,
+    settings=(
+        "backbone=tiny-random", "motion.steps=6", "motion.batch=16", "motion.validate_every=3",
+        "faces.steps=6", "faces.batch=6", "faces.validate_every=3", "language.steps=4",
+        "language.validate_every=2", "language.validate_clips=4", "joint.steps=4", "joint.validate_every=2",
+        "joint.validate_clips=4",
+    ),
+)  # fmt: skip
+FULL = Profile(
+    shards=130, samples=4000, identities=160, subjects=700, films=20,
+    settings=(
+        "motion.steps=24000", "motion.ema=0.999", "faces.steps=3000", "language.steps=4000",
+        "language.projector_rate=1.5", "language.validate_every=200", "joint.steps=500",
+        "joint.validate_every=100", EXPERT,
+    ),
+)  # fmt: skip
+
+
+def commands(out: Path, profile: Profile, workers: int = 1) -> list[list[str]]:
+    """The steps, as words of a command line, with the paths as ``out`` is given."""
+    python, deft = [sys.executable, "-m"], [sys.executable, "-m", "deft_llm.cli"]
+    flow = ["--size", str(profile.samples), "--identities", str(profile.identities), "--coded", "0.3"]
+    films = str(out / "films")
+    return [
+        [*python, "recipes.flow_samples", str(out / "samples"), "--shards", str(profile.shards), "--seed",
+         str(SEED), *flow],
+        [*python, "recipes.flow_samples", str(out / "validation"), "--shards", "1", "--seed", str(HELD_SEED),
+         "--split", "validation", *flow],
+        [*python, "recipes.face_films", films, "--subjects", str(profile.subjects), "--films",
+         str(profile.films)],
+        [*deft, "unimer", "build", films, "--out", str(out / "unimer"), "--workers", str(workers)],
+        [*deft, "train", films, "--unimer", str(out / "unimer"), "--start", "null", "--out", str(out / "run"),
+         f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", *profile.settings],
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Run the steps, one after the other, each in a process of its own."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--small", action="store_true")
+    size.add_argument("--full", action="store_true")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--print", action="store_true", dest="show", help="print the commands alone")
+    given = parser.parse_args()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    for words in commands(given.out, SMALL if given.small else FULL, given.workers):
+        print("$ python " + shlex.join(words[1:]), flush=True)
+        if given.show:
+            continue
+        started = time.time()
+        done = subprocess.run(words, env=environment, check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
+        print(f"  {time.time() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

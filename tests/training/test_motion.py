@@ -1,0 +1,83 @@
+"""What the motion expert learns from: augmentation that respects physics, text that parses back, settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deft_llm.answer import parse
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.training.augment import AugmentSettings, augment, mirror
+from deft_llm.training.flow_text import answer_text, turns_of
+from deft_llm.training.motion import MotionConfig, MotionPart
+from deft_llm.training.store_data import StoreData
+
+
+def test_mirror_turns_u_round_and_swaps_sides() -> None:
+    maps, clean = torch.randn(2, 1, 3, 28, 28), torch.randn(2, 2, 14, 14)
+    side = torch.zeros(2, len(EXPERT_AUS), 2)
+    side[:, AU_INDEX[12], 0] = 1
+    m, c, s = mirror(maps, clean, side)
+    assert torch.equal(m[:, :, 0], -maps[:, :, 0].flip(-1))
+    assert torch.equal(m[:, :, 1:], maps[:, :, 1:].flip(-1))
+    assert torch.equal(c[:, 0], -clean[:, 0].flip(-1))
+    assert s[0, AU_INDEX[12]].tolist() == [0, 1]
+
+
+def test_augmentation_is_seeded_and_keeps_shapes() -> None:
+    maps, clean = torch.randn(4, 2, 3, 28, 28), torch.randn(4, 2, 14, 14)
+    side = torch.zeros(4, len(EXPERT_AUS), 2)
+    first = augment(maps, clean, side, AugmentSettings(), torch.Generator().manual_seed(1))
+    again = augment(maps, clean, side, AugmentSettings(), torch.Generator().manual_seed(1))
+    other = augment(maps, clean, side, AugmentSettings(), torch.Generator().manual_seed(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again))
+    assert not torch.equal(first[0], other[0])
+    assert first[0].shape == maps.shape and torch.isfinite(first[0]).all()
+
+
+def test_every_training_answer_parses_back_to_its_aus() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        side = np.zeros((len(EXPERT_AUS), 2), np.uint8)
+        for row in rng.choice(len(EXPERT_AUS), 3, replace=False):
+            side[row] = ((1, 1), (1, 0), (0, 1))[int(rng.integers(3))]
+        answer = parse(answer_text(side, int(rng.integers(-1, 10)), -1))
+        assert {item.au for item in answer.evidence} <= {n for n, r in zip(EXPERT_AUS, side) if r.any()}
+        assert len(answer.rationale) <= 400
+
+
+def test_questions_never_tell_the_answer_and_differ() -> None:
+    side = np.zeros((len(EXPERT_AUS), 2), np.uint8)
+    side[AU_INDEX[4]] = 1
+    known, rng = np.ones(len(EXPERT_AUS), bool), np.random.default_rng(0)
+    for _ in range(20):
+        turns = turns_of(side, known, 4, 0, rng, count=6)
+        assert len(turns) == len({turn.question for turn in turns}) == 6
+        assert {turn.answers[0] for turn in turns if turn.kind == "au"} <= {"yes", "no"}
+        assert not any("anger" in turn.question for turn in turns)
+
+
+def test_of_a_clip_whose_aus_nobody_coded_its_class_alone_is_asked() -> None:
+    side, known = np.zeros((len(EXPERT_AUS), 2)), np.zeros(len(EXPERT_AUS), bool)
+    for seed in range(10):
+        turns = turns_of(side, known, -1, 1, np.random.default_rng(seed), full=1.0)
+        assert {(turn.kind, turn.answers[0]) for turn in turns} == {("coarse", "positive")}
+    assert turns_of(side, known, -1, -1, np.random.default_rng(0)) == []
+
+
+def test_a_clip_with_one_phase_is_never_read_with_two(seen_store: Path, model_of: Any) -> None:
+    """What a store does not know of the way back is no motion of zero."""
+    part = MotionPart(model_of(), MotionConfig(batch=4, both_phases=1.0), StoreData([seen_store]))
+    batch = part.batch_of(0)
+    assert batch.clips.phases.tolist() == [[True, False]] * 4
+
+
+def test_weights_without_effect_are_refused() -> None:
+    with pytest.raises(ValueError, match="text has no effect here"):
+        MotionConfig(losses={"text": 1.0})
+    changed = MotionConfig(losses={"au": 0.0}).losses
+    assert changed.au == 0 and changed.coarse == 1, "the other weights stay as they are"

@@ -1,0 +1,318 @@
+"""`deft train` from end to end with a tiny language model: parts, what is kept, kills, finished runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from deft_llm.answer import parse
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.model.checkpoint import CONFIG, WEIGHTS
+from deft_llm.model.deft import DeftModel, is_language
+from deft_llm.training.run import train
+from deft_llm.training.settings import TrainConfig
+from deft_llm.training.state import STATE, read_state
+
+SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
+FACES = {"width": 8, "channels": 4, "space": 2}
+QUICK = {"steps": 2, "batch": 4, "validate_every": 0, "save_every": 1, "cooldown_steps": 1, "warmup_steps": 1}
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def config(**changes: Any) -> TrainConfig:
+    """A quick training with a tiny language model."""
+    quick = {
+        "motion": {**QUICK, "expert": SMALL}, "faces": {**QUICK, "sizes": FACES, "expert_dropout": 0.0},
+        "language": {**QUICK, "autocast": False, "learning_rate": 0.05},
+        "joint": {**QUICK, "autocast": False},
+    }  # fmt: skip
+    for name in quick:
+        quick[name] = {**quick[name], **changes.pop(name, {})}
+    return TrainConfig(**{"backbone": "tiny-random", "lora_rank": 2, "start": None, **quick, **changes})
+
+
+def tensors(run: Path) -> dict[str, torch.Tensor]:
+    return load_file((run / "model" if (run / "model").is_dir() else run) / WEIGHTS)
+
+
+def card(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "model" / CONFIG).read_text())
+    return found
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Digest of every file but TensorBoard's, which holds the times of its writing."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*")) if path.is_file() and "tensorboard" not in path.parts
+    }  # fmt: skip
+
+
+def moved(before: Path, after: Path) -> set[str]:
+    """First words of the names of the tensors that differ or are new."""
+    one, two = tensors(before), tensors(after)
+    assert one.keys() <= two.keys(), "a part of the start was lost"
+    return {n.split(".")[0] for n in two if n not in one or not torch.equal(one[n], two[n])}
+
+
+def test_flow_only_stores_train_all_but_faces(seen_store: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    train(config(), [seen_store], tmp_path / "run", say=said.append)
+    assert "faces: not trained: no training clip has a face" in said
+    made = card(tmp_path / "run")
+    assert made["experts"] == ["motion"] and made["conditioned_on"] == ["motion"] and made["language"]
+    assert list(made["training"]) == ["motion", "language", "joint"]
+    assert not any(name.startswith(("structure", "texture")) for name in tensors(tmp_path / "run"))
+    DeftModel.from_pretrained(tmp_path / "run" / "model")
+
+
+def test_stores_with_faces_train_all_parts(face_store: Path, instructions: Path, tmp_path: Path) -> None:
+    train(config(), [face_store], tmp_path / "run", instructions)
+    made = card(tmp_path / "run")
+    assert made["experts"] == ["structure", "texture", "motion"] == made["conditioned_on"]
+    assert list(made["training"]) == ["motion", "faces", "language", "joint"]
+    model = DeftModel.from_pretrained(tmp_path / "run" / "model")
+    assert model.structure is not None and model.texture is not None and model.llm is not None
+    folders = [tmp_path / "run" / name for name in ("motion", "faces", "language", "joint")]
+    assert moved(folders[0], folders[1]) == {"structure", "texture", "fusion"}
+    assert moved(folders[1], folders[2]) == {"llm", "projectors", "delimiters", "absent"}
+    assert {"motion", "llm", "projectors"} <= moved(folders[2], folders[3])
+
+
+def test_an_expert_that_is_left_out_is_not_listed(face_store: Path, tmp_path: Path) -> None:
+    train(config(parts=["motion", "faces"], faces={"experts": ["texture"]}), [face_store], tmp_path / "run")
+    assert card(tmp_path / "run")["experts"] == ["texture", "motion"]
+    assert not any(name.startswith("structure") for name in tensors(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("part", ["motion", "faces", "language"])
+def test_every_part_of_the_start_is_kept(part: str, face_store: Path, tmp_path: Path, start: Any) -> None:
+    begun = start("structure", "texture", "motion", language=True)
+    train(config(parts=[part], start=str(begun)), [face_store], tmp_path / "run")
+    own = {"motion": {"motion"}, "faces": {"structure", "texture", "fusion"},
+           "language": {"llm", "projectors", "delimiters", "absent"}}  # fmt: skip
+    assert moved(begun, tmp_path / "run") <= own[part]
+    assert part == "language" or moved(begun, tmp_path / "run")
+    made = card(tmp_path / "run")
+    assert made["language"] and made["experts"] == made["conditioned_on"] == [
+        "structure",
+        "texture",
+        "motion",
+    ]
+    assert made["trained_on"]["subjects"][0] == "old/0" and made["prior"] == "facs"
+
+
+def test_a_language_part_of_another_rank_begins_anew(seen_store: Path, tmp_path: Path, start: Any) -> None:
+    begun = start("motion", language=True)
+    train(config(parts=["language"], start=str(begun), lora_rank=3), [seen_store], tmp_path / "run")
+    made, before = tensors(tmp_path / "run"), tensors(begun)
+    assert made.keys() == before.keys()
+    changed = [name for name in made if made[name].shape != before[name].shape]
+    assert changed and all(is_language(name) for name in changed)
+    DeftModel.from_pretrained(tmp_path / "run" / "model")
+
+
+def test_untrained_experts_are_refused(
+    seen_store: Path, face_store: Path, tmp_path: Path, start: Any
+) -> None:
+    with pytest.raises(UsageError, match="the motion expert was not trained"):
+        train(config(parts=["language"]), [seen_store], tmp_path / "run")
+    begun = str(start("motion"))
+    wanted = config(parts=["language"], start=begun, conditioned_on=["structure", "motion"])
+    with pytest.raises(UsageError, match="the structure expert was not trained; train it first .parts="):
+        train(wanted, [face_store], tmp_path / "run")
+    with pytest.raises(UsageError, match="joint cannot be trained: there is no language part"):
+        train(config(parts=["joint"], start=begun), [seen_store], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_part_that_was_asked_for_and_cannot_be_is_an_error(seen_store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="faces cannot be trained: no training clip has a face"):
+        train(config(parts=["motion", "faces"]), [seen_store], tmp_path / "run")
+
+
+def test_a_finished_command_run_again_changes_nothing(
+    face_store: Path, instructions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        train(config(), [face_store], Path("run"), instructions, command="deft train")
+        trees.append(tree(Path("run")))
+    assert trees[0] == trees[1], "the same command elsewhere"
+    times = {
+        path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.suffix == ".safetensors"
+    }
+    train(config(), [face_store], Path("run"), instructions, command="deft train")
+    assert tree(Path("run")) == trees[0], "the same command again"
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+
+
+def test_a_longer_run_replaces_the_model_only_when_it_is_finished(
+    seen_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deft_llm.training import run
+
+    parts = ["motion", "language"]
+    train(config(parts=parts), [seen_store], tmp_path / "run")
+    before = tree(tmp_path / "run" / "model")
+    longer = config(parts=parts, motion={"steps": 4})
+    with pytest.raises(UsageError, match="language: was begun from another checkpoint"):
+        train(longer, [seen_store], tmp_path / "run")
+    assert tree(tmp_path / "run" / "model") == before
+    again = config(parts=parts, language={"steps": 4})
+    fit = run.fit
+
+    def stopped(part: Any, *rest: Any, **options: Any) -> Any:
+        fit(part, *rest, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(again, [seen_store], tmp_path / "run")
+    assert tree(tmp_path / "run" / "model") == before
+
+
+KILLED = """
+import os, signal, sys
+from deft_llm.cli import main
+left = int(sys.argv.pop(1))
+for name in ("replace",):
+    def counted(*rest, plain=getattr(os, name)):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return plain(*rest)
+    setattr(os, name, counted)
+main(sys.argv[1:])
+"""
+
+
+def words(store: Path, out: Path) -> list[str]:
+    """The command line of a quick training."""
+    given = [f"{part}.{key}={value}" for part in ("motion", "language")
+             for key, value in {**QUICK, "batch": 2}.items()]  # fmt: skip
+    return [
+        "train", str(store), "--out", str(out), "--start", "null", "backbone=tiny-random", "lora_rank=2",
+        "parts=[motion,language]", f"motion.expert={json.dumps(SMALL)}", "language.autocast=false", *given,
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writes", [2, 3, 5, 7, 9])
+def test_a_killed_command_goes_on_to_the_same_files(writes: int, seen_store: Path, tmp_path: Path) -> None:
+    """Killed in the middle of its n-th write, then run again: all bytes as of a run without a kill."""
+    run = lambda name, *before: subprocess.run(  # noqa: E731
+        [sys.executable, *before, *words(seen_store, Path("run"))], cwd=tmp_path / name,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    for name in ("killed", "whole"):
+        (tmp_path / name).mkdir()
+    done = run("killed", "-c", KILLED, str(writes))
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    for name in ("killed", "whole"):
+        done = run(name, "-m", "deft_llm.cli")
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert tree(tmp_path / "killed" / "run") == tree(tmp_path / "whole" / "run")
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_language_part_of_one(seen_store: Path, tmp_path: Path) -> None:
+    """`torchrun -m deft_llm.cli train`: two processes, gloo on CPU."""
+    run = lambda name, *launch: subprocess.run(  # noqa: E731
+        [*launch, "-m", "deft_llm.cli", *words(seen_store, tmp_path / name), "motion.augment=null",
+         "motion.table=1.0", "language.batch=4", "language.steps=4", "language.expert_dropout=0.0"],
+        capture_output=True, text=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+    )  # fmt: skip
+    for name, launch in (("one", [sys.executable]), ("two", LAUNCH)):
+        done = run(name, *launch)
+        assert done.returncode == 0, done.stderr[-2000:]
+    metas = [read_state(tmp_path / name / "language" / STATE)[1] for name in ("one", "two")]
+    assert [meta["processes"] for meta in metas] == [1, 2]
+    one, two = (tensors(tmp_path / name) for name in ("one", "two"))
+    for name, value in one.items():
+        assert torch.allclose(value.float(), two[name].float(), atol=1e-2), name
+
+
+def test_command_config_and_versions_stand_in_the_run(seen_store: Path, tmp_path: Path, capsys: Any) -> None:
+    from deft_llm.cli import main
+
+    line = [*words(seen_store, tmp_path / "a run"), "motion.steps=1", "parts=[motion]"]
+    call(main, *line)
+    assert "motion: 1 steps, from nothing" in capsys.readouterr().out
+    record = yaml.safe_load((tmp_path / "a run" / "config.yaml").read_text())
+    assert record["config"]["motion"]["steps"] == 1 and record["seed"] == 0
+    assert "torch" in record["versions"] and "git_revision" in record
+
+
+def test_the_exact_command_is_recorded(seen_store: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    import shlex
+
+    from deft_llm.cli import main
+
+    line = [*words(seen_store, tmp_path / "a run"), "motion.steps=1", "parts=[motion]"]
+    monkeypatch.setattr(sys, "argv", ["deft", *line])
+    call(main, *line)
+    record = yaml.safe_load((tmp_path / "a run" / "config.yaml").read_text())
+    assert shlex.split(record["command"]) == ["deft", *line]
+    assert card(tmp_path / "a run")["training"]["motion"]["command"] == record["command"]
+
+
+def call(main: Any, *arguments: object) -> int:
+    """Exit code of the command line."""
+    try:
+        return int(main([str(argument) for argument in arguments]) or 0)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+
+
+def test_all_parts_then_predict(
+    face_store: Path, fresh_store: Path, instructions: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """`deft predict` with answers on unseen subjects; subjects of the training are refused."""
+    from deft_llm.cli import main
+
+    run = tmp_path / "run"
+    train(config(), [face_store], run, instructions)
+    assert len(card(run)["trained_on"]["subjects"]) == 3  # the fourth validated
+    out = tmp_path / "predicted"
+    assert call(main, "predict", run, fresh_store, "--out", out, "--answers") == 0
+    rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 6 and all(row["answer"] for row in rows)
+    for row in rows:
+        if row["parsed"]:
+            parse(row["answer"])
+    capsys.readouterr()
+    assert call(main, "predict", run, face_store, "--out", tmp_path / "no") == 1
+    assert "trained on" in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_a_tensor_of_another_shape_is_refused(start: Any, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    begun = start("motion", language=True)
+    found, name = tensors(begun), "projectors.motion.words"
+    shape = tuple(found[name].shape)
+    found[name] = torch.zeros(2, 2)
+    save_file(found, begun / WEIGHTS)
+    with pytest.raises(DeftError) as error:
+        DeftModel.from_pretrained(begun)
+    assert f"{name}: the file has (2, 2), the model {shape}" in str(error.value)
+
+
+def test_a_start_without_a_checkpoint_is_named(seen_store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--start .*no checkpoint there"):
+        train(config(start=str(tmp_path / "no")), [seen_store], tmp_path / "run")
