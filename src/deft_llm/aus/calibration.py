@@ -13,6 +13,7 @@ from deft_llm.aus.dense import MapFilters
 from deft_llm.aus.region_vectors import REGION_COUNT, mirrored
 from deft_llm.aus.spread import head_covariance, noise_covariance, template_covariance
 from deft_llm.errors import DeftError
+from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.files import read_object, reading
 
 CALIBRATION_VERSION = 2  # 2: the second pass over the AUs that are there (``unimer.second_pass``)
@@ -201,7 +202,6 @@ def load_calibration(path: Path | None = None) -> Calibration:
 
     Raises: DeftError for a missing file, another version or other regions.
     """
-    from deft_llm.facs.regions import REGION_KEYS
 
     file = path or CALIBRATION_FILE
     value = read_object(file, mend=CALIBRATE_AGAIN)

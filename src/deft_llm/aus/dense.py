@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from deft_llm.motion.normalise import relative
 from deft_llm.store.motion import Motion
 
 MAP_SIZE = 28
@@ -86,7 +87,6 @@ def prepared(maps: np.ndarray) -> np.ndarray:
 
 def map_of(motion: Motion, phase: int = 0) -> np.ndarray | None:
     """(3, h, w) relative maps of a motion record: u, v, strain; None where it holds no maps."""
-    from deft_llm.motion.normalise import relative
 
     if min(motion.flow.shape[-2:]) < 8:
         return None

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deft_llm.aus.calibration import ALIASES, load_calibration
+from deft_llm.aus.support import measure_support
 from deft_llm.facs.units import entry, name, valid_directions
 from deft_llm.records import AUSide, Evidence
 
@@ -33,8 +35,6 @@ class Reading:
 
 def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) -> Reading:
     """Read the AUs of a clip from its motion; ``thresholds`` on support replace the calibrated ones."""
-    from deft_llm.aus.calibration import ALIASES, load_calibration
-    from deft_llm.aus.support import measure_support
 
     calibration = load_calibration()
     supports = measure_support(motion, calibration)

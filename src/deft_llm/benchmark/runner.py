@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deft_llm.aus.support import measure_support
 from deft_llm.benchmark.features import export_features
 from deft_llm.benchmark.occlusion import add_deletion, chosen_clips
 from deft_llm.benchmark.questions import read_questions
@@ -264,7 +265,6 @@ def _measure(rows: Sequence[Prediction], samples: dict[str, Sample]) -> None:
     claiming = [row for row in rows if (row.evidence or row.answer) and row.question_id is None]
     if not claiming:
         return
-    from deft_llm.aus.support import measure_support
 
     for row in claiming:
         if "measured" not in row.extras:

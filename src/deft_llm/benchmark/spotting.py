@@ -13,16 +13,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deft_llm.benchmark.runner import finish
 from deft_llm.benchmark.settings import BenchmarkSettings, save_settings
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.labels import label
 from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.evaluation.folds import FoldClip, Folds, write_folds, zero_shot_folds
 from deft_llm.faces.landmarker import default_landmarker
+from deft_llm.faces.video import frames, image_files
 from deft_llm.files import digest, write_jsonl
 from deft_llm.jobs import run_jobs
 from deft_llm.methods.protocol import Method, Sample, Task, build_method
+from deft_llm.motion.measure import measure_clip
 from deft_llm.records import Clip, Prediction, PredictionTruth
+from deft_llm.spotting.build_signal import signal_of
+from deft_llm.spotting.spot import spot
 
 READY = ("rules", "flow2text", "deft")
 PAD_SECONDS = 0.1
@@ -87,7 +92,6 @@ def _intervals(clip: Clip, path: Path, setting: str) -> Iterator[dict[str, Any]]
 
 def _first_frame(clip: Clip, path: Path) -> int:
     """Where the clip's own frames begin among all frames of its video."""
-    from deft_llm.faces.video import image_files
 
     if clip.source.kind != "frames" or not clip.source.frames:
         return 0
@@ -101,10 +105,6 @@ def _first_frame(clip: Clip, path: Path) -> int:
 
 def spot_video(video: Video, method: Method, landmarker: Any) -> tuple[list[dict[str, Any]], float]:
     """Judged micro-expressions of a video, named by ``method``, and the video's length in seconds."""
-    from deft_llm.faces.video import frames
-    from deft_llm.motion.measure import measure_clip
-    from deft_llm.spotting.build_signal import signal_of
-    from deft_llm.spotting.spot import spot
 
     with naming(video.path):
         signal = signal_of(frames(video.path, fps=video.fps), video.fps, landmarker=landmarker)
@@ -139,7 +139,6 @@ def run_spotting(
 
     Raises: UsageError for a method that would have to be trained; DeftError where no video is left.
     """
-    from deft_llm.benchmark.runner import finish
 
     if settings.method not in READY or not settings.zero_shot:
         raise UsageError(f"--task spotting is not trained; give --zero-shot and --method {', '.join(READY)}.")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from deft_llm.corpora import names
 from deft_llm.errors import UsageError
 from deft_llm.files import digest, sha256_of
+from deft_llm.prepare import prepare
 from deft_llm.store import Store
 
 STORE = "store"
@@ -15,7 +17,6 @@ STORE = "store"
 
 def pairs_of(words: Sequence[str]) -> list[tuple[str, Path]]:
     """(corpus, root) pairs of a command's words. Raises: UsageError for an odd number, an unknown corpus."""
-    from deft_llm.corpora import names
 
     if not words or len(words) % 2:
         raise UsageError("give corpora as pairs NAME ROOT, as in: deft benchmark flowmaps DIR --method svm.")
@@ -49,8 +50,6 @@ def open_stores(
     ``store``: one folder for one corpus; several corpora get a subfolder each.
     """
     from filelock import FileLock
-
-    from deft_llm.prepare import prepare
 
     if annotations is not None and not annotations.is_file():
         raise UsageError(f"--annotations {annotations}: no such file.")

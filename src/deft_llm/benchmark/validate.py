@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.aus.support import measure_support
+from deft_llm.aus.verdict import judge
 from deft_llm.benchmark.runner import run_benchmark
 from deft_llm.benchmark.settings import BenchmarkSettings
 from deft_llm.errors import DeftError
@@ -128,8 +130,6 @@ def support_of_labels(store: Store) -> dict[str, Any]:
 
     ``label_motion_gap``: the share of labels whose motion the flow does not show.
     """
-    from deft_llm.aus.support import measure_support
-    from deft_llm.aus.verdict import judge
 
     supports: dict[int, list[tuple[bool, float]]] = defaultdict(list)
     status: dict[int, dict[str, int]] = defaultdict(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.classes import class_scores
-from deft_llm.facs.units import ENTRIES
+from deft_llm.facs.units import ENTRIES, number_of
 from deft_llm.records import COARSE
 
 FINE_WORDS = (
@@ -120,7 +120,6 @@ def named_class(answer: str | None, classes: Sequence[str]) -> str | None:
 
 def named_units(answer: str | None) -> tuple[set[int], list[str]]:
     """AUs of a comma-separated answer (names or "AU4"), and the words that name none."""
-    from deft_llm.facs.units import number_of
 
     found: set[int] = set()
     unmapped: list[str] = []

@@ -23,10 +23,14 @@ from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
+from deft_llm.files import read_json
 from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
+from deft_llm.model.checkpoint import CONFIG, SHIPPED
+from deft_llm.model.language import EMBEDDED
 from deft_llm.motion.measure import MeasureSettings, measure_shots
 from deft_llm.motion.shots import Collector, make_plan
 from deft_llm.records import Evidence, Prediction
+from deft_llm.setup.weights import require
 from deft_llm.spotting.joint import events_of, joint_movements
 from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
@@ -45,17 +49,12 @@ WORDLESS = (
 
 def default_method() -> str:
     """``deft`` where its checkpoint came with the package, else ``rules``."""
-    from deft_llm.model.checkpoint import CONFIG, SHIPPED
 
     return "deft" if (SHIPPED / CONFIG).is_file() else "rules"
 
 
 def _writes_text(checkpoint: str | None) -> bool:
     """Whether a checkpoint of deft (None: the one in the package) has a language part that can run here."""
-    from deft_llm.files import read_json
-    from deft_llm.model.checkpoint import CONFIG, SHIPPED
-    from deft_llm.model.language import EMBEDDED
-    from deft_llm.setup.weights import require
 
     folder = Path(checkpoint) if checkpoint else SHIPPED
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deft_llm.explain.overlays import ZOOM, face_picture
+from deft_llm.faces.regions import region_weights
 from deft_llm.facs.regions import REGION_INDEX, REGION_KEYS
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ ARROW = 34.0  # px of the picture
 def region_overlay(motion: Motion, row: Evidence) -> np.ndarray:
     """The apex face with arrows on the region of one evidence row (both sides: two); (H, W, 3) uint8 RGB."""
     import cv2
-
-    from deft_llm.explain.overlays import ZOOM, face_picture
-    from deft_llm.faces.regions import region_weights
 
     face = face_picture(motion, 1).astype(np.float32)
     landmarks = None if motion.landmarks is None else motion.landmarks[0]

@@ -23,6 +23,7 @@ from deft_llm.explain.words import (
     when_of,
 )
 from deft_llm.facs.units import name
+from deft_llm.files import write_text
 from deft_llm.spotting.movement import MovementUnit
 from deft_llm.state.face_state import FaceState
 from deft_llm.version import __version__
@@ -52,7 +53,6 @@ def render_report(analysis: AnalysisResult) -> str:
 
 def write_report(path: Path, analysis: AnalysisResult) -> Path:
     """Write the page atomically."""
-    from deft_llm.files import write_text
 
     write_text(path, render_report(analysis))
     return Path(path)

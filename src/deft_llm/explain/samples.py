@@ -14,6 +14,7 @@ import numpy as np
 
 from deft_llm.errors import DeftError
 from deft_llm.faces.align import inter_ocular
+from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.regions import ANCHORS, TWIN
 from deft_llm.facs.directions import image_vector
 from deft_llm.facs.units import entry
@@ -136,7 +137,6 @@ def living_portrait(
 
 def landmarks_of(image: Array) -> Array:
     """Landmarks (478, 2) of the main face. Raises: DeftError where there is none."""
-    from deft_llm.faces.landmarker import Landmarker
 
     faces = Landmarker().detect(image)
     if not faces:

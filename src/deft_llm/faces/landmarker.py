@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm.faces.graph import BLENDSHAPE_LANDMARKS, BLENDSHAPES, Network, anchors, rotation_of
+from deft_llm.setup.weights import require
 
 MIN_SCORE = 0.6
 MIN_PRESENCE = 10.0
@@ -63,8 +64,6 @@ class Landmarker:
     """
 
     def __init__(self, weights: Path | None = None, *, threads: int = 1) -> None:
-        from deft_llm.setup.weights import require
-
         with zipfile.ZipFile(weights or require("landmarker")) as task:
             self._detector, self._mesh, self._blend = (
                 Network(task.read(f"{name}.tflite"), threads)

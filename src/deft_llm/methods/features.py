@@ -9,6 +9,7 @@ import numpy as np
 
 from deft_llm.files import atomic_path, digest, reading
 from deft_llm.methods.protocol import Sample
+from deft_llm.motion.normalise import relative
 
 Extract = Callable[[Sample], np.ndarray]
 
@@ -58,7 +59,6 @@ def flow_maps(sample: Sample, size: int = 28, phases: int = 1) -> np.ndarray:
 
     A clip without the second phase repeats the first one reversed in sign, so that shapes agree.
     """
-    from deft_llm.motion.normalise import relative
 
     motion = sample.motion
     stacks = []

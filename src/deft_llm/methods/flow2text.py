@@ -24,8 +24,11 @@ from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGION_INDEX, REGIONS
 from deft_llm.facs.units import entry
 from deft_llm.files import read_json
+from deft_llm.methods.options import read_options
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.table_words import motion_words, prompt_text
+from deft_llm.model.decoding import generate_constrained
+from deft_llm.model.language import ANSWER_QUESTION, EMBEDDED, load_backbone
 from deft_llm.records import COARSE, Evidence, Prediction
 
 if TYPE_CHECKING:
@@ -70,8 +73,6 @@ class Flow2Text:
         return rows
 
     def _predict(self, samples: Sequence[Sample]) -> list[Prediction]:
-        from deft_llm.model.decoding import generate_constrained
-
         model, tokenizer = self._model()
         prompts = [self._prompt(sample, tokenizer) for sample in samples]
         encoded = _encode(tokenizer, prompts)
@@ -81,8 +82,6 @@ class Flow2Text:
         return [self._row(*parts) for parts in zip(samples, prompts, texts)]
 
     def _prompt(self, sample: Sample, tokenizer: Any) -> str:
-        from deft_llm.model.language import ANSWER_QUESTION
-
         question = sample.question.text if sample.question else ANSWER_QUESTION
         return prompt_text(tokenizer, motion_words(sample.motion, self.options.regions), question)
 
@@ -147,7 +146,6 @@ class Flow2Text:
 @lru_cache(maxsize=1)
 def _loaded(name: str | None, adapter: str | None, stamp: int) -> tuple[Any, Any]:
     """(model, tokenizer), loaded once per process however many folds ask; anew when the adapter changed."""
-    from deft_llm.model.language import EMBEDDED, load_backbone
 
     model, tokenizer = load_backbone(name or EMBEDDED)
     if adapter:
@@ -230,7 +228,6 @@ def _encode(tokenizer: Any, texts: Sequence[str]) -> dict[str, Any]:
 
 def build(task: Task, **options: Any) -> Flow2Text:
     """Build the baseline; it needs no fit, so ``zero_shot`` changes nothing."""
-    from deft_llm.methods.options import read_options
 
     options.pop("zero_shot", None)
     options.pop("answers", None)

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.faces.regions import region_weights
+from deft_llm.methods.features import resized
 from deft_llm.methods.kernel import KernelMethod, SVMOptions
 from deft_llm.methods.options import read_options
 from deft_llm.methods.protocol import Sample, Task
+from deft_llm.motion.normalise import relative
 
 BINS = 8
 
@@ -39,9 +42,6 @@ def main_directions(flow: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def region_directions(sample: Sample) -> np.ndarray:
     """(52,) main directions x, y of the 26 regions, over the clip's largest."""
-    from deft_llm.faces.regions import region_weights
-    from deft_llm.methods.features import resized
-    from deft_llm.motion.normalise import relative
 
     motion = sample.motion
     flow = motion.flow[0]

@@ -8,8 +8,11 @@ from typing import Any
 
 from deft_llm.answer import Answer, render
 from deft_llm.aus.readout import Reading, rationale, read_units
+from deft_llm.aus.support import measure_support
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_class
+from deft_llm.methods.decisions import best_threshold
+from deft_llm.methods.options import Options, read_options
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.records import COARSE, Coarse, Prediction
 
@@ -40,9 +43,6 @@ class Rules:
     def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
         """Choose each AU's threshold on validation clips that coders read; emotions need no fitting."""
         import numpy as np
-
-        from deft_llm.aus.support import measure_support
-        from deft_llm.methods.decisions import best_threshold
 
         coded = [sample for sample in val if sample.aus is not None]
         if self.task.name != "au" or not coded:
@@ -122,7 +122,6 @@ def class_probabilities(
 
 def build(task: Task, **options: Any) -> Rules:
     """Build the baseline; ``zero_shot`` and ``answers`` change nothing: it always answers, unfitted."""
-    from deft_llm.methods.options import Options, read_options
 
     options.pop("zero_shot", None)
     options.pop("answers", None)

@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from deft_llm.aus.support import measure_support
 from deft_llm.errors import UsageError
 from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one
 from deft_llm.evaluation.rows import label_of
@@ -224,8 +225,6 @@ def _measured(sample: Sample) -> dict[int, tuple[float, float]]:
 
 @lru_cache(maxsize=1)
 def _support(clip_id: str, sample: Sample) -> dict[int, tuple[float, float]]:
-    from deft_llm.aus.support import measure_support
-
     found = measure_support(sample.motion, aus=MICRO_AUS)
     return {s.au: (float(s.support), float(s.sides[0] - s.sides[1])) for s in found if s.judged}
 

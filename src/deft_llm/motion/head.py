@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
 from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 
 LEAST_POINTS, MOST_POINTS = 12, 4000  # pixels that a fit uses
@@ -91,8 +92,6 @@ def depth_map(landmarks: np.ndarray | None, size: tuple[int, int]) -> np.ndarray
     """Depth (H, W) in pixels of the map, zero mean over the face, from the canonical face's depth."""
     import cv2
     from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
-
-    from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
 
     points = np.asarray(CANONICAL_LANDMARKS if landmarks is None else landmarks, float)[:468]
     values = CANONICAL_DEPTH[:468] - CANONICAL_DEPTH[:468].mean()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from deft_llm.faces.regions import region_weights
 from deft_llm.facs.regions import REGIONS
 from deft_llm.store.motion import REGION_FIELDS, Motion, RegionTable
 
@@ -22,7 +23,6 @@ def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
     ``margin`` (share of the map's side) takes in the skin around them, for maps alone, not for the table.
     Borders are soft, as the region weights are. Shapes, types, landmarks and all other regions stay.
     """
-    from deft_llm.faces.regions import region_weights
 
     if not names:
         return motion

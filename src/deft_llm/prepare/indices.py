@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from deft_llm.errors import DeftError
+from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.records import Clip
+from deft_llm.spotting.build_signal import signal_of
+from deft_llm.spotting.spot import spot
 from deft_llm.store import Motion
 
 SPOTTED = "apex found by spotting"
@@ -20,9 +23,6 @@ def before_measuring(clip: Clip, stream: Callable[[], Iterator[Any]], fps: float
     """
     if clip.onset is not None and (clip.apex is not None or clip.offset is not None):
         return clip
-    from deft_llm.faces.landmarker import default_landmarker
-    from deft_llm.spotting.build_signal import signal_of
-    from deft_llm.spotting.spot import spot
 
     signal = signal_of(stream(), fps, landmarker=default_landmarker())
     judged = [movement for movement in spot(signal).movements if movement.judged]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, open_tensors, read_json, sha256_of, write_json
+from deft_llm.prepare.contact import draw_contact_sheet
 from deft_llm.records import loose
 from deft_llm.store import Store, StoreWriter
 from deft_llm.store.layout import (
@@ -48,8 +49,6 @@ def purge(store: Path, subject: str) -> int:
     removed = sum(_purge_shard(root, number, subject) for number in numbers)
     StoreWriter(root, opened.settings).finish(len(numbers))
     if len(Store(root)):
-        from deft_llm.prepare.contact import draw_contact_sheet
-
         draw_contact_sheet(Store(root), root / "contact_sheet.png")
     return removed
 

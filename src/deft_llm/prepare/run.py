@@ -13,6 +13,10 @@ from deft_llm.corpora.base import Corpus, Fault, load
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import write_json
 from deft_llm.jobs import check_pool, run_jobs
+from deft_llm.motion.measure import MeasureSettings
+from deft_llm.prepare.contact import draw_contact_sheet
+from deft_llm.prepare.indices import SPOTTED, SPOTTED_ALL
+from deft_llm.prepare.purge import purged_subjects
 from deft_llm.prepare.work import Done, do, plan
 from deft_llm.records import Clip
 from deft_llm.store import Store, StoreWriter
@@ -152,7 +156,6 @@ def prepare_corpus(
 
 def _without_purged(corpus: Corpus, store: Path) -> list[Clip]:
     """The corpus' clips but those of subjects that were purged from the store."""
-    from deft_llm.prepare.purge import purged_subjects
 
     gone = set(purged_subjects(store))
     for subject in sorted(gone):
@@ -161,15 +164,11 @@ def _without_purged(corpus: Corpus, store: Path) -> list[Clip]:
 
 
 def _settings(settings: Any) -> dict[str, Any]:
-    from deft_llm.motion.measure import MeasureSettings
-
     chosen = MeasureSettings.model_validate({}) if settings is None else settings
     return chosen.model_dump(mode="json")
 
 
 def _report(store: Path, corpus: Corpus, failures: list[Failure], done: list[Done]) -> Report:
-    from deft_llm.prepare.indices import SPOTTED, SPOTTED_ALL
-
     opened = Store(store)
     spotted = sum(SPOTTED in clip.notes or SPOTTED_ALL in clip.notes for clip in opened.clips)
     damaged = sorted(result.damage for result in done if result.damage)
@@ -181,7 +180,6 @@ def _report(store: Path, corpus: Corpus, failures: list[Failure], done: list[Don
 
 def _draw(report: Report) -> None:
     """The contact sheet, unless the index it shows is older than it."""
-    from deft_llm.prepare.contact import draw_contact_sheet
 
     sheet = report.store.root / "contact_sheet.png"
     index = report.store.root / "index.jsonl"

@@ -10,6 +10,7 @@ from typing import Any
 
 from deft_llm.corpora.base import safe_path
 from deft_llm.errors import DeftError
+from deft_llm.faces.video import frames, probe
 from deft_llm.files import existing_file
 from deft_llm.records import Clip
 
@@ -59,7 +60,6 @@ def identity(root: Path, clip: Clip) -> str:
 
 def frame_stream(root: Path, clip: Clip) -> Callable[[], Iterator[Any]]:
     """A callable that streams the clip's frames anew at each call (index 0 = first frame of the source)."""
-    from deft_llm.faces.video import frames
 
     base = source_path(root, clip)
     names = clip.source.frames if clip.source.kind == "frames" else None
@@ -77,7 +77,6 @@ def frame_rate(root: Path, clip: Clip) -> float:
     """
     if clip.fps:
         return clip.fps
-    from deft_llm.faces.video import probe
 
     found = probe(source_path(root, clip)).fps if clip.source.kind == "video" else None
     if not found:

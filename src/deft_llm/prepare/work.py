@@ -12,6 +12,7 @@ import numpy as np
 
 from deft_llm.corpora.mapfiles import read_map
 from deft_llm.errors import DeftError, printable
+from deft_llm.motion.measure import MeasureSettings, measure_clip, motion_from_flow
 from deft_llm.prepare.indices import after_measuring, before_measuring
 from deft_llm.prepare.sources import frame_rate, frame_stream, identity, source_path
 from deft_llm.records import Clip
@@ -100,7 +101,6 @@ def measure(root: Path, clip: Clip, settings: dict[str, Any]) -> tuple[Clip, Mot
     """One clip's motion, and its record with the indices that were used."""
     if clip.source.kind == "flow":
         return clip, _measure_maps(root, clip)
-    from deft_llm.motion.measure import MeasureSettings, measure_clip
 
     stream = frame_stream(root, clip)
     fps = frame_rate(root, clip)
@@ -120,8 +120,6 @@ def measure(root: Path, clip: Clip, settings: dict[str, Any]) -> tuple[Clip, Mot
 
 
 def _measure_maps(root: Path, clip: Clip) -> Motion:
-    from deft_llm.motion.measure import motion_from_flow
-
     maps = [read_map(source_path(root, clip))]
     if clip.source.path_offset:
         maps.append(read_map(source_path(root, clip, clip.source.path_offset)))

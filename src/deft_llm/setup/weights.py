@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deft_llm.errors import DeftError
 from deft_llm.files import sha256_of, write_json
+from deft_llm.setup.convert import convert_gguf
 from deft_llm.setup.fetch import fetch, members_digest, take_out
 from deft_llm.setup.items import Item, item
 
@@ -96,8 +97,6 @@ def _lock() -> Iterator[None]:
 
 
 def _convert(folder: Path, file: str) -> None:
-    from deft_llm.setup.convert import convert_gguf
-
     convert_gguf(folder / file, folder)
     (folder / file).unlink()
 

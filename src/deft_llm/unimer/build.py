@@ -27,9 +27,12 @@ from deft_llm.files import (
 )
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.records import SCHEMA, Instruction
+from deft_llm.store import Store
+from deft_llm.unimer.card import dataset_card
 from deft_llm.unimer.facts import ClipFacts, facts_of
 from deft_llm.unimer.phrases import TEMPLATES_VERSION
 from deft_llm.unimer.plan import Plan, make_plan
+from deft_llm.unimer.rewrite import Rewriter
 from deft_llm.unimer.tasks import clip_instructions
 
 BUILD_SCHEMA = 1
@@ -63,8 +66,6 @@ def build(
     ``rewrite`` names a local LLM (see ``unimer.rewrite``) that may reword answers where it changes no fact.
     Returns the statistics. Raises: UsageError where ``out`` holds another build.
     """
-    from deft_llm.store import Store
-    from deft_llm.unimer.card import dataset_card
 
     check_pool(workers, engine)
     store, out = Path(store), Path(out)
@@ -79,8 +80,6 @@ def build(
     plan = make_plan(lambda: all_facts(chunks), seed)
     rows = _instructions(chunks, plan, seed)
     if rewrite:
-        from deft_llm.unimer.rewrite import Rewriter
-
         rows = Rewriter(rewrite).rewritten(rows)
     statistics = _write(out, chunks, rows)
     statistics["failed clips"] = len(opened.failures)
@@ -120,7 +119,6 @@ def plan_chunks(store: Any, out: Path) -> list[Chunk]:
 
 def measure_chunk(chunk: Chunk) -> int:
     """Judge the clips of one chunk and keep their facts; returns how many were new."""
-    from deft_llm.store import Store
 
     if _is_done(chunk):
         return 0

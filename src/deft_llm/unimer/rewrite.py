@@ -12,6 +12,7 @@ from deft_llm.facs.emotions import FINE
 from deft_llm.facs.regions import MIDLINE_REGIONS, PAIRED_REGIONS
 from deft_llm.facs.units import ENTRIES
 from deft_llm.records import COARSE, Instruction
+from deft_llm.setup.weights import require
 from deft_llm.unimer.readback import outcome, texts
 
 REWORDED = ("description", "region", "au", "side", "contrast")
@@ -93,8 +94,6 @@ def _speaker(name: str) -> Callable[[str], str]:
 
     where = name
     if name == "embedded":
-        from deft_llm.setup.weights import require
-
         where = str(require("llm"))
     try:
         tokenizer = AutoTokenizer.from_pretrained(where)

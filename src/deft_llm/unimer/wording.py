@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deft_llm.answer import Answer, render
-from deft_llm.facs.units import entry, name
+from deft_llm.facs.units import entry, name, octant
 from deft_llm.facs.words import MOVES, listed, movement, noun, noun_of_both, pick, sentence
 from deft_llm.records import Evidence
 from deft_llm.unimer.facts import ClipFacts, RegionFact
@@ -258,7 +258,6 @@ def contrast_answer(facts: ClipFacts, seen: int, other: int) -> str:
 
 def _does(au: int) -> str:
     """What an AU does to the skin according to FACS: "moves the outer brow up"."""
-    from deft_llm.facs.units import octant
 
     code = entry(au)
     part = max(code.motion, key=lambda motion: motion.weight)

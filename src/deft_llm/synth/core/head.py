@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deft_llm.errors import DeftError
+from deft_llm.synth.core.mesh import load_face
 
 if TYPE_CHECKING:
     from deft_llm.synth.core.mesh import FaceMesh
@@ -104,7 +105,6 @@ def scalp_mask(rest: np.ndarray, ear: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def load_head() -> Head:
     """The drawn surface of the shared face mesh, with lips and mouth inside from its mask textures."""
-    from deft_llm.synth.core.mesh import load_face
 
     mesh = load_face()
     lips, inside = (_vertex_mask(mesh, name) for name in ("lips", "inside-mouth"))

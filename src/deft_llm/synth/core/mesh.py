@@ -17,6 +17,7 @@ import numpy as np
 
 from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, digest
+from deft_llm.setup import weights
 
 MESH_VERSION = 3
 PARTS = (
@@ -139,7 +140,6 @@ def load_face() -> FaceMesh:
 
 def _source() -> tuple[Path, Path]:
     """The folder of the face data, and the cache folder."""
-    from deft_llm.setup import weights
 
     return Path(weights.require("faceunits")), Path(weights.cache_dir())
 

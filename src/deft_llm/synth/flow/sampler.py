@@ -14,6 +14,7 @@ import numpy as np
 
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE
+from deft_llm.facs.units import entry
 from deft_llm.records import COARSE
 from deft_llm.synth.core.identity import SEED_RANGES, Split, sample_identity
 from deft_llm.synth.core.mesh import load_face
@@ -261,8 +262,6 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
 
 
 def _swaps(sample: Sample, au: int) -> bool:
-    from deft_llm.facs.units import entry
-
     return sample.mirrored and entry(au).scoring == "sides"
 
 

@@ -18,9 +18,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.facs.notation import format_aus
 from deft_llm.files import digest, read_json, write_bytes, write_json, write_text
 from deft_llm.jobs import check_pool, run_jobs
+from deft_llm.motion.measure import motion_from_flow
 from deft_llm.records import ActionUnit, Clip, Source, Truth, Units
+from deft_llm.store import StoreWriter
 from deft_llm.synth.core.coder import annotate
 from deft_llm.synth.core.identity import SEED_RANGES, Split, sample_identity
 from deft_llm.synth.core.prior import load_prior
@@ -147,8 +150,6 @@ def _synth(text: str) -> FlowSynth:
 
 
 def _writer(out: Path, settings: FlowSettings):
-    from deft_llm.store import StoreWriter
-
     return StoreWriter(out, {"made by": "deft synth --level flow", **settings.model_dump(mode="json")})
 
 
@@ -222,8 +223,6 @@ def _attributes(sample: Sample, settings: FlowSettings) -> dict[str, Any]:
 
 
 def _stored(sample: Sample, clip: Clip) -> tuple[Clip, Any]:
-    from deft_llm.motion.measure import motion_from_flow
-
     maps = sample.maps.astype(np.float32)
     units: Units = "relative" if sample.maps.dtype == np.uint8 else "px"
     motion = motion_from_flow(clip.clip_id, maps[:, :2], units=units, strain=maps[:, 2])
@@ -253,8 +252,6 @@ def _write_maps(out: Path, settings: FlowSettings, number: int, made: list[tuple
 
 
 def _row(clip: Clip) -> list[str]:
-    from deft_llm.facs.notation import format_aus
-
     offset = clip.source.path_offset or ""
     coded = format_aus(clip.aus or [])
     return [

@@ -12,6 +12,9 @@ from deft_llm.files import read_model, read_object, write_json, write_jsonl, wri
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.records import Clip
 from deft_llm.synth.core.settings import ClipSpec, VideoSettings, clip_specs
+from deft_llm.synth.video.card import card_text, summarise
+from deft_llm.synth.video.layouts import LAYOUTS
+from deft_llm.synth.video.production import Studio, make_clip
 
 CHUNK = 6  # clips of one subject that a worker makes in a row: painting a subject takes about a second
 
@@ -42,8 +45,6 @@ def make_corpus(
         done += count
         report(done, len(specs))
     rows = [(spec, read_model(Clip, out / "records" / f"{spec.name}.json")) for spec in specs]
-    from deft_llm.synth.video.card import card_text, summarise
-    from deft_llm.synth.video.layouts import LAYOUTS
 
     LAYOUTS[settings.layout].table(out, rows)
     write_jsonl(out / "records.jsonl", [clip.model_dump(mode="json", by_alias=True) for _, clip in rows])
@@ -95,7 +96,6 @@ def _chunks(todo: list[ClipSpec]) -> list[list[ClipSpec]]:
 
 def _work(studio: Any, task: tuple[str, dict[str, Any], list[ClipSpec]]) -> int:
     """Make the clips or films of a chunk; returns their number."""
-    from deft_llm.synth.video.production import make_clip
     from deft_llm.synth.video.sequences import make_film
 
     out, options, chunk = task
@@ -106,6 +106,4 @@ def _work(studio: Any, task: tuple[str, dict[str, Any], list[ClipSpec]]) -> int:
 
 
 def _studio() -> Any:
-    from deft_llm.synth.video.production import Studio
-
     return Studio()

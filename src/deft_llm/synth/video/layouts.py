@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deft_llm.facs.emotions import objective_class as classify
 from deft_llm.facs.notation import format_aus
 from deft_llm.files import atomic_path, write_text
 from deft_llm.records import Clip
@@ -48,7 +49,6 @@ class Layout:
 
 def objective_class(clip: Clip) -> str:
     """The objective class I..VII of the annotated AUs."""
-    from deft_llm.facs.emotions import objective_class as classify
 
     return classify(clip.aus or [])
 
