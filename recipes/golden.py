@@ -5,7 +5,7 @@
 BEFORE and AFTER: predictions.jsonl, result.json, or folders that hold them (run folders of `deft benchmark`
 and `deft analyze`; files are paired by their place in the folder). Prints per column the largest difference
 of a probability and how many rows are farther apart than ``--within``, every label, AU side and answer that
-changed, and exits 1 where a probability or a label did.
+changed, and exits 1 where a probability, a label or a side did.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from deft_llm.files import read_json, read_jsonl
 FILES = ("predictions.jsonl", "result.json")
 WITHIN = 0.01
 WORDS = ("label", "coarse", "fine")
+KEY = ("clip_id", "question_id", "seed", "fold")
 
 
 @dataclass
@@ -47,8 +48,8 @@ class Difference:
 
     @property
     def moved(self) -> bool:
-        """Whether a probability moved farther than allowed or a label changed."""
-        return any(self.beyond.values()) or any(what in WORDS for _, what, _, _ in self.changed)
+        """Whether a probability moved farther than allowed, or a label or a side changed."""
+        return any(self.beyond.values()) or bool(self.changed)
 
 
 def rows_of(path: Path) -> dict[str, Row]:
@@ -64,9 +65,7 @@ def _predictions(records: Any) -> Iterator[tuple[str, Row]]:
         numbers |= {(f"AU{au}", "presence"): p for au, p in record["aus"].items()}
         words = {name: record[name] for name in WORDS}
         words |= {f"side of AU{au}": side for au, side in (record["sides"] or {}).items()}
-        key = " ".join(
-            str(record[name]) for name in ("clip_id", "question_id", "seed", "fold") if record[name]
-        )
+        key = " ".join(str(record[name]) for name in KEY if record[name] is not None)
         yield key, Row(numbers, words, record["answer"])
 
 
@@ -74,9 +73,22 @@ def _movements(records: Any) -> Iterator[tuple[str, Row]]:
     for record in records:
         klass = record["class"] or {}
         numbers = {("class", name): p for name, p in (klass.get("probabilities") or {}).items()}
-        numbers |= {(f"AU{au}", "presence"): p for au, p in record["aus"].items() if isinstance(p, float)}
         words = {name: klass.get(name) for name in WORDS}
-        yield f"{record['onset']}-{record['apex']}", Row(numbers, words, record["answer"])
+        for unit in _units(record["aus"]):
+            numbers[f"AU{unit['number']}", unit.get("phase", "presence")] = unit["confidence"] or 0.0
+            if "side" in unit:
+                words[f"side of AU{unit['number']}"] = unit["side"]
+        yield (
+            f"face {record.get('face', 1)}, {record['onset']}-{record['apex']}",
+            Row(numbers, words, record["answer"]),
+        )
+
+
+def _units(aus: Any) -> list[dict[str, Any]]:
+    """Units of a movement; results of schema 2 and older hold probabilities by number."""
+    if isinstance(aus, dict):
+        return [{"number": number, "confidence": p} for number, p in aus.items()]
+    return list(aus)
 
 
 def compare(before: dict[str, Row], after: dict[str, Row], within: float = WITHIN) -> Difference:
@@ -127,7 +139,7 @@ def show(name: str, found: Difference, within: float) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare and print; 1 where a probability or a label moved."""
+    """Compare and print; 1 where a probability, a label or a side moved, or the runs do not compare."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -136,10 +148,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--within", type=float, default=WITHIN)
     given = parser.parse_args(arguments)
     moved = False
-    for name, first, second in pairs(given.before, given.after):
-        found = compare(rows_of(first), rows_of(second), given.within)
-        show(name, found, given.within)
-        moved |= found.moved
+    try:
+        for name, first, second in pairs(given.before, given.after):
+            found = compare(rows_of(first), rows_of(second), given.within)
+            show(name, found, given.within)
+            moved |= found.moved
+    except DeftError as error:
+        print(f"golden: {error}", file=sys.stderr)
+        return 1
     return int(moved)
 
 
