@@ -56,23 +56,23 @@ def test_language_part_is_held_against_the_motion(result):
     from deft_llm.model.predictor import with_figures
 
     motion = result.analysis.readings[0].motion
-    heard = []
+    questions = []
 
-    def speak(about, text):
+    def ask(about, text):
         assert about is motion
-        heard.append(text)
+        questions.append(text)
         return with_figures(CITES, about)
 
-    answer = chat.reply(result, 0, "Why this class?", (), speak)
-    assert heard == ["Why this class?"] and find_claims(answer) == []
+    answer = chat.reply(result, 0, "Why this class?", (), ask)
+    assert questions == ["Why this class?"] and find_claims(answer) == []
     assert "**Measured.**" in answer and "coded as happiness" in answer
     smile, brow = (line for line in answer.splitlines() if line.startswith("- AU"))
     assert "AU12 right" in smile and "the motion supports it" in smile and "px, z" in smile
     assert "AU4" in brow and "does not support it" in brow
-    chat.reply(result, 0, "and on the right?", ["Did the left brow move?", "and the mouth?"], speak)
-    assert heard[-1] == "Did the left brow move? and on the right?"
-    when = chat.reply(result, 0, "When did it begin?", (), speak)
-    assert len(heard) == 2 and chat.FIGURES in when, "figures are never asked of a language model"
+    chat.reply(result, 0, "and on the right?", ["Did the left brow move?", "and the mouth?"], ask)
+    assert questions[-1] == "Did the left brow move? and on the right?"
+    when = chat.reply(result, 0, "When did it begin?", (), ask)
+    assert len(questions) == 2 and chat.FIGURES in when, "figures are never asked of a language model"
 
 
 def test_language_part_that_breaks_its_form_or_claims(result):
@@ -123,14 +123,14 @@ def test_language_part_reads_the_motion_that_is_left(result):
     from deft_llm.model.predictor import with_figures
 
     motion = result.analysis.readings[0].motion
-    heard = []
+    questions = []
 
-    def speak(about, text):
-        heard.append((about, text))
+    def ask(about, text):
+        questions.append((about, text))
         return with_figures(CITES, about)
 
-    answer = chat.reply(result, 0, "What if AU12 were absent?", (), speak, imagine)
-    ((about, asked),) = heard
+    answer = chat.reply(result, 0, "What if AU12 were absent?", (), ask, imagine)
+    ((about, asked),) = questions
     assert asked == ANSWER_QUESTION and about is not motion
     assert abs(about.flow).sum() < abs(motion.flow).sum()
     assert answer.startswith("**Measured.** With the regions of AU12 held still")
@@ -158,17 +158,17 @@ def test_page_sends_a_what_if_to_the_worker(result):
         return imagine(motion, held)
 
     page = Page(SimpleNamespace(result=run), Limits())
-    for speaks, tasks in ((False, ["what_if"]), (True, ["what_if", "ask"])):
+    for has_language, tasks in ((False, ["what_if"]), (True, ["what_if", "ask"])):
         sent.clear()
-        shown = replace(result, speaks=speaks)
+        shown = replace(result, has_language=has_language)
         *_, turn = page.ask(shown, 0, "What if the brow had not moved?", [])
         assert sent == tasks and turn["role"] == "assistant"
         assert "With the brows held still, deft gives" in turn["content"]
-        assert ("The model says, with the brows held still" in turn["content"]) == speaks
+        assert ("The model says, with the brows held still" in turn["content"]) == has_language
 
 
 @pytest.fixture(scope="module")
-def speaking(tmp_path_factory):
+def worded(tmp_path_factory):
     """The shipped experts with a language part (random, small): a checkpoint as training writes it."""
     import torch
 
@@ -184,37 +184,39 @@ def speaking(tmp_path_factory):
     )
     own = {name: value for name, value in tensors.items() if name.startswith("motion.")}
     model.load_state_dict(own, strict=False)
-    folder = tmp_path_factory.mktemp("speaking") / "ck"
+    folder = tmp_path_factory.mktemp("worded") / "ck"
     model.save_pretrained(folder, {"calibration": config["calibration"]})
     return folder
 
 
-def test_checkpoint_with_a_language_part(speaking, clip, result):
-    """The worker as the page calls it: the checkpoint's own language part speaks, its words are checked."""
+def test_checkpoint_with_a_language_part(worded, clip, result):
+    """The worker as the page calls it: the checkpoint's own language part has_language, its
+    words are checked."""
     from deft_llm.app import worker
     from deft_llm.model.checkpoint import read_checkpoint
 
-    assert read_checkpoint(speaking)[0]["language"]
+    assert read_checkpoint(worded)[0]["language"]
     motion = result.analysis.readings[0].motion
     told = lambda share, text: None  # noqa: E731
-    method = worker._analyzer("deft", str(speaking)).method
-    assert method.answers and str(method.folder) == str(speaking)
+    method = worker._analyzer("deft", str(worded)).method
+    assert method.answers and str(method.folder) == str(worded)
 
-    def speak(about, text):
-        return worker.ask(about, text, str(speaking), told)
+    def ask(about, text):
+        return worker.ask(about, text, str(worded), told)
 
-    answer = chat.reply(result, 0, "What moved?", (), speak)
+    answer = chat.reply(result, 0, "What moved?", (), ask)
     assert "**Measured.**" in answer and chat.WORDLESS not in answer and find_claims(answer) == []
     assert "**The model says.**" in answer or chat.BROKEN in answer
-    found = worker.compare(motion, ("deft", "rules"), str(speaking), told)
+    found = worker.compare(motion, ("deft", "rules"), str(worded), told)
     assert set(found) == {"deft", "rules"}
 
 
 def test_shipped_checkpoint_says_what_it_is(result):
-    """Whatever is shipped: the page's ``speaks`` is the checkpoint's own word, and without one it is said."""
+    """Whatever is shipped: the page's ``has_language`` is the checkpoint's own word, and without one
+    it is said."""
     from deft_llm.model.checkpoint import SHIPPED, read_checkpoint
 
-    assert result.speaks == bool(read_checkpoint(SHIPPED)[0].get("language"))
+    assert result.has_language == bool(read_checkpoint(SHIPPED)[0].get("language"))
     answer = chat.reply(result, 0, "Why this class?")
     assert chat.WORDLESS in answer and "Measured: AU12" in answer and "Class probabilities of deft" in answer
 

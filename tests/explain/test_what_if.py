@@ -115,17 +115,17 @@ def test_what_a_language_part_writes_is_held_to_form_and_claims():
     method = Analyzer.from_pretrained("rules").method
     method.answers = True
     found = what_if(motion(4, 12), held_still("Without the brow?"), method)
-    assert f"The model says, with the brows held still:\n{found.answer}" in found.spoken
+    assert f"The model says, with the brows held still:\n{found.answer}" in found.report
     original = method.predict
     change = lambda **values: lambda samples: [row.model_copy(update=values) for row in original(samples)]  # noqa: E731
     row = found_row(original)
     method.predict = change(evidence=[row.model_copy(update={"au": 4, "status": "unsupported"})])
     stray = what_if(motion(12), held_still("Without the brow?"), method)
-    assert stray.spoken.endswith("The motion that is left does not support AU4 (brow lowerer).")
+    assert stray.report.endswith("The motion that is left does not support AU4 (brow lowerer).")
     method.predict = change(parsed=False)
-    assert what_if(motion(12), held_still("Without the brow?"), method).spoken.endswith(BROKEN)
+    assert what_if(motion(12), held_still("Without the brow?"), method).report.endswith(BROKEN)
     method.predict = change(answer="She is lying.")
-    assert "lying" not in what_if(motion(12), held_still("Without the brow?"), method).spoken
+    assert "lying" not in what_if(motion(12), held_still("Without the brow?"), method).report
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import expit
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.methods.protocol import Sample, Task, build_method
+from deft_llm.model.heads import coarse_chances, presence_logits
+from deft_llm.model.predictor import Predictor, WrittenAnswer
+from deft_llm.model.units import AU_INDEX
 from deft_llm.records import Prediction
 
 CLASSES = ("negative", "positive", "surprise")
@@ -78,6 +83,33 @@ def test_refit_of_aus_decides_at_one_half(small_checkpoint, tmp_path) -> None:
     )
     assert right >= 40
     assert not rows[0].probabilities
+
+
+def test_what_is_adapted_is_what_answers(small_checkpoint, tmp_path, monkeypatch) -> None:
+    """The language model is conditioned on the refit's beliefs: the readout that it gets says
+    what is scored."""
+    seen = []
+
+    def answer(self, readout, questions, motions, *, fines=None):
+        seen.append(readout)
+        return [WrittenAnswer.of("nothing") for _ in questions]
+
+    monkeypatch.setattr(Predictor, "answer", answer)
+    items, new = samples(45), samples(9, 45)
+    for fitted in (False, True):
+        method = build_method("deft", Task(aus=(1, 4, 12)), checkpoint=str(small_checkpoint), answers=True)
+        method.prepare([blind(item) for item in items + new], tmp_path)
+        if fitted:
+            method.fit(items, [], seed=0, workdir=tmp_path)
+        rows = method.predict([blind(item) for item in new])
+        readout = seen.pop()
+        chances = coarse_chances(readout, method.calibration)
+        there = expit(presence_logits(readout, method.calibration))
+        for row, chance, aus in zip(rows, chances, there, strict=True):
+            assert chance == pytest.approx(list(row.probabilities.values()), abs=1e-3)
+            assert [aus[AU_INDEX[a]] for a in (1, 4, 12)] == pytest.approx(list(row.aus.values()), abs=1e-3)
+        untouched = torch.equal(readout.au, method.readout(new).au)
+        assert untouched != fitted
 
 
 def test_selection_only_never_trains_on_validation(small_checkpoint, tmp_path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from deft_llm.aus.readout import describe
 from deft_llm.claims import find_claims
 from deft_llm.errors import DeftError
-from deft_llm.explain.held import PLACES, Held, held_still, places_in
+from deft_llm.explain.held import PLACES, HeldStill, held_still, places_in
 from deft_llm.explain.what_if import BROKEN, WhatIf
 from deft_llm.explain.words import duration_of, regions_of, when_of
 from deft_llm.facs.units import ENTRIES, name
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from deft_llm.model.predictor import WrittenAnswer
     from deft_llm.store import Motion
 
-    Speak = Callable[[Motion, str], WrittenAnswer]
-    Imagine = Callable[[Motion, Held], WhatIf]
+    Ask = Callable[[Motion, str], WrittenAnswer]
+    Imagine = Callable[[Motion, HeldStill], WhatIf]
 
 WORDLESS = "No language part is loaded: this is put together from the measurement."
 FIGURES = (
@@ -49,9 +49,9 @@ _REFUSALS = (
 
 def reply(
     result: Result | None, rank: int, question: str, earlier: Sequence[str] = (),
-    speak: Speak | None = None, imagine: Imagine | None = None,
+    ask: Ask | None = None, imagine: Imagine | None = None,
 ) -> str:  # fmt: skip
-    """One answer. ``earlier``: what was asked before; ``speak`` asks the language part, if there is one,
+    """One answer. ``earlier``: what was asked before; ``ask`` asks the language part, if there is one,
     about a motion; ``imagine`` measures a motion again with regions held still, where that is asked."""
     text = " ".join(question.split())[:500]
     if not text:
@@ -69,27 +69,27 @@ def reply(
     reading = result.analysis.readings[rank]
     held = held_in(text, earlier)
     if held is not None and imagine is not None and reading.motion is not None:
-        return imagined_reply(reading.motion, held, imagine, speak)
+        return imagined_reply(reading.motion, held, imagine, ask)
     found = measured_reply(result, rank, text, earlier)
-    if speak is None:
+    if ask is None:
         return f"{found}\n\n*{WORDLESS}*"
     if reading.motion is None or _NUMBERS.search(text):
         return f"{found}\n\n*{FIGURES}*"
     try:
-        said = spoken_reply(speak(reading.motion, in_context(text, earlier)))
+        said = written_reply(ask(reading.motion, in_context(text, earlier)))
     except DeftError as error:
         said = UNASKED.format(error)
     return f"**Measured.** {found}\n\n{said}"
 
 
-def imagined_reply(motion: Motion, held: Held, imagine: Imagine, speak: Speak | None) -> str:
+def imagined_reply(motion: Motion, held: HeldStill, imagine: Imagine, ask: Ask | None) -> str:
     """What is measured with regions held still, then the language part on the motion that is left."""
     found = imagine(motion, held).text
-    if speak is None:
+    if ask is None:
         return f"{found}\n\n*{WORDLESS}*"
     try:
-        said = spoken_reply(
-            speak(hide(motion, held.regions, MARGIN), ANSWER_QUESTION),
+        said = written_reply(
+            ask(hide(motion, held.regions, MARGIN), ANSWER_QUESTION),
             f"The model says, with {held.words} held still.",
         )
     except DeftError as error:
@@ -97,7 +97,7 @@ def imagined_reply(motion: Motion, held: Held, imagine: Imagine, speak: Speak | 
     return f"**Measured.** {found}\n\n{said}"
 
 
-def held_in(question: str, earlier: Sequence[str]) -> Held | None:
+def held_in(question: str, earlier: Sequence[str]) -> HeldStill | None:
     """What a question holds still, also as a follow-up: "and the mouth?" after "What if the brow had not
     moved?", "What if it had not?" after "Did the brow move?"."""
     low = question.lower()
@@ -134,7 +134,7 @@ def in_context(question: str, earlier: Sequence[str]) -> str:
     return question if before is None or held_still(before) else f"{before} {question}"
 
 
-def spoken_reply(said: WrittenAnswer, lead: str = "The model says.") -> str:
+def written_reply(said: WrittenAnswer, lead: str = "The model says.") -> str:
     """The language part's answer with each statement held against the measured motion."""
     if said.answer is None:
         return f"*{BROKEN}*"

@@ -125,15 +125,17 @@ class Page:
         history = list(history or [])
         earlier = [_plain(turn["content"]) for turn in history if turn.get("role") == "user"]
 
-        def speak(motion: Any, text: str) -> Any:
+        def ask_language(motion: Any, text: str) -> Any:
             return self.slots.result("ask", motion, text, self.checkpoint)
 
         def imagine(motion: Any, held: Any) -> Any:
             return self.slots.result("what_if", motion, held, result.analysis.method, self.checkpoint)
 
-        speaks = result is not None and result.speaks
+        has_language = result is not None and result.has_language
         try:
-            answer = chat.reply(result, rank, question, earlier, speak if speaks else None, imagine)
+            answer = chat.reply(
+                result, rank, question, earlier, ask_language if has_language else None, imagine
+            )
         except DeftError as error:
             answer = clean_message(str(error))
         return [*history, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]

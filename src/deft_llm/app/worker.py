@@ -26,7 +26,7 @@ class Result:
 
     analysis: Analysis
     slow: dict[int, bytes] = field(default_factory=dict)
-    speaks: bool = False
+    has_language: bool = False
 
 
 def serve(pipe: Any, threads: int) -> None:
@@ -83,7 +83,7 @@ def analyse(
             tell(0.05 + 0.75 * share, f"reading frame {done}" + (f" of {total}" if total else ""))
 
     analysis = analyzer.analyze(path, mirrored=mirrored, on_frame=watch)
-    result = Result(analysis, speaks=bool(getattr(analyzer.method, "answers", False)))
+    result = Result(analysis, has_language=bool(getattr(analyzer.method, "answers", False)))
     read = [(rank, one) for rank, one in enumerate(analysis.readings) if one.motion is not None]
     for step, (rank, reading) in enumerate(read):
         tell(0.82 + 0.16 * step / len(read), f"picturing movement {rank + 1}")

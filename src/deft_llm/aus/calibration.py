@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import expit
 
 from deft_llm.aus.dense import MapFilters
 from deft_llm.aus.region_vectors import REGION_COUNT, mirrored
@@ -45,7 +46,8 @@ class Filter(BaseModel):
     def probability(self, features: np.ndarray) -> np.ndarray:
         """Probability of ``features`` (..., F), of which the first len(weights) are read."""
         logit = np.asarray(features)[..., : len(self.weights)] @ self._weights + self.bias
-        return 1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0)))
+        found: np.ndarray = expit(logit)
+        return found
 
     @cached_property
     def _weights(self) -> np.ndarray:

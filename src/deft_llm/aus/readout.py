@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy.special import expit, logit
+
 from deft_llm.aus.calibration import ALIASES, load_calibration
 from deft_llm.aus.support import measure_support
 from deft_llm.facs.units import entry, name, valid_directions
@@ -19,12 +22,13 @@ if TYPE_CHECKING:
 # Units whose motion is a part of a commoner one's: where that one is seen, they say nothing of their own.
 SHADOWS: dict[int, set[int]] = {11: {9, 10, 12}, 13: {12}}
 LEAST_Z = 1.5
+LEAST_SHARE = 1e-4  # of support and thresholds as probabilities
 MOST_IOD = 30.0  # % of the inter-ocular distance; a wide smile moves a lip corner by some 20
 FAINT = 0.25  # of the strongest unit's motion: what is weaker needs more support to count
 
 
 @dataclass(frozen=True)
-class Reading:
+class MeasuredUnits:
     """What a clip shows: AU -> probability (0.5 decides), the side seen, evidence, strongest first."""
 
     aus: dict[int, float]
@@ -33,7 +37,7 @@ class Reading:
     not_judged: dict[int, str] = field(default_factory=dict)
 
 
-def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) -> Reading:
+def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) -> MeasuredUnits:
     """Read the AUs of a clip from its motion; ``thresholds`` on support replace the calibrated ones."""
 
     calibration = load_calibration()
@@ -65,7 +69,7 @@ def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) ->
             continue
         seen.add(support.au)
         evidence.append(_row(support))
-    return Reading(
+    return MeasuredUnits(
         aus=aus,
         sides={s.au: s.side for s in ranked if s.au in seen},
         evidence=evidence,
@@ -74,7 +78,7 @@ def read_units(motion: Motion, thresholds: Mapping[int, float] | None = None) ->
 
 
 def _implausible(support: AUSupport) -> str:
-    """Why a measured AU cannot be one; empty where nothing speaks against it (relative units: never)."""
+    """Why a measured AU cannot be one; empty where nothing is against it (relative units: never)."""
     if support.iod_percent is None:
         return ""
     if support.iod_percent > MOST_IOD:
@@ -84,10 +88,8 @@ def _implausible(support: AUSupport) -> str:
 
 def probability(support: float, threshold: float) -> float:
     """Support as a probability that is 0.5 at the threshold (a shift of the log odds)."""
-    low = 1e-4
-    support, threshold = (min(max(value, low), 1 - low) for value in (support, threshold))
-    odds = math.log(support / (1 - support)) - math.log(threshold / (1 - threshold))
-    return 1 / (1 + math.exp(-odds))
+    odds = logit(np.clip([support, threshold], LEAST_SHARE, 1 - LEAST_SHARE))
+    return float(expit(odds[0] - odds[1]))
 
 
 def _row(support: AUSupport) -> Evidence:

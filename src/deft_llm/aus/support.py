@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
 from deft_llm.aus.calibration import ALIASES, Calibration, load_calibration
 from deft_llm.aus.dense import map_of
@@ -101,7 +102,7 @@ def _map_readings(motion: Motion, calibration: Calibration) -> dict[int, Reading
         return {}
     filters = calibration.maps.filters
     odds = filters.odds(image[None])[0]
-    shares = 1.0 / (1.0 + np.exp(-np.clip(odds, -30, 30)))
+    shares = expit(odds)
     found = {}
     for column, au in enumerate(filters.numbers):
         raw, left, right = (float(x) for x in shares[:, column])

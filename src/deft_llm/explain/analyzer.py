@@ -16,7 +16,7 @@ from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.account import contradicted, release_answer
 from deft_llm.explain.analysis import Analysis
 from deft_llm.explain.apex import apex_between
-from deft_llm.explain.held import Held, held_still
+from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.units import BRIEF, between, measured, of_motion, rows_of
 from deft_llm.explain.unjudged import hold_small_faces_back
@@ -244,12 +244,12 @@ class Analyzer:
             duration=lasts, strength=0.0, reason="The frames were given.",
         )  # fmt: skip
 
-    def _imagined(self, held: Held, readings: list[MovementReading]) -> list[str]:
+    def _imagined(self, held: HeldStill, readings: list[MovementReading]) -> list[str]:
         """What is measured and said of the first movement with regions held still; empty without one."""
         first = next((reading for reading in readings if reading.motion is not None), None)
         if first is None or first.motion is None:
             return []
-        return [what_if(first.motion, held, self.method, first.prediction).spoken]
+        return [what_if(first.motion, held, self.method, first.prediction).report]
 
     def _read_all(
         self, path: Path, movements: list[Movement], states: dict[int, FaceState], watched: Watched,

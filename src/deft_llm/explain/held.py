@@ -65,7 +65,7 @@ _OPEN = re.compile(
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldStill:
     """What a question holds still: ``regions`` (names of ``facs.regions``, both sides of each), what the
     question calls them ("the brows"), and whether it named one side alone."""
 
@@ -74,7 +74,7 @@ class Held:
     one_side: bool = False
 
 
-def held_still(question: str) -> Held | None:
+def held_still(question: str) -> HeldStill | None:
     """The regions that a question asks to think away ("What if the brow had not moved?"); None for others.
 
     It may name parts of the face, regions, Action Units by number or name, and several of them.
@@ -121,7 +121,7 @@ def _clause(text: str) -> str:
     return text
 
 
-def _held(clause: str) -> Held | None:
+def _held(clause: str) -> HeldStill | None:
     found: set[str] = set()
     words: list[str] = []
     for match in _SUBJECT.finditer(_PAIR.sub("", clause)):
@@ -143,7 +143,7 @@ def _held(clause: str) -> Held | None:
     sides = {side for side in ("left", "right") if re.search(rf"\b{side}\b", clause)}
     one_side = len(sides) == 1 and not found.isdisjoint(PAIRED_REGIONS)
     said = listed(list(dict.fromkeys(words)))
-    return Held(tuple(one for one in REGION_NAMES if one in found), said, one_side)
+    return HeldStill(tuple(one for one in REGION_NAMES if one in found), said, one_side)
 
 
 def _called(word: str) -> str:

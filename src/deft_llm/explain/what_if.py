@@ -10,7 +10,7 @@ import numpy as np
 
 from deft_llm.aus.readout import read_units
 from deft_llm.claims import find_claims
-from deft_llm.explain.held import Held
+from deft_llm.explain.held import HeldStill
 from deft_llm.explain.words import UNDECIDED, certainty_of
 from deft_llm.facs.regions import REGIONS
 from deft_llm.facs.units import name
@@ -42,7 +42,7 @@ class WhatIf:
     that broke its form, None without one); ``unsupported``: the AUs in it that the motion left does not show.
     """
 
-    held: Held
+    held: HeldStill
     method: str
     before: dict[str, float]
     after: dict[str, float]
@@ -65,7 +65,7 @@ class WhatIf:
         return " ".join([*parts, MEANING])
 
     @property
-    def spoken(self) -> str:
+    def report(self) -> str:
         """``text``, and what the method's language part says of it, where it has one."""
         if self.answer is None:
             return self.text
@@ -79,7 +79,7 @@ class WhatIf:
         return said
 
 
-def what_if(motion: Motion, held: Held, method: Method, before: Prediction | None = None) -> WhatIf:
+def what_if(motion: Motion, held: HeldStill, method: Method, before: Prediction | None = None) -> WhatIf:
     """Ask ``method`` about the clip as it is (``before``: where that is known) and with regions held still.
 
     The clip's name marks what is held: a method that remembers clips reads both.
@@ -111,7 +111,7 @@ def _sample(motion: Motion) -> Sample:
     return Sample(motion.clip_id, "video", "video/one", lambda: motion, motion.has)
 
 
-def _largest_z(motion: Motion, held: Held) -> float | None:
+def _largest_z(motion: Motion, held: HeldStill) -> float | None:
     rows = [index for index, region in enumerate(REGIONS) if region.name in held.regions]
     z = motion.regions.z[0, rows]
     return float(np.nanmax(z)) if np.isfinite(z).any() and motion.units == "px" else None
@@ -119,15 +119,15 @@ def _largest_z(motion: Motion, held: Held) -> float | None:
 
 def _classes(found: WhatIf) -> str:
     """What becomes of the class."""
-    speaker = "the rules give" if found.method == "rules" else f"{found.method} gives"
+    gives = "the rules give" if found.method == "rules" else f"{found.method} gives"
     if not found.before or not found.after:
-        return f"With {found.held.words} held still, {speaker} no class probabilities."
+        return f"With {found.held.words} held still, {gives} no class probabilities."
     first, now = _first(found.before), _first(found.after)
 
     def share(label: str) -> str:
         return f"{label} {100 * found.after[label]:.0f} % ({100 * found.before[label]:.0f} % as it is)"
 
-    said = f"With {found.held.words} held still, {speaker} {share(first)}"
+    said = f"With {found.held.words} held still, {gives} {share(first)}"
     said += f"; the class stays {first}." if now == first else f" and {share(now)}: the class turns {now}."
     if not found.remain:
         return said + " None of the measured Action Units is left, so leave the class open."

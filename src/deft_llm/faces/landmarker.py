@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from deft_llm.faces.graph import BLENDSHAPE_LANDMARKS, BLENDSHAPES, Network, anchors, rotation_of
 from deft_llm.setup.weights import require
@@ -109,7 +110,7 @@ class Landmarker:
             points = _apply(matrix, np.concatenate([r[:2], r[4:8]]).reshape(3, 2) + self._anchors[i])
             side = 1.5 * float(max(r[2:4])) * look.side / DETECTOR_SIDE
             angle = rotation_of(points[1], points[2])
-            score = float(1 / (1 + np.exp(-logits[i])))
+            score = float(expit(logits[i]))
             result.append((score, _Window(float(points[0, 0]), float(points[0, 1]), side, angle)))
         return result
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.records import Prediction
@@ -30,13 +31,8 @@ def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
 
 def centred_probability(score: np.ndarray, threshold: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Logistic of (score - threshold) / scale: 0.5 at the threshold; (N, A) with (A,) parameters."""
-    return 1 / (1 + np.exp(-np.clip((score - threshold) / np.maximum(scale, 1e-6), -30, 30)))
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Class probabilities (N, C) of scores (N, C)."""
-    raised = np.exp(scores - scores.max(-1, keepdims=True))
-    return raised / raised.sum(-1, keepdims=True)
+    found: np.ndarray = expit((score - threshold) / np.maximum(scale, 1e-6))
+    return found
 
 
 def best_temperature(scores: np.ndarray, truth: np.ndarray) -> float:
@@ -48,7 +44,7 @@ def best_temperature(scores: np.ndarray, truth: np.ndarray) -> float:
         return 1.0
     grid = np.geomspace(0.05, 5, 25)
     targets = np.eye(scores.shape[1])[truth] + 1 / len(truth)
-    losses = [-(targets * np.log(softmax(scores / t) + 1e-12)).sum(1).mean() for t in grid]
+    losses = [-(targets * np.log(softmax(scores / t, -1) + 1e-12)).sum(1).mean() for t in grid]
     return float(grid[int(np.argmin(losses))])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import Field
+from scipy.special import softmax
 
 from deft_llm.evaluation.classes import confusion, summary
 from deft_llm.methods.decisions import (
@@ -15,7 +16,6 @@ from deft_llm.methods.decisions import (
     centred_probability,
     class_rows,
     labelled,
-    softmax,
     targets,
     unit_rows,
 )
@@ -173,7 +173,7 @@ class KernelMethod:
             return unit_rows(
                 samples, centred_probability(scores, self.thresholds, self.scale), self.name, self.task
             )
-        return class_rows(samples, softmax(scores / self.temperature), self.name, self.task)
+        return class_rows(samples, softmax(scores / self.temperature, -1), self.name, self.task)
 
 
 def _best_f1(truth: np.ndarray, score: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.answer import Answer, render
-from deft_llm.aus.readout import Reading, rationale, read_units
+from deft_llm.aus.readout import MeasuredUnits, rationale, read_units
 from deft_llm.aus.support import measure_support
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_class
@@ -81,7 +81,7 @@ class Rules:
         )  # type: ignore[arg-type]  # fmt: skip
 
 
-def decide(scores: Mapping[str, float], reading: Reading) -> tuple[str | None, Coarse | None]:
+def decide(scores: Mapping[str, float], reading: MeasuredUnits) -> tuple[str | None, Coarse | None]:
     """The fine and coarse class that the AUs determine; None where they leave it open."""
     if not reading.evidence:
         return None, None
@@ -96,7 +96,7 @@ def decide(scores: Mapping[str, float], reading: Reading) -> tuple[str | None, C
 
 
 def class_probabilities(
-    scores: Mapping[str, float], reading: Reading, classes: Sequence[str]
+    scores: Mapping[str, float], reading: MeasuredUnits, classes: Sequence[str]
 ) -> dict[str, float]:
     """The rules' scores in a task's classes: fine, coarse or objective ones; they sum to 1.
 
