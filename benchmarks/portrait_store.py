@@ -25,7 +25,7 @@ from deft_llm.records import ActionUnit, Clip, Source, Truth
 from deft_llm.store import StoreWriter
 from deft_llm.store.motion import Motion
 from deft_llm.synth.core.events import PX_PER_IOD
-from recipes.face_films import coded
+from deft_llm.synth.video.keys import coded
 
 SETS = ((1,), (2,), (4,), (12,), (14,), (15,), (1, 2), (6, 12))
 SIDES = ("left", "right", "both")

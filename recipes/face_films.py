@@ -11,22 +11,18 @@ writes stands in each clip's ``truth.attributes``.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import av
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.faces.video import Frame
 from deft_llm.files import digest
 from deft_llm.motion.measure import MeasureSettings, measure_clip
-from deft_llm.motion.shots import make_plan
 from deft_llm.records import ActionUnit, Clip, Source, Truth
 from deft_llm.store import Motion, StoreWriter
 from deft_llm.synth.core.events import PX_PER_IOD, plan_clip
@@ -36,8 +32,9 @@ from deft_llm.synth.core.settings import GENERATOR, ClipSpec
 from deft_llm.synth.core.unit_map import AU_MAP
 from deft_llm.synth.video import truth
 from deft_llm.synth.video.camera import sample_camera
+from deft_llm.synth.video.keys import key_frames, key_strengths, level
 from deft_llm.synth.video.production import Studio
-from deft_llm.training.store_data import HELD, TURN
+from deft_llm.training.store_data import TURN
 
 PROFILE = 5
 FPS = (60, 100, 200)
@@ -107,7 +104,7 @@ def film(
     person = sample_identity(identity).id
     name = f"{person}/{place:05d}{'-lured' * bool(lure)}"
     taken = shoot(studio, settings, identity, place, fps, lure, name)
-    event, strengths = taken.plan.main, _strengths(taken.plan, *taken.marks)
+    event, strengths = taken.plan.main, key_strengths(taken.plan, *taken.marks)
     coded = {unit.number for unit in event.aus}
     stray = [number for number, sides in strengths["moved_px"].items()
              if max(sides) > STRAY_PX and int(number) not in coded]  # fmt: skip
@@ -154,8 +151,8 @@ def shoot(
         drawn = np.random.default_rng([settings.seed, place, 25]).uniform()
         _resize(plan, settings.smallest * (settings.largest / settings.smallest) ** drawn, onset, apex)
     measured = measure_clip(
-        lambda: _frames(studio, performer, plan, camera, noise, (onset, apex, offset), fps,
-                        settings.crf),
+        lambda: key_frames(studio, performer, plan, camera, noise, (onset, apex, offset), settings.crf,
+                           PROFILE),
         onset=onset, apex=apex, offset=offset, fps=fps,
         settings=MeasureSettings(profile=PROFILE, flow=settings.flow), clip_id=name,
     )  # fmt: skip
@@ -194,57 +191,6 @@ def _resize(plan: Any, px: float, onset: int, apex: int) -> None:
         plan.tracks[key] = curve[onset] + scale * (curve - curve[onset])
 
 
-def _frames(
-    studio: Any, performer: Any, plan: Any, camera: Any, noise: np.random.Generator,
-    keys: tuple[int, int, int], fps: float, crf: int,
-) -> Iterator[Any]:  # fmt: skip
-    """The frames that measuring looks at; a key frame is the mean of as many noisy pictures as measuring
-    would average around it. ``crf``: all are coded as H.264, and nothing is averaged."""
-    wanted = make_plan(*keys, fps, 10.0, PROFILE)
-    bright = camera.brightness(noise, plan.times)
-    pictures = []
-    for index in wanted.profile:
-        picture = studio.renderer.draw(performer.state(plan, index, float(bright[index])))
-        count = 2 * wanted.reach + 1 if index in wanted.keys and not crf else 1
-        taken = np.mean([camera.develop(picture, noise).astype(np.float32) for _ in range(count)], 0)
-        image = np.asarray(np.round(taken), np.uint8)
-        pictures.append(image if image.ndim == 3 else np.repeat(image[..., None], 3, 2))
-    for index, image in zip(wanted.profile, coded(pictures, crf) if crf else pictures, strict=True):
-        yield Frame(index, index / fps, image)
-
-
-def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
-    """RGB pictures after H.264 (yuv420p) and back."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=25)
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast", "threads": "1"}
-        for picture in pictures:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file, "r") as source:
-        return [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
-
-
-def _strengths(plan: Any, onset: int, apex: int) -> dict[str, dict[str, list[float]]]:
-    """Per AU the [left, right] px, on a face 280 px wide, that it moves from onset to apex (``moved_px``) and
-    that the onset shows already (``held_px``)."""
-    found: dict[str, dict[str, list[float]]] = {"moved_px": {}, HELD: {}}
-    for key, curve in plan.tracks.items():
-        if isinstance(key, str) or key.au not in AU_MAP:
-            continue
-        first, last = (_pixels(key.au) * float(curve[frame]) for frame in (onset, apex))
-        for name, px in (("moved_px", abs(last - first)), (HELD, first)):
-            sides = found[name].setdefault(str(key.au), [0.0, 0.0])
-            for place, side in enumerate(("left", "right")):
-                if key.side in (None, side):
-                    sides[place] = round(max(sides[place], px), 4)
-    return found
-
-
 def _onset(taken: Take) -> dict[str, list[Any]]:
     """The onset's exact places (35, 2), the turn of the mesh and of the face itself (yaw, pitch, degrees)."""
     first = taken.performer.state(taken.plan, taken.marks[0])
@@ -259,18 +205,6 @@ def _onset(taken: Take) -> dict[str, list[Any]]:
 def _pixels(au: int) -> float:
     """Px at full strength on a face 280 px wide."""
     return PX_PER_IOD * AU_MAP[au].full
-
-
-def level(points: np.ndarray) -> np.ndarray:
-    """Exact landmarks (K, 2) px to inter-ocular distances from the eyes' midpoint, the eyes level."""
-    names = list(truth.LANDMARKS)
-    eye = lambda side: points[[names.index(f"{side} {which} eye corner") for which in ("inner", "outer")]]  # noqa: E731
-    left, right = eye("left").mean(0), eye("right").mean(0)
-    across = left - right
-    length = float(np.linalg.norm(across))
-    cosine, sine = across / length
-    turn = np.array([[cosine, sine], [-sine, cosine]])
-    return ((points - (left + right) / 2) @ turn.T / length).astype(np.float32)
 
 
 def main() -> None:

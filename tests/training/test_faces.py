@@ -12,10 +12,11 @@ import torch
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
 from deft_llm.model.experts import APPEARANCE, FaceExpertConfig, StructureExpert
 from deft_llm.model.inputs import mirrored_landmarks, mirrored_space, space_input
+from deft_llm.synth.video.keys import coded, level
 from deft_llm.training.faces import FaceConfig, FaceData, FacePart, choose_axes, read_faces, validate
 from deft_llm.training.loop import fit
 from deft_llm.training.store_data import StoreData
-from recipes.face_films import FilmSettings, camera_of, coded, level
+from recipes.face_films import FilmSettings, camera_of
 
 ALL = ("structure", "texture", "motion")
 QUICK: dict[str, Any] = {

@@ -58,7 +58,9 @@ def synth(
     film: Annotated[
         str,
         typer.Option(
-            "--film", help="clips: one event each; sequences: films of --seconds, with truth of every frame."
+            "--film",
+            help="clips: one event each; sequences: films of --seconds, with truth of every frame; "
+            "keys: key frames alone, measured: a store for training.",
         ),
     ] = "clips",
     seconds: Annotated[float, typer.Option("--seconds", help="Length of a sequence.")] = 9.0,
@@ -73,7 +75,10 @@ def synth(
     split = split or ("test" if level == "video" else "train")
     _check(level=level, prior=prior, units=units, split=split, format=form, film=film)
     _refuse_idle(context, level, film, form)
-    if level == "flow":
+    if film == "keys":
+        summary = _keys(out, workers, clips=clips, subjects=subjects, seed=seed, prior=prior, units=units,
+                        size=256 if size is None else size, split=split)  # fmt: skip
+    elif level == "flow":
         summary = _flow(out, clips, subjects, seed, layout, prior, units, workers, size, split)
     else:
         summary = _video(
@@ -82,7 +87,7 @@ def synth(
             long_videos=long_videos,
             format=form, crf=crf, film=film, seconds=seconds,
         )  # fmt: skip
-    _tell(out, summary, level, prior, as_json)
+    _tell(out, summary, level, film, prior, as_json)
 
 
 CHOICES = {
@@ -91,7 +96,7 @@ CHOICES = {
     "units": ("arkit", "makehuman"),
     "split": ("calibration", "train", "validation", "test"),
     "format": ("frames", "video"),
-    "film": ("clips", "sequences"),
+    "film": ("clips", "sequences", "keys"),
 }
 
 
@@ -119,7 +124,9 @@ def _refuse_idle(context: typer.Context, level: str, film: str, form: str) -> No
         if form == "frames":
             refuse(context, ("crf",), "without --format video")
     else:
-        refuse(context, ("long_videos", "form"), "with --film sequences")
+        refuse(context, ("long_videos", "form", "negatives", "lures"), f"with --film {film}")
+    if film == "keys":
+        refuse(context, ("layout", "seconds", "crf"), "with --film keys")
 
 
 def _video(out: Path, workers: int, **options: Any) -> dict:
@@ -132,7 +139,19 @@ def _video(out: Path, workers: int, **options: Any) -> dict:
         return make_corpus(out, VideoSettings(**options), workers=workers, progress=update)
 
 
-def _tell(out: Path, summary: dict, level: str, prior: str, as_json: bool) -> None:
+def _keys(out: Path, workers: int, **options: Any) -> dict:
+    """Key frames, measured: a store."""
+    from deft_llm.cli._progress import bar
+    from deft_llm.errors import UsageError
+    from deft_llm.synth.video.keys import KeySettings, make_keys
+
+    if not 128 <= options["size"] <= 1024:
+        raise UsageError(f"--size {options['size']}: choose 128 to 1024.")
+    with bar("samples") as update:
+        return make_keys(out, KeySettings(**options), workers=workers, progress=update)
+
+
+def _tell(out: Path, summary: dict, level: str, film: str, prior: str, as_json: bool) -> None:
     """Print what was made, and what comes next."""
     import json
 
@@ -141,11 +160,14 @@ def _tell(out: Path, summary: dict, level: str, prior: str, as_json: bool) -> No
         return
     typer.echo(f"{out}: {summary['clips']} clips of {summary['subjects']} subjects")
     if summary.get("left_out"):
-        typer.echo(f"{summary['left_out']} samples are of no class that the layout has; they are left out")
+        reason = "show no face that is found" if film == "keys" else "are of no class that the layout has"
+        typer.echo(f"{summary['left_out']} samples {reason}; they are left out")
     if "prior" in summary:
         typer.echo(f"Bayes-optimal UF1 from true AUs: coarse {summary['prior']['bayes_uf1_coarse']}, "
                    f"fine {summary['prior']['bayes_uf1_fine']} (prior {prior})")  # fmt: skip
-    if level == "video":
+    if film == "keys":
+        typer.echo(f"next: deft train {out} --out RUN")
+    elif level == "video":
         typer.echo(f"read {out / 'card.md'}; next: deft prepare synthetic {out} --store STORE")
 
 

@@ -19,11 +19,8 @@ from deft_llm.model.inputs import FaceInput, MotionInput, face_input, motion_inp
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE, ActionUnit, Clip, Instruction
 from deft_llm.store import Motion, Store
+from deft_llm.synth.core.key_plan import HELD, TURN
 from deft_llm.training.flow_shards import FlowBatch
-
-HELD, TURN = "held_px", "turn"
-"""What a synthetic clip's ``truth.attributes`` may say of its onset: {AU: [left, right] px on a face 280 px
-wide}, and [yaw, pitch] of the face in degrees."""
 
 
 class StoreData:

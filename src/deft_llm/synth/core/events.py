@@ -115,7 +115,7 @@ def plan_clip(
         seconds = pulse.offset + (1 / fps if classed else float(rng.uniform(0.03, 0.07)))
     frames = max(int(np.ceil(seconds * fps)), 12)
     plan = Plan(fps, np.arange(frames) / fps, kind, lure=lure)
-    _disturb(rng, plan)
+    disturb(rng, plan)
     if kind in EXPRESSIONS:
         express(rng, plan, prior, pulse, kind, classed)
         if rng.random() < BLINK_CHANCE:
@@ -131,7 +131,7 @@ def plan_long(rng: np.random.Generator, prior: Prior, *, fps: float, seconds: fl
     """Plan a long video: several micro- and macro-expressions among blinks, gaze shifts and speech."""
     times = np.arange(int(seconds * fps)) / fps
     plan = Plan(fps, times, "long video")
-    _disturb(rng, plan)
+    disturb(rng, plan)
     clock = float(rng.uniform(0.4, 1.2))
     while clock < seconds - 2.5:
         kind = str(
@@ -150,7 +150,7 @@ def plan_long(rng: np.random.Generator, prior: Prior, *, fps: float, seconds: fl
     return plan
 
 
-def _disturb(rng: np.random.Generator, plan: Plan) -> None:
+def disturb(rng: np.random.Generator, plan: Plan) -> None:
     """What always goes on: head drift and tremor, tiny eye movements, breathing, uncoded faint motion."""
     times = plan.times
     drift = float(np.exp(rng.uniform(np.log(0.0002), np.log(0.0015))))

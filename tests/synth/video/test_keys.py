@@ -1,0 +1,77 @@
+"""Key frames for training: what is performed, what is measured, and whether the truth says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deft_llm.errors import UsageError
+from deft_llm.store import Store
+from deft_llm.synth.core.key_plan import draw_key_plan
+from deft_llm.synth.core.prior import load_prior
+
+PRIOR = load_prior("facs")
+
+
+def plans(count: int) -> list:
+    return [
+        draw_key_plan(np.random.default_rng(seed), PRIOR, fps=100.0, smallest=0.2, largest=6.0)
+        for seed in range(count)
+    ]
+
+
+def test_rises_releases_and_transitions_are_all_there() -> None:
+    made = plans(150)
+    phases = [plan.phase for plan in made]
+    assert {"rise", "release", "transition"} == set(phases) and phases.count("rise") > 60
+    assert 0.2 < np.mean([bool(plan.held) for plan in made]) < 0.7
+    assert min(plan.px for plan in made) < 0.4 and max(plan.px for plan in made) > 4
+    for plan in made:
+        assert 0 <= plan.onset < plan.apex < plan.offset < len(plan.plan.times)
+        assert bool(plan.rising) or plan.phase == "release" or plan.px < 0.4
+        if plan.phase == "release":
+            assert plan.fine is None and plan.coarse is None and not plan.rising
+
+
+def test_what_is_released_is_held_before_and_gone_after() -> None:
+    from deft_llm.synth.video.keys import key_strengths, unit_sides
+
+    plan = next(p for p in plans(200) if p.phase == "release" and p.px > 2 and not p.held and p.released)
+    number = str(plan.released[0].number)
+    first, last = unit_sides(plan.plan, plan.onset), unit_sides(plan.plan, plan.apex)
+    assert max(first[number]) > 3 * max(last.get(number, [0.0])) + 1e-6
+    told = key_strengths(plan.plan, plan.onset, plan.apex)
+    assert max(told["held_px"][number]) > 0.9 * max(told["moved_px"][number]) > 0.5
+
+
+def test_a_store_of_measured_key_frames(tmp_path: Path) -> None:
+    pytest.importorskip("moderngl")
+    from deft_llm.synth.video.keys import KeySettings, make_keys
+
+    settings = KeySettings(clips=2, subjects=1, seed=3, split="test", size=256, smallest=2.0, largest=4.0)
+    summary = make_keys(tmp_path / "keys", settings)
+    store = Store(tmp_path / "keys")
+    assert len(store) + summary["left_out"] == 2 and len(store) >= 1
+    for clip, motion in store.stream():
+        assert {"faces", "landmarks", "dynamic", "offset-phase"} <= motion.has
+        assert motion.flow.shape[0] == 2 and np.abs(motion.flow).max() > 0.2
+        facts = clip.truth.attributes
+        assert (
+            facts["phase"] in ("rise", "release", "transition")
+            and facts["moved_px"]
+            and facts["held_px"]
+            and len(facts["turn"]) == 2
+        )
+        assert facts["crf"] in (0, 18, 26, 34) and facts["split"] == "test"
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "keys/shards").iterdir()}
+    make_keys(tmp_path / "keys", settings)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "keys/shards").iterdir()}
+
+
+def test_more_subjects_than_samples_are_refused() -> None:
+    from deft_llm.synth.video.keys import KeySettings
+
+    with pytest.raises(UsageError, match="--subjects"):
+        KeySettings(clips=1, subjects=2).check()
