@@ -152,7 +152,8 @@ def _codings(base: Path) -> None:
 
 def _settings(base: Path) -> None:
     """Settings of training, of which the first part fails at once for want of a store."""
-    write_text(base / "settings" / "train.yaml", "seed: 3\nparts: [motion]\nmotion:\n  steps: 5\n  batch: 8\n")
+    text = "seed: 3\nparts: [motion]\nmotion:\n  steps: 5\n  batch: 8\n"
+    write_text(base / "settings" / "train.yaml", text)
 
 
 def _synthetic(base: Path) -> None:
