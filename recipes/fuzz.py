@@ -99,8 +99,7 @@ def judge(code: int | None, said: str, target: Path, here: Path) -> str:
         return "raw"
     if code == 0:
         return "ok"
-    names = (target.name, target.parent.name, str(here))
-    return "named" if any(name and name in said for name in names) else "nameless"
+    return "named" if target.name in said or str(here) in said else "nameless"
 
 
 def run_command(
