@@ -4,6 +4,7 @@
 __getattr__  # PEP 562: lazy exports of deft_llm and deft_llm.explain
 _.to_dataframe  # Analysis: the README's example
 _._repr_html_  # Analysis: shown by notebooks
+_.has_language  # Predictor: whether questions can be asked
 _.blendshapes  # Face: part of what the landmarker returns
 
 # Set for a library, which reads them.
@@ -41,7 +42,9 @@ complete_atoms  # recipes/au_support/calibrate.py
 identity_components  # recipes/au_support/calibrate_sides.py
 symmetric_centres  # recipes/au_support/calibrate_sides.py
 EMBEDDED_NAME  # recipes/flow2text.py
-_.face_turn  # recipes/face_films.py
+prompt_start  # recipes/flow2text.py: the adapter learns the prompt that the method writes
+usable_features  # recipes/state_reader.py: the reader is fitted on the features that it reads
+face_turn  # recipes/face_films.py
 
 # Still to be moved to where they are used.
 transfer_probe
