@@ -69,8 +69,6 @@ def synth(
     """Make synthetic clips whose motion, Action Units and times are known exactly.
 
     Example: deft synth corpus --clips 200 --subjects 20 --seed 0
-
-    Films: deft synth films --film sequences --clips 60 --subjects 20 --size 320
     """
     split = split or ("test" if level == "video" else "train")
     _check(level=level, prior=prior, units=units, split=split, format=form, film=film)

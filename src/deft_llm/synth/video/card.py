@@ -38,7 +38,11 @@ rendered. No picture of any person went in. Frames, annotation and truth are fre
 | what | here | real corpora |
 |---|---|---|"""
 LIMITS = """Limits: skin, hair and light are painted, not measured; labels follow the prior named above: what
-coders of that convention would write, nothing about what anybody feels. No glasses, hands or occlusion."""
+coders of that convention would write, nothing about what anybody feels. {worn}"""
+WORN = {
+    "clips": "No glasses, hands or occlusion.",
+    "sequences": "Glasses, beards, masks and hands are drawn and noted as events; nothing else hides a face.",
+}
 
 
 def summarise(clips: list[Clip], settings: VideoSettings, root: Path | None = None) -> dict[str, Any]:
@@ -157,7 +161,7 @@ def card_text(summary: dict[str, Any], settings: VideoSettings) -> str:
                 "age", "coder_agreement", "coder_label_kept", "peak_px"):  # fmt: skip
         if key in summary:
             lines.append(f"| {key} | {_plain(summary[key])} | |")
-    lines += ["", LIMITS, ""]
+    lines += ["", LIMITS.format(worn=WORN[settings.film]), ""]
     return "\n".join(lines)
 
 
