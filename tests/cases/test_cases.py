@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deft_llm.cli import main
+from deft_llm.corpora import load
 
 HERE = Path(__file__).parent
 
@@ -53,6 +54,37 @@ def test_scores(file: str, path: str, value: float, capsys: pytest.CaptureFixtur
 def test_bad_rows_are_named(file: str, field: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", HERE / f"{file}.jsonl") == 1
     assert f"{file}.jsonl: row 1 is no prediction ({field}:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "aus", "kinds"),
+    [
+        (["v/1,anna,2,5,9,4 7"], {4, 7}, set()),
+        (["v/1,anna,2,5,9,4;7"], {4, 7}, set()),
+        (['v/1,anna,2,5,9,"4\n7"'], {4, 7}, set()),
+        (["v/1,anna,2,5,9,12.1"], {12, 1}, {"aus-reading"}),
+        (["v/1,anna,2,5,9,7-Apr"], None, {"unread-aus"}),
+        (["v/1,anna,2,5,9,47"], None, {"unread-aus"}),
+        (["v/1,006,2,5,9,4", "v/2,6,2,5,9,4", "v/3,6.0,2,5,9,4"], {4}, {"one-person"}),
+        (["v/1,anna,2,2,9,4"], {4}, {"apex-equals-onset"}),
+        (["v\\1,anna,2,5,9,4"], {4}, set()),
+    ],
+)
+def test_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[str], aus: Any, kinds: Any
+) -> None:
+    for row in rows:
+        folder = tmp_path / row.split(",")[0].replace("\\", "/")
+        folder.mkdir(parents=True)
+        for number in range(12):
+            (folder / f"img{number}.png").write_bytes(b"x")
+    (tmp_path / "clips.csv").write_text("\n".join(["path,subject,onset,apex,offset,aus", *rows]) + "\n")
+    code = run("corpus", "check", "folder", tmp_path, "--json")
+    found = json.loads(capsys.readouterr().out)
+    said = {fault["kind"] for fault in found["faults"] + found["notes"]}
+    assert said == kinds and code == (1 if found["faults"] else 0) and found["subjects"] == 1
+    clip = load("folder", tmp_path).clips[0]
+    assert (None if clip.aus is None else {unit.number for unit in clip.aus}) == aus
 
 
 def test_the_same_codings_in_two_spellings_agree(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,6 @@ from deft_llm.config import git_revision, package_versions
 from deft_llm.errors import DeftError
 from deft_llm.files import digest, read_object, write_json
 
-SETTINGS = ("megc3", "native", "4", "5", "7", "objective")
 # The same whatever they are: they change speed, not results.
 NEUTRAL = frozenset({"workers"})
 # Left out where not asked for, so that run folders of earlier versions can still be resumed.

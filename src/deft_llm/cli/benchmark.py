@@ -49,9 +49,10 @@ def benchmark(
     Example: deft benchmark flowmaps maps/ --method svm --protocol loso --out runs/svm
     """
     from deft_llm.benchmark.runner import run_benchmark
-    from deft_llm.benchmark.settings import SETTINGS, BenchmarkSettings
+    from deft_llm.benchmark.settings import BenchmarkSettings
     from deft_llm.benchmark.stores import open_stores, pairs_of
     from deft_llm.cli._progress import bar
+    from deft_llm.corpora.labels import SETTINGS
     from deft_llm.methods.protocol import METHODS
 
     corpora, options = split_words(words)

@@ -22,7 +22,8 @@ def predict(
     Example: deft predict runs/mine stores/synthetic --out runs/mine-predicted
     """
     from deft_llm.benchmark.runner import run_benchmark
-    from deft_llm.benchmark.settings import SETTINGS, BenchmarkSettings
+    from deft_llm.benchmark.settings import BenchmarkSettings
+    from deft_llm.corpora.labels import SETTINGS
     from deft_llm.errors import UsageError
     from deft_llm.model.checkpoint import CONFIG, SHIPPED
 
