@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from recipes.fuzz_inputs import KINDS, make_inputs
@@ -80,6 +81,19 @@ def run_case(
     if verdict in ("ok", "named"):
         shutil.rmtree(here, ignore_errors=True)
     return Outcome(kind.name, verdict, how, said, target)
+
+
+def undamaged(kind: Kind, work: Path, seconds: float) -> str | None:
+    """What the kind's command leaves from sound inputs. Raises: SystemExit where it fails on them."""
+    here = work / "cases" / f"{kind.name}-right"
+    shutil.rmtree(here, ignore_errors=True)
+    shutil.copytree(kind.base, here, symlinks=True)
+    code, said = run_command(kind.command(here), here, 4 * seconds)
+    if code not in (0, 1):
+        raise SystemExit(f"{kind.name}: the undamaged input ends with {code}: {said}")
+    found = kind.result(here) if kind.result is not None else None
+    shutil.rmtree(here, ignore_errors=True)
+    return found
 
 
 def judge(code: int | None, said: str, target: Path, here: Path) -> str:
@@ -160,20 +174,24 @@ def _child(words: Sequence[str], log: Path, first: Callable[[], None] | None) ->
         os._exit(code)
 
 
+WARM = (
+    "ai_edge_litert.interpreter", "accelerate", "antlr4", "av", "filelock", "jinja2", "joblib", "omegaconf",
+    "openpyxl", "pandas", "pympi", "rich.progress", "scipy.ndimage", "scipy.optimize", "scipy.stats",
+    "sklearn.metrics", "sklearn.svm", "torch", "yaml",
+    "deft_llm.benchmark.runner", "deft_llm.codings.formats",
+    "deft_llm.explain.analyzer", "deft_llm.prepare", "deft_llm.training.run", "deft_llm.unimer.build",
+)  # fmt: skip
+
+
 def warm_up() -> None:
     """Import what cases need before they are forked, so that each starts at once; nothing computes."""
-    import av  # noqa: F401
     import cv2
-    import pandas  # noqa: F401
     import torch
 
-    import deft_llm.benchmark.runner
-    import deft_llm.codings.formats
-    import deft_llm.corpora
-    import deft_llm.explain.analyzer
-    import deft_llm.prepare
-    import deft_llm.unimer.build  # noqa: F401
+    from deft_llm.cli import COMMANDS
 
+    for name in (*WARM, *(f"deft_llm.cli.{command}" for command in COMMANDS)):
+        import_module(name)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
@@ -188,20 +206,13 @@ def fuzz(work: Path, inputs: int, seed: int, seconds: float, names: Sequence[str
         Kind(name, work / "base" / base, *rest) for name, base, *rest in KINDS if not names or name in names
     ]
     warm_up()
-    right = {}
-    for kind in kinds:
-        here = work / "cases" / f"{kind.name}-right"
-        shutil.rmtree(here, ignore_errors=True)
-        shutil.copytree(kind.base, here, symlinks=True)
-        code, said = run_command(kind.command(here), here, 4 * seconds)
-        if code not in (0, 1):
-            raise SystemExit(f"{kind.name}: the undamaged input ends with {code}: {said}")
-        right[kind.name] = kind.result(here) if kind.result is not None else None
-        shutil.rmtree(here, ignore_errors=True)
     outcomes = []
+    right: dict[str, str | None] = {}
     chooser = random.Random(seed)
     for number in range(inputs):
         kind = chooser.choices(kinds, [kind.weight for kind in kinds])[0]
+        if kind.name not in right:
+            right[kind.name] = undamaged(kind, work, seconds)
         rng = random.Random(f"{seed}-{number}")
         outcome = run_case(kind, number, rng, work, seconds, right[kind.name])
         outcomes.append(outcome)

@@ -101,13 +101,15 @@ def busy(tmp_path):
     code = f"from deft_llm.cli import main; main(['app', '--port', '{port}'])"
     server = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(place)})
     url = f"http://127.0.0.1:{port}"
-    _wait_for(lambda: _get(url, "/config"), 120)
-    threading.Thread(target=_analyse, args=(url, video), daemon=True).start()
-    main = psutil.Process(server.pid)
-    _wait_for(lambda: list(place.rglob("face.mp4")) and _workers(main), 60)
-    yield server, place, _workers(main)
-    if server.poll() is None:
-        server.kill()
+    try:
+        _wait_for(lambda: _get(url, "/config"), 120)
+        threading.Thread(target=_analyse, args=(url, video), daemon=True).start()
+        main = psutil.Process(server.pid)
+        _wait_for(lambda: list(place.rglob("face.mp4")) and _workers(main), 120)
+        yield server, place, _workers(main)
+    finally:
+        if server.poll() is None:
+            server.kill()
 
 
 def _get(url: str, path: str) -> bytes:
