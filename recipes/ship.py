@@ -57,8 +57,8 @@ FULL = Profile(
 )  # fmt: skip
 
 
-def commands(out: Path, profile: Profile, workers: int = 1) -> list[list[str]]:
-    """The steps, as words of a command line, with the paths as ``out`` is given."""
+def commands(out: Path, profile: Profile, note: str, workers: int = 1) -> list[list[str]]:
+    """The steps as words of command lines, paths as ``out`` is given; ``note`` goes into the card."""
     python, deft = [sys.executable, "-m"], [sys.executable, "-m", "deft_llm.cli"]
     flow = ["--size", str(profile.samples), "--identities", str(profile.identities), "--coded", "0.3"]
     films = str(out / "films")
@@ -71,7 +71,8 @@ def commands(out: Path, profile: Profile, workers: int = 1) -> list[list[str]]:
          str(profile.films)],
         [*deft, "unimer", "build", films, "--out", str(out / "unimer"), "--workers", str(workers)],
         [*deft, "train", films, "--unimer", str(out / "unimer"), "--start", "null", "--out", str(out / "run"),
-         f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", *profile.settings],
+         f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", f"note={note}",
+         *profile.settings],
     ]  # fmt: skip
 
 
@@ -88,7 +89,8 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", dest="show", help="print the commands alone")
     given = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    for words in commands(given.out, SMALL if given.small else FULL, given.workers):
+    note = f"made by python -m recipes.ship {given.out.name} --{'small' if given.small else 'full'}"
+    for words in commands(given.out, SMALL if given.small else FULL, note, given.workers):
         print("$ python " + shlex.join(words[1:]), flush=True)
         if given.show:
             continue

@@ -52,11 +52,14 @@ def card(run: Path) -> dict[str, Any]:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Digest of every file but TensorBoard's, which holds the times of its writing."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*")) if path.is_file() and "tensorboard" not in path.parts
-    }  # fmt: skip
+    """Digest of every file but TensorBoard's, which holds the times of its writing; the revision apart, which
+    changes where somebody works on the checkout."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "tensorboard" not in path.parts:
+            lines = [line for line in path.read_bytes().split(b"\n") if not line.startswith(b"git_revision")]
+            found[str(path.relative_to(folder))] = hashlib.sha256(b"\n".join(lines)).hexdigest()
+    return found
 
 
 def moved(before: Path, after: Path) -> set[str]:

@@ -106,7 +106,7 @@ convention would give. Experts, projectors, heads{adapter}; the base language mo
 ```
 {command}
 ```
-- Motion expert: {parameters} parameters; training: {stage1}.
+- Motion expert: {parameters} parameters; {motion}.
 - Face experts: {faces}.
 - Trained on: {trained_on}. Label prior: `{prior}`{prior_note}.
 - Language part: {language}.
@@ -140,13 +140,14 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
         command=config.get("command") or "not recorded",
         parameters=f"{config['parameters']:,}" if config.get("parameters") else "about 0.5 million",
         faces=_faces(config),
-        stage1=json.dumps(config.get("stage1", "not recorded")),
+        motion=_trained(config, "motion"),
         trained_on=json.dumps(config.get("trained_on") or "not recorded"),
         prior=config.get("prior", "?"),
         prior_note=" (FACS knowledge only: no statistics of any real corpus)"
         if config.get("prior") == "facs"
         else "",
-        language=config.get("language_note") or ("LoRA adapter" if language else "none"),
+        language=config.get("language_note")
+        or (_trained(config, "language", "joint") if language else "none"),
         scores="\n".join(lines),
         faults="".join(f"- Known fault: {fault}\n" for fault in config.get("faults", ())),
     )
@@ -158,6 +159,14 @@ def _faces(config: dict[str, Any]) -> str:
     names = [name for name in config.get("experts", ()) if name != "motion"]
     if not names:
         return "none (clips with faces are read by their motion alone)"
-    trained = config.get("face_experts") or {}
-    note = f", {trained['note']}" if trained.get("note") else ""
-    return f"{' and '.join(names)}; {trained.get('steps', '?')} steps{note}"
+    return f"{' and '.join(names)}; {_trained(config, 'faces')}"
+
+
+def _trained(config: dict[str, Any], *parts: str) -> str:
+    """How long parts of a checkpoint were trained, as its ``training`` records it."""
+    found = {name: record for name, record in config.get("training", {}).items() if name in parts}
+    words = [
+        f"{name}: {record['steps']:,} steps of {record['batch']}, seed {record['seed']}"
+        for name, record in found.items()
+    ]
+    return "; ".join(words) or "training not recorded"

@@ -104,7 +104,8 @@ def start_model(
 def trained_config(saved: dict[str, Any], deft: DeftModel, changes: dict[str, Any]) -> dict[str, Any]:
     """Config of a checkpoint: what ``saved`` said, the model's own sizes and ``changes`` over it."""
     own = {**asdict(deft.config), "motion": deft.motion.config._asdict()}
-    kept = {name: value for name, value in saved.items() if name != "schema"}
+    # figures that were measured belong to the checkpoint that they were measured on
+    kept = {name: value for name, value in saved.items() if name not in ("schema", "scores")}
     return {**kept, **own, "language": bool(saved.get("language")) or deft.llm is not None, **changes}
 
 

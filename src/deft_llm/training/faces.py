@@ -28,7 +28,7 @@ from deft_llm.model.inputs import (
 )
 from deft_llm.training.loop import Part, PartSettings
 from deft_llm.training.motion import checked_sizes, scores
-from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights
+from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved
 from deft_llm.training.store_data import StoreData
 
 FaceExpert = Literal["structure", "texture"]
@@ -206,17 +206,17 @@ def read_faces(
     """What all experts say of the clips; ``structure_of``: rows whose structure the heads read instead of a
     clip's own."""
     deft.eval()
-    found = []
+    found, device = [], next(deft.parameters()).device
     for start in range(0, len(data), READ):
         rows = np.arange(start, min(start + READ, len(data)))
-        batch = data.batch(rows)
+        batch = data.batch(rows).to(device)
         readout = deft.read(batch.clips, drop=drop, motion=batch.motion)
         if structure_of is not None and batch.motion is not None:
-            other = data.batch(structure_of[rows])
+            other = data.batch(structure_of[rows]).to(device)
             structure = deft.read(other.clips, drop=drop, motion=other.motion).structure
             au, coarse, fine = deft.fusion(batch.motion, structure, readout.texture)
             readout = replace(readout, au=au, coarse=coarse, fine=fine, structure=structure)
-        found.append(readout)
+        found.append(moved(readout, "cpu"))
     return Readout.joined(found)
 
 

@@ -21,7 +21,7 @@ from deft_llm.training.augment import AugmentSettings
 from deft_llm.training.flow_text import turns_of
 from deft_llm.training.loop import Part, PartSettings
 from deft_llm.training.motion import Samples, augmented, tensors_of
-from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights
+from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved
 from deft_llm.training.store_data import StoreData, dialogue_rows
 from deft_llm.training.text_rules import TextRule, miscoded, shown_sides
 
@@ -147,8 +147,9 @@ def text_source(data: Samples, settings: LanguageConfig, deft: DeftModel | None 
         shown = labels.numpy()
         if settings.evidence_floor is not None and deft is not None:
             deft.motion.eval()
+            device = next(deft.parameters()).device
             with torch.no_grad():
-                shown = shown * (deft.read(clips).au > settings.evidence_floor).cpu().numpy()
+                shown = shown * (deft.read(moved(clips, device)).au > settings.evidence_floor).cpu().numpy()
         if settings.text_rule is not None:
             wrong = miscoded(labels.numpy(), settings.false_labels, rng)
             shown = shown_sides(settings.text_rule, maps[:, 0].numpy(), wrong, taken.fine, rng)
@@ -195,7 +196,8 @@ def share_of(batch: TrainBatch, rank: int, world: int) -> TrainBatch:
 def validate(deft: DeftModel, data: Any, limit: int = 64, batch: int = 16) -> dict[str, float]:
     """UF1 of the coarse class in the text (``uf1``), in the head (``head_uf1``), and how often they agree.
 
-    ``data``: FlowShards or StoreData; its first ``limit`` clips with a coarse class are read, first phase.
+    ``data``: FlowShards or StoreData; its first ``limit`` clips with a coarse class are read (of samples
+    the first phase).
     Decoding stops after the class line, so that a check costs little more than reading the prompts.
     """
     from sklearn.metrics import f1_score
@@ -210,9 +212,12 @@ def validate(deft: DeftModel, data: Any, limit: int = 64, batch: int = 16) -> di
     device = next(deft.parameters()).device
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        clips = batch_of([maps_input(pool.maps[row][:1]) for row in part])
+        if isinstance(data, StoreData):
+            clips = batch_of([data.inputs[row] for row in part], [data.faces[row] for row in part])
+        else:
+            clips = batch_of([maps_input(pool.maps[row][:1]) for row in part])
         with torch.inference_mode():
-            readout = deft.read(DeftBatch(clips.maps.to(device), clips.phases.to(device)))
+            readout = deft.read(moved(clips, device))
         heads += readout.coarse.argmax(-1).tolist()
         for text in deft.answer(readout, [ANSWER_QUESTION] * len(part), grammar, CLASS_TOKENS):
             fine, _, coarse = text.removeprefix("Class: ").rstrip(")").partition(" (")

@@ -17,7 +17,7 @@ from deft_llm.model.inputs import DeftBatch
 from deft_llm.training.augment import AugmentSettings, augment, relative
 from deft_llm.training.flow_shards import FlowBatch
 from deft_llm.training.loop import Part, PartSettings
-from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights
+from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved
 
 MOST = 4096
 """No size of an expert is larger."""
@@ -139,13 +139,14 @@ def validate(deft: DeftModel, data: Samples, limit: int = 2000, batch: int = 250
     """``scores`` of the heads on the first phase of the first ``limit`` clips."""
     taken = data.take(np.arange(min(limit, len(data))))
     maps, targets = tensors_of(taken)
-    aus, classes = [], []
+    aus, classes, device = [], [], next(deft.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(maps), batch):
             part = maps[start : start + batch]
-            readout = deft.read(DeftBatch(part, torch.ones(len(part), 1, dtype=torch.bool)))
-            aus.append(readout.au)
-            classes.append(readout.coarse)
+            clips = DeftBatch(part, torch.ones(len(part), 1, dtype=torch.bool))
+            readout = deft.read(moved(clips, device))
+            aus.append(readout.au.cpu())
+            classes.append(readout.coarse.cpu())
     return scores(torch.cat(aus).numpy(), torch.cat(classes).numpy(), targets)
 
 

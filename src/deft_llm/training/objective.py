@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +25,7 @@ from deft_llm.model.packing import RowCollator, Turn, answer_losses, text_loss
 from deft_llm.model.units import EXPERT_AUS, TOKEN_OF_AU
 from deft_llm.training.text import au_text_vectors
 
+Tensors = TypeVar("Tensors")
 CONTRAST_WIDTH = 64
 """Width of the space in which motion tokens and the words of AUs are compared."""
 FEWEST_ROWS = 4
@@ -91,10 +92,16 @@ class TrainBatch:
 
     def to(self, device: Any) -> TrainBatch:
         """The batch on another device."""
-        moved = lambda value: value.to(device) if isinstance(value, Tensor) else value  # noqa: E731
-        shift = lambda part: replace(part, **{f.name: moved(getattr(part, f.name)) for f in fields(part)})  # noqa: E731
-        motion = None if self.motion is None else MotionOutput(*map(moved, self.motion))
-        return replace(self, clips=shift(self.clips), targets=shift(self.targets), motion=motion)
+        motion = None if self.motion is None else MotionOutput(*(value.to(device) for value in self.motion))
+        clips, targets = moved(self.clips, device), moved(self.targets, device)
+        return replace(self, clips=clips, targets=targets, motion=motion)
+
+
+def moved(part: Tensors, device: Any) -> Tensors:
+    """A dataclass with its tensors on another device."""
+    values = {f.name: getattr(part, f.name) for f in fields(part)}  # type: ignore[arg-type]
+    found = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+    return replace(part, **found)  # type: ignore[type-var]
 
 
 class Objective(nn.Module):

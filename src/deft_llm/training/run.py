@@ -214,7 +214,7 @@ def _train_part(
     weights = folder / MODEL / WEIGHTS
     if done.is_file() and weights.is_file() and read_json(done) == {**made, "weights": sha256_of(weights)}:
         return folder / MODEL
-    deft = part.result()
+    deft = part.result().cpu()
     write_checkpoint(
         folder / MODEL, start, deft, lambda tensor: tensor.split(".")[0] in TRAINS[name],
         _changes(name, config, settings, data, saved, deft, part.step, command),
@@ -288,6 +288,12 @@ def _changes(
     }  # fmt: skip
     if data.samples is not None and name != "faces":
         changes["trained_on"]["flow_level_samples"] = len(data.samples)
+    if config.note:
+        changes["trained_on"]["note"] = config.note
+    if data.store is not None:
+        changes["prior"] = "of the training clips"
+    if name in ("language", "joint"):
+        changes["language_note"] = ""
     if name in ("motion", "joint"):
         changes["calibration"] = calibrate(deft, data.maps_held)
         changes["parameters"] = sum(value.numel() for value in deft.motion.parameters())

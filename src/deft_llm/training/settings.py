@@ -52,6 +52,7 @@ class TrainConfig(BaseModel):
         description="Experts whose tokens the language model is given; null: all trained ones that the data "
         "show.",
     )
+    note: str = Field("", description="What the data are, for the checkpoint's card.")
     validation_share: float = Field(0.15, ge=0, lt=1, description="Share of subjects that validate.")
     flow_shards: str | None = Field(
         None, description="Folder of flow-level samples, which motion and text learn from instead of stores."
