@@ -1,7 +1,6 @@
 """A store of real skin that moves by known amounts: the public-domain portrait, warped as FACS describes AUs.
 
-    python -m benchmarks.portrait_store STORE [--flow dis|farneback|tvl1] [--seeds 1] [--sizes .5 1]
-        [--crf 18]
+    python -m benchmarks.portrait_store STORE [--flow METHOD] [--seeds 1] [--sizes .5 1] [--crf N]
 
 AUs and pairs of them on the left, the right and both sides, .5 and 1 source px (1.05 and 2.1 aligned px),
 noise and drift of the head drawn anew per seed, coded as H.264 (--crf 0: not coded), everything as it is and

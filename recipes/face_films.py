@@ -180,8 +180,8 @@ def _coded(plan: Any, rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _resize(plan: Any, px: float, onset: int, apex: int) -> None:
-    """Scale the movement (not what is held) so that the coded AU that moves most reaches ``px`` at the
-    apex."""
+    """Scale the movement (not what is held) so that the
+    coded AU that moves most reaches ``px`` at the apex."""
     coded = {unit.number for unit in plan.main.aus}
     keys = [key for key in plan.tracks if not isinstance(key, str) and key.au in coded]
     reached = [abs(float(plan.tracks[k][apex] - plan.tracks[k][onset])) * _pixels(k.au) for k in keys]

@@ -73,8 +73,8 @@ def train(
 ) -> Path:  # fmt: skip
     """Train into ``out`` (resumes by itself) and write the finished adapter there, in PEFT's form.
 
-    ``experts``: checkpoint that decides which AUs an answer names (``evidence_floor``), as in DEFT's own
-    training.
+    ``experts``: checkpoint that decides which AUs an answer names (``evidence_floor``),
+    as in DEFT's own training.
     """
     torch.manual_seed(settings.seed or 0)
     llm, tokenizer = load_backbone(backbone)

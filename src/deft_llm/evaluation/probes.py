@@ -86,13 +86,14 @@ def transfer_probe(
 ) -> dict[str, Any]:
     """A probe fitted on one set of subjects and scored on another: (fit, test) features (N, D) and targets.
 
-    Scores as ``probe``'s, R2 weighted by the variance of each target column; the baseline
-    is fitted on permuted targets. MLPs read the first ``components`` principal components.
+    Scores as ``probe``'s, R2 weighted by the variance of each target column; the baseline is fitted on
+    permuted targets. MLPs read the first ``components`` principal components, or as many as there are.
     Raises: DeftError for a constant target.
     """
     if kind != "regression" and min(len(np.unique(part)) for part in target) < 2:
         raise DeftError("a probe's target has only one value; take more clips.")
     rng = np.random.default_rng(seed)
+    components = min(components, *features[0].shape)
 
     def score(truth: np.ndarray) -> float:
         head = _estimator(kind, model, seed, components if model == "mlp" else None)

@@ -67,7 +67,7 @@ class KernelMachine:
 
 
 def balanced_weights(labels: np.ndarray) -> np.ndarray:
-    """Row weights that give every class the same total, mean 1."""
+    """(N,) weights that give every class the same total, mean 1."""
     values, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     found: np.ndarray = (len(labels) / (len(values) * counts))[inverse]
     return found

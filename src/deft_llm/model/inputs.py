@@ -131,7 +131,7 @@ def space_input(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def no_space() -> np.ndarray:
-    """``space_input`` of a clip whose depth is not known."""
+    """(3 * landmarks + TURN,) NaN: ``space_input`` of a clip whose depth is not known."""
     return np.full(3 * len(CANONICAL_DEPTH) + TURN, np.nan, np.float32)
 
 
@@ -168,7 +168,7 @@ def _shrunk(image: np.ndarray | None) -> np.ndarray:
 
 
 def spread(image: np.ndarray) -> np.ndarray:
-    """Minus the median, over the standard deviation, clipped at +-``CLIP``."""
+    """(H, W) image minus its median, over its standard deviation, clipped at +-``CLIP``."""
     centred = image - np.median(image)
     return np.clip(centred / max(float(centred.std()), 1e-3), -CLIP, CLIP).astype(np.float32)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 def asymmetric_loss(logits: Tensor, target: Tensor, gamma_negative: float = 2.0, gamma_positive: float = 0.0,
                     known: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Asymmetric loss for many-label targets (Ridnik et al., ICCV 2021), mean over known entries.
+    """Asymmetric loss for many-label targets (Ridnik et al., ICCV 2021): scalar, mean over known entries.
 
     logits, target: same shape, target in [0, 1]; known: same shape, False where a label is not known.
     """
@@ -27,7 +27,7 @@ def asymmetric_loss(logits: Tensor, target: Tensor, gamma_negative: float = 2.0,
 
 
 def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Cross-entropy over rows whose target is not -1; 0 where there is none."""
+    """Scalar cross-entropy of logits (N, C) over rows whose target (N,) is not -1; 0 without any."""
     keep = target >= 0
     if not bool(keep.any()):
         return logits.sum() * 0.0

@@ -32,7 +32,8 @@ class AugmentSettings(BaseModel):
 
 
 def mirror(maps: Tensor, clean: Tensor, au: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mirror image: u changes sign, left and right AUs (last axis of au) change places."""
+    """Maps (N, P, 3, S, S), clean flow (N, 2, S, S) and AUs (N, A, 2) of the mirror image: u changes sign,
+    left and right AUs change places."""
     sign = maps.new_tensor(MIRROR_SIGN)[:, None, None]
     return maps.flip(-1) * sign, clean.flip(-1) * sign[:2], au.flip(-1)
 
@@ -48,7 +49,7 @@ def smooth_field(
 
 
 def relative(maps: Tensor) -> Tensor:
-    """``model.inputs.relative_maps`` of tensors."""
+    """``model.inputs.relative_maps`` of a tensor (..., 3, S, S)."""
     return torch.from_numpy(relative_maps(maps.numpy()))
 
 

@@ -1,5 +1,5 @@
-"""Calibration of a checkpoint's heads on validation subjects: AU scale, bias and what counts as sure; class
-shares."""
+"""Calibration of a checkpoint's heads on validation subjects:
+AU scale, bias and what counts as sure; class shares."""
 
 from __future__ import annotations
 

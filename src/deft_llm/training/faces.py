@@ -203,8 +203,8 @@ class FacePart(Part):
 def read_faces(
     deft: DeftModel, data: FaceData, drop: tuple[str, ...] = (), structure_of: np.ndarray | None = None
 ) -> Readout:
-    """What all experts say of the clips; ``structure_of``: rows whose structure the heads read instead of a
-    clip's own."""
+    """What all experts say of the clips; ``structure_of``: rows
+    whose structure the heads read instead of a clip's own."""
     deft.eval()
     found, device = [], next(deft.parameters()).device
     for start in range(0, len(data), READ):
@@ -248,7 +248,8 @@ def spread_out(look: Tensor) -> Tensor:
 def relit(
     landmarks: Tensor, look: Tensor, change: Tensor, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Another lamp and a little noise on the looks, jitter on landmarks, shift and noise on the changes."""
+    """Landmarks (N, K, 2) with jitter, looks (N, 1, S, S) under another lamp and with noise,
+    changes (N, 4, S, S) shifted and with noise."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     count, size = len(look), look.shape[-1]
     line = torch.linspace(-1, 1, size)

@@ -1,5 +1,5 @@
-"""Cached shards of flow-level synthetic samples: made once by any number of processes, read by every
-epoch."""
+"""Cached shards of flow-level synthetic samples: made once by any number of processes,
+read by every epoch."""
 
 from __future__ import annotations
 

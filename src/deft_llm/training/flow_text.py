@@ -1,5 +1,5 @@
-"""Instruction text for flow-level samples: the same answers that Uni-MER writes, from the samples' own
-truth."""
+"""Instruction text for flow-level samples: the same answers that Uni-MER writes,
+from the samples' own truth."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The motion expert learns AUs, emotions, denoised motion and the words of AUs from measured or synthetic
-flow."""
+"""The motion expert learns AUs, emotions, denoised motion
+and the words of AUs from measured or synthetic flow."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class MotionPart(Part):
 def augmented(
     maps: torch.Tensor, targets: Targets, settings: AugmentSettings, generator: torch.Generator
 ) -> tuple[torch.Tensor, Targets]:
-    """``augment`` of maps and of what of their targets it moves."""
+    """``augment`` of maps (N, P, 3, S, S) and of what of their targets it moves."""
     clean = torch.full((len(maps), 2, 14, 14), torch.nan) if targets.clean is None else targets.clean
     maps, targets.clean, targets.side = augment(maps, clean, targets.side, settings, generator)
     return maps, targets

@@ -142,8 +142,8 @@ class Objective(nn.Module):
     def forward(
         self, readout: Readout, targets: Targets, text: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """(total, parts): the weighted sum and its parts by name, those detached. ``text``: the answers'
-        next-token loss."""
+        """(total, parts): the weighted sum and its parts by name,
+        those detached. ``text``: the answers' next-token loss."""
         weights, parts = self.weights, {}
         if text is not None:
             parts["text"] = text

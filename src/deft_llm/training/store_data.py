@@ -1,5 +1,5 @@
-"""Prepared stores as training data: inputs and labels of all clips in memory, so that no epoch decodes
-video."""
+"""Prepared stores as training data: inputs and labels of all clips in memory,
+so that no epoch decodes video."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from deft_llm.training.flow_shards import FlowBatch
 
 
 class StoreData:
-    """Clips of one or more stores, restricted to ``subjects`` (all where None); offers what ``FlowShards``
-    does.
+    """Clips of one or more stores, restricted to ``subjects`` (all where None);
+    offers what ``FlowShards`` does.
 
     Labels are the annotation's, never the truth of synthetic clips; only what no coder writes, the state of
     the onset, is taken from there. ``faces``, ``looks``: ``FaceInput`` and grey onset (64, 64) uint8 of each
@@ -61,17 +61,17 @@ class StoreData:
 
     @property
     def with_faces(self) -> np.ndarray:
-        """Rows of the clips that have a face."""
+        """(K,) rows of the clips that have a face."""
         return np.array([row for row, face in enumerate(self.faces) if face is not None], int)
 
     @property
     def labelled(self) -> np.ndarray:
-        """Rows of the clips of which a class or AUs are coded."""
+        """(K,) rows of the clips of which a class or AUs are coded."""
         return np.flatnonzero((self.coarse >= 0) | (self.fine >= 0) | (self.known.max(1) > 0))
 
     def take(self, rows: np.ndarray) -> FlowBatch:
-        """The clips ``rows`` as the motion expert learns from them; their expression-only flow is not
-        known."""
+        """The clips ``rows`` as the motion expert learns from them;
+        their expression-only flow is not known."""
         maps = np.stack([self.inputs[row].maps for row in rows])
         phases = np.stack([self.inputs[row].phases for row in rows])
         clean = np.full((len(rows), 2, 14, 14), np.nan, np.float16)

@@ -1,5 +1,5 @@
-"""Words as vectors for the motion-text alignment: the embedded LLM's own token embeddings, or hashed
-letters."""
+"""Words as vectors for the motion-text alignment: the embedded LLM's own token embeddings,
+or hashed letters."""
 
 from __future__ import annotations
 

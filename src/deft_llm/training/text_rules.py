@@ -1,7 +1,7 @@
 """Which Action Units a training answer names: those of the labels, of the flow, of both, or of neither.
 
-Uni-MER's answers stand under two constraints, AU labels and optical flow. The other rules are there for
-ablations.
+Uni-MER's answers stand under two constraints, AU labels and optical flow.
+The other rules are there for ablations.
 """
 
 from __future__ import annotations
