@@ -5,6 +5,7 @@ import pytest
 
 from deft_llm.errors import UsageError
 from deft_llm.faces.regions import TWIN
+from deft_llm.state.compression import MODERATE, skipped_share
 from deft_llm.state.face_state import state_of, table_of
 from deft_llm.state.neutral import frames_named
 from deft_llm.state.pose import in_space, upright
@@ -127,3 +128,14 @@ def test_a_track_survives_the_disk(tmp_path, smile):
     again = FaceTrack.load(tmp_path / "track.npz")
     assert again.size == track.size and again.fps == track.fps
     assert np.array_equal(again.landmarks, track.landmarks)
+
+
+def test_blocks_that_repeat_the_last_frame_tell_compression():
+    random = np.random.default_rng(0)
+    first = random.integers(0, 255, (64, 64), np.uint8)
+    noisy = np.clip(first + random.integers(-3, 4, first.shape), 0, 255).astype(np.uint8)
+    box = (0.0, 0.0, 64.0, 64.0)
+    assert skipped_share(first, noisy, box) < 0.05 < MODERATE < skipped_share(first, first, box)
+    noisy[:, :32] = first[:, :32]
+    assert skipped_share(first, noisy, box) == pytest.approx(0.5, abs=0.02)
+    assert skipped_share(first, first[:32], box) == 0.0

@@ -18,6 +18,7 @@ from deft_llm.explain.analysis import Analysis
 from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
+from deft_llm.explain.snapshots import pictured
 from deft_llm.explain.units import BRIEF, between, measured, of_motion, rows_of
 from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
@@ -262,8 +263,13 @@ class Analyzer:
         )
         chosen = sorted(order[:most])
         if not watched.signals:
-            return [self._unmeasured(movement) for movement in movements]
+            readings = [self._unmeasured(movement) for movement in movements]
+            for at, shown in pictured(dict(enumerate(movements)), watched, read).items():
+                readings[at].pictures = shown
+            return readings
         motions = self._measure(path, {at: movements[at] for at in chosen}, states, watched, read)
+        unread = [at for at in range(len(movements)) if isinstance(motions.get(at, ""), str)]
+        pictures = pictured({at: movements[at] for at in unread}, watched, read)
         readings = []
         for at, movement in enumerate(movements):
             if at in motions:
@@ -272,6 +278,8 @@ class Analyzer:
                 readings.append(MovementReading(movement, warning=f"Only {most} movements were to be read."))
             else:
                 readings.append(MovementReading(movement))
+        for at, shown in pictures.items():
+            readings[at].pictures = shown
         return readings
 
     @staticmethod

@@ -18,6 +18,7 @@ from deft_llm.records import Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit
 from deft_llm.spotting.phases import LIMITS
 from deft_llm.state.channels import SIDES
+from deft_llm.state.compression import MODERATE, STRONG
 from deft_llm.state.face_state import FaceState, unsure
 from deft_llm.state.intensity import STATE_AUS, VISIBLE, part_of
 from deft_llm.store import Motion
@@ -36,7 +37,7 @@ STATED = frozenset({1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25
 """Units that motion alone may state: those whose template coders of fine movements use."""
 BRIEF = ("micro-expression", "given")
 """Kinds of movement that motion alone may name; what lasts shows in shape and appearance."""
-MOTION_CONFIDENCE, RELEASE_CONFIDENCE = 0.6, 0.45
+MOTION_CONFIDENCE, RELEASE_CONFIDENCE, COMPRESSED_CONFIDENCE = 0.6, 0.45, 0.4
 
 
 def change_of(state: FaceState, au: int, side: str, onset: int, apex: int) -> float:
@@ -98,11 +99,15 @@ def of_motion(
 ) -> tuple[Movement, dict[int, str]]:  # fmt: skip
     """The movement with the units that motion alone shows, and the ones that are not stated, with reasons."""
     units, refused = list(movement.units), {}
+    compressed = float(np.median(state.skipped[movement.onset : movement.end + 1]))
     for row in evidence:
         if row.au is None or row.status != "supported" or any(unit.number == row.au for unit in units):
             continue
         if row.au not in STATED:
             refused[row.au] = "motion alone does not tell it from its look-alikes"
+            continue
+        if compressed > STRONG:
+            refused[row.au] = "the video is compressed too strongly for motion this fine"
             continue
         if movement.kind not in BRIEF:
             refused[row.au] = "a movement of this length would show in shape and appearance, which show none"
@@ -118,6 +123,11 @@ def of_motion(
             refused[row.au] = reason
         else:
             units.append(_unit(movement, row, state, au=row.au, phase="rise"))
+    if compressed > MODERATE:
+        units = [
+            replace(unit, confidence=COMPRESSED_CONFIDENCE, reason="the video is compressed")
+            if unit.seen_by == "motion" else unit for unit in units
+        ]  # fmt: skip
     return replace(movement, units=tuple(units)), refused
 
 

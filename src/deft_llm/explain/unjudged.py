@@ -12,6 +12,7 @@ from deft_llm.facs.words import listed
 from deft_llm.spotting.joint import PART_REGIONS
 from deft_llm.spotting.movement import Kind, Movement
 from deft_llm.spotting.spot import SpottingSettings
+from deft_llm.state.compression import MODERATE, STRONG
 from deft_llm.store.motion import ALIGNED_IOD
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ LEAST_FPS = 20.0
 @dataclass(frozen=True)
 class Unjudged:
     """``what`` cannot be judged, and ``why``. ``state``: face-too-small, below-noise, fps-too-low, no-offset,
-    speech, head-motion, face-missing, darkness, occlusion or not-measured."""
+    speech, head-motion, face-missing, darkness, occlusion, compression or not-measured."""
 
     state: str
     what: str
@@ -86,6 +87,14 @@ def of_video(state: FaceState, signal: Signal | None, movements: Sequence[Moveme
     if not there.all():
         why = f"No face is seen in {1 - float(there.mean()):.0%} of the frames."
         found.append(Unjudged("face-missing", "Those frames", why))
+    skipped = float(np.median(state.skipped[there])) if there.any() else 0.0
+    if skipped > MODERATE:
+        said = "states no Action Unit" if skipped > STRONG else "is of low confidence"
+        why = (
+            f"The video is strongly compressed: {skipped:.0%} of the blocks at the face repeat the last frame, "
+            f"so fine motion alone {said}."
+        )
+        found.append(Unjudged("compression", "Fine movements", why))
     dark = float(state.visibility.dark.mean())
     if dark > DARK_SHARE:
         why = f"The face is too dark in {dark:.0%} of the frames: its detail drowns in the camera's noise."

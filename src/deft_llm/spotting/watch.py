@@ -39,7 +39,7 @@ class _Recorder:
             aligned = self.signal.aligned
         else:
             aligned = None if face is None else align(grey, transform_of(face.landmarks))
-        self.track.add(time, image, face, aligned)
+        self.track.add(time, image, grey, face, aligned)
 
 
 def watch(

@@ -39,7 +39,8 @@ FARTHEST = 40.0  # degrees of yaw or pitch beyond which nothing is sure
 class FaceState:
     """One face over T frames. ``intensity``: (AU, side) -> (T,) 0..5, may be below 0 where the face is under
     its neutral; ``trained``: the same by the trained reader; ``floor``: what of it is noise; ``landmarks``
-    (T, K, 2) px of ``track.KEPT``; ``channels``: shape over neutral."""
+    (T, K, 2) px of ``track.KEPT``; ``channels``: shape over neutral; ``skipped`` (T,): share of
+    blocks that an encoder left out."""
 
     face: int
     times: np.ndarray
@@ -57,6 +58,7 @@ class FaceState:
     visibility: Visibility
     confidence: np.ndarray
     iod: np.ndarray
+    skipped: np.ndarray
     channels: Channels = field(repr=False)
     landmarks: np.ndarray = field(repr=False)
 
@@ -105,7 +107,7 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
         lid_events=events, blinks=blink_masks(events, len(track), track.fps),
         speech=speech_frames(d, track.fps), visibility=visible,
         confidence=_confidence(track, angles, visible),
-        iod=track.iod, channels=d, landmarks=track.landmarks,
+        iod=track.iod, skipped=np.nan_to_num(track.skipped), channels=d, landmarks=track.landmarks,
     )  # fmt: skip
 
 

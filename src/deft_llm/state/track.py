@@ -17,6 +17,7 @@ from deft_llm.faces.geometry import inter_ocular
 from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.regions import TWIN
 from deft_llm.state.channels import MIDDLE, POINTS
+from deft_llm.state.compression import skipped_share
 from deft_llm.state.furrows import PATCH_NAMES, furrow_contrast
 from deft_llm.state.lips import LIP_VALUES, lip_contrast
 from deft_llm.state.pose import RIGID
@@ -43,7 +44,7 @@ class FaceTrack:
 
     times (T,) s; landmarks (T, K, 2) px and depth (T, K) px of KEPT; blend (T, 52); presence (T,) the
     landmarker's logit; iod (T,) px between the eyes; furrows (T, P); lips (T, 5) as
-    ``lip_contrast``; thumbnail (T, 16, 16) uint8 of the
+    ``lip_contrast``; skipped (T,) share of blocks as ``skipped_share``; thumbnail (T, 16, 16) uint8 of the
     aligned grey face;
     size (width, height) px.
     """
@@ -56,6 +57,7 @@ class FaceTrack:
     iod: np.ndarray
     furrows: np.ndarray
     lips: np.ndarray
+    skipped: np.ndarray
     thumbnail: np.ndarray
     size: tuple[int, int]
     fps: float
@@ -89,25 +91,30 @@ class TrackBuilder:
         self._times: list[float] = []
         self._rows: list[tuple | None] = []
         self._size = (0, 0)
+        self._grey: np.ndarray | None = None
 
     def add(
-        self, time: float, image: np.ndarray | None, face: Face | None, aligned: np.ndarray | None
+        self, time: float, image: np.ndarray | None, grey: np.ndarray | None, face: Face | None,
+        aligned: np.ndarray | None,
     ) -> None:  # fmt: skip
-        """One more frame (H, W, 3) uint8 RGB: ``aligned`` (224, 224) uint8 is the grey face; None where it is
-        not seen."""
+        """One more frame (H, W, 3) uint8 RGB, in ``grey`` (H, W) too; ``aligned`` (224, 224) uint8 is the grey
+        face, None where it is not seen."""
         import cv2
 
         self._times.append(time)
-        if face is None or aligned is None or image is None:
+        before, self._grey = self._grey, grey
+        if face is None or aligned is None or image is None or grey is None:
             self._rows.append(None)
             return
+        skipped = 0.0 if before is None else skipped_share(before, grey, face.box)
         self._size = (image.shape[1], image.shape[0])
         thumbnail = cv2.resize(aligned, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
         self._rows.append((
             face.landmarks[KEPT].astype(np.float32), face.depth[KEPT].astype(np.float32),
             np.fromiter((face.blendshapes[name] for name in BLENDSHAPES), np.float32, len(BLENDSHAPES)),
             np.float32(face.presence), np.float32(inter_ocular(face.landmarks)), furrow_contrast(aligned),
-            lip_contrast(image, face.landmarks, transform_of(face.landmarks)), thumbnail,
+            lip_contrast(image, face.landmarks, transform_of(face.landmarks)),
+            np.float32(skipped), thumbnail,
         ))  # fmt: skip
 
     def finish(self) -> FaceTrack:
@@ -117,7 +124,7 @@ class TrackBuilder:
             np.full((k, 2), np.nan, np.float32), np.full(k, np.nan, np.float32),
             np.full(len(BLENDSHAPES), np.nan, np.float32), np.float32(np.nan), np.float32(np.nan),
             np.full(len(PATCH_NAMES), np.nan, np.float32), np.full(LIP_VALUES, np.nan, np.float32),
-            np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
+            np.float32(np.nan),             np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
         )  # fmt: skip
         columns = [np.stack(part) for part in zip(*(row or empty for row in self._rows), strict=True)]
         return FaceTrack(np.array(self._times), *columns, size=self._size, fps=self.fps)
