@@ -74,6 +74,8 @@ def _with_answer(prediction: Prediction, evidence: list[Evidence]) -> Prediction
     """The prediction with an answer in words put together from its class and the measured evidence."""
     label = prediction.fine or prediction.label or prediction.coarse
     coarse = prediction.coarse or next((name for name in COARSE if name == label), None)
+    if label not in prediction.probabilities:  # the probabilities are those of the coarse classes
+        label = coarse
     share = prediction.probabilities.get(label or "", 0.0)
     source = "The experts give" if prediction.method == "deft" else "EMFACS-style rules give"
     text = rationale(evidence, label, share, source) if evidence else rationale(evidence, None, 0.0)

@@ -91,8 +91,8 @@ def of_video(state: FaceState, signal: Signal | None, movements: Sequence[Moveme
     if skipped > MODERATE:
         said = "states no Action Unit" if skipped > STRONG else "is of low confidence"
         why = (
-            f"The video is strongly compressed: {skipped:.0%} of the blocks at the face repeat the last frame, "
-            f"so fine motion alone {said}."
+            f"The video is strongly compressed: {skipped:.0%} of the blocks at the face repeat the frame "
+            f"before, so fine motion alone {said}."
         )
         found.append(Unjudged("compression", "Fine movements", why))
     dark = float(state.visibility.dark.mean())

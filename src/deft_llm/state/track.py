@@ -97,8 +97,8 @@ class TrackBuilder:
         self, time: float, image: np.ndarray | None, grey: np.ndarray | None, face: Face | None,
         aligned: np.ndarray | None,
     ) -> None:  # fmt: skip
-        """One more frame (H, W, 3) uint8 RGB, in ``grey`` (H, W) too; ``aligned`` (224, 224) uint8 is the grey
-        face, None where it is not seen."""
+        """One more frame (H, W, 3) uint8 RGB, in ``grey`` (H, W) too; ``aligned`` (224, 224) uint8 is the
+        grey face, None where it is not seen."""
         import cv2
 
         self._times.append(time)
