@@ -1,11 +1,11 @@
-"""Short films of rendered faces, measured as clips are and written as a store, from which face experts learn.
+"""Key frames of short films under chosen conditions, measured as clips are: sets that what each expert knows
+is measured on. To train on, ``deft synth STORE --film keys`` makes more kinds of them.
 
     python -m recipes.face_films STORE --subjects 140 --films 4 --lit near-frontal
 
-Only the frames that measuring needs are drawn (onset, apex, offset and two between), so a film costs a
-tenth of a clip of ``deft synth``. Onset, apex and noise are as imperfect as there; about a third of the faces
-mislead (held smile, asymmetry, wrinkles, nod). One shard per subject; a stopped run goes on. What no coder
-writes stands in each clip's ``truth.attributes``.
+Light, lures, estimator, codec and size of the movement are chosen. About a third of the faces mislead (held
+smile, asymmetry, wrinkles, nod). One shard per subject; a stopped run goes on. What no coder writes stands in
+each clip's ``truth.attributes``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from deft_llm.records import ActionUnit, Clip, Source, Truth
 from deft_llm.store import Motion, StoreWriter
 from deft_llm.synth.core.events import PX_PER_IOD, plan_clip
 from deft_llm.synth.core.identity import sample_identity, split_seeds
+from deft_llm.synth.core.key_plan import TURN
 from deft_llm.synth.core.prior import load_prior
 from deft_llm.synth.core.settings import GENERATOR, ClipSpec
 from deft_llm.synth.core.unit_map import AU_MAP
@@ -34,7 +35,6 @@ from deft_llm.synth.video import truth
 from deft_llm.synth.video.camera import sample_camera
 from deft_llm.synth.video.keys import key_frames, key_strengths, level
 from deft_llm.synth.video.production import Studio
-from deft_llm.training.store_data import TURN
 
 PROFILE = 5
 FPS = (60, 100, 200)
