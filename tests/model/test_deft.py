@@ -16,7 +16,7 @@ from deft_llm.errors import DeftError
 from deft_llm.model.checkpoint import CONFIG, WEIGHTS
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.inputs import batch_of, region_pool
-from deft_llm.model.language import EXPERTS, add_lora, tiny_backbone
+from deft_llm.model.language import EXPERTS, add_lora, prompt_parts, tiny_backbone
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU
 
 from .conftest import FACES, SMALL, make_clips, make_face
@@ -111,18 +111,6 @@ def test_experts_stand_in_the_prompt_in_their_order_between_their_delimiters(tin
     assert torch.equal(soft[ends], tiny_model.delimiters[:, 1])
 
 
-def test_order_of_the_experts_changes_the_loss(tiny_model: DeftModel, monkeypatch) -> None:
-    from deft_llm.model import deft
-
-    batch = batch_of(make_clips(2), [make_face(0), make_face(1)])
-    loss = tiny_model(batch, [ASK] * 2, ["yes", "no"])[1]
-    monkeypatch.setattr(deft, "EXPERTS", EXPERTS[::-1])
-    readout = tiny_model.read(batch)
-    other = tiny_model.soft_tokens(readout)
-    assert [len(row) for row in other] == [38, 38]
-    assert not torch.allclose(loss, tiny_model(batch, [ASK] * 2, ["yes", "no"])[1], atol=1e-4)
-
-
 def test_a_believed_au_puts_its_words_into_its_token(tiny_model: DeftModel) -> None:
     """The AU's word vector, from the language model's own table, enters token by belief and nowhere else."""
     readout = tiny_model.read(batch_of(make_clips(1)))
@@ -158,6 +146,33 @@ def test_a_clips_prompt_does_not_depend_on_the_clips_beside_it(tiny_model: DeftM
     beside = tiny_model.soft_tokens(tiny_model.read(batch_of(items, [make_face(0), None])))
     alone = tiny_model.soft_tokens(tiny_model.read(batch_of(items[1:])))
     assert len(beside[1]) == len(alone[0]) and not moved(beside[1], alone[0])
+
+
+def test_a_prompt_is_the_words_before_the_soft_tokens_and_the_question(tiny_model: DeftModel) -> None:
+    """Padded on the left; each row is what it is alone."""
+    readout, asked = tiny_model.read(batch_of(make_clips(2), [make_face(0), None])), [ASK, "What moved?"]
+    soft = tiny_model.soft_tokens(readout)
+    rows, mask = tiny_model.prompt(soft, asked)
+    embed = tiny_model.llm.get_input_embeddings()
+    for row, seen, tokens, question in zip(rows, mask, soft, asked, strict=True):
+        parts = prompt_parts(tiny_model.tokenizer, question)
+        before, after = (embed(torch.tensor(ids, dtype=torch.long)) for ids in parts)
+        whole = torch.cat([before, tokens, after])
+        assert int(seen.sum()) == len(whole) and bool(seen[-len(whole) :].all())
+        assert not moved(row[-len(whole) :], whole)
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_each_experts_tokens_change_what_the_language_model_says_next(
+    tiny_model: DeftModel, name: str
+) -> None:
+    readout = tiny_model.read(batch_of(make_clips(1), [make_face(0)]))
+    other = replace(readout, **{name: torch.randn_like(getattr(readout, name))})
+    logits = []
+    for one in (readout, other):
+        embeds, mask = tiny_model.prompt(tiny_model.soft_tokens(one), [ASK])
+        logits.append(tiny_model.llm(inputs_embeds=embeds, attention_mask=mask).logits[0, -1])
+    assert (logits[0] - logits[1]).abs().max() > 1e-3
 
 
 # -- answers ----------------------------------------------------------------------------------------------

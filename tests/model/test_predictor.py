@@ -113,6 +113,15 @@ def test_a_mirrored_clip_has_its_sides_exchanged_and_the_same_class(predictor: P
     assert torch.allclose(there.coarse, back.coarse, atol=1e-4)
 
 
+def test_faces_are_looked_at_once_per_side(predictor: Predictor) -> None:
+    """No crop changes a face, so the face experts run on the clip and on its mirror image alone."""
+    runs: list[int] = []
+    for expert in (predictor.model.structure, predictor.model.texture):
+        expert.register_forward_hook(lambda *_: runs.append(1))
+    predictor.read(make_clips(2), [make_face(0), make_face(1)])
+    assert len(runs) == 2 * 2
+
+
 def test_the_first_crop_must_be_the_clip_itself(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="as it is"):
         Predictor(predictor.model, crops=CROPS[1:])

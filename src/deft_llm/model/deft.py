@@ -229,12 +229,14 @@ class DeftModel(nn.Module):
     # -- experts ------------------------------------------------------------------------------------
 
     def read(
-        self, batch: DeftBatch, *, drop: Sequence[str] = (), motion: MotionOutput | None = None
-    ) -> Readout:
+        self, batch: DeftBatch, *, drop: Sequence[str] = (), motion: MotionOutput | None = None,
+        faces: Readout | None = None,
+    ) -> Readout:  # fmt: skip
         """Run experts and heads, no language model: the only forward pass there is; differentiable.
 
-        ``drop`` names face experts to leave out; ``motion``: what the motion expert said of this batch, where
-        a frozen one was run before.
+        ``drop`` names face experts to leave out. What was run before is not run again: ``motion``,
+        what a frozen motion expert said of this batch; ``faces``, a readout of the same faces, whose
+        tokens are taken.
         """
         if motion is None:
             table = region_pool(batch.maps) if batch.with_table else None
@@ -242,7 +244,10 @@ class DeftModel(nn.Module):
         there = torch.zeros(len(motion.au), dtype=torch.bool, device=motion.au.device)
         if batch.change is not None:
             there = ~there if batch.has_faces is None else batch.has_faces
-        tokens = {name: self._face_tokens(name, batch, there, len(motion.au)) for name in FACE_EXPERTS}
+        tokens: dict[str, Tensor | None] = {
+            name: self._face_tokens(name, batch, there) if faces is None else getattr(faces, name)
+            for name in FACE_EXPERTS
+        }
         tokens |= dict.fromkeys(name for name in drop if name in tokens)
         seen = {name: there if tokens[name] is not None else torch.zeros_like(there) for name in tokens}
         seen["motion"] = torch.ones_like(there)
@@ -253,14 +258,14 @@ class DeftModel(nn.Module):
             saw=torch.stack([seen[name] for name in EXPERTS], 1), **tokens,
         )  # fmt: skip
 
-    def _face_tokens(self, name: str, batch: DeftBatch, there: Tensor, count: int) -> Tensor | None:
+    def _face_tokens(self, name: str, batch: DeftBatch, there: Tensor) -> Tensor | None:
         """Tokens (B, T, V) of a face expert, zeros where there is no face; None without the expert."""
         expert = getattr(self, name)
         if expert is None:
             return None
         if not bool(there.any()):
             length = len(STRUCTURE_TOKENS if name == "structure" else TEXTURE_TOKENS)
-            return self.fusion.out.weight.new_zeros(count, length, self.fusion.face_width)
+            return self.fusion.out.weight.new_zeros(len(there), length, self.fusion.face_width)
         given = (batch.landmarks, batch.appearance, batch.space) if name == "structure" else (batch.change,)
         tokens: Tensor = expert(*given).tokens
         return torch.where(there[:, None, None], tokens, 0.0)

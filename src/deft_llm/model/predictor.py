@@ -182,11 +182,14 @@ class Predictor:
         return _averaged(self._views(batch, drop))
 
     def _views(self, batch: DeftBatch, drop: Sequence[str] = ()) -> list[list[Readout]]:
-        """Readouts of all crops of the clips, and of all crops of their mirror images."""
-        return [
-            [self.model.read(recrop(side, crop), drop=drop) for crop in self.crops]
-            for side in (batch, mirrored(batch))
-        ]
+        """Readouts of all crops of the clips, and of all crops of their mirror images; no crop
+        changes a face."""
+        views = []
+        for side in (batch, mirrored(batch)):
+            first = self.model.read(side, drop=drop)
+            others = (recrop(side, crop) for crop in self.crops[1:])
+            views.append([first, *(self.model.read(crop, drop=drop, faces=first) for crop in others)])
+        return views
 
     # -- answers ------------------------------------------------------------------------------------
 
