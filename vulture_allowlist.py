@@ -37,7 +37,7 @@ _.original_index  # FaceMesh: numbering of base.obj
 _.arkit  # AUMap: read by the name of the unit set
 _.makehuman  # AUMap: read by the name of the unit set
 
-# Recipes make shipped files with these beside the code that reads the files.
+# Recipes make shipped files (and benchmarks tables) with these, which stand beside the code that reads them.
 complete_atoms  # recipes/au_support/calibrate.py
 identity_components  # recipes/au_support/calibrate_sides.py
 symmetric_centres  # recipes/au_support/calibrate_sides.py
@@ -46,8 +46,8 @@ prompt_start  # recipes/flow2text.py: the adapter learns the prompt that the met
 usable_features  # recipes/state_reader.py: the reader is fitted on the features that it reads
 face_turn  # recipes/face_films.py
 
-# Still to be moved to where they are used.
-transfer_probe
-still_plan
-_.largest
+transfer_probe  # benchmarks/disentangle.py: ``probe`` between two sets of subjects, on its estimators
+still_plan  # recipes/state_reader.py, and every script that draws one face
+
+# One of the values of a column, beside those that code compares with.
 MATERIAL_SKIN
