@@ -42,27 +42,32 @@ class FlowConfig(BaseModel):
         (0.0, 0.35), description="smooth random bending of the expression's own field"
     )
     neutral_chance: float = Field(0.0, description="no expression at all (class null), for AU training")
+    release_chance: float = Field(
+        0.0, description="the first phase is the release of an expression: no class, no AU"
+    )
     mirror_chance: float = Field(0.5, description="head and sides mirrored: no side is special")
 
     # what disturbs
-    blink_chance: float = Field(0.08, description="a partial blink between the frames")
-    blink_amplitude: LogRange = Field((0.3, 5.0), description="lid motion of a blink, px")
+    blink_chance: float = Field(0.5, description="a partial blink between the frames")
+    blink_amplitude: LogRange = Field((0.5, 7.0), description="lid motion of a blink, px")
+    lid_tension_chance: float = Field(0.4, description="lids tense, droop or widen a little, uncoded")
+    lid_tension_amplitude: LogRange = Field((0.2, 2.0), description="px")
     gaze_chance: float = Field(0.25, description="the eyeballs turn")
     gaze_amplitude: LogRange = Field((0.3, 4.0), description="px")
-    jaw_chance: float = Field(0.25, description="jaw or mouth drift")
+    jaw_chance: float = Field(0.15, description="jaw or mouth drift")
     jaw_amplitude: LogRange = Field((0.1, 1.2), description="px")
     stray_chance: float = Field(0.25, description="one more AU, uncoded")
     stray_amplitude: LogRange = Field((0.08, 0.6), description="px")
 
     # head motion, not removed
     head_still_chance: float = Field(0.12, description="no head motion worth naming")
-    head_translation: LogRange = Field((0.01, 0.8), description="in the image plane, px")
+    head_translation: LogRange = Field((0.01, 0.6), description="in the image plane, px")
     head_rotation: LogRange = Field(
-        (0.02, 0.9), description="about each axis, degrees; yaw and pitch: parallax"
+        (0.02, 0.5), description="about each axis, degrees; yaw and pitch: parallax"
     )
-    head_scale: LogRange = Field((0.0001, 0.006), description="toward the camera, relative")
+    head_scale: LogRange = Field((0.0001, 0.004), description="toward the camera, relative")
     head_removed_chance: float = Field(
-        0.2, description="a similarity was fitted and taken out, all or in part"
+        0.8, description="a similarity was fitted and taken out, all or in part"
     )
     crop_jitter: Range = Field((0.0, 0.3), description="the two frames were cropped apart, px")
 
@@ -71,16 +76,17 @@ class FlowConfig(BaseModel):
     pitch: float = Field(7.0, description="sd, degrees")
     roll: float = Field(3.0, description="sd of in-plane rotation of the crop, degrees")
     distance: Range = Field((5.0, 18.0), description="camera to face, dm: perspective")
-    crop_top: Range = Field((0.45, 1.55), description="upper edge above the eyes, inter-ocular distances")
-    crop_bottom: Range = Field((1.45, 2.35), description="lower edge below the eyes")
-    crop_half_width: Range = Field((0.85, 1.45), description="half the width")
-    crop_centre: float = Field(0.09, description="sd of the sideways offset")
+    crop_top: Range = Field((0.38, 0.95), description="upper edge above the eyes, inter-ocular distances")
+    crop_bottom: Range = Field((1.2, 1.75), description="lower edge below the eyes")
+    crop_half_width: Range = Field((0.8, 1.12), description="half the width")
+    crop_square_chance: float = Field(0.6, description="the crop is square before resizing")
+    crop_centre: float = Field(0.05, description="sd of the sideways offset")
 
     # appearance that the estimator works on
     contrast: LogRange = Field((0.5, 2.0), description="of brows, lips, eyes, hair against skin")
     skin_texture: LogRange = Field((0.01, 0.6), description="energy of pores and wrinkles, 1 = strong edges")
     texture_patchy: Range = Field((0.2, 1.2), description="how unevenly it lies (log sd)")
-    background_texture: LogRange = Field((0.001, 0.5), description="energy of the background's texture")
+    background_texture: LogRange = Field((0.005, 0.5), description="energy of the background's texture")
 
     # a video codec before the estimator (0: none; corpora of the field keep raw pictures, videos do not)
     coded_chance: float = Field(0.0, description="the frames were coded as video")
@@ -101,14 +107,14 @@ class FlowConfig(BaseModel):
     staircase_chance: float = Field(0.3, description="detail soft-thresholded (total variation)")
     staircase: Range = Field((0.05, 0.5), description="threshold over detail sd")
     sensor_noise: LogRange = Field((0.003, 0.12), description="image noise over image gradient, px")
-    coloured_noise: LogRange = Field((0.01, 0.25), description="smooth false motion, px")
-    illumination_chance: float = Field(0.35, description="brightness changed between the frames")
+    coloured_noise: LogRange = Field((0.01, 0.14), description="smooth false motion, px")
+    illumination_chance: float = Field(0.25, description="brightness changed between the frames")
     illumination: LogRange = Field((0.02, 0.5), description="pseudo-motion where image gradients are, px")
-    outlier_chance: float = Field(0.25, description="blobs of garbage: hair, glasses, background, shadow")
+    outlier_chance: float = Field(0.12, description="blobs of garbage: hair, glasses, background, shadow")
     outlier: LogRange = Field((0.5, 6.0), description="px")
-    spikes_chance: float = Field(0.3, description="single wild pixels, above all in hair and background")
+    spikes_chance: float = Field(0.15, description="single wild pixels, above all in hair and background")
     spikes: LogRange = Field((0.3, 5.0), description="px")
-    border_chance: float = Field(0.5, description="garbage where motion enters or leaves at the crop's edge")
+    border_chance: float = Field(0.12, description="garbage where motion enters or leaves at the crop's edge")
     border: LogRange = Field((0.1, 4.0), description="px")
     border_width: LogRange = Field((0.5, 3.0), description="% of the crop width")
     background_moves_chance: float = Field(0.1, description="the background follows the head")

@@ -22,11 +22,12 @@ CROP_PX = 280.0  # the scale of every pixel figure: a face crop 280 px wide
 @dataclass
 class Crop:
     """Where the crop lies: ``matrix`` (2, 3) crop -> reference pixels, ``px`` crop pixels (of 280) in one
-    inter-ocular distance, ``aspect`` height over width."""
+    inter-ocular distance, ``aspect`` height over width, ``eyes`` their height and distance (shares)."""
 
     matrix: np.ndarray
     px: float
     aspect: float
+    eyes: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass
@@ -63,6 +64,8 @@ def draw_crop(rng: np.random.Generator, config: FlowConfig, face: FlowFace, work
     """A random crop of the face, resized to a square of ``work`` px (aspect is lost, as in the field)."""
     top, bottom = uniform(rng, config.crop_top), uniform(rng, config.crop_bottom)
     half = uniform(rng, config.crop_half_width)
+    if happens(rng, config.crop_square_chance):  # what is cut is square: the chin's edge gives way
+        bottom = max(2 * half - top, config.crop_bottom[0])
     centre_x = rng.normal(0, config.crop_centre)
     roll = math.radians(rng.normal(0, config.roll))
     scale = face.side / SPAN
@@ -72,7 +75,8 @@ def draw_crop(rng: np.random.Generator, config: FlowConfig, face: FlowFace, work
     eyes = np.array([face.side / 2, face.side / 2 - 0.35 * scale])
     middle = eyes + np.array([centre_x, (bottom - top) / 2]) * scale
     matrix[:, 2] = middle - matrix[:, :2] @ np.array([work / 2 - 0.5, work / 2 - 0.5])
-    return Crop(matrix, CROP_PX / (2 * half), (top + bottom) / (2 * half))
+    aspect, eyes_at = (top + bottom) / (2 * half), (top / (top + bottom), 1 / (2 * half))
+    return Crop(matrix, CROP_PX / (2 * half), aspect, eyes_at)
 
 
 def reference_index(crop: Crop, side: int, work: int) -> np.ndarray:
@@ -108,6 +112,16 @@ def draw_motion(rng: np.random.Generator, config: FlowConfig, expression: Expres
     for phase in drawn.rows:
         _disturb(rng, config, phase)
     return drawn
+
+
+def turn_round(drawn: Drawn) -> None:
+    """Make the first phase the release of what was held: motion that runs back; truth keeps how strong it
+    was. What disturbs runs back with it: its signs are even."""
+    drawn.rows[0] = {row: -weight for row, weight in drawn.rows[0].items()}
+    drawn.expression = {row: -weight for row, weight in drawn.expression.items()}
+    for phase in drawn.rows[1:]:  # little is left to move afterwards
+        for row in phase:
+            phase[row] *= 0.2
 
 
 def _jittered(
@@ -146,6 +160,11 @@ def _disturb(rng: np.random.Generator, config: FlowConfig, weights: dict[int, fl
         weight = loguniform(rng, config.blink_amplitude) * (1 if rng.random() < 0.6 else -1)
         for side in ("left", "right"):
             add(rows[(43, side, None)], weight * rng.uniform(0.8, 1.1))
+    if happens(rng, config.lid_tension_chance):
+        au = (5, 7, 43)[rng.integers(3)]
+        weight = loguniform(rng, config.lid_tension_amplitude)
+        for side in ("left", "right"):
+            add(rows[(au, side, None)], weight * rng.uniform(0.5, 1.1))
     if happens(rng, config.gaze_chance):
         for name in (("gaze up", "gaze down")[rng.integers(2)], ("gaze left", "gaze right")[rng.integers(2)]):
             add(rows[name], loguniform(rng, config.gaze_amplitude))

@@ -32,6 +32,7 @@ from deft_llm.synth.flow.draw import (
     happens,
     loguniform,
     noise,
+    turn_round,
 )
 from deft_llm.synth.flow.estimator import Scene, split
 from deft_llm.synth.flow.face import FlowFace, build_face
@@ -42,7 +43,12 @@ FINE_INDEX = {name: number for number, name in enumerate(FINE)}
 
 @dataclass
 class Sample:
-    """One synthetic sample: maps (P, 3, S, S), the expression's own motion (2, 14, 14) px, and its truth."""
+    """One synthetic sample: maps (P, 3, S, S), the expression's own motion (2, 14, 14) px, and its truth.
+
+    ``eyes``: their height in the map and the distance between them, shares of the map's side; ``aspect`` of
+    the crop: height over width. ``released``: the expression that was held and goes, where the first phase is
+    a release (``expression`` is None then).
+    """
 
     maps: np.ndarray
     clean: np.ndarray
@@ -51,6 +57,9 @@ class Sample:
     face: FlowFace
     unit_set: UnitSet
     mirrored: bool
+    eyes: tuple[float, float] = (0.0, 0.0)
+    aspect: float = 1.0
+    released: Expression | None = None
 
 
 class FlowSynth:
@@ -124,6 +133,11 @@ class FlowSynth:
             for _ in range(config.takes)
         ]
         drawn = [draw_motion(rng, config, expression) for expression in expressions]
+        gone = np.random.default_rng([seed, number, 31])
+        released = [one is not None and happens(gone, config.release_chance) for one in expressions]
+        for one, is_release in zip(drawn, released, strict=True):
+            if is_release:
+                turn_round(one)
         crop = draw_crop(rng, config, face, work)
         scene = Scene(rng, config, face, crop, work)
         projector = Projector(face, crop, scene.index)
@@ -153,9 +167,10 @@ class FlowSynth:
         skin = bent(projector.skin([d.expression for d in drawn], chosen), bend[:, :, chosen])
         clean = self._clean(np.stack(skin, 1), work // step, mirrored)
         return [
-            Sample(maps[k], clean[k], expressions[k], drawn[k], face, unit_set, bool(mirrored[k]))
+            Sample(maps[k], clean[k], None if released[k] else expressions[k], drawn[k], face, unit_set,
+                   bool(mirrored[k]), crop.eyes, crop.aspect, expressions[k] if released[k] else None)
             for k in range(config.takes)
-        ]
+        ]  # fmt: skip
 
     def _clean(self, skin: np.ndarray, side: int, mirrored: np.ndarray) -> np.ndarray:
         """The expression's own motion in the first phase (takes, 2, 14, 14), mirrored as the maps are."""
