@@ -69,3 +69,33 @@ def test_every_page_is_in_the_index():
     index = (DOCS / "README.md").read_text()
     pages = [str(page.relative_to(DOCS)) for page in PAGES if page.name != "README.md"]
     assert not [page for page in pages if f"({page})" not in index]
+
+
+def test_scripts_that_documents_name_are_there():
+    root = DOCS.parent
+    texts = [*PAGES, root / "README.md", root / "configs" / "README.md", *root.glob("benchmarks/*.py")]
+    named = {
+        name
+        for page in texts
+        for name in re.findall(r"-m ((?:benchmarks|recipes|deft_llm)[.\w]+)", page.read_text())
+    }
+    files = {
+        name: root / ("src" if name.startswith("deft_llm") else ".") / name.replace(".", "/")
+        for name in named
+    }
+    assert len(named) > 20
+    missing = [
+        name for name, path in files.items() if not (path.is_dir() or path.with_suffix(".py").is_file())
+    ]
+    assert missing in ([], ["benchmarks.NAME"])
+
+
+def test_files_that_documents_name_are_there():
+    root = DOCS.parent
+    gone = set()
+    for page in PAGES:
+        for name in re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|yaml|json))`", page.read_text()):
+            made = name.startswith(("RUN/", "truth/"))
+            if not made and not any((base / name).is_file() for base in (root, root / "src" / "deft_llm")):
+                gone.add(f"{page.name}: {name}")
+    assert not gone
