@@ -188,6 +188,32 @@ def test_a_longer_run_replaces_the_model_only_when_it_is_finished(
     assert tree(tmp_path / "run" / "model") == before
 
 
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_finished_folder_survives_a_kill_while_it_is_replaced(
+    renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deft_llm.training import checkpoints
+
+    folder, new = tmp_path / "model", checkpoints.beside(tmp_path / "model")
+    folder.mkdir()
+    (folder / "weights").write_text("finished")
+    (new / "weights").write_text("newer")
+    left, plain = iter(range(renames, -1, -1)), os.replace
+
+    def killed(*paths: Path) -> None:
+        if not next(left):
+            raise KeyboardInterrupt
+        plain(*paths)
+
+    monkeypatch.setattr(checkpoints.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.replace_folder(new, folder)
+    monkeypatch.undo()
+    checkpoints.restore_folder(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (folder / "weights").read_text() == "finished"
+
+
 KILLED = """
 import os, signal, sys
 from deft_llm.cli import main
