@@ -269,7 +269,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "aus/support.py",
         '    if vector.units == "px" and seen.z < gates.minimum_z:\n',
         "    if False:\n",
-        ("tests/unimer/test_constraint.py",),
+        (SUPPORT + "test_motion_below_the_clips_noise_floor_is_refused",),
     ),
     Mutant(
         "rise-never-fails",
@@ -277,7 +277,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "aus/support.py",
         "    if rise is not None and not rise.rises:\n",
         "    if False:\n",
-        ("tests/unimer/test_constraint.py",),
+        (SUPPORT + "test_motion_that_does_not_rise_to_the_apex_is_refused",),
     ),
     Mutant(
         "direction-never-fails",
@@ -285,7 +285,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "aus/support.py",
         "    if not seen.fits:\n",
         "    if False:\n",
-        ("tests/unimer/test_constraint.py",),
+        (SUPPORT + "test_motion_of_the_right_regions_the_wrong_way_is_a_limit",),
     ),
     Mutant(
         "side-never-fails",
@@ -293,7 +293,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "aus/verdict.py",
         "    if label.side in one_sided and support.side in one_sided and label.side != support.side:\n",
         "    if False:\n",
-        ("tests/unimer/test_constraint.py",),
+        (SUPPORT + "test_side_is_the_subjects_own",),
     ),
     Mutant(
         "labels-believed",
@@ -301,7 +301,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "aus/verdict.py",
         "    if not _passes(support, models):\n",
         "    if False:\n",
-        ("tests/unimer/test_constraint.py",),
+        (SUPPORT + "test_a_label_without_motion_is_refused_with_a_reason",),
     ),
     # -- honest figures
     Mutant(

@@ -101,6 +101,26 @@ def test_motion_that_does_not_rise_to_the_apex_is_refused():
         assert evidence.status == status, evidence.reason
 
 
+def test_motion_below_the_clips_noise_floor_is_refused():
+    """The regions move as AU12 moves them, but no further than the clip trembles."""
+    vector = template(12) * 1.5
+    clear = table_motion("toy/s/c", vector, np.full(26, 0.06))
+    hidden = table_motion("toy/s/c", vector, np.full(26, 3.0))
+    above, below = ({s.au: s for s in measure_support(shown)}[12] for shown in (clear, hidden))
+    assert above.limits == () and above.z > below.z
+    assert any("does not stand above the noise floor" in limit for limit in below.limits), below.limits
+    assert below.support < above.support
+    assert judge(hidden, [ActionUnit(number=12)])[0].status == "unsupported"
+
+
+def test_motion_of_the_right_regions_the_wrong_way_is_a_limit():
+    """Where every region of AU1 goes down, FACS admits no AU1 there."""
+    shown = table_motion("toy/s/c", -1.5 * template(1), np.full(26, 0.06))
+    found = {support.au: support for support in measure_support(shown)}[1]
+    assert any("which this AU does not do there" in limit for limit in found.limits), found.limits
+    assert judge(shown, [ActionUnit(number=1)])[0].status == "unsupported"
+
+
 def test_relative_vectors_forget_zero_and_scale_of_each_channel():
     vector = template(12)
     changed = vector * [3.0, 0.2] + [5.0, -7.0]
