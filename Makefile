@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
 
-.PHONY: install install-dev setup demo app test lint format clean
+.PHONY: install install-dev setup demo app test lint mutants format clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "deft-llm needs Python 3.11 or newer")'
@@ -45,6 +45,9 @@ demo: setup
 test: install-dev
 	$(BIN)/deft setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+mutants: install-dev
+	$(BIN)/python -m recipes.mutants
 
 lint: install-dev
 	$(BIN)/ruff check .

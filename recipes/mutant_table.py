@@ -118,22 +118,6 @@ MUTANTS: tuple[Mutant, ...] = (
         " or name in drop:",
         (DEFT + "test_experts_that_saw_nothing_are_dropped_or_not_conditioned_on_are_absent",),
     ),
-    Mutant(
-        "prefix-too-long",
-        "only what no clip changes is read without gradient",
-        "model/deft.py",
-        "                return len(before) + 3 * index + 1\n",
-        "                return len(before) + 3 * index + 9\n",
-        (DEFT + "test_the_shared_prefix_is_all_that_no_clip_changes",),
-    ),
-    Mutant(
-        "prompt-counted",
-        "the loss is that of the answers' tokens alone",
-        "model/losses.py",
-        "    target = torch.full((len(ids), longest), -100)\n",
-        "    target = torch.full((len(ids), longest), end)\n",
-        (DEFT + "test_padding_of_unequal_answers_changes_nothing",),
-    ),
     # -- packed rows
     Mutant(
         "branches-see-neighbours",
@@ -150,6 +134,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "                positions[row, asked] = start + torch.arange(len(question))\n",
         "                positions[row, asked] = asked.start + torch.arange(len(question))\n",
         (PACKING + "test_packed_rows_have_the_losses_and_gradients_of_separate_rows",),
+    ),
+    Mutant(
+        "branch-blind-to-experts",
+        "every question is conditioned on all experts' tokens",
+        "model/packing.py",
+        "                see[row, asked, :start], see[row, asked, asked] = True, _causal(len(question))\n",
+        "                see[row, asked, : start - 8], see[row, asked, asked] = True, _causal(len(question))\n",
+        (PACKING + "test_packed_rows_have_the_losses_and_gradients_of_separate_rows",),
+    ),
+    Mutant(
+        "question-counted",
+        "the loss is that of the answers' tokens alone",
+        "model/packing.py",
+        "                ids[row, asked] = torch.tensor(question, dtype=torch.long)\n",
+        "                ids[row, asked] = labels[row, asked] = torch.tensor(question, dtype=torch.long)\n",
+        (PACKING + "test_a_packed_row_holds_the_prompt_once_and_scores_answers_alone",),
     ),
     # -- objective
     Mutant(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,15 @@ def test_the_weight_average_moves_and_is_what_is_kept(part_of: Any, tmp_path: Pa
     part = part_of(ema=0.5, learning_rate=0.01)
     name = "trunk.stem.weight"
     first = part.model.deft.motion.state_dict()[name].clone()
+    seen, update = [], part.average.update_parameters
+
+    def watched(module: Any) -> None:
+        update(module)
+        seen.append(part.average.module.state_dict()[name].clone())
+
+    part.average.update_parameters = watched
     fit(part, tmp_path)
+    assert all(not torch.equal(one, two) for one, two in pairwise(seen)), "the average stops at its start"
     kept, now = part.result().motion.state_dict()[name], part.model.deft.motion.state_dict()[name]
     assert not torch.equal(kept, first), "the average stands where it began"
     assert not torch.equal(kept, now), "nothing is averaged"
