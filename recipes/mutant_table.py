@@ -140,7 +140,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "every question is conditioned on all experts' tokens",
         "model/packing.py",
         "                see[row, asked, :start], see[row, asked, asked] = True, _causal(len(question))\n",
-        "                see[row, asked, : start - 8], see[row, asked, asked] = True, _causal(len(question))\n",
+        "                see[row, asked, : start - 8], see[row, asked, asked] = True, "
+        "_causal(len(question))\n",
         (PACKING + "test_packed_rows_have_the_losses_and_gradients_of_separate_rows",),
     ),
     Mutant(
