@@ -14,6 +14,7 @@ from deft_llm.benchmark.settings import BenchmarkSettings
 from deft_llm.benchmark.spotting import Video, run_spotting, videos_of
 from deft_llm.corpora.base import Corpus
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.evaluation.report import report_tables
 from deft_llm.evaluation.rows import read_run
 from deft_llm.evaluation.score import score_run
 from deft_llm.evaluation.words import metrics_lines
@@ -109,6 +110,8 @@ def test_a_run_is_scored_and_resumed(corpus: Corpus, tmp_path: Path, monkeypatch
     assert metrics["left_out"] == 3 and score_run(read_run(run)) == metrics
     assert "spotting F1 0.500" in "\n".join(metrics_lines(metrics))
     assert run_spotting(run, [corpus], settings()) == metrics and calls == ["lv/1/a"]
+    table = next(t for t in report_tables([read_run(run)], [metrics], ["rules"]) if t.file == "spotting")
+    assert dict(zip(table.head, table.rows[0]))["F1 by MEGC's rule"] == "0.500"
     with pytest.raises(DeftError, match="another benchmark"):
         run_spotting(run, [corpus], settings(seed=1))
 

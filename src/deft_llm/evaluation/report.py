@@ -97,6 +97,7 @@ def report_tables(
         _text_and_answers(metrics, names),
         _units(metrics, names),
         _questions(metrics, names),
+        _spotting(metrics, names),
         _subjects(metrics, names),
     ]
 
@@ -268,6 +269,25 @@ def _questions(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> Table
             )
     head = ["run", "question", "asked", "exact", "UF1", "UAR", "AU F1", "BLEU", "ROUGE-1 F1"]
     return Table("ME-VQA by type of question", "questions", head, rows)
+
+
+def _spotting(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
+    rows = []
+    for name, m in zip(names, metrics):
+        section = m.get("spotting", {})
+        parts = {"pooled": section.get("pooled"), **section.get("per_corpus", {})}
+        for part, cell in parts.items():
+            if cell is None:
+                continue
+            figures = ("f1", "precision", "recall", "false_alarms_per_minute", "f1_megc", "strs")
+            counts = (
+                f"{cell['videos']} ({cell['videos_with_truth']})",
+                *(cell[c] for c in ("tp", "fp", "fn")),
+            )
+            rows.append([name, part, *map(str, counts), *(figure(cell[f]) for f in figures)])
+    head = ["run", "part", "videos (with micro-expressions)", "found", "false", "missed", "F1", "precision",
+            "recall", "false alarms/min", "F1 by MEGC's rule", "STRS"]  # fmt: skip
+    return Table("Spotting", "spotting", head, rows)
 
 
 def _subjects(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
