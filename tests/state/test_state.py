@@ -139,3 +139,13 @@ def test_blocks_that_repeat_the_last_frame_tell_compression():
     noisy[:, :32] = first[:, :32]
     assert skipped_share(first, noisy, box) == pytest.approx(0.5, abs=0.02)
     assert skipped_share(first, first[:32], box) == 0.0
+
+
+def test_a_blink_of_widened_eyes_is_a_blink(make_track, hold):
+    ids = [
+        one if side == "right" else int(TWIN[one]) for side in ("left", "right") for one in (158, 159, 160)
+    ]
+    wide, blink = hold(100, (20, 24), (80, 84)), hold(100, (49, 50), (50, 51))
+    track = make_track(100, [(ids, (0, 4), wide), (ids, (0, -10), blink)])
+    kinds = [event.kind for event in state_of(track).lid_events]
+    assert kinds == ["blink"]

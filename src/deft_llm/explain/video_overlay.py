@@ -98,8 +98,10 @@ def _names(picture: np.ndarray, analysis: AnalysisResult, at: int) -> None:
 def _write(picture: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
     import cv2
 
-    for thick, paint in ((4, SHADE), (1, colour)):
-        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, paint, thick, cv2.LINE_AA)
+    shadow = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
+    for (dx, dy), paint in [*((one, SHADE) for one in shadow), ((0, 0), colour)]:
+        at = (place[0] + dx, place[1] + dy)
+        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, paint, 1, cv2.LINE_AA)
 
 
 def _curves(strip: np.ndarray, state: FaceState, chosen: list[int], at: int) -> None:

@@ -36,6 +36,7 @@ SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this si
 # limit.
 AGREED, SURE_AGREED = 0.6, 2.5
 BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained reader is sure of
+COVERED_SHARE, COVERED_STRENGTH = 0.3, 1.6  # of frames; limits a change takes while a hand is at the face
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
 QUIET_PACE, FAR_UP, FAR_DOWN = 0.2, 0.92, 0.1  # corners: share of the fastest pace; of the way done
 
@@ -96,6 +97,8 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     inside = slice(phase.onset, phase.apex + 1)
     turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
     if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned:
+        return False
+    if state.visibility.covered[inside].mean() > COVERED_SHARE and phase.strength < COVERED_STRENGTH:
         return False
     if not _agreed(state, phase):
         return False

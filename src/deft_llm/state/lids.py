@@ -38,9 +38,21 @@ class LidEvent:
 
 def lid_events(c: Channels, fps: float, usable: np.ndarray) -> list[LidEvent]:
     """Blinks, winks, closures of the eyes and shifts of gaze, in order of time."""
-    share = {side: np.where(usable, open_share(c[f"aperture_{side}"]), np.nan) for side in SIDES}
+    share = {
+        side: _over_usual(np.where(usable, open_share(c[f"aperture_{side}"]), np.nan), fps) for side in SIDES
+    }
     found = _closures(share, fps)
     return sorted(found + _gaze_shifts(c, fps, usable, found), key=lambda event: event.start)
+
+
+def _over_usual(share: np.ndarray, fps: float) -> np.ndarray:
+    """(T,) opening over what it is around that second, where the eye is wider open than usual: a blink of
+    widened eyes does not come down to half of their usual opening."""
+    from scipy.ndimage import median_filter
+
+    filled = np.where(np.isfinite(share), share, 1.0)
+    around = median_filter(filled, size=2 * round(0.5 * fps) + 1, mode="nearest")
+    return share / np.maximum(around, 1.0)
 
 
 def _closures(share: dict[str, np.ndarray], fps: float) -> list[LidEvent]:
