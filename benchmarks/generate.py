@@ -55,7 +55,7 @@ def main() -> None:
         )  # fmt: skip
 
     with torch.inference_mode():
-        embeds, mask = model.prompt(model.soft_tokens(model.read(clips)), asked)
+        embeds, mask = model.with_questions(model.prompts(model.read(clips)), asked)
     times: dict[str, list[float]] = {"deft": [], "bare": []}
     for number in range(given.repeat + 1):
         for name, call in (("deft", deft), ("bare", bare)):

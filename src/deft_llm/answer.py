@@ -196,6 +196,7 @@ def lark_grammar(
     stop_after: Literal["class", "evidence", "rationale"] = "rationale",
     once: bool = False,
     decided: bool = False,
+    open_class: bool = True,
 ) -> str:
     """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
 
@@ -205,14 +206,18 @@ def lark_grammar(
     ``stop_after`` ends the answer early where only the class or the evidence is wanted. ``once``:
     units in ascending order, each at most once, and none but ``aus`` in the rationale either.
     ``decided``: a class and at least one unit must be named, the class by a fine label where it has
-    one, and the rationale is a sentence that ends with that label's.
+    one, and the rationale is a sentence that ends with that label's. ``open_class`` False: the
+    class is one of ``fines``, for it was asked for before, and the rationale ends with its label;
+    units may be missing.
     """
+    bound = decided or not open_class
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
-    open_ones = [coarse for coarse in coarses if not (decided and coarse in map(coarse_of, fines))]
-    heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*open_ones, *([] if decided else [UNDETERMINED]))]
+    covered = set(map(coarse_of, fines)) if decided else set()
+    open_ones = [coarse for coarse in coarses if open_class and coarse not in covered]
+    heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*open_ones, *([] if bound else [UNDETERMINED]))]
     heads = list(dict.fromkeys(heads))
-    if decided and stop_after == "rationale":
+    if bound and stop_after == "rationale":
         rules = _bound_to_its_class(heads)
     else:
         parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
@@ -225,7 +230,7 @@ def lark_grammar(
     if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":
-        rules.append(f"RATIONALE: /{_rationale(numbers if once else None, decided, max_rationale)}/")
+        rules.append(f"RATIONALE: /{_rationale(numbers if once else None, bound, max_rationale)}/")
     return "\n".join(rules) + "\n"
 
 

@@ -14,6 +14,7 @@ from deft_llm.training.joint import JointConfig, JointPart
 from deft_llm.training.language import LanguageConfig, LanguagePart, text_source, unimer_source, validate
 from deft_llm.training.loop import fit
 from deft_llm.training.store_data import StoreData
+from deft_llm.unimer.vqa import VQA_TASKS
 
 QUICK: dict[str, Any] = {"steps": 2, "batch": 4, "autocast": False, "warmup_steps": 0, "learning_rate": 0.01}
 
@@ -97,7 +98,7 @@ def test_text_of_a_store_is_its_own_labels_or_its_uni_mer_rows(
     own = text_source(data, settings)(0, 0, 1)
     assert own.clips.landmarks is not None and own.targets.subject is not None
     kinds = {turn.kind for turns in own.turns for turn in turns}
-    assert kinds <= {"answer", "aus", "au", "coarse", "fine"} and len(kinds) > 2
+    assert kinds <= {"answer", "refusal", *VQA_TASKS} and len(kinds) > 2
     rows = unimer_source(data, instructions, settings)(0, 0, 1)
     assert {turn.question for turns in rows.turns for turn in turns} == {"Which class?"}
     for turns, coarse in zip(rows.turns, rows.targets.coarse.tolist()):

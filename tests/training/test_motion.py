@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,30 @@ def test_questions_never_tell_the_answer_and_differ() -> None:
     side[AU_INDEX[4]] = 1
     known, rng = np.ones(len(EXPERT_AUS), bool), np.random.default_rng(0)
     for _ in range(20):
-        turns = turns_of(side, known, 4, 0, rng, count=6)
+        turns = turns_of(side, side, known, 4, 0, rng, count=6, refusal=0.0)
         assert len(turns) == len({turn.question for turn in turns}) == 6
-        assert {turn.answers[0] for turn in turns if turn.kind == "au"} <= {"yes", "no"}
+        assert {turn.answers[0] for turn in turns if turn.kind == "vqa_au_present"} <= {"yes", "no"}
         assert not any("anger" in turn.question for turn in turns)
+
+
+def test_what_no_expert_could_see_is_neither_named_nor_denied() -> None:
+    side, known = np.zeros((len(EXPERT_AUS), 2)), np.ones(len(EXPERT_AUS), bool)
+    side[AU_INDEX[12]], side[AU_INDEX[4], 0] = 1, 1
+    shown = side.copy()
+    shown[AU_INDEX[4]] = 0
+    for seed in range(40):
+        for turn in turns_of(side, shown, known, 0, 1, np.random.default_rng(seed), count=20, full=1.0):
+            assert not re.search(r"brow lowerer|AU4\b", turn.question + turn.answers[0]), turn
+            if turn.kind == "vqa_aus":
+                assert turn.answers == ("lip corner puller",)
 
 
 def test_of_a_clip_whose_aus_nobody_coded_its_class_alone_is_asked() -> None:
     side, known = np.zeros((len(EXPERT_AUS), 2)), np.zeros(len(EXPERT_AUS), bool)
     for seed in range(10):
-        turns = turns_of(side, known, -1, 1, np.random.default_rng(seed), full=1.0)
-        assert {(turn.kind, turn.answers[0]) for turn in turns} == {("coarse", "positive")}
-    assert turns_of(side, known, -1, -1, np.random.default_rng(0)) == []
+        turns = turns_of(side, side, known, -1, 1, np.random.default_rng(seed), full=1.0)
+        assert {(turn.kind, turn.answers[0]) for turn in turns} == {("vqa_coarse", "positive")}
+    assert turns_of(side, side, known, -1, -1, np.random.default_rng(0)) == []
 
 
 def test_a_clip_with_one_phase_is_never_read_with_two(seen_store: Path, model_of: Any) -> None:

@@ -74,7 +74,8 @@ def test_flow_only_stores_train_all_but_faces(seen_store: Path, tmp_path: Path) 
     train(config(), [seen_store], tmp_path / "run", say=said.append)
     assert "faces: not trained: no training clip has a face" in said
     made = card(tmp_path / "run")
-    assert made["experts"] == ["motion"] and made["conditioned_on"] == ["motion"] and made["language"]
+    assert made["experts"] == ["motion"] and made["conditioned_on"] == ["motion", "beliefs"]
+    assert made["language"] and made["answers_questions"]
     assert list(made["training"]) == ["motion", "language", "joint"]
     assert not any(name.startswith(("structure", "texture")) for name in tensors(tmp_path / "run"))
     DeftModel.from_pretrained(tmp_path / "run" / "model")
@@ -83,13 +84,13 @@ def test_flow_only_stores_train_all_but_faces(seen_store: Path, tmp_path: Path) 
 def test_stores_with_faces_train_all_parts(face_store: Path, instructions: Path, tmp_path: Path) -> None:
     train(config(), [face_store], tmp_path / "run", instructions)
     made = card(tmp_path / "run")
-    assert made["experts"] == ["structure", "texture", "motion"] == made["conditioned_on"]
+    assert made["experts"] == ["structure", "texture", "motion"] == made["conditioned_on"][:-1]
     assert list(made["training"]) == ["motion", "faces", "language", "joint"]
     model = DeftModel.from_pretrained(tmp_path / "run" / "model")
     assert model.structure is not None and model.texture is not None and model.llm is not None
     folders = [tmp_path / "run" / name for name in ("motion", "faces", "language", "joint")]
     assert moved(folders[0], folders[1]) == {"structure", "texture", "fusion"}
-    assert moved(folders[1], folders[2]) == {"llm", "projectors", "delimiters", "absent"}
+    assert moved(folders[1], folders[2]) == {"llm", "projectors", "delimiters", "absent", "beliefs"}
     assert {"motion", "llm", "projectors"} <= moved(folders[2], folders[3])
 
 
@@ -104,15 +105,12 @@ def test_every_part_of_the_start_is_kept(part: str, face_store: Path, tmp_path: 
     begun = start("structure", "texture", "motion", language=True)
     train(config(parts=[part], start=str(begun)), [face_store], tmp_path / "run")
     own = {"motion": {"motion"}, "faces": {"structure", "texture", "fusion"},
-           "language": {"llm", "projectors", "delimiters", "absent"}}  # fmt: skip
+           "language": {"llm", "projectors", "delimiters", "absent", "beliefs"}}  # fmt: skip
     assert moved(begun, tmp_path / "run") <= own[part]
     assert part == "language" or moved(begun, tmp_path / "run")
     made = card(tmp_path / "run")
-    assert made["language"] and made["experts"] == made["conditioned_on"] == [
-        "structure",
-        "texture",
-        "motion",
-    ]
+    assert made["language"] and made["experts"] == ["structure", "texture", "motion"]
+    assert made["conditioned_on"] == made["experts"] + ["beliefs"] * (part == "language")
     assert made["trained_on"]["subjects"][0] == "old/0" and made["prior"] == "facs"
 
 
@@ -120,8 +118,8 @@ def test_a_language_part_of_another_rank_begins_anew(seen_store: Path, tmp_path:
     begun = start("motion", language=True)
     train(config(parts=["language"], start=str(begun), lora_rank=3), [seen_store], tmp_path / "run")
     made, before = tensors(tmp_path / "run"), tensors(begun)
-    assert made.keys() == before.keys()
-    changed = [name for name in made if made[name].shape != before[name].shape]
+    assert {name.split(".")[0] for name in made.keys() ^ before.keys()} == {"beliefs"}
+    changed = [name for name in made.keys() & before.keys() if made[name].shape != before[name].shape]
     assert changed and all(is_language(name) for name in changed)
     DeftModel.from_pretrained(tmp_path / "run" / "model")
 

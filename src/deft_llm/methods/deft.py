@@ -34,6 +34,7 @@ from deft_llm.model.predictor import (
     load_readout,
     save_readout,
 )
+from deft_llm.model.questions import Reply
 from deft_llm.model.units import AU_INDEX
 from deft_llm.records import COARSE, AUSide, Prediction
 
@@ -251,6 +252,35 @@ class DeftMethod:
             row.evidence = one.evidence
             words = (one.answer.fine, one.answer.coarse)
             row.text_label = next((word for word in words if word in self.task.classes), None)
+
+    @property
+    def answers_questions(self) -> bool:
+        """Whether the checkpoint's language model answers questions of every form by itself."""
+        return self.predictor.answers_questions
+
+    def ask(
+        self, samples: Sequence[Sample], beliefs: Sequence[dict[str, dict[str, float]]],
+        fines: Sequence[str] | None = None,
+    ) -> list[Reply]:  # fmt: skip
+        """The language model's answer to each sample's question, conditioned on adapted beliefs.
+
+        ``beliefs``: tables of clip_id to probabilities, of Action Units by number or of classes by name, as
+        the predictions of refits hold them; ``fines``: the fine labels of the task.
+        """
+        clips = _unique(samples)
+        readout = self.readout(list(clips.values()))
+        for table in beliefs:
+            columns = {
+                name: np.array([table[clip][name] for clip in clips]) for name in table[next(iter(clips))]
+            }
+            units = {int(name): p for name, p in columns.items() if name.isdigit() and int(name) in AU_INDEX}
+            readout = with_beliefs(readout, units, {} if units else columns, self.calibration)
+        questions: dict[str, list[str]] = {clip: [] for clip in clips}
+        for sample in samples:
+            questions[sample.clip_id].append(sample.question.text if sample.question else ANSWER_QUESTION)
+        replies = self.predictor.ask(readout, list(questions.values()), fines=fines)
+        waiting = {clip: iter(row) for clip, row in zip(clips, replies, strict=True)}
+        return [next(waiting[sample.clip_id]) for sample in samples]
 
     def _refuse_known_subjects(self, samples: Sequence[Sample]) -> None:
         """A checkpoint never scores a subject that it was trained on."""

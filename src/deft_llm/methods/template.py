@@ -48,12 +48,14 @@ def build(task: Task, **options: Any) -> HeadAnswers:
 
 
 def build_for(name: str, task: Task, **options: Any) -> Method:
-    """The method called ``name``; where the task asks questions that it cannot read, in fixed sentences."""
+    """The method called ``name``; where the task asks questions, its language model answers if it was trained
+    for that, else its heads in fixed sentences."""
     if task.name != "vqa" or name not in METHODS:
         return build_method(name, task, **options)
     if getattr(import_module(METHODS[name]), "ANSWERS_QUESTIONS", False):
         return build_method(name, task, **options)
-    return HeadAnswers(name, task, **options)
+    heads = HeadAnswers(name, task, **options)
+    return ModelAnswers(name, task, **options) if getattr(heads.coarse, "answers_questions", False) else heads
 
 
 class HeadAnswers:
@@ -125,6 +127,35 @@ class HeadAnswers:
             clip.clip_id: Heads(clip, *heads, self.usual)
             for clip, *heads in zip(clips, coarse, units, fine, margins, strict=True)
         }
+
+
+class ModelAnswers(HeadAnswers):
+    """The method's language model answers, conditioned on what the heads found: what is adapted on a fold is
+    what answers."""
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """One answer per question; classes, AU probabilities and sides of the heads stand beside it."""
+        found = self._read(_one_a_clip(samples))
+        kinds = [("coarse", "probabilities"), ("fine", "probabilities"), ("units", "aus")]
+        tables = [
+            {clip: getattr(getattr(heads, kind), column) for clip, heads in found.items()}
+            for kind, column in kinds
+            if all(getattr(heads, kind) is not None for heads in found.values())
+        ]
+        fines = (
+            [label for label in tables[1][samples[0].clip_id] if label in FINE] if len(tables) == 3 else None
+        )
+        replies = self.coarse.ask(samples, tables, fines)  # type: ignore[attr-defined]
+        rows = []
+        for sample, reply in zip(samples, replies, strict=True):
+            heads = found[sample.clip_id]
+            row = heads.coarse.model_copy(deep=True)
+            row.question_id = sample.question.question_id if sample.question else None
+            row.aus, row.sides = dict(heads.units.aus), dict(heads.units.sides)
+            row.answer, row.answered_by = reply.text, reply.answered_by
+            row.extras["probability"] = reply.probability
+            rows.append(row)
+        return rows
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.model.beliefs import BELIEFS, Beliefs, BeliefWords
 from deft_llm.model.checkpoint import load_strict, read_checkpoint, save_checkpoint, write_card
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.experts import (
@@ -25,13 +26,15 @@ from deft_llm.model.experts import (
     StructureExpert,
     TextureExpert,
 )
+from deft_llm.model.heads import Calibration
 from deft_llm.model.inputs import DeftBatch, region_pool
 from deft_llm.model.language import EMBEDDED, EXPERTS, PROMPT_VERSION, add_lora, load_backbone, prompt_parts
 from deft_llm.model.losses import left_padded
+from deft_llm.model.packing import refuse_unpackable
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, au_text
 
 FACE_EXPERTS = ("structure", "texture")
-PROJECTORS = ("projectors", "delimiters", "absent")
+PROJECTORS = ("projectors", "delimiters", "absent", "beliefs")
 LANGUAGE = ("llm", *PROJECTORS)
 """First words of the names of all tensors of a checkpoint's language part."""
 SQUEEZED = 16
@@ -42,8 +45,8 @@ SQUEEZED = 16
 class DeftConfig:
     """What a DeftModel is made of; saved with every checkpoint.
 
-    ``motion``, ``faces``: sizes of the experts. ``experts``: those that it has; ``conditioned_on``: those
-    whose tokens the language model is given (the others feed the heads alone).
+    ``motion``, ``faces``: sizes of the experts. ``experts``: those that it has. ``conditioned_on``: those
+    whose tokens the language model is given (the others feed the heads alone); BELIEFS: what they believe.
     """
 
     backbone: str = EMBEDDED
@@ -52,7 +55,7 @@ class DeftConfig:
     motion: dict[str, Any] = field(default_factory=dict)
     faces: dict[str, Any] = field(default_factory=dict)
     experts: list[str] = field(default_factory=lambda: list(EXPERTS))
-    conditioned_on: list[str] = field(default_factory=lambda: list(EXPERTS))
+    conditioned_on: list[str] = field(default_factory=lambda: [*EXPERTS, BELIEFS])
     prompt_version: int = PROMPT_VERSION
 
     @classmethod
@@ -136,8 +139,10 @@ class MotionProjector(nn.Module):
                 home[token, EXPERT_AUS.index(number)] = 1.0
         self.register_buffer("home", home, persistent=False)
 
-    def forward(self, tokens: Tensor, au_logits: Tensor) -> Tensor:
-        """tokens (B, 16, width), au_logits (B, A, 2) left and right."""
+    def forward(self, tokens: Tensor, au_logits: Tensor | None) -> Tensor:
+        """tokens (B, 16, width), au_logits (B, A, 2) left and right; None: the tokens alone."""
+        if au_logits is None:
+            return self.free(tokens)  # type: ignore[no-any-return]
         belief = torch.sigmoid(au_logits.float()).to(tokens.dtype)
         words = torch.einsum("bas,asd,ka->bkd", belief, self.words, self.home)
         return self.free(tokens) + words
@@ -201,6 +206,8 @@ class DeftModel(nn.Module):
         self.fusion = Fusion(face.width, self.motion.config.fine_classes)
         self.llm: Any = None
         self.tokenizer: Any = None
+        self.beliefs: BeliefWords | None = None
+        self.calibration: Calibration | None = None
         if llm is not None:
             self.add_language(llm, tokenizer, lora)
 
@@ -217,6 +224,8 @@ class DeftModel(nn.Module):
         })  # fmt: skip
         self.delimiters = nn.Parameter(torch.randn(len(EXPERTS), 2, size) * spread)
         self.absent = nn.Parameter(torch.randn(len(EXPERTS), size) * spread)
+        if BELIEFS in self.config.conditioned_on:
+            self.beliefs = BeliefWords(tokenizer, table)
         self.llm = add_lora(llm, self.config.lora_rank, self.config.lora_alpha) if lora else llm
 
     def _au_words(self, table: Tensor) -> Tensor | None:
@@ -277,7 +286,8 @@ class DeftModel(nn.Module):
         experts to leave out. An expert that saw nothing, is dropped or not conditioned on leaves one
         learned "absent" vector.
 
-        AU beliefs are those of ``readout.au``, so a readout with adapted beliefs conditions on these.
+        AU beliefs in the motion tokens are those of ``readout.au``, so adapted beliefs condition on these;
+        with BELIEFS dropped they carry none.
         """
         words = [self._expert_words(name, readout, drop) for name in EXPERTS]
         saw = readout.saw.tolist()
@@ -295,21 +305,47 @@ class DeftModel(nn.Module):
         tokens = getattr(readout, name)
         if tokens is None or name in drop or name not in self.config.conditioned_on:
             return None
-        given = (tokens, readout.au) if name == "motion" else (tokens,)
-        found: Tensor = self.projectors[name](*given)
-        return found
+        if name != "motion":
+            return self.projectors[name](tokens)  # type: ignore[no-any-return]
+        au = None if BELIEFS in drop else readout.au
+        return self.projectors[name](tokens, au)  # type: ignore[no-any-return]
 
-    def prompt(self, soft: Sequence[Tensor], questions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, L, D) and mask (B, L) of the prompts, padded on the left."""
-        embed = self.llm.get_input_embeddings()
-        rows = []
-        for tokens, question in zip(soft, questions, strict=True):
-            parts = [
-                torch.tensor(ids, device=tokens.device) for ids in prompt_parts(self.tokenizer, question)
-            ]
-            before, after = (embed(ids.long()).to(tokens.dtype) for ids in parts)
-            rows.append(torch.cat([before, tokens, after]))
-        return left_padded(rows)
+    def prompts(self, readout: Readout, drop: Sequence[str] = ()) -> list[Tensor]:
+        """Per clip (L, D) embeddings of all that comes before the question: system words, the experts' soft
+        tokens, and what they believe in words. ``drop`` names experts, or BELIEFS, to leave out.
+
+        Raises: DeftError for a model without a language part.
+        """
+        if self.llm is None:
+            raise DeftError("this checkpoint has no language part; train one with `deft train`.")
+        before = self._embedded(prompt_parts(self.tokenizer, "")[0])
+        rows = [torch.cat([before, tokens]) for tokens in self.soft_tokens(readout, drop)]
+        if self.beliefs is None or BELIEFS in drop or BELIEFS not in self.config.conditioned_on:
+            return rows
+        told = self.beliefs(Beliefs.of(readout, self.calibration), self._embedded)
+        return [torch.cat(parts) for parts in zip(rows, told, strict=True)]
+
+    def _embedded(self, ids: Sequence[int]) -> Tensor:
+        """(L, D) word vectors of token ids, in the type of the soft tokens."""
+        numbers = torch.tensor(ids, dtype=torch.long, device=self.delimiters.device)
+        vectors: Tensor = self.llm.get_input_embeddings()(numbers)
+        return vectors.to(self.delimiters.dtype)
+
+    def with_questions(self, prompts: Sequence[Tensor], questions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, L, D) and mask (B, L) of prompts with a question each, padded on the left, in the
+        language model's own type."""
+        after = [self._embedded(prompt_parts(self.tokenizer, question)[1]) for question in questions]
+        embeds, mask = left_padded([torch.cat(parts) for parts in zip(prompts, after, strict=True)])
+        return embeds.to(self.llm.get_input_embeddings().weight.dtype), mask
+
+    @property
+    def packs(self) -> bool:
+        """Whether the language model reads packed rows (``packing.refuse_unpackable``)."""
+        try:
+            refuse_unpackable(self.llm)
+        except UsageError:
+            return False
+        return True
 
     @torch.inference_mode()
     def answer(
@@ -321,10 +357,7 @@ class DeftModel(nn.Module):
 
         Raises: DeftError for a model without a language part.
         """
-        if self.llm is None:
-            raise DeftError("this checkpoint has no language part; train one with `deft train`.")
-        embeds, mask = self.prompt(self.soft_tokens(readout, drop), questions)
-        embeds = embeds.to(self.llm.get_input_embeddings().weight.dtype)
+        embeds, mask = self.with_questions(self.prompts(readout, drop), questions)
         return generate_constrained(
             self.llm, self.tokenizer, answer_grammar() if grammar is None else grammar, inputs_embeds=embeds,
             attention_mask=mask, max_new_tokens=max_new_tokens,
@@ -356,6 +389,7 @@ class DeftModel(nn.Module):
         """
         saved, tensors = read_checkpoint(folder)
         model = cls(DeftConfig.of(saved))
+        model.calibration = saved.get("calibration")
         experts = {name: value for name, value in tensors.items() if not is_language(name)}
         load_strict(model, experts, str(folder))
         if language and saved.get("language"):

@@ -37,9 +37,12 @@ from deft_llm.model.inputs import (
     mirrored,
     motion_input,
 )
+from deft_llm.model.questions import Reply, ask
 from deft_llm.records import SUPPORTED, Evidence
 from deft_llm.store import Motion
 
+ANSWERS_QUESTIONS = "answers_questions"
+"""Field of a checkpoint's config: its language part was trained on questions of every form."""
 READ_BATCH, ANSWER_BATCH = 64, 16
 """Clips that are read, and answered, at once."""
 
@@ -141,6 +144,11 @@ class Predictor:
         return self.config.get("calibration")
 
     @property
+    def answers_questions(self) -> bool:
+        """Whether the language part was trained on questions of every form, and answers them itself."""
+        return bool(self.config.get(ANSWERS_QUESTIONS))
+
+    @property
     def has_language(self) -> bool:
         """Whether the checkpoint has a language part."""
         return self.model.llm is not None or bool(self.config.get("language"))
@@ -193,6 +201,24 @@ class Predictor:
 
     # -- answers ------------------------------------------------------------------------------------
 
+    def ask(
+        self, readout: Readout, questions: Sequence[Sequence[str]], *, fines: Sequence[str] | None = None,
+        drop: Sequence[str] = (),
+    ) -> list[list[Reply]]:  # fmt: skip
+        """The language model's answers to the questions on each clip, each in its own form, conditioned on
+        ``readout`` and its beliefs; see ``model.questions.ask``. Loads the language part at first use.
+
+        Raises: DeftError for a checkpoint without one.
+        """
+        self._load_language()
+        return ask(self.model, readout, questions, fines, drop)
+
+    def _load_language(self) -> None:
+        if self.model.llm is None:
+            if self.folder is None:
+                raise DeftError("this model has no language part; train one with `deft train`.")
+            self.model.load_language(self.folder)
+
     def answer(
         self, readout: Readout, questions: Sequence[str], motions: Sequence[Motion] | None = None, *,
         fines: Sequence[str] | None = None, grammars: Sequence[str] | None = None,
@@ -202,13 +228,15 @@ class Predictor:
 
         ``motions``: the measured clips; figures are filled in from them and, where pixels are known, their
         places bound what is written. ``fines`` narrows the classes to a task's labels; ``grammars``, one per
-        clip, are used instead of ``bounded_grammars``. Loads the language part at first use.
+        clip, are used instead of ``bounded_grammars``. A checkpoint that ``answers_questions`` is bounded by
+        the form of each question alone (``ask``). Loads the language part at first use.
         Raises: DeftError for a checkpoint without one.
         """
-        if self.model.llm is None:
-            if self.folder is None:
-                raise DeftError("this model has no language part; train one with `deft train`.")
-            self.model.load_language(self.folder)
+        self._load_language()
+        if self.answers_questions and grammars is None:
+            replies = [row[0] for row in self.ask(readout, [[text] for text in questions], fines=fines)]
+            seen = [None] * len(replies) if motions is None else motions
+            return [WrittenAnswer.of_reply(*found) for found in zip(replies, seen, strict=True)]
         written: list[WrittenAnswer] = []
         for start in range(0, len(readout), ANSWER_BATCH):
             part = slice(start, start + ANSWER_BATCH)
@@ -306,6 +334,15 @@ class WrittenAnswer:
     text: str
     answer: Answer | None
     evidence: list[Evidence] = field(default_factory=list)
+    probability: float | None = None
+
+    @classmethod
+    def of_reply(cls, reply: Reply, motion: Motion | None) -> WrittenAnswer:
+        """Of a reply of the language model; the figures of ``motion`` are added to (C, E, R)."""
+        if reply.kind != "answer":
+            return cls(reply.text, reply.text, None, probability=reply.probability)
+        written = cls.of(reply.text) if motion is None else with_figures(reply.text, motion)
+        return replace(written, probability=reply.probability)
 
     @classmethod
     def of(cls, raw: str) -> WrittenAnswer:

@@ -90,6 +90,7 @@ def start_model(
         made.backbone, made.lora_rank, made.lora_alpha = config.backbone, config.lora_rank, config.lora_alpha
     torch.manual_seed(seed)
     deft = DeftModel(made)
+    deft.calibration = saved.get("calibration")
     if language:
         llm, tokenizer = load_backbone(config.backbone, dtype=config.dtype, four_bit=config.four_bit)
         deft.add_language(llm, tokenizer)

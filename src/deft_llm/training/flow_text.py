@@ -14,8 +14,16 @@ from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.packing import Turn
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import COARSE, AUSide, Evidence
-from deft_llm.unimer.phrases import QUESTIONS
+from deft_llm.unimer.facts import ClipFacts
+from deft_llm.unimer.phrases import QUESTIONS, REFUSAL_ANSWERS, REFUSALS
 from deft_llm.unimer.readback import NO_LABEL, NO_UNIT
+from deft_llm.unimer.vqa import asked, au_present_negatives, whole_clip
+from deft_llm.unimer.wording import known as what_is_known
+
+MOST_PRESENT = 2
+"""So many Action Units that are there are asked for per clip, and as many that are not."""
+ON_SIDE_SHARE = 0.4
+"""Share of the seen Action Units of which it is asked whether they are on one given side."""
 
 
 def side_of(number: int, left: bool, right: bool) -> AUSide:
@@ -66,47 +74,66 @@ def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
 
 
 def turns_of(
-    side: np.ndarray, known: np.ndarray, fine: int, coarse: int, rng: np.random.Generator, count: int = 6,
-    full: float = 0.7,
+    side: np.ndarray, shown: np.ndarray, known: np.ndarray, fine: int, coarse: int, rng: np.random.Generator,
+    count: int = 9, full: float = 0.3, refusal: float = 0.1,
 ) -> list[Turn]:  # fmt: skip
-    """Up to ``count`` questions on a clip, no two alike, with their answers: the whole answer in a share
-    ``full`` of the clips, short ones beside it.
+    """Up to ``count`` of Uni-MER's questions on a clip with their answers, in an order that says nothing: the
+    forms of ME-VQA, the full answer (C, E, R) in a share ``full`` of the clips, something that no movement
+    shows in a share ``refusal``.
 
-    side (A, 2) in {0, 1}; known (A,) bool, which AUs somebody coded; fine, coarse: numbers or -1. Of a clip
-    whose AUs nobody coded its class alone is asked.
+    side (A, 2) in {0, 1} as labelled; shown (A, 2): what some expert could see of it, which alone is named;
+    known (A,) bool, which AUs somebody coded; fine, coarse: numbers or -1. Of a clip whose AUs nobody coded
+    its classes alone are asked.
     """
-    turns: dict[str, Turn] = {}
-    coded = bool(known.any())
-    if coded and rng.random() < full:
-        questions = (ANSWER_QUESTION, *QUESTIONS["answer"])
-        question = pick(questions, rng)[1] if rng.random() < 0.5 else ANSWER_QUESTION
-        turns[question] = Turn(question, (answer_text(side, fine, coarse),), "answer")
-    kinds = ["aus", "au", "au"] * coded + ["coarse"] * (coarse >= 0) + ["fine"] * (fine >= 0)
-    if not kinds:
-        return list(turns.values())
-    for kind in rng.permutation(kinds * count)[: 3 * count]:
-        if len(turns) >= count:
-            break
-        turn = _short(str(kind), side, known, fine, coarse, rng)
-        if kind == "au" or kind not in {other.kind for other in turns.values()}:
-            turns.setdefault(turn.question, turn)
-    return list(turns.values())
+    facts = facts_of(side, shown, known, fine, coarse)
+    turns: list[Turn] = []
+    if facts.labels is not None and rng.random() < full:
+        question = ANSWER_QUESTION if rng.random() < 0.5 else pick(QUESTIONS["answer"], rng)[1]
+        turns.append(Turn(question, (answer_text(shown, fine, coarse),), "answer"))
+    if facts.labels is not None and rng.random() < refusal:
+        question, topic = REFUSALS[int(rng.integers(len(REFUSALS)))]
+        answer = pick(REFUSAL_ANSWERS, rng)[1].format(topic=topic, known=what_is_known(facts))
+        turns.append(Turn(question, (sentence(answer),), "refusal"))
+    short = [Turn(question, (answer,), task) for task, _, question, answer, _ in whole_clip(facts, rng)]
+    short += _single_units(facts, rng) if facts.labels is not None else []
+    turns += [short[i] for i in rng.permutation(len(short))][: max(count - len(turns), 0)]
+    return [turns[i] for i in rng.permutation(len(turns))]
 
 
-def _short(
-    kind: str, side: np.ndarray, known: np.ndarray, fine: int, coarse: int, rng: np.random.Generator
-) -> Turn:
-    """One short question of a kind, and its answer."""
-    seen = [number for number, row in zip(EXPERT_AUS, side) if row.any()]
-    question = pick(QUESTIONS[kind], rng)[1]
-    if kind == "coarse":
-        return Turn(question, (COARSE[coarse],), kind)
-    if kind == "fine":
-        return Turn(question, (FINE[fine],), kind)
-    if kind == "aus":
-        return Turn(question, (", ".join(name(number) for number in seen) or "none",), kind)
-    # Half of the yes/no questions ask for an AU that is there.
-    absent = [number for number, sure in zip(EXPERT_AUS, known) if sure and number not in seen]
-    there = bool(seen) and (not absent or rng.random() < 0.5)
-    asked = int(rng.choice(seen if there else absent))
-    return Turn(question.format(au=asked, name=name(asked)), ("yes" if there else "no",), kind)
+def facts_of(
+    side: np.ndarray, shown: np.ndarray, known: np.ndarray, fine: int, coarse: int
+) -> ClipFacts:  # fmt: skip
+    """What Uni-MER is told of a sample: what some expert could see is supported; what was labelled beyond
+    that is neither named nor denied; what was coded as absent may be asked for."""
+    label = FINE[fine] if fine >= 0 else None
+    absent = (known > 0) & ~((side > 0) | (shown > 0)).any(-1)
+    return ClipFacts(
+        clip_id="flow/sample", corpus="flow", subject="flow", fine=label,
+        coarse=coarse_of(label) or (COARSE[coarse] if coarse >= 0 else None),
+        labels=[] if known.any() else None, evidence=evidence_of(shown) if known.any() else [],
+        supports={number: 0.0 for number, there in zip(EXPERT_AUS, absent) if there}, regions=[],
+        units="relative", media=["flow"],
+    )  # fmt: skip
+
+
+def _single_units(facts: ClipFacts, rng: np.random.Generator) -> list[Turn]:
+    """Questions about single AUs: as many that are there as are not, sides of those that are on one side."""
+    rows = [facts.supported[i] for i in rng.permutation(len(facts.supported))]
+    there = [row.au or 0 for row in rows[:MOST_PRESENT]]
+    others = au_present_negatives(facts, set(facts.supports), rng, max(1, len(there)))
+    turns = []
+    for au, answer in [*((au, "yes") for au in there), *((au, "no") for au in others)]:
+        question = asked("vqa_au_present", rng, name=name(au))[1]
+        turns.append(Turn(question, (answer,), "vqa_au_present"))
+    for row in rows:
+        if entry(row.au or 0).scoring != "sides":
+            continue
+        unit = name(row.au or 0)
+        if row.side != "both":
+            turns.append(Turn(asked("vqa_au_side", rng, name=unit)[1], (row.side,), "vqa_au_side"))
+        if rng.random() < ON_SIDE_SHARE:
+            side = "left" if rng.random() < 0.5 else "right"
+            answer = "yes" if row.side in (side, "both") else "no"
+            question = asked("vqa_on_side", rng, name=unit, side=side)[1]
+            turns.append(Turn(question, (answer,), "vqa_on_side"))
+    return turns

@@ -27,7 +27,7 @@ from deft_llm.training.text_rules import TextRule, miscoded, shown_sides
 
 Source = Callable[[int, int, int], TrainBatch]
 """``source(step, rank, world)``: the batch of a step, or a process's share of it."""
-PROJECTORS = ("deft.projectors.", "deft.delimiters", "deft.absent")
+PROJECTORS = ("deft.projectors.", "deft.delimiters", "deft.absent", "deft.beliefs")
 BOTH_PHASES = 0.3
 """Share of steps on flow-level samples that see apex to offset too."""
 CLASS_TOKENS = 24
@@ -153,8 +153,9 @@ def text_source(data: Samples, settings: LanguageConfig, deft: DeftModel | None 
         if settings.text_rule is not None:
             wrong = miscoded(labels.numpy(), settings.false_labels, rng)
             shown = shown_sides(settings.text_rule, maps[:, 0].numpy(), wrong, taken.fine, rng)
+        coded = labels.numpy()
         turns = [
-            turns_of(shown[n], taken.known[n] > 0, int(taken.fine[n]), int(taken.coarse[n]), rng,
+            turns_of(coded[n], shown[n], taken.known[n] > 0, int(taken.fine[n]), int(taken.coarse[n]), rng,
                      settings.questions, settings.full_answers)
             for n in range(len(rows))
         ]  # fmt: skip

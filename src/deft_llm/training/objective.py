@@ -20,7 +20,7 @@ from deft_llm.model import losses
 from deft_llm.model.deft import FACE_EXPERTS, DeftModel, Readout
 from deft_llm.model.experts import STRUCTURE_TOKENS, TEXTURE_TOKENS, MotionOutput
 from deft_llm.model.inputs import DeftBatch
-from deft_llm.model.language import EXPERTS, prompt_parts
+from deft_llm.model.language import EXPERTS
 from deft_llm.model.packing import RowCollator, Turn, answer_losses, text_loss
 from deft_llm.model.units import EXPERT_AUS, TOKEN_OF_AU
 from deft_llm.training.text import au_text_vectors
@@ -260,11 +260,7 @@ class TrainedModel(nn.Module):
         deft = self.deft
         if self.collator is None:
             raise ValueError("turns need a collator")
-        embed = deft.llm.get_input_embeddings()
-        ids = torch.tensor(prompt_parts(deft.tokenizer, "")[0], dtype=torch.long, device=readout.au.device)
-        prompts = [
-            torch.cat([embed(ids).to(soft.dtype), soft]) for soft in deft.soft_tokens(readout, batch.drop)
-        ]
+        prompts = deft.prompts(readout, batch.drop)
         rows = self.collator([len(prompt) for prompt in prompts], batch.turns).to(readout.au.device)
         own = rows.weights.sum()
         loss = text_loss(*answer_losses(deft.llm, prompts, rows), rows.weights)

@@ -16,9 +16,11 @@ from accelerate import PartialState
 from deft_llm.config import save_resolved
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import read_json, sha256_of, write_json
+from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import WEIGHTS
 from deft_llm.model.deft import FACE_EXPERTS, LANGUAGE, DeftModel
 from deft_llm.model.language import EMBEDDED, EXPERTS
+from deft_llm.model.predictor import ANSWERS_QUESTIONS
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.setup.weights import require
 from deft_llm.training import faces, language, motion
@@ -151,7 +153,7 @@ def chosen_parts(
     trained = set(saved.get("experts", ()))
     trained |= {"motion"} if "motion" in parts else set()
     trained |= set(config.faces.experts) if "faces" in parts else set()
-    missing = [name for name in config.conditioned_on or () if name not in trained]
+    missing = [name for name in config.conditioned_on or () if name not in (*trained, BELIEFS)]
     if missing:
         raise UsageError(
             f"conditioned_on: the {missing[0]} expert was not trained; train it first"
@@ -266,11 +268,11 @@ def _part(
 
 
 def conditioned_on(data: Data, saved: dict[str, Any]) -> list[str]:
-    """Experts whose tokens a language part is given: all that were trained and that its clips show; what a
-    checkpoint's language part was conditioned on stays so."""
+    """What a language part is given: tokens of all experts that were trained and that its clips show, and
+    what they believe; what a checkpoint's language part was conditioned on stays so."""
     shown = set(EXPERTS) if data.text_shows_faces else {"motion"}
     before = saved.get("conditioned_on", ()) if saved.get("language") else ()
-    return [name for name in EXPERTS if name in saved["experts"] and name in (*shown, *before)]
+    return [*(name for name in EXPERTS if name in saved["experts"] and name in (*shown, *before)), BELIEFS]
 
 
 def _changes(
@@ -294,6 +296,8 @@ def _changes(
         changes["prior"] = "of the training clips"
     if name in ("language", "joint"):
         changes["language_note"] = ""
+    if name == "language":
+        changes[ANSWERS_QUESTIONS] = True
     if name in ("motion", "joint"):
         changes["calibration"] = calibrate(deft, data.maps_held)
         changes["parameters"] = sum(value.numel() for value in deft.motion.parameters())

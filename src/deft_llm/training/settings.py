@@ -47,10 +47,10 @@ class TrainConfig(BaseModel):
     four_bit: bool = Field(False, description="Its weights in 4 bits (bitsandbytes, a GPU).")
     lora_rank: int = Field(8, ge=1, le=1024, description="Rank of the adapter.")
     lora_alpha: int = Field(16, ge=1, description="Scale of the adapter.")
-    conditioned_on: list[Expert] | None = Field(
+    conditioned_on: list[Expert | Literal["beliefs"]] | None = Field(
         None,
-        description="Experts whose tokens the language model is given; null: all trained ones that the data "
-        "show.",
+        description="Experts whose tokens the language model is given, and beliefs: what they believe, in "
+        "words; null: all trained ones that the data show, and beliefs.",
     )
     note: str = Field("", description="What the data are, for the checkpoint's card.")
     validation_share: float = Field(0.15, ge=0, lt=1, description="Share of subjects that validate.")

@@ -91,7 +91,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Held or released: how does AU{au} ({name}) end?",
     ),
     "not_seen": (
-        "What can not be seen in this clip?",
+        "What cannot be seen in this clip?",
         "What does this measurement leave open?",
         "Which things cannot be judged here?",
         "Where are the limits of what this clip shows?",

@@ -211,7 +211,7 @@ def _multi(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:
     why, last = _ask("why", rng), _ask("follow_up", rng)
     turns = [
         (question, wording.class_sentence(facts, label, rng)),
-        (why[1], wording.description(facts)),
+        (why[1], wording.why_answer(facts)),
         (last[1], wording.full_text(facts)),
     ]
     yield Draft("multi_turn", f"{template}+{why[0]}+{last[0]}", turns, label)

@@ -142,16 +142,15 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
         yield "vqa_coarse", *asked("vqa_coarse", rng), facts.coarse, facts.coarse
     if facts.fine is not None:
         yield "vqa_fine", *asked("vqa_fine", rng), facts.fine, facts.fine
-    if facts.labels is None:
-        return
+    if facts.labels is None or facts.rejected:
+        return  # a label that the flow does not show may be there: the list would be short, or none
     rows = facts.supported
     numbers = sorted({row.au or 0 for row in rows})
     outcome = "+".join(map(str, numbers)) or NONE
     counted = "one" if len(numbers) == 1 else "several"
     form = "vqa_aus_any" if not numbers or rng.random() < 0.25 else f"vqa_aus_{counted}"
     yield "vqa_aus", *asked(form, rng), names_of(rows), outcome
-    if not facts.rejected:  # a label that the flow does not show may be there: then nobody knows the number
-        yield "vqa_count", *asked("vqa_count", rng), NUMBERS[len(numbers)], NUMBERS[len(numbers)]
+    yield "vqa_count", *asked("vqa_count", rng), NUMBERS[len(numbers)], NUMBERS[len(numbers)]
     if numbers and facts.fine and facts.coarse:
         answer = combined_answer(rows, facts.fine, facts.coarse)
         yield "vqa_combined", *asked(f"vqa_combined_{counted}", rng), answer, outcome

@@ -52,8 +52,8 @@ def class_sentence(facts: ClipFacts, word: str, rng: np.random.Generator) -> str
     options = (
         f"{who} labelled this clip as {word}",
         f"the label that {who} gave is {word}",
-        f"{who} called this movement {word}",
-        f"to {who}, this is {word}",
+        f"{who} gave this clip the label {word}",
+        f"the clip was labelled {word} by {who}",
     )
     return sentence(pick(options, rng)[1])
 
@@ -202,6 +202,16 @@ def description(facts: ClipFacts) -> str:
     return " ".join(said)
 
 
+def why_answer(facts: ClipFacts) -> str:
+    """What in the motion goes with a label: the supported AUs; or that none of them can be measured."""
+    if facts.supported:
+        return description(facts)
+    seen = moving_regions(facts, 1)
+    moved = [movement(r.name, r.side, r.direction, r.px, r.iod_percent) for r in seen]
+    said = ["No Action Unit that coders marked can be measured in the flow."] if facts.labels else []
+    return " ".join([*said, *(sentence(text) for text in moved)]) or "Nothing moves measurably."
+
+
 def rationale(facts: ClipFacts) -> str:
     """How the evidence goes with the label, one or two sentences of plain ASCII, at most 400 characters."""
     label = facts.fine or facts.coarse
@@ -249,23 +259,31 @@ def full_text(facts: ClipFacts) -> str:
 def contrast_answer(facts: ClipFacts, seen: int, other: int) -> str:
     """Why one of two look-alikes fits the motion, with the movement that each would make."""
     row = next(row for row in facts.supported if row.au == seen)
+    does, does_other = differences(seen, other)
     moved = movement(row.region, row.side, row.direction, row.px, row.iod_percent)
     return (
         f"{au_name(seen)}. {sentence(moved)} "
-        f"{sentence(f'{au_name(seen)} {_does(seen)}, whereas {au_name(other)} {_does(other)}')}"
+        f"{sentence(f'{au_name(seen)} {does}, whereas {au_name(other)} {does_other}')}"
     )
 
 
-def _does(au: int) -> str:
-    """What an AU does to the skin according to FACS: "moves the outer brow up"."""
+def differences(first: int, second: int) -> tuple[str, str]:
+    """What each of two AUs does to the skin and the other does not, according to FACS: the heaviest such
+    motion, or the heaviest of all where their words are the same."""
+    words = {au: _motions(au) for au in (first, second)}
+    own = lambda au, other: next((w for w in words[au] if w not in words[other]), words[au][0])  # noqa: E731
+    return own(first, second), own(second, first)
 
+
+def _motions(au: int) -> list[str]:
+    """What an AU does to the skin, its heaviest part first: "moves the outer brow up"."""
     code = entry(au)
-    part = max(code.motion, key=lambda motion: motion.weight)
+    parts = sorted(code.motion, key=lambda motion: -motion.weight)
     if code.pattern == "converging":
-        return f"draws the skin together around the {part.region}"
+        return [f"draws the skin together around the {part.region}" for part in parts]
     if code.pattern == "diverging":
-        return f"moves the skin apart at the {part.region}"
-    return f"moves the {part.region} {MOVES[octant(part.medial, part.up)]}"
+        return [f"moves the skin apart at the {part.region}" for part in parts]
+    return [f"moves the {part.region} {MOVES[octant(part.medial, part.up)]}" for part in parts]
 
 
 def blink_answer(facts: ClipFacts, blink: bool) -> str:

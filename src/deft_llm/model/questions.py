@@ -1,0 +1,230 @@
+"""Every question by the language model, each in its own short form, greedy, with the answer's probability.
+
+The form of an answer is fixed, its content is not: yes or no, sides, numbers and classes are decided by the
+likelihood of the options, all of a clip in one forward pass; lists of Action Units and (C, E, R) are
+generated. Answers about one clip agree: coarse and fine class are decided together, the combined answer and
+(C, E, R) are given with the class and the list that the single questions get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from deft_llm.evaluation.questions import NUMBERS, asks_for_one, question_kind
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.units import name
+from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
+from deft_llm.model.packing import RowCollator, Turn, answer_losses
+from deft_llm.model.units import EXPERT_AUS
+from deft_llm.records import COARSE, AnsweredBy
+
+if TYPE_CHECKING:
+    from deft_llm.model.deft import DeftModel, Readout
+
+COARSE_QUESTION = "What is the coarse expression class?"
+FINE_QUESTION = "What is the fine-grained expression class?"
+AUS_QUESTION = "What are the action units?"
+AU_QUESTION = "What is the action unit?"
+COMBINED_ANSWER = (
+    "The action {units}: {aus}. Therefore, the fine-grained expression class is {fine}, and the coarse "
+    "expression class is {coarse}."
+)
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "coarse": COARSE,
+    "fine": FINE,
+    "au_present": ("yes", "no"),
+    "on_side": ("yes", "no"),
+    "au_side": ("left", "right"),
+    "count": NUMBERS,
+}
+NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
+WRITE_BATCH = 16
+FREE = "start: /[ -~]{1,240}/\n"
+"""Any line of plain text, for questions that have no form of their own."""
+
+
+@dataclass
+class Reply:
+    """One answer: its text, the product of its tokens' probabilities within its form, those of all options
+    where there are some, and by what it was given."""
+
+    kind: str
+    text: str
+    probability: float
+    options: dict[str, float] = field(default_factory=dict)
+    answered_by: AnsweredBy = "language"
+
+
+Key = tuple[int, str]
+"""A clip's number, and a question's text."""
+
+
+def ask(
+    model: DeftModel, readout: Readout, questions: Sequence[Sequence[str]],
+    fines: Sequence[str] | None = None, drop: Sequence[str] = (),
+) -> list[list[Reply]]:  # fmt: skip
+    """Answers to the questions on each clip of a readout, in their order.
+
+    ``fines`` narrows the fine classes to a task's labels; ``drop`` names experts, or "beliefs", that are left
+    out of the prompt.
+    """
+    with torch.inference_mode():
+        prompts = model.prompts(readout, drop)
+        kinds = [[question_kind(text) for text in row] for row in questions]
+        scored = [
+            _scored(model, prompt, _turns(texts, names, tuple(fines or FINE)))
+            for prompt, texts, names in zip(prompts, questions, kinds, strict=True)
+        ]
+        classes = [_class_of(found) for found in scored]
+        generated = _generated(model, prompts, questions, kinds, classes)
+    replies: list[list[Reply]] = []
+    for clip, texts in enumerate(questions):
+        row = []
+        for text, kind in zip(texts, kinds[clip], strict=True):
+            taken = classes[clip]
+            if kind in ("coarse", "fine") and taken is not None:
+                row.append(taken.reply(kind))
+            elif kind in OPTIONS:
+                row.append(_likeliest(kind, scored[clip][text]))
+            elif kind == "combined" and taken is not None:
+                row.append(_combined(text, generated[clip, _list_question(text)], taken))
+            else:
+                row.append(replace(generated[clip, text], kind=kind))
+        replies.append(row)
+    return replies
+
+
+def _likeliest(kind: str, chances: dict[str, float]) -> Reply:
+    best = max(chances, key=lambda word: chances[word])
+    return Reply(kind, best, chances[best], chances)
+
+
+def _turns(texts: Sequence[str], kinds: Sequence[str], fines: tuple[str, ...]) -> dict[str, Turn]:
+    """Questions that are answered by one of their options: class questions under their kind, in the words of
+    the first that was asked, others under their text."""
+    turns: dict[str, Turn] = {}
+    if set(kinds) & set(NEEDS_CLASS):
+        for kind, options, own in (("coarse", COARSE, COARSE_QUESTION), ("fine", fines, FINE_QUESTION)):
+            turns[kind] = Turn(next((t for t, k in zip(texts, kinds) if k == kind), own), options)
+    singles = {t: Turn(t, OPTIONS[k]) for t, k in zip(texts, kinds) if k in OPTIONS}
+    return turns | {t: turn for t, turn in singles.items() if question_kind(t) not in ("coarse", "fine")}
+
+
+def _scored(model: DeftModel, prompt: Tensor, turns: dict[str, Turn]) -> dict[str, dict[str, float]]:
+    """Key -> option -> probability, from one forward pass over all options of all questions of a clip."""
+    if not turns:
+        return {}
+    batch = RowCollator(model.tokenizer, model.packs)([len(prompt)], [list(turns.values())])
+    losses = -answer_losses(model.llm, [prompt], batch)[0].double()
+    found, start = {}, 0
+    for key, turn in turns.items():
+        chances = losses[start : start + len(turn.answers)].softmax(0)
+        found[key] = dict(zip(turn.answers, chances.tolist(), strict=True))
+        start += len(turn.answers)
+    return found
+
+
+@dataclass
+class ClassTaken:
+    """What the language model takes a clip for, and the probabilities of both kinds of classes."""
+
+    fine: str
+    coarse: str
+    chances: dict[str, dict[str, float]]
+
+    def reply(self, kind: str) -> Reply:
+        """The answer to a question of ``kind`` coarse or fine."""
+        text, chances = getattr(self, kind), self.chances[kind]
+        return Reply(kind, text, chances[text], chances)
+
+
+def _class_of(scored: dict[str, dict[str, float]]) -> ClassTaken | None:
+    """Both questions weigh: the coarse class by its own likelihood times that of its fine labels, the fine
+    label the likeliest in it, or one without a coarse class where that is likelier still."""
+    if "fine" not in scored:
+        return None
+    fine, coarse = scored["fine"], scored["coarse"]
+    share = {c: sum(p for f, p in fine.items() if coarse_of(f) == c) for c in coarse}
+    weighed = {c: coarse[c] * share[c] for c in coarse} if any(share.values()) else coarse
+    total = sum(weighed.values()) or 1.0
+    best = max(weighed, key=lambda c: weighed[c])
+    inside = [f for f in fine if coarse_of(f) in (best, None)] or list(fine)
+    label = max(inside, key=lambda f: fine[f])
+    shares = {c: p / total for c, p in weighed.items()}
+    return ClassTaken(label, best, {"fine": fine, "coarse": shares})
+
+
+def _generated(
+    model: DeftModel, prompts: Sequence[Tensor], questions: Sequence[Sequence[str]],
+    kinds: Sequence[Sequence[str]], classes: Sequence[ClassTaken | None],
+) -> dict[Key, Reply]:  # fmt: skip
+    """Answers that are written out: lists of units (for combined answers too), (C, E, R), and free ones."""
+    grammars: dict[Key, str] = {}
+    for clip, texts in enumerate(questions):
+        for text, kind in zip(texts, kinds[clip], strict=True):
+            if kind == "aus":
+                grammars[clip, text] = list_grammar()
+            elif kind == "combined":
+                grammars[clip, _list_question(text)] = list_grammar()
+            elif kind == "answer" and (taken := classes[clip]) is not None:
+                grammars[clip, text] = answer_grammar(fines=[taken.fine], once=True, open_class=False)
+            elif kind == "other":
+                grammars[clip, text] = FREE
+    found: dict[Key, Reply] = {}
+    for start in range(0, len(grammars), WRITE_BATCH):
+        keys = list(grammars)[start : start + WRITE_BATCH]
+        embeds, mask = model.with_questions([prompts[clip] for clip, _ in keys], [text for _, text in keys])
+        choose = GreedyWithProbability(len(keys))
+        texts = generate_constrained(
+            model.llm, model.tokenizer, [grammars[key] for key in keys], inputs_embeds=embeds,
+            attention_mask=mask, max_new_tokens=ANSWER_TOKENS, choose=choose,
+        )  # fmt: skip
+        chances = choose.total.exp().tolist()
+        found |= {key: Reply("", text, p) for key, text, p in zip(keys, texts, chances, strict=True)}
+    return found
+
+
+class GreedyWithProbability:
+    """Takes the likeliest token of each row; ``total`` (B,) sums its log probability among those that the
+    form allows."""
+
+    def __init__(self, rows: int) -> None:
+        self.total = torch.zeros(rows)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """logits (B, V), -inf where the form forbids a token; rows that have ended forbid none."""
+        best = logits.log_softmax(-1).max(-1)
+        self.total += torch.where(torch.isinf(logits).any(-1), best.values, 0.0).cpu()
+        return best.indices
+
+
+def _list_question(combined: str) -> str:
+    """The question for the list alone in the number of a combined one."""
+    return AU_QUESTION if asks_for_one(combined) else AUS_QUESTION
+
+
+def _combined(text: str, listed: Reply, taken: ClassTaken) -> Reply:
+    """Units, fine and coarse class in the organisers' sentence."""
+    one = "," not in listed.text and asks_for_one(text)
+    answer = COMBINED_ANSWER.format(
+        units="unit present is" if one else "units present are", aus=listed.text, fine=taken.fine,
+        coarse=taken.coarse,
+    )  # fmt: skip
+    return Reply("combined", answer, listed.probability * taken.chances["fine"][taken.fine])
+
+
+@lru_cache(maxsize=1)
+def list_grammar() -> str:
+    """Names of Action Units in the order of their numbers, each once, or none; which ones is left open."""
+    names = [name(number) for number in EXPERT_AUS]
+    rules = ['start: "none" | ' + " | ".join(f"from{place}" for place in range(len(names)))]
+    for place, label in enumerate(names):
+        later = " | ".join(f"from{after}" for after in range(place + 1, len(names)))
+        rules.append(f'from{place}: "{label}"' + (f' (", " ({later}))?' if later else ""))
+    return "\n".join(rules) + "\n"

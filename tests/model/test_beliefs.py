@@ -1,0 +1,118 @@
+"""Beliefs in the prompt: the likeliest AUs in real words, soft verdicts and sides, classes; switched off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from deft_llm.model.beliefs import BELIEFS, NAMED_AUS, Beliefs, BeliefWords
+from deft_llm.model.deft import DeftModel, Readout
+from deft_llm.model.heads import with_beliefs
+from deft_llm.model.inputs import batch_of
+from deft_llm.model.language import EXPERTS
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from tests.model.conftest import make_clips
+
+
+def chances(**units: float | tuple[float, float]) -> torch.Tensor:
+    """(1, A, 2): ``au12=(.9, .1)`` or one number for both sides."""
+    au = torch.full((1, len(EXPERT_AUS), 2), 0.01)
+    for key, p in units.items():
+        au[0, AU_INDEX[int(key.removeprefix("au"))]] = torch.tensor(p)
+    return au
+
+
+def beliefs(au: torch.Tensor) -> Beliefs:
+    coarse = torch.tensor([[0.7, 0.2, 0.1]])
+    return Beliefs(au, coarse, torch.eye(10)[:1])
+
+
+@pytest.fixture
+def words(tiny_model: DeftModel) -> BeliefWords:
+    return BeliefWords(tiny_model.tokenizer, tiny_model.llm.get_input_embeddings().weight)
+
+
+def told(words: BeliefWords, model: DeftModel, au: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return words(beliefs(au), model._embedded)[0]
+
+
+def test_an_action_unit_stands_there_by_its_name_with_its_verdict_and_its_side(words, tiny_model) -> None:
+    row = told(words, tiny_model, chances(au12=(0.9, 0.3)))
+    name = tiny_model._embedded(tiny_model.tokenizer(" AU12 lip corner puller").input_ids)
+    assert torch.equal(row[: len(name)], name)
+    verdict, side, comma = row[len(name) : len(name) + 3]
+    assert torch.allclose(verdict, 0.9 * words.verdicts[0] + 0.1 * words.verdicts[1])
+    assert torch.allclose(side, 0.75 * words.sides[0] + 0.25 * words.sides[1])
+    assert torch.equal(comma, tiny_model._embedded(words.comma)[0])
+    assert torch.allclose(row[-2], torch.tensor([0.7, 0.2, 0.1]) @ words.coarse)
+    assert torch.allclose(row[-1], words.fine[0])
+    yes, no = (words.verdicts[k].detach() for k in (0, 1))
+    assert not torch.allclose(yes, no)
+
+
+def test_the_likeliest_are_named_in_the_order_of_their_numbers_and_one_at_least() -> None:
+    au = torch.linspace(0.06, 0.5, len(EXPERT_AUS))
+    named = BeliefWords.named(au)
+    assert named == list(range(len(EXPERT_AUS) - NAMED_AUS, len(EXPERT_AUS)))
+    assert BeliefWords.named(torch.full((len(EXPERT_AUS),), 0.001)) != []
+    assert len(BeliefWords.named(torch.full((len(EXPERT_AUS),), 0.001))) == 1
+
+
+@pytest.fixture
+def readout(tiny_model: DeftModel) -> Readout:
+    with torch.no_grad():
+        return tiny_model.read(batch_of(make_clips(2)))
+
+
+def test_beliefs_stand_between_the_experts_and_the_question_and_can_be_left_out(tiny_model, readout) -> None:
+    with torch.no_grad():
+        whole, without = tiny_model.prompts(readout), tiny_model.prompts(readout, drop=[BELIEFS])
+        soft = tiny_model.soft_tokens(readout, drop=[BELIEFS])[0]
+        alone = tiny_model.prompts(readout, drop=EXPERTS)[0]
+    assert len(whole[0]) > len(without[0]) >= len(soft)
+    assert torch.equal(without[0][-len(soft) :], soft)
+    # without tokens and with beliefs: three absent experts between their delimiters, then the beliefs
+    assert len(alone) == len(whole[0]) - len(soft) + 3 * len(EXPERTS)
+    assert torch.equal(alone[-1], whole[0][-1])
+
+
+def test_without_beliefs_the_prompt_does_not_depend_on_what_the_heads_say(tiny_model, readout) -> None:
+    other = replace(readout, au=readout.au + 3, coarse=readout.coarse.flip(-1), fine=readout.fine.flip(-1))
+    with torch.no_grad():
+        for drop, same in (([BELIEFS], True), ([], False)):
+            first, second = (tiny_model.prompts(one, drop=drop)[0] for one in (readout, other))
+            assert (first.shape == second.shape and torch.equal(first, second)) == same
+
+
+def test_without_tokens_the_prompt_does_not_depend_on_them(tiny_model, readout) -> None:
+    other = replace(readout, motion=readout.motion.flip(0))
+    with torch.no_grad():
+        for drop, same in ((EXPERTS, True), ((), False)):
+            first, second = (tiny_model.prompts(one, drop=drop)[0] for one in (readout, other))
+            assert torch.equal(first, second) == same
+
+
+def test_beliefs_that_a_refit_adapted_condition_the_language_model(tiny_model, readout) -> None:
+    import numpy as np
+
+    adapted = with_beliefs(readout, {12: np.array([0.97, 0.02])}, {})
+    found = Beliefs.of(adapted)
+    assert found.au[:, AU_INDEX[12]].amax(-1).tolist() == pytest.approx([0.97, 0.02], abs=1e-3)
+    assert 0 in [i - AU_INDEX[12] for i in BeliefWords.named(found.au[0].amax(-1))]
+    with torch.no_grad():
+        assert not torch.equal(tiny_model.prompts(adapted)[0][:99], tiny_model.prompts(readout)[0][:99])
+
+
+def test_a_checkpoint_keeps_its_belief_words_and_an_older_one_has_none(tiny_model, tmp_path) -> None:
+    with torch.no_grad():
+        tiny_model.beliefs.verdicts += 1
+    tiny_model.save_pretrained(tmp_path)
+    again = DeftModel.from_pretrained(tmp_path)
+    assert torch.allclose(again.beliefs.verdicts, tiny_model.beliefs.verdicts, atol=1e-2)
+    from deft_llm.model.checkpoint import SHIPPED
+
+    shipped = DeftModel.from_pretrained(SHIPPED, language=False)
+    assert BELIEFS not in shipped.config.conditioned_on

@@ -1,0 +1,115 @@
+"""Each question in its own short form: options by their likelihood, lists and (C, E, R) generated; one
+account per clip."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deft_llm.answer import COARSE, parse
+from deft_llm.evaluation.questions import combined_parts, named_units, question_kind
+from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.model.beliefs import BELIEFS
+from deft_llm.model.deft import DeftModel, Readout
+from deft_llm.model.inputs import batch_of
+from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.questions import OPTIONS, ClassTaken, ask
+from deft_llm.unimer.vqa import FORMS
+from tests.model.conftest import make_clips
+
+SIX = [
+    "What is the coarse expression class?",
+    "What is the fine-grained expression class?",
+    "What are the action units?",
+    "Is the action unit brow lowerer shown on the face?",
+    "Is the action unit lip corner puller located on the left or right face?",
+    "What are the action units present, and based on them, what is the fine-grained expression and the "
+    "coarse expression class?",
+]
+
+
+@pytest.fixture
+def readout(tiny_model: DeftModel) -> Readout:
+    with torch.no_grad():
+        return tiny_model.read(batch_of(make_clips(2)))
+
+
+def test_every_wording_of_uni_mer_is_known_by_its_kind() -> None:
+    kinds = {"vqa_aus_one": "aus", "vqa_aus_several": "aus", "vqa_aus_any": "aus",
+             "vqa_combined_one": "combined", "vqa_combined_several": "combined"}  # fmt: skip
+    for form, wordings in FORMS.items():
+        for wording in wordings:
+            text = wording.format(name="lid tightener", side="left")
+            assert question_kind(text) == kinds.get(form, form.removeprefix("vqa_")), text
+
+
+def test_the_six_forms_are_answered_in_their_form_and_agree(tiny_model, readout) -> None:
+    for replies in ask(tiny_model, readout, [SIX, SIX]):
+        coarse, fine, aus, shown, side, combined = (reply.text for reply in replies)
+        assert coarse in COARSE and fine in FINE and coarse_of(fine) in (coarse, None)
+        assert shown in ("yes", "no") and side in ("left", "right")
+        units, strange = named_units(aus)
+        assert not strange and (units or aus == "none")
+        parts = combined_parts(combined)
+        assert (parts["fine"], parts["coarse"]) == (fine, coarse)
+        assert parts["aus"] == units
+        assert all(0 < reply.probability <= 1 for reply in replies)
+        for reply in replies:
+            if reply.kind in OPTIONS:
+                assert sum(reply.options.values()) == pytest.approx(1, abs=1e-4)
+                assert reply.options[reply.text] == reply.probability
+
+
+def test_class_and_label_of_the_full_answer_are_those_of_the_single_questions(tiny_model, readout) -> None:
+    for full, fine in ask(tiny_model, readout, [[ANSWER_QUESTION, SIX[1]]] * 2):
+        line = full.text.splitlines()[0]
+        assert line == f"Class: {fine.text} ({coarse_of(fine.text) or 'undetermined'})"
+        if full.text.endswith("."):
+            assert parse(full.text).fine == fine.text
+
+
+def test_the_likelihood_of_the_options_decides_and_not_their_order(tiny_model, readout) -> None:
+    questions = [[SIX[3]], [SIX[3]]]
+    first = ask(tiny_model, readout, questions)
+    with torch.no_grad():  # by hand, from the language model itself
+        embeds, _ = tiny_model.with_questions(tiny_model.prompts(readout)[:1], [SIX[3]])
+        totals = []
+        for word in ("yes", "no"):
+            ids = [*tiny_model.tokenizer(word).input_ids, tiny_model.tokenizer.eos_token_id]
+            words = tiny_model.llm.get_input_embeddings()(torch.tensor([ids]))
+            logits = tiny_model.llm(inputs_embeds=torch.cat([embeds, words], 1)).logits[0]
+            told = logits[embeds.shape[1] - 1 : -1].log_softmax(-1)
+            totals.append(told[range(len(ids)), ids].sum())
+    expected = torch.stack(totals).softmax(0)
+    assert first[0][0].options["yes"] == pytest.approx(float(expected[0]), abs=1e-4)
+
+
+def test_questions_of_a_clip_do_not_change_each_others_answers(tiny_model, readout) -> None:
+    together = ask(tiny_model, readout, [SIX, SIX[3:4]])
+    alone = ask(tiny_model, readout, [SIX[3:5], SIX[3:4]])
+    assert together[0][3].options["yes"] == pytest.approx(alone[0][0].options["yes"], abs=1e-4)
+    assert together[1][0].options == pytest.approx(alone[1][0].options, abs=1e-4)
+
+
+def test_a_tasks_labels_narrow_the_fine_classes(tiny_model, readout) -> None:
+    labels = ("happiness", "disgust", "others")
+    replies = ask(tiny_model, readout, [SIX[:2]] * 2, fines=labels)
+    assert all(set(row[1].options) == set(labels) for row in replies)
+
+
+def test_what_is_dropped_changes_the_answers(tiny_model, readout) -> None:
+    whole, without = (ask(tiny_model, readout, [SIX[3:4]] * 2, drop=drop) for drop in ((), (BELIEFS,)))
+    assert whole[0][0].options != without[0][0].options
+
+
+def test_coarse_and_fine_class_are_decided_together() -> None:
+    from deft_llm.model.questions import _class_of
+
+    scored = {
+        "coarse": {"negative": 0.6, "positive": 0.3, "surprise": 0.1},
+        "fine": {"happiness": 0.5, "disgust": 0.2, "anger": 0.1, "surprise": 0.1, "others": 0.1},
+    }
+    taken = _class_of(scored)
+    assert isinstance(taken, ClassTaken)
+    assert (taken.fine, taken.coarse) == ("disgust", "negative")  # .6 * .3 against .3 * .5
+    assert _class_of({}) is None
