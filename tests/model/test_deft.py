@@ -151,8 +151,8 @@ def test_a_clips_prompt_does_not_depend_on_the_clips_beside_it(tiny_model: DeftM
 def test_a_prompt_is_the_words_before_the_soft_tokens_and_the_question(tiny_model: DeftModel) -> None:
     """Padded on the left; each row is what it is alone."""
     readout, asked = tiny_model.read(batch_of(make_clips(2), [make_face(0), None])), [ASK, "What moved?"]
-    soft = tiny_model.soft_tokens(readout)
-    rows, mask = tiny_model.prompt(soft, asked)
+    rows, mask = tiny_model.with_questions(tiny_model.prompts(readout, drop=["beliefs"]), asked)
+    soft = tiny_model.soft_tokens(readout, drop=["beliefs"])
     embed = tiny_model.llm.get_input_embeddings()
     for row, seen, tokens, question in zip(rows, mask, soft, asked, strict=True):
         parts = prompt_parts(tiny_model.tokenizer, question)
@@ -170,7 +170,7 @@ def test_each_experts_tokens_change_what_the_language_model_says_next(
     other = replace(readout, **{name: torch.randn_like(getattr(readout, name))})
     logits = []
     for one in (readout, other):
-        embeds, mask = tiny_model.prompt(tiny_model.soft_tokens(one), [ASK])
+        embeds, mask = tiny_model.with_questions(tiny_model.prompts(one), [ASK])
         logits.append(tiny_model.llm(inputs_embeds=embeds, attention_mask=mask).logits[0, -1])
     assert (logits[0] - logits[1]).abs().max() > 1e-3
 
