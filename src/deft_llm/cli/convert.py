@@ -45,7 +45,7 @@ def convert(
     if media is not None:
         coding = coding.model_copy(update={"media": str(media)})
     write_coding(coding, target, name)
-    lacks = [what for what in FORMATS[name].lacks if what == "frame rate" or getattr(coding, what, "")]
+    lacks = [what for what in FORMATS[name].lacks if what == "frame rate" or getattr(coding, what, False)]
     if as_json:
         typer.echo(
             json.dumps({"out": str(target), "format": name, "events": len(coding.events), "lacks": lacks})

@@ -93,8 +93,9 @@ def _event(where: str, row: Mapping[str, str], clock: FrameClock) -> CodedEvent:
     intensity = row.get("intensity") or None
     if intensity is not None:
         intensity = _choice(where, "intensity", intensity.upper(), INTENSITIES)
-    frames = {n: _frame(row.get(n), f"{where}: {n}") for n in ("onset", "apex", "offset")}
-    times = {n: _time(row.get(n), f"{where}: {n}") for n in ("onset_time", "apex_time", "offset_time")}
+    frames: dict[str, Any] = {n: _frame(row.get(n), f"{where}: {n}") for n in ("onset", "apex", "offset")}
+    seconds = ("onset_time", "apex_time", "offset_time")
+    times: dict[str, Any] = {n: _time(row.get(n), f"{where}: {n}") for n in seconds}
     face = _frame(row.get("face"), f"{where}: face")
     note = row.get("note", "")
     note = note[1:] if note[:1] == "'" and note[1:2] in ("=", "+", "-", "@") else note

@@ -233,8 +233,10 @@ def _named(text: str) -> ParsedAUs:
         try:
             read.aus.append(ActionUnit(number=number_of(name)))
         except (DeftError, KeyError, ValueError):
-            for found, more in zip(read, parse_aus(name)):
-                found += more
+            code = parse_aus(name)
+            read.aus.extend(code.aus)
+            read.unread.extend(code.unread)
+            read.notes.extend(code.notes)
     return read
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -281,7 +281,7 @@ def _orientation(frame: VideoFrame) -> tuple[int, int, int, int]:
 
     A mirrored picture has a negative determinant; its angle alone would turn it by 180 degrees.
     """
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return UPRIGHT
     matrix = np.frombuffer(bytes(data), np.int32)[:5] / (1 << 16)

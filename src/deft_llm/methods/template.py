@@ -124,7 +124,7 @@ class HeadAnswers:
         margins_of = getattr(self.units, "side_margins", None)
         margins = margins_of(clips) if margins_of is not None else [{}] * len(clips)
         return {
-            clip.clip_id: Heads(clip, *heads, self.usual)
+            clip.clip_id: Heads(clip, *heads, usual=self.usual)
             for clip, *heads in zip(clips, coarse, units, fine, margins, strict=True)
         }
 

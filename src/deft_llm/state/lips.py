@@ -31,8 +31,8 @@ def lip_contrast(image: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray) -
     for mask, ids in ((lips, OUTLINE), (inner, INNER)):
         corners = np.round(points[list(ids)] * 16).astype(np.int32)
         cv2.fillPoly(mask, [corners], 1, cv2.LINE_8, 4)
-    near, far = (cv2.dilate(lips, np.ones((width, width), np.uint8)) for width in RING)
-    skin, red_of_lips = (far & ~near).astype(bool), (lips & ~inner).astype(bool)
+    near, far = (cv2.dilate(lips, np.ones((width, width), np.uint8)) > 0 for width in RING)
+    skin, red_of_lips = far & ~near, (lips > 0) & (inner == 0)
     total = picture.sum(2)
     red, light = picture[..., 0] / (total + 3) - 1 / 3, np.log(total / 3 + 4)
     right = np.arange(SIZE)[None] < points[13, 0]

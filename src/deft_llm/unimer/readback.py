@@ -124,8 +124,8 @@ def _against_target(row: Instruction, answers: list[str]) -> list[str]:
         if outcome("aus", answers[0]) != wanted:
             found.append("the Action Units of the answer are not the target's")
     if row.task in ("vqa_coarse", "vqa_fine"):
-        wanted = row.target.coarse if row.task == "vqa_coarse" else row.target.fine
-        if answers[0] != wanted:
+        label = row.target.coarse if row.task == "vqa_coarse" else row.target.fine
+        if answers[0] != label:
             found.append(f"the answer {answers[0]!r} is not the target's class")
     if row.task in ("vqa_aus", "vqa_combined") and row.target.aus is not None:
         wanted = "+".join(map(str, sorted({unit.number for unit in row.target.aus}))) or NONE
