@@ -4,8 +4,9 @@
     Evidence: AU12 right, mouth corner, up-lateral, 0.8 px (2.1 % IOD); AU6 both, cheek, up
     Rationale: The right mouth corner was pulled up and outward, which is coded as AU12.
 
-Class, AUs, sides, regions, directions and rationale are what a model says; figures (px, % of inter-ocular
-distance, z) are measured and filled in from the region table. The coarse class derives from the fine one.
+Class, AUs, sides, regions, directions and rationale are what a model writes, within the bounds that its
+caller gives to ``lark_grammar`` (deft's own are in ``model.predictor.bounded_grammars``, and narrow); figures
+(px, % of inter-ocular distance, z) are measured and filled in. The coarse class derives from the fine one.
 """
 
 from __future__ import annotations
