@@ -100,11 +100,14 @@ def check(
 
     Example: deft unimer check unimer/casme2
     """
-    from deft_llm.files import read_json
+    from deft_llm.files import read_object, reading
     from deft_llm.unimer.build import read_instructions
     from deft_llm.unimer.check import check as run
 
-    subjects = {name: set(rows) for name, rows in read_json(splits).items()} if splits else None
+    subjects = None
+    if splits:
+        with reading(splits, "write {split: [subject, ...]}"):
+            subjects = {name: set(rows) for name, rows in read_object(splits).items()}
     report = run(lambda: read_instructions(folder), splits=subjects, media_root=media_root)
     if as_json:
         typer.echo(json.dumps(report.model_dump() | {"ok": report.ok}))

@@ -28,7 +28,7 @@ from deft_llm.codings.events import (
     tier_name,
 )  # fmt: skip
 from deft_llm.errors import DeftError
-from deft_llm.files import write_text
+from deft_llm.files import read_object, write_text
 
 FORMAT_VERSION = "7.0"
 OBSERVATION = "coding"
@@ -112,7 +112,7 @@ def read(path: Path, clock: FrameClock | None, observation: str | None = None) -
     Raises: DeftError for a file that is no project, several observations, or a start without a stop.
     """
     try:
-        project = json.loads(path.read_text(encoding="utf-8"))
+        project = read_object(path, mend="save it anew in BORIS")
         observations = project["observations"]
         name = observation or (next(iter(observations)) if len(observations) == 1 else None)
         if name is None:

@@ -13,7 +13,7 @@ from deft_llm.codings import boris, datavyu, elan, table, textgrid
 from deft_llm.codings.events import Coding, FrameClock, event_at
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.faces.video import frame_times, probe
-from deft_llm.files import read_json
+from deft_llm.files import read_json, reading
 
 LARGEST = 64 * 2**20
 """Bytes: a coding is text of some kilobytes; more is not one."""
@@ -83,7 +83,7 @@ def read_coding(path: Path, clock: FrameClock | None = None) -> Coding:
     if suffix == ".boris":
         return boris.read(path, clock)
     if suffix == ".json":
-        return proposals_of(path, _json(path))
+        return proposals_of(path, read_json(path, "analyse the video again"))
     if suffix == ".csv":
         return _read_csv(path, clock)
     raise DeftError(
@@ -98,18 +98,19 @@ def holds_events(path: Path) -> bool:
     suffix = Path(path).suffix.lower()
     if suffix != ".csv":
         return suffix in (".eaf", ".textgrid", ".boris", ".json") and Path(path).is_file()
-    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as handle:
+    with (
+        reading(path, "mend it"),
+        Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as handle,
+    ):
         header = next(csv.reader(handle), [])
     clips = {"filename", "clip_id"} & {name.strip().lower() for name in header}
     return not clips and (datavyu.reads(header) or table.reads(header))
 
 
 def _read_csv(path: Path, clock: FrameClock | None) -> Coding:
-    try:
+    with reading(path, "save it as a CSV table in UTF-8"):
         text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DeftError(f"{path}: is not UTF-8 text; save it as UTF-8.") from error
-    header = next(csv.reader(io.StringIO(text)), [])
+        header = next(csv.reader(io.StringIO(text)), [])
     if datavyu.reads(header):
         return datavyu.read(path, clock, text)
     if table.reads(header):
@@ -118,13 +119,6 @@ def _read_csv(path: Path, clock: FrameClock | None) -> Coding:
         f"{path}: its header names neither au and onset (plain table) nor AU12_left.ordinal (Datavyu); "
         "see docs for the columns."
     )
-
-
-def _json(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except RecursionError as error:
-        raise DeftError(f"{path}: is nested too deep to be a result; analyse the video again.") from error
 
 
 def proposals_of(path: Path, result: Any) -> Coding:

@@ -18,10 +18,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import digest, read_json, write_text
+from deft_llm.files import digest, read_object, reading, write_text
 from deft_llm.records import person
 
 FOLDS_SCHEMA = 1
+FOLDS_AGAIN = "run the benchmark again"
 PROTOCOLS = ("loso", "cde", "hde", "cross", "kfold", "fixed")
 ZERO_SHOT = "zero-shot"
 DRAWS = 64
@@ -285,16 +286,16 @@ def write_folds(path: Path, folds: Folds) -> None:
 def read_folds(path: Path) -> Folds:
     """Read ``folds.json``. Raises: DeftError where it is no such file or its folds overlap."""
     try:
-        folds = Folds.model_validate(read_json(path))
+        folds = Folds.model_validate(read_object(path, mend=FOLDS_AGAIN))
     except ValidationError as error:
         fault = error.errors()[0]
         raise DeftError(
-            f"{path}: is no folds file ({'.'.join(map(str, fault['loc']))}: {fault['msg']})."
+            f"{path}: is no folds file ({'.'.join(map(str, fault['loc']))}: {fault['msg']}); {FOLDS_AGAIN}."
         ) from error
     if folds.schema_version != FOLDS_SCHEMA:
         raise DeftError(
             f"{path}: folds of schema {folds.schema_version}, this version reads {FOLDS_SCHEMA}; "
-            "run the benchmark again."
+            f"{FOLDS_AGAIN}."
         )
     try:
         check_folds(folds)
@@ -309,9 +310,9 @@ def read_splits(path: Path) -> dict[str, str]:
     Raises: DeftError naming the file where it is neither, or puts one person into two splits.
     """
     if Path(path).suffix.lower() == ".json":
-        rows = list(read_json(path).items())
+        rows = list(read_object(path, mend="write {subject: split}").items())
     else:
-        with Path(path).open(newline="", encoding="utf-8-sig") as handle:
+        with reading(path, "mend it"), Path(path).open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
             if not {"subject", "split"} <= set(reader.fieldnames or ()):
                 raise DeftError(f"{path}: needs the columns subject and split.")

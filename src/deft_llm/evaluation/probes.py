@@ -16,19 +16,18 @@ from typing import Any, Literal
 import numpy as np
 
 from deft_llm.errors import DeftError
+from deft_llm.files import read_arrays
 
 Kind = Literal["binary", "classes", "regression"]
 
 
 def read_features(path: Path) -> tuple[list[str], list[str], dict[str, np.ndarray]]:
     """(clip ids, subjects, {expert: (N, D)}) of a feature file. Raises: DeftError where they mismatch."""
-    with np.load(path, allow_pickle=False) as file:
-        if not {"clip_ids", "subjects"} <= set(file.files):
-            raise DeftError(f"{path}: is no feature file (needs clip_ids and subjects); export it again.")
-        clips, subjects = file["clip_ids"].tolist(), file["subjects"].tolist()
-        arrays = {
-            n: file[n].reshape(len(file[n]), -1) for n in file.files if n not in ("clip_ids", "subjects")
-        }
+    found = read_arrays(path, "export it again")
+    if not {"clip_ids", "subjects"} <= set(found):
+        raise DeftError(f"{path}: is no feature file (needs clip_ids and subjects); export it again.")
+    clips, subjects = found.pop("clip_ids").tolist(), found.pop("subjects").tolist()
+    arrays = {name: array.reshape(len(array), -1) for name, array in found.items()}
     wrong = [name for name, array in arrays.items() if len(array) != len(clips)]
     if wrong or len(subjects) != len(clips):
         raise DeftError(f"{path}: {wrong or 'subjects'} and clip_ids differ in length; export it again.")

@@ -24,7 +24,7 @@ from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
-from deft_llm.files import read_json
+from deft_llm.files import read_object
 from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
 from deft_llm.model.checkpoint import CONFIG, SHIPPED
 from deft_llm.model.language import EMBEDDED
@@ -58,7 +58,7 @@ def _writes_text(checkpoint: str | None) -> bool:
     """Whether a checkpoint of deft (None: the one in the package) has a language part that can run here."""
 
     folder = Path(checkpoint) if checkpoint else SHIPPED
-    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    config = read_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     if not config.get("language"):
         return False
     if config.get("backbone") != EMBEDDED:

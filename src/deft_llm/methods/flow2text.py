@@ -23,7 +23,7 @@ from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGION_INDEX, REGIONS
 from deft_llm.facs.units import entry
-from deft_llm.files import read_json
+from deft_llm.files import read_object
 from deft_llm.methods.options import read_options
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.table_words import motion_words, prompt_text
@@ -167,7 +167,7 @@ def trained_by(adapter: str | None) -> dict[str, Any]:
     if adapter is None:
         return {"trained": False}
     state = Path(adapter) / "training.json"
-    return {"trained": True, **({"steps": read_json(state)["steps"]} if state.is_file() else {})}
+    return {"trained": True, **({"steps": read_object(state)["steps"]} if state.is_file() else {})}
 
 
 def evidence_of(statement: Any, motion: Motion) -> Evidence:

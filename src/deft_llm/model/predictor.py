@@ -23,7 +23,7 @@ from deft_llm.aus.support import AUSupport, measure_support, seen_at
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry, valid_directions
-from deft_llm.files import atomic_path, read_object
+from deft_llm.files import atomic_path, read_arrays, read_object
 from deft_llm.model.checkpoint import CONFIG, SHIPPED, TRAIN_AGAIN, WEIGHTS
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar
 from deft_llm.model.deft import DeftModel, Readout
@@ -310,8 +310,8 @@ def save_readout(path: Path, readout: Readout, features: FeatureSets) -> None:
 
 def load_readout(path: Path) -> tuple[Readout, FeatureSets]:
     """Read what ``save_readout`` wrote, as float32."""
-    with np.load(path, allow_pickle=False) as data:
-        found = {n: data[n].astype(np.float32) if data[n].dtype.kind == "f" else data[n] for n in data.files}
+    data = read_arrays(path)
+    found = {n: v.astype(np.float32) if v.dtype.kind == "f" else v for n, v in data.items()}
     parts = {
         kind: {n.removeprefix(kind): v for n, v in found.items() if n.startswith(kind)}
         for kind in ("readout.", "features.")

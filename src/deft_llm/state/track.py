@@ -16,6 +16,7 @@ from deft_llm.faces.align import transform_of
 from deft_llm.faces.geometry import inter_ocular
 from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.regions import TWIN
+from deft_llm.files import read_arrays, reading
 from deft_llm.state.channels import MIDDLE, POINTS
 from deft_llm.state.compression import skipped_share
 from deft_llm.state.furrows import PATCH_NAMES, furrow_contrast
@@ -77,7 +78,8 @@ class FaceTrack:
     @classmethod
     def load(cls, path: Path) -> FaceTrack:
         """Read what ``save`` wrote."""
-        with np.load(path) as kept:
+        with reading(path):
+            kept = read_arrays(path)
             values = {one.name: kept[one.name] for one in fields(cls)}
         width, height = (int(value) for value in values.pop("size"))
         return cls(**(values | {"size": (width, height), "fps": float(values["fps"])}))

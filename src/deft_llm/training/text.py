@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm.errors import DeftError
+from deft_llm.files import open_tensors
 from deft_llm.model.units import EXPERT_AUS, au_text
 
 
@@ -36,13 +37,12 @@ def _hashed(text: str, width: int) -> np.ndarray:
 
 
 def _llm_vectors(texts: list[str]) -> np.ndarray:
-    from safetensors import safe_open
     from transformers import AutoTokenizer
 
     from deft_llm.setup.weights import require
 
     folder = Path(require("llm"))
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    with safe_open(folder / "model.safetensors", framework="pt") as handle:
+    with open_tensors(folder / "model.safetensors", "pt", "run `deft setup` again") as handle:
         table = handle.get_tensor("model.embed_tokens.weight").float().numpy()
     return np.stack([table[tokenizer(text).input_ids].mean(0) for text in texts])

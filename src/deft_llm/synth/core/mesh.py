@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, digest
+from deft_llm.files import atomic_path, digest, read_arrays
 from deft_llm.setup import weights
 
 MESH_VERSION = 3
@@ -132,8 +132,7 @@ def load_face() -> FaceMesh:
         arrays: dict[str, Any] = parse_face(root)
         with atomic_path(cached) as temporary, temporary.open("wb") as handle:
             np.savez(handle, **arrays)
-    with np.load(cached) as data:
-        arrays = {key: data[key] for key in data.files}
+    arrays = read_arrays(cached, "remove it: it is made again")
     names = tuple(str(name) for name in arrays.pop("names"))
     return FaceMesh(names=names, textures=root / "mpfb2/textures", **arrays)
 

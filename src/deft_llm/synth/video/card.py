@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.files import read_arrays, reading
 from deft_llm.records import Clip, Truth
 from deft_llm.synth.core.coder import agreement
 from deft_llm.synth.core.prior import load_prior
@@ -112,7 +113,9 @@ def flow_statistics(root: Path, clips: list[Clip]) -> dict[str, Any]:
     means, tops, shares = [], [], []
     for clip in clips:
         attributes = truth_of(clip).attributes
-        with np.load(Path(root) / attributes["truth_file"]) as data:
+        truth = Path(root) / attributes["truth_file"]
+        with reading(truth):
+            data = read_arrays(truth)
             flow, seen = data["flow"][0].astype(np.float32), data["visible"][0]
             seen = seen & face_hull(data["landmarks"][int(data["frames"][0])], seen.shape)
         scale = 280 / 1.66 / attributes["camera"]["scale_px_per_dm"]
