@@ -170,7 +170,7 @@ def test_a_longer_run_replaces_the_model_only_when_it_is_finished(
     train(config(parts=parts), [seen_store], tmp_path / "run")
     before = tree(tmp_path / "run" / "model")
     longer = config(parts=parts, motion={"steps": 4})
-    with pytest.raises(UsageError, match="language: was begun from another checkpoint"):
+    with pytest.raises(UsageError, match="language: was begun from another checkpoint or other data"):
         train(longer, [seen_store], tmp_path / "run")
     assert tree(tmp_path / "run" / "model") == before
     again = config(parts=parts, language={"steps": 4})

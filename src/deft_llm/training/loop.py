@@ -257,7 +257,10 @@ def _resumed(part: Part, out: Path, base: str) -> tuple[float, int]:
                 "give that setting again, or another --out."
             )
     if meta["base"] != base:
-        raise UsageError(f"{out}: was begun from another checkpoint than this command's; give another --out.")
+        raise UsageError(
+            f"{out}: was begun from another checkpoint or other data ({meta['base']}) than this command's"
+            f" ({base}); give another --out."
+        )
     part.load_state(state)
     watched = meta.get("watched") or {"best": -float("inf"), "waited": 0}
     return float(watched["best"]), int(watched["waited"])

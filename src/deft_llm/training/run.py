@@ -41,6 +41,7 @@ from deft_llm.training.loop import Part, fit, on_cpu
 from deft_llm.training.settings import PARTS, PartName, TrainConfig
 from deft_llm.training.state import BEST, STATE
 from deft_llm.training.store_data import StoreData, split_subjects, subjects_of
+from deft_llm.training.text import word_source
 
 FINISHED = "finished.json"
 """What a finished part was made from and made: digests of its start, its state and its weights."""
@@ -206,7 +207,8 @@ def _train_part(
         if kept and name in ("motion", "faces"):
             say(f"{name}: the language part stays as it was trained, with the experts before; add language"
                 " to parts to train it with these")  # fmt: skip
-    fit(part, folder, base=f"{base}/{len(data.maps)}", validate=validate, progress=progress,
+    begun = f"{base}/{len(data.maps)} clips/{word_source()} words"
+    fit(part, folder, base=begun, validate=validate, progress=progress,
         log_every=5 if name in ("language", "joint") else 50)  # fmt: skip
     if not PartialState().is_main_process:
         return folder / MODEL

@@ -11,6 +11,7 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.files import open_tensors
 from deft_llm.model.units import EXPERT_AUS, au_text
+from deft_llm.setup.weights import require
 
 
 def au_text_vectors(width: int = 256) -> np.ndarray:
@@ -20,12 +21,21 @@ def au_text_vectors(width: int = 256) -> np.ndarray:
     anywhere. The projection after it is learned in both cases.
     """
     texts = [au_text(number) for number in EXPERT_AUS]
-    try:
+    if word_source() == "embedded":
         vectors = _llm_vectors(texts)
-    except DeftError:
+    else:
         vectors = np.stack([_hashed(text, width) for text in texts])
     vectors = vectors - vectors.mean(0)
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def word_source() -> str:
+    """Where ``au_text_vectors`` takes its words from on this machine: "embedded" or "hashed"."""
+    try:
+        require("llm")
+    except DeftError:
+        return "hashed"
+    return "embedded"
 
 
 def _hashed(text: str, width: int) -> np.ndarray:
@@ -38,8 +48,6 @@ def _hashed(text: str, width: int) -> np.ndarray:
 
 def _llm_vectors(texts: list[str]) -> np.ndarray:
     from transformers import AutoTokenizer
-
-    from deft_llm.setup.weights import require
 
     folder = Path(require("llm"))
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
