@@ -50,8 +50,8 @@ def flow_test(path: Path) -> dict[str, np.ndarray]:
 
 
 def motion_predictions(deft: Any, test: dict[str, np.ndarray], by_fine: bool) -> dict[str, np.ndarray]:
-    """AU logits (N, A) and class probabilities (N, 3) on flow-level samples; ``by_fine``: the fine head's
-    sums."""
+    """AU logits (N, A) and class probabilities (N, 3) on flow-level samples;
+    ``by_fine``: the fine head's sums."""
     import torch
 
     from deft_llm.facs.emotions import FINE, coarse_of
@@ -141,9 +141,9 @@ def run_faces(given: argparse.Namespace) -> None:
 
 
 def face_probes(fitted: tuple[Any, Any], tested: tuple[Any, Any]) -> dict[str, np.ndarray]:
-    """What linear probes, fitted on the training subjects' films, read from each face expert's tokens in the
-    test films without a lure (benchmarks/disentangle.py): what the losses are for. Each argument: (readout,
-    films)."""
+    """What linear probes, fitted on the training subjects' films, read from each face expert's
+    tokens in the test films without a lure (benchmarks/disentangle.py): what the losses are for.
+    Each argument: (readout, films)."""
     from benchmarks.disentangle import token_probes, truths
     from deft_llm.evaluation.probes import verification_auc
 
@@ -185,6 +185,8 @@ def figures(run: dict[str, np.ndarray], truth: dict[str, np.ndarray], weights: n
         sure = truth["known"][:, k] > 0
         if min((present[sure, k]).sum(), (~present[sure, k]).sum()) >= 15:
             areas.append(weighted_auroc(run["au"][sure, k], present[sure, k], weights[:, sure]))
+    if not areas:
+        areas.append(np.full(len(weights), np.nan))  # too few films for the AUROC of any AU
     return np.stack([np.mean(f1, 0), np.nanmean(areas, 0)])
 
 

@@ -38,8 +38,8 @@ COLUMNS = ("text_uf1", "head_uf1", "au_precision", "au_recall", "sides_right")
 RESAMPLES = 500
 
 
-def trained(name: str, shards: Path, out: Path, start: Path | None) -> Any:
-    """The model of a config after its steps, trained into ``out`` (resumes)."""
+def trained(name: str, shards: Path, out: Path, start: Path | None, steps: int | None) -> Any:
+    """The model of a config after its steps, or ``steps``, trained into ``out`` (resumes)."""
     from deft_llm.config import load_config
     from deft_llm.model.checkpoint import SHIPPED, read_checkpoint
     from deft_llm.training.checkpoints import start_model
@@ -52,6 +52,8 @@ def trained(name: str, shards: Path, out: Path, start: Path | None) -> Any:
     config = load_config(TrainConfig, CONFIGS / f"{'both' if name == 'words' else name}.yaml", [])
     joint = config.parts == ["joint"]
     settings = (config.joint if joint else config.language).model_copy(update={"seed": 0})
+    if steps is not None:
+        settings = settings.model_copy(update={"steps": steps})
     if name == "words":
         return _reader(shards, out, settings)
     base = start or SHIPPED
@@ -113,7 +115,7 @@ def measure(name: str, given: argparse.Namespace) -> None:
     if path.is_file():
         return
     started = time.process_time()
-    model = trained(name, given.shards, given.out / name, given.checkpoint)
+    model = trained(name, given.shards, given.out / name, given.checkpoint, given.steps)
     seconds = time.process_time() - started
     clips = load(given.held, given.clips, 0)
     written, heads = read_aloud(model, clips) if name == "words" else said(model, clips)
@@ -146,6 +148,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, help="whose experts are read; the shipped ones by default")
     parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--steps", type=int, help="instead of the configs' own")
     parser.add_argument("--only", nargs="+", choices=ORDER, default=ORDER)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)

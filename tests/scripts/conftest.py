@@ -19,7 +19,8 @@ SHARD_CLIPS = 32
 def _call(main: Callable[[], Any], *words: object) -> None:
     before, sys.argv = sys.argv, ["script", *map(str, words)]
     try:
-        main()
+        if code := main():
+            raise SystemExit(code)
     except SystemExit as end:
         if end.code:
             raise
@@ -95,3 +96,13 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One flow-level shard of validation identities."""
     return _shards(tmp_path_factory.mktemp("shards") / "held", "validation")
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of films of two rendered subjects, those with a misleading face also without it."""
+    root = tmp_path_factory.mktemp("films") / "films"
+    main = importlib.import_module("recipes.face_films").main
+    words = ("--subjects", 2, "--films", 3, "--lures", 0.7, "--twins", "--size", 160, "--flow", "farneback")
+    _call(main, root, *words, "--split", "test")
+    return root

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from deft_llm.model.checkpoint import SHIPPED
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-LIBRARIES = {"__init__", "looped"}  # looped is run by spotting
+LIBRARIES = {"__init__", "films", "looped"}  # read by the others
 
 
 def numbers(line: str) -> list[float]:
@@ -22,9 +25,9 @@ def line_with(text: str, word: str) -> str:
 
 
 def test_every_script_is_run_here():
-    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    here = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("*.py"))
     names = {path.stem for path in BENCHMARKS.glob("*.py")} - LIBRARIES
-    assert not [name for name in sorted(names) if f'"benchmarks.{name}"' not in here]
+    assert not [name for name in sorted(names) if f"benchmarks.{name}" not in here]
 
 
 def test_startup(script):
@@ -161,3 +164,39 @@ def test_au_table(script):
 def test_packing(figures):
     words = ("--backbone", "tiny-random", "--clips", 1, "--questions", 2, "--repeat", 1)
     assert all(value > 0 for value in figures("benchmarks.packing", *words).values())
+
+
+def test_ablations_of_the_motion_expert(script, shards, tmp_path):
+    words = ("--out", tmp_path, "--seeds", 1, "--steps", 3, "--batch", 8, "--shards", 1)
+    script("benchmarks.ablations", "motion", shards, *words)
+    rows = [line for line in script("benchmarks.ablations", "table", *words).splitlines() if "[" in line]
+    assert rows[0].startswith("| full") and len(rows) > 5
+    assert all(0 <= numbers(row)[0] <= 1 for row in rows)
+
+
+def test_ablations_of_the_face_experts(script, films, tmp_path):
+    words = ("--out", tmp_path, "--seeds", 1, "--steps", 3, "--batch", 4)
+    script("benchmarks.ablations", "faces", films, "--test", films, *words)
+    out = script("benchmarks.ablations", "table", *words)
+    assert "motion alone" in out and "| full" in out
+
+
+def test_answers(figures, held):
+    found = figures("benchmarks.answers", SHIPPED, held, "--clips", 1)
+    assert found["clips"] == 1 and 0 <= found["parsed"] <= 1
+
+
+def test_disentangle(script, films, tmp_path):
+    script("benchmarks.disentangle", SHIPPED, films, films, "--steps", 0, "--json", tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["subjects"] == 2 and set(found["scores"]) >= {"motion alone", "all experts"}
+
+
+def test_headline(script, shards, films):
+    out = script("benchmarks.headline", shards, films, "--trained", SHIPPED, "--methods", "majority,rules")
+    assert 0 <= numbers(line_with(out, "| majority"))[0] <= 1 and "deft, shipped" in out
+
+
+def test_llm_ablations(script, shards, held, tmp_path):
+    words = ("--out", tmp_path, "--clips", 1, "--only", "both", "--steps", 1)
+    assert line_with(script("benchmarks.llm_ablations", shards, held, *words), "| both")
