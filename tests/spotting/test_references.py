@@ -39,7 +39,7 @@ def test_a_reference_gives_way_to_age_turns_and_what_the_skull_does_not_explain(
 
 @pytest.mark.parametrize(("enlarged", "flow"), [(2.0, estimate), (4.0, estimate_small)])
 def test_small_faces_take_the_coarser_flow(builder, enlarged, flow):
-    builder._matrix = np.array([[enlarged, 0, 0], [0, enlarged, 0]])
+    builder.matrix = np.array([[enlarged, 0, 0], [0, enlarged, 0]])
     reference = builder._make_reference(0.0, np.zeros((224, 224), np.uint8), CANONICAL_LANDMARKS / enlarged)
     assert reference.flow is flow
 

@@ -67,8 +67,21 @@ def test_an_answer_that_names_the_opposite_is_marked(smile):
 
 def test_a_mouth_that_speaks_states_nothing_of_speech(make_track):
     course = 0.5 + 0.5 * np.sin(2 * np.pi * 4 * np.arange(150) / 25)
-    track = make_track(150, [((14, 17, 84, 181, 91, 314, 405, 321, 87, 178), (0, -8), course)])
+    track = make_track(150, [(LOWER_LIP, (0, -8), course)])
     state = state_of(track)
     assert state.speech[20:130].all()
     assert not {unit.number for one in state_movements(state) for unit in one.units} & {25, 26, 15, 17}
     assert any(event.kind == "speech" for event in events_of(state, None))
+
+
+LOWER_LIP = (14, 17, 84, 181, 91, 314, 405, 321, 87, 178)
+
+
+def test_syllables_are_no_parted_lips_but_one_parting_is(make_track, hold):
+    once = hold(150, (40, 43), (46, 50))
+    twice = once + hold(150, (70, 73), (76, 80))
+    stated = {}
+    for name, curve in (("once", once), ("twice", twice)):
+        state = state_of(make_track(150, [(LOWER_LIP, (0, -9), curve)]))
+        stated[name] = [unit.number for one in state_movements(state) for unit in one.units]
+    assert 25 in stated["once"] and 25 not in stated["twice"]

@@ -78,7 +78,8 @@ class _Reference:
 
 class SignalBuilder:
     """Builds a ``Signal`` frame by frame; ``flow`` (first, second) -> (2, H, W) defaults to DIS, at the scale
-    that the face's size in the source calls for. ``aligned``: the last frame's aligned grey face."""
+    that the face's size in the source calls for. ``aligned``: the last frame's aligned grey face,
+    ``matrix`` (2, 3) what aligned it."""
 
     def __init__(self, fps: float, *, flow: Callable[[Array, Array], Array] | None = None) -> None:
         self.fps = fps
@@ -92,7 +93,7 @@ class SignalBuilder:
         self._segment = -1
         self._lost_since: float | None = None
         self._thumbnail: Array | None = None
-        self._matrix: Array = np.zeros((2, 3))
+        self.matrix: Array = np.zeros((2, 3))
         self._middle: Array | None = None
         self._place: Array = np.zeros(2)
         self._rows: list[tuple[float, int, Array, Array, Array, float, float, float]] = []
@@ -112,7 +113,7 @@ class SignalBuilder:
             self._reference = None
         self._lost_since = None
         self._follow(face.landmarks)
-        aligned = self.aligned = align(grey, self._matrix)
+        aligned = self.aligned = align(grey, self.matrix)
         if self._reference is None or self._is_cut(aligned):
             self._begin(time, aligned, face.landmarks)
         measured = self._measure(time, aligned, face.landmarks)
@@ -151,14 +152,14 @@ class SignalBuilder:
         """Hold the aligning transform while the head stays within a small range, else move it on."""
         wanted = transform_of(landmarks)
         if self._reference is not None:
-            held, wish = self._matrix, wanted
+            held, wish = self.matrix, wanted
             turn = abs(_angle(held) - _angle(wish))
             size = abs(np.log(scale_of(held) / scale_of(wish)))
             middle = landmarks.mean(0)
             shift = np.linalg.norm(held[:, :2] @ middle + held[:, 2] - wish[:, :2] @ middle - wish[:, 2])
             if turn < HOLD_CHANGE and size < HOLD_CHANGE and shift < HOLD_SHIFT:
                 return
-        self._matrix = wanted
+        self.matrix = wanted
 
     def _is_cut(self, aligned: Array) -> bool:
         """Whether the aligned picture changed as a cut does."""
@@ -175,7 +176,7 @@ class SignalBuilder:
         self._reference = self._make_reference(time, aligned, landmarks)
 
     def _make_reference(self, time: float, grey: Array, landmarks: Array) -> _Reference:
-        matrix = self._matrix
+        matrix = self.matrix
         aligned = landmarks @ matrix[:, :2].T + matrix[:, 2]
         weights = region_weights(aligned, (FLOW_SIZE, FLOW_SIZE))
         depth = (self._face.depth - np.median(self._face.depth)) * scale_of(matrix)
@@ -202,7 +203,7 @@ class SignalBuilder:
             self._joining = [(total, turned)]
         # In the plane, the head's own path: where the landmarks are, and how the transform and the fit say
         # that the head is turned and sized.
-        matrix = self._matrix
+        matrix = self.matrix
         pose = np.array(
             [*self._walk(landmarks), head[2] - _angle(matrix), head[3] - np.log(scale_of(matrix))]
         )

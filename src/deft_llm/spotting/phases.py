@@ -37,6 +37,8 @@ SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this si
 AGREED, SURE_AGREED = 0.6, 2.5
 BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained reader is sure of
 COVERED_SHARE, COVERED_STRENGTH = 0.3, 1.6  # of frames; limits a change takes while a hand is at the face
+# s from parting to closing of the lips, and between two of them, that make syllables
+SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
 QUIET_PACE, FAR_UP, FAR_DOWN = 0.2, 0.92, 0.1  # corners: share of the fastest pace; of the way done
 
@@ -75,7 +77,24 @@ def phases_of(state: FaceState) -> list[AUPhase]:
             curve = _judged_course(state, au, side)
             floor = state.floor[au, SIDES[0] if side == "both" else side] / VISIBLE[au]
             found += [phase for phase in _changes(curve, au, side, floor, state.fps) if _holds(state, phase)]
-    return found
+    return _without_syllables(found, state.fps)
+
+
+def _without_syllables(found: list[AUPhase], fps: float) -> list[AUPhase]:
+    """Leaves out lips that part and close again within a syllable, more than once in a short while: speech
+    that is too short or too quiet for its gate."""
+    brief = [
+        phase for phase in found
+        if phase.kind == "rise" and phase.au in SYLLABLE_AUS
+        and (phase.end - phase.onset) / fps <= SYLLABLE_SECONDS
+    ]  # fmt: skip
+    spoken = {
+        id(phase)
+        for phase in brief
+        if any(other is not phase and other.au == phase.au
+               and abs(other.onset - phase.onset) / fps <= SYLLABLES_APART for other in brief)
+    }  # fmt: skip
+    return [phase for phase in found if id(phase) not in spoken and id(phase.of) not in spoken]
 
 
 def _judged_course(state: FaceState, au: int, side: str) -> np.ndarray:

@@ -36,10 +36,11 @@ class _Recorder:
     def add(self, time: float, image, grey, face: Face | None) -> None:
         if self.signal is not None:
             self.signal.add(time, grey, face)
-            aligned = self.signal.aligned
+            aligned, matrix = self.signal.aligned, self.signal.matrix
         else:
-            aligned = None if face is None else align(grey, transform_of(face.landmarks))
-        self.track.add(time, image, grey, face, aligned)
+            matrix = None if face is None else transform_of(face.landmarks)
+            aligned = None if matrix is None else align(grey, matrix)
+        self.track.add(time, image, grey, face, aligned, matrix)
 
 
 def watch(

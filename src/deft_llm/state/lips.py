@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-SIZE = 112  # px of the small aligned picture on which colours are read
+from deft_llm.store.motion import ALIGNED_SIZE
+
+HALF = 0.5  # scale of the aligned frame on which colours are read
+CORNER, SIZE = (44.0, 108.0), (66, 58)  # upper left (aligned px), width and height (px) of the mouth's part
+LOOK = 16  # px of the thumbnail that tells whether a picture has colour
 OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 LIP_VALUES = 5
@@ -24,10 +28,10 @@ def lip_contrast(image: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray) -
     """
     import cv2
 
-    small = matrix * 0.5
-    picture = cv2.warpAffine(image, small, (SIZE, SIZE), flags=cv2.INTER_LINEAR).astype(np.float32)
+    small = HALF * (matrix - np.array([[0, 0, CORNER[0]], [0, 0, CORNER[1]]]))
+    picture = cv2.warpAffine(image, small, SIZE, flags=cv2.INTER_LINEAR).astype(np.float32)
     points = landmarks @ small[:, :2].T + small[:, 2]
-    lips, inner = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+    lips, inner = (np.zeros(SIZE[::-1], np.uint8) for _ in range(2))
     for mask, ids in ((lips, OUTLINE), (inner, INNER)):
         corners = np.round(points[list(ids)] * 16).astype(np.int32)
         cv2.fillPoly(mask, [corners], 1, cv2.LINE_8, 4)
@@ -35,9 +39,10 @@ def lip_contrast(image: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray) -
     skin, red_of_lips = far & ~near, (lips > 0) & (inner == 0)
     total = picture.sum(2)
     red, light = picture[..., 0] / (total + 3) - 1 / 3, np.log(total / 3 + 4)
-    right = np.arange(SIZE)[None] < points[13, 0]
+    right = np.arange(SIZE[0])[None] < points[13, 0]
     out = np.full(LIP_VALUES, np.nan, np.float32)
-    out[4] = (np.abs(picture[..., 0] - picture[..., 2]) / (total + 3)).mean()
+    whole = cv2.warpAffine(image, matrix * (LOOK / ALIGNED_SIZE), (LOOK, LOOK)).astype(np.float32)
+    out[4] = (np.abs(whole[..., 0] - whole[..., 2]) / (whole.sum(2) + 3)).mean()
     for half, side in enumerate((right, ~right)):
         here, around = red_of_lips & side, skin & side
         if here.any() and around.any():

@@ -97,10 +97,10 @@ class TrackBuilder:
 
     def add(
         self, time: float, image: np.ndarray | None, grey: np.ndarray | None, face: Face | None,
-        aligned: np.ndarray | None,
+        aligned: np.ndarray | None, matrix: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         """One more frame (H, W, 3) uint8 RGB, in ``grey`` (H, W) too; ``aligned`` (224, 224) uint8 is the
-        grey face, None where it is not seen."""
+        grey face, None where it is not seen, and ``matrix`` (2, 3) what aligns it (computed without)."""
         import cv2
 
         self._times.append(time)
@@ -108,6 +108,7 @@ class TrackBuilder:
         if face is None or aligned is None or image is None or grey is None:
             self._rows.append(None)
             return
+        matrix = transform_of(face.landmarks) if matrix is None else matrix
         skipped = 0.0 if before is None else skipped_share(before, grey, face.box)
         self._size = (image.shape[1], image.shape[0])
         thumbnail = cv2.resize(aligned, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
@@ -115,7 +116,7 @@ class TrackBuilder:
             face.landmarks[KEPT].astype(np.float32), face.depth[KEPT].astype(np.float32),
             np.fromiter((face.blendshapes[name] for name in BLENDSHAPES), np.float32, len(BLENDSHAPES)),
             np.float32(face.presence), np.float32(inter_ocular(face.landmarks)), furrow_contrast(aligned),
-            lip_contrast(image, face.landmarks, transform_of(face.landmarks)),
+            lip_contrast(image, face.landmarks, matrix),
             np.float32(skipped), thumbnail,
         ))  # fmt: skip
 
