@@ -113,3 +113,34 @@ def test_coarse_and_fine_class_are_decided_together() -> None:
     assert isinstance(taken, ClassTaken)
     assert (taken.fine, taken.coarse) == ("disgust", "negative")  # .6 * .3 against .3 * .5
     assert _class_of({}) is None
+
+
+def test_figures_and_times_are_answered_from_the_measurement() -> None:
+    import numpy as np
+
+    from deft_llm.model.questions import measured_reply
+    from deft_llm.motion.measure import motion_from_flow
+
+    flow = np.zeros((1, 2, 224, 224), np.float32)
+    flow[:, 1] = -1.0
+    motion = motion_from_flow("a/b", flow, units="relative")
+    for question in ("How far does the left brow move?", "How many pixels does AU12 move?"):
+        reply = measured_reply(question, motion)
+        assert reply is not None and reply.answered_by == "measurement" and "no scale" in reply.text
+    motion.indices, motion.fps = (3, 15, 27), 200.0
+    reply = measured_reply("When is the apex?", motion)
+    assert reply is not None and "apex frame 15, 60 ms" in reply.text and "27, 60 ms later" in reply.text
+    for question in (*SIX, ANSWER_QUESTION, "How many action units are shown on the face?"):
+        assert measured_reply(question, motion) is None, question
+    assert measured_reply("How far does it move?", None) is None
+
+
+def test_a_predictor_that_was_trained_for_it_answers_in_short_and_another_one_at_length(tiny_model) -> None:
+    from deft_llm.model.predictor import Predictor
+
+    readout = tiny_model.read(batch_of(make_clips(1)))
+    short = Predictor(tiny_model, {"answers_questions": True}).answer(readout, [SIX[3]])[0]
+    assert short.text in ("yes", "no") and short.complete and short.answer is None
+    assert 0.5 <= short.probability <= 1 and short.kind == "au_present"
+    long = Predictor(tiny_model, {}).answer(readout, [SIX[3]], max_new_tokens=30)[0]
+    assert long.text.startswith("Class: ") and long.probability is None

@@ -134,14 +134,26 @@ def in_context(question: str, earlier: Sequence[str]) -> str:
     return question if before is None or held_still(before) else f"{before} {question}"
 
 
+CLAIMED = "*The language part's answer claimed more than a face shows, so it is left out.*"
+
+
+def _sure(said: WrittenAnswer) -> str:
+    """How sure a short answer is, in brackets; nothing for what was measured."""
+    if said.probability is None or said.answered_by == "measurement":
+        return ""
+    return f" ({said.probability:.0%})"
+
+
 def written_reply(said: WrittenAnswer, lead: str = "The model says.") -> str:
     """The language part's answer with each statement held against the measured motion."""
     if said.answer is None:
-        return f"*{BROKEN}*"
+        if not said.complete:
+            return f"*{BROKEN}*"
+        return CLAIMED if find_claims(said.text) else f"**{lead}** {said.text}{_sure(said)}"
     label = said.answer.fine or said.answer.coarse or "undetermined"
     words = f"{said.answer.rationale} It would be coded as {label}.".strip()
     if find_claims(words):
-        return "*The language part's answer claimed more than a face shows, so it is left out.*"
+        return CLAIMED
     lines = [f"**{lead}** {words}"]
     for row in said.evidence:
         size = "" if row.px is None else f"{row.px:.2f} px, "

@@ -245,8 +245,8 @@ class DeftMethod:
         asked = [sample.question.text if sample.question else ANSWER_QUESTION for sample in samples]
         written = self.predictor.answer(readout, asked, [sample.motion for sample in samples], fines=fines)
         for row, one in zip(rows, written, strict=True):
-            row.answer, row.parsed = one.text, one.answer is not None
-            row.answered_by = "language"
+            row.answer, row.parsed = one.text, one.complete
+            row.answered_by = one.answered_by
             if one.answer is None:
                 continue
             row.evidence = one.evidence

@@ -37,8 +37,8 @@ from deft_llm.model.inputs import (
     mirrored,
     motion_input,
 )
-from deft_llm.model.questions import Reply, ask
-from deft_llm.records import SUPPORTED, Evidence
+from deft_llm.model.questions import Reply, ask, measured_reply
+from deft_llm.records import SUPPORTED, AnsweredBy, Evidence
 from deft_llm.store import Motion
 
 ANSWERS_QUESTIONS = "answers_questions"
@@ -229,14 +229,21 @@ class Predictor:
         ``motions``: the measured clips; figures are filled in from them and, where pixels are known, their
         places bound what is written. ``fines`` narrows the classes to a task's labels; ``grammars``, one per
         clip, are used instead of ``bounded_grammars``. A checkpoint that ``answers_questions`` is bounded by
-        the form of each question alone (``ask``). Loads the language part at first use.
+        the form of each question alone (``ask``); figures and times it takes from the measurement.
+        Loads the language part at first use.
         Raises: DeftError for a checkpoint without one.
         """
         self._load_language()
         if self.answers_questions and grammars is None:
-            replies = [row[0] for row in self.ask(readout, [[text] for text in questions], fines=fines)]
-            seen = [None] * len(replies) if motions is None else motions
-            return [WrittenAnswer.of_reply(*found) for found in zip(replies, seen, strict=True)]
+            seen = [None] * len(questions) if motions is None else motions
+            replies = [measured_reply(*found) for found in zip(questions, seen, strict=True)]
+            left = [row for row, reply in enumerate(replies) if reply is None]
+            asked = (
+                self.ask(readout.take(left), [[questions[row]] for row in left], fines=fines) if left else []
+            )
+            for row, found in zip(left, asked, strict=True):
+                replies[row] = found[0]
+            return [WrittenAnswer.of_reply(*pair) for pair in zip(replies, seen, strict=True)]  # type: ignore[arg-type]
         written: list[WrittenAnswer] = []
         for start in range(0, len(readout), ANSWER_BATCH):
             part = slice(start, start + ANSWER_BATCH)
@@ -335,12 +342,19 @@ class WrittenAnswer:
     answer: Answer | None
     evidence: list[Evidence] = field(default_factory=list)
     probability: float | None = None
+    kind: str = "answer"
+    answered_by: AnsweredBy = "language"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text has the form that its question asks for."""
+        return self.answer is not None or self.kind != "answer"
 
     @classmethod
     def of_reply(cls, reply: Reply, motion: Motion | None) -> WrittenAnswer:
         """Of a reply of the language model; the figures of ``motion`` are added to (C, E, R)."""
         if reply.kind != "answer":
-            return cls(reply.text, reply.text, None, probability=reply.probability)
+            return cls(reply.text, reply.text, None, [], reply.probability, reply.kind, reply.answered_by)
         written = cls.of(reply.text) if motion is None else with_figures(reply.text, motion)
         return replace(written, probability=reply.probability)
 

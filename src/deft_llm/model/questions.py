@@ -8,21 +8,26 @@ generated. Answers about one clip agree: coarse and fine class are decided toget
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from deft_llm.evaluation.questions import NUMBERS, asks_for_one, question_kind
+from deft_llm.aus.support import measure_support
+from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import COARSE, AnsweredBy
+from deft_llm.store import Motion
 
 if TYPE_CHECKING:
     from deft_llm.model.deft import DeftModel, Readout
@@ -98,6 +103,59 @@ def ask(
                 row.append(replace(generated[clip, text], kind=kind))
         replies.append(row)
     return replies
+
+
+FIGURES = re.compile(
+    r"\bhow (far|large|big|much|long|fast)\b|\bwhen\b|\bduration\b|\b(px|pixels?|seconds?|milliseconds?)\b"
+    r"|\b(which|what) frames?\b",
+    re.IGNORECASE,
+)
+"""Questions about figures and times, which are measured and not written."""
+
+
+def measured_reply(question: str, motion: Motion | None) -> Reply | None:
+    """The answer to a question about figures or times, from the measurement; None for other questions, or
+    without a measured clip."""
+    if (
+        motion is None
+        or question_kind(question) not in ("other", "au_present")
+        or not FIGURES.search(question)
+    ):
+        return None
+    if re.search(r"\bwhen\b|\bhow (long|fast)\b|duration|seconds?\b|frames?\b", question, re.IGNORECASE):
+        text = _times(motion)
+    elif motion.units != "px":
+        text = "This map has no scale: no size can be given."
+    else:
+        text = _size(asked_unit(question), motion)
+    return Reply("measured", text, 1.0, answered_by="measurement")
+
+
+def _times(motion: Motion) -> str:
+    if motion.indices is None or not motion.fps:
+        return "The frames of this clip have no times."
+    onset, apex, offset = motion.indices
+    rise = (
+        f"Onset frame {onset}, apex frame {apex}, {1000 * (apex - onset) / motion.fps:.0f} ms from one to the"
+    )
+    fall = f"; offset frame {offset}, {1000 * (offset - apex) / motion.fps:.0f} ms later" if offset else ""
+    return f"{rise} other{fall}."
+
+
+def _size(unit: int | None, motion: Motion) -> str:
+    """How far an Action Unit, or else the region that stands out most, moves the skin."""
+    if unit is not None:
+        found = [
+            one for one in measure_support(motion) if one.au == unit and one.judged and one.px is not None
+        ]
+        if not found:
+            return f"The motion of AU{unit} could not be measured."
+        return (
+            f"AU{unit}: the {found[0].region} moves {found[0].px:.1f} px ({found[0].iod_percent:.1f} % IOD)."
+        )
+    table = motion.regions
+    row = int(np.nanargmax(table.z[0]))
+    return f"The {REGION_KEYS[row]} moves {table.px[0, row]:.1f} px ({table.iod_percent[0, row]:.1f} % IOD)."
 
 
 def _likeliest(kind: str, chances: dict[str, float]) -> Reply:
