@@ -72,8 +72,8 @@ def videos_of(corpus: Corpus, setting: str) -> tuple[list[Video], dict[str, str]
         name = first.clip_id if len(clips) == 1 else f"{subject}/{Path(path).name}"
         found.append(Video(name, first.corpus, subject, folder, float(first.fps or 0), tuple(truth)))
     for clip in corpus.empty_videos:
-        path = corpus.root / clip.source.path
-        found.append(Video(clip.clip_id, clip.corpus, clip.subject, path, float(clip.fps or 0)))
+        whole = corpus.root / clip.source.path
+        found.append(Video(clip.clip_id, clip.corpus, clip.subject, whole, float(clip.fps or 0)))
     return found, left_out
 
 

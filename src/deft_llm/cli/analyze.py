@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,7 +64,7 @@ def analyze(
     for path in (table, frames):
         check_table(path)
     check_overlay(overlay)
-    options = {"answers": False} if no_text and method in (None, "deft") else {}
+    options: dict[str, Any] = {"answers": False} if no_text and method in (None, "deft") else {}
     analyzer = Analyzer.from_pretrained("rules" if fast and method is None else method, **options)
     folder = writable_folder(
         out if out is not None else Path(f"{video.stem}-analysis"), made=out is not None or not as_json

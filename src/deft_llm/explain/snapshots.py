@@ -26,8 +26,8 @@ def pictured(
     """
     wanted: dict[int, list[int]] = {}
     for at, movement in list(movements.items())[:MOST]:
-        for frame in (movement.onset, movement.apex):
-            wanted.setdefault(frame, []).append(at)
+        for index in (movement.onset, movement.apex):
+            wanted.setdefault(index, []).append(at)
     found: dict[int, list[np.ndarray]] = {}
     if not wanted:
         return found

@@ -15,7 +15,7 @@ from deft_llm.facs.directions import image_vector
 from deft_llm.facs.regions import REGION_INDEX
 from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import Evidence
-from deft_llm.spotting.movement import Movement, MovementUnit
+from deft_llm.spotting.movement import Movement, MovementUnit, UnitPhase
 from deft_llm.spotting.phases import LIMITS
 from deft_llm.state.channels import SIDES
 from deft_llm.state.compression import MODERATE, STRONG
@@ -161,7 +161,7 @@ def rows_of(movement: Movement, evidence: list[Evidence]) -> list[Evidence]:
 def _row_of_shape(unit: MovementUnit) -> Evidence:
     main = max(entry(unit.number).motion, key=lambda one: one.weight)
     sided = unit.side in SIDES
-    dx, dy = image_vector(main.medial, main.up, unit.side if sided else "right")
+    dx, dy = image_vector(main.medial, main.up, "left" if unit.side == "left" else "right")
     size = (unit.iod_percent or 0.0) * ALIGNED_IOD / 100
     return Evidence(
         au=unit.number, side=unit.side, region=main.region,
@@ -187,7 +187,7 @@ def _contradiction(state: FaceState, movement: Movement, row: Evidence) -> str:
     return ""
 
 
-def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase: str) -> MovementUnit:
+def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase: UnitPhase) -> MovementUnit:
     before = after = None
     side = row.side if phase == "rise" else "both"
     if au in STATE_AUS:

@@ -56,7 +56,10 @@ class RowBatch:
 
     def to(self, device: Any) -> RowBatch:
         """The batch on another device."""
-        return RowBatch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()})
+        moved: dict[str, Any] = {
+            name: v.to(device) if isinstance(v, Tensor) else v for name, v in vars(self).items()
+        }
+        return RowBatch(**moved)
 
 
 Branch = tuple[list[int], list[list[int]]]

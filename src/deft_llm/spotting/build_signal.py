@@ -179,6 +179,7 @@ class SignalBuilder:
         matrix = self.matrix
         aligned = landmarks @ matrix[:, :2].T + matrix[:, 2]
         weights = region_weights(aligned, (FLOW_SIZE, FLOW_SIZE))
+        assert self._face is not None  # a reference is made of a face that is followed
         depth = (self._face.depth - np.median(self._face.depth)) * scale_of(matrix)
         return _Reference(
             grey, weights.reshape(len(REGION_KEYS), -1), Skull(aligned, depth, weights), time,

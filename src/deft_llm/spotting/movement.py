@@ -10,6 +10,7 @@ Kind = Literal[
     "mouth movement in speech", "speech", "given",
 ]  # fmt: skip
 SeenBy = Literal["state", "motion", "both"]
+UnitPhase = Literal["rise", "release"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class MovementUnit:
 
     number: int
     side: str
-    phase: Literal["rise", "release"]
+    phase: UnitPhase
     onset: int
     apex: int
     offset: int | None

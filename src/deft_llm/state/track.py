@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class TrackBuilder:
             np.full(len(PATCH_NAMES), np.nan, np.float32), np.full(LIP_VALUES, np.nan, np.float32),
             np.float32(np.nan),             np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
         )  # fmt: skip
-        columns = [np.stack(part) for part in zip(*(row or empty for row in self._rows), strict=True)]
+        columns: Any = [np.stack(part) for part in zip(*(row or empty for row in self._rows), strict=True)]
         return FaceTrack(np.array(self._times), *columns, size=self._size, fps=self.fps)
 
 

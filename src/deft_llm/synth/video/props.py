@@ -37,11 +37,10 @@ class Mesh:
 def joined(meshes: list[Mesh]) -> Mesh:
     """Several meshes as one, drawn in their order."""
     starts = np.cumsum([0, *(len(mesh.points) for mesh in meshes)])
-    return Mesh(
-        *(np.concatenate([getattr(mesh, name) for mesh in meshes]) for name in ("points", "normals")),
-        np.concatenate([mesh.triangles + start for mesh, start in zip(meshes, starts, strict=False)]),
-        *(np.concatenate([getattr(mesh, name) for mesh in meshes]) for name in ("colour", "gloss", "balls")),
-    )
+    triangles = [mesh.triangles + start for mesh, start in zip(meshes, starts, strict=False)]
+    names = ("points", "normals", "colour", "gloss", "balls")
+    parts = {name: np.concatenate([getattr(mesh, name) for mesh in meshes]) for name in names}
+    return Mesh(triangles=np.concatenate(triangles), **parts)
 
 
 def tube(path: np.ndarray, radius: float, colour: np.ndarray, gloss: float, *, closed: bool = False) -> Mesh:
@@ -250,7 +249,8 @@ def make_hand(subject: Subject, skin: np.ndarray, pose: str, side: str, spread: 
     if (normals * (points - points.mean(0))).sum() < 0:
         triangles, normals = triangles[:, ::-1], -normals
     rng = np.random.default_rng([41, subject.identity.seed])
-    wave = sum(np.sin(points @ rng.normal(0, f, 3) + rng.uniform(0, 6.28)) for f in (5, 11, 23)) / 3
+    waves = [np.sin(points @ rng.normal(0, f, 3) + rng.uniform(0, 6.28)) for f in (5, 11, 23)]
+    wave = np.mean(waves, 0)
     colour = skin * (1 + 0.05 * wave[:, None]) * np.array([1.02, 0.98, 0.97])
     joints = bones[4:-3, :3]
     for place in joints:  # redder knuckles with a crease on the back
