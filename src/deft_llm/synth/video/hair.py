@@ -10,6 +10,8 @@ from deft_llm.synth.core.head import CYLINDER_Z, Head, hairline, vertex_normals
 from deft_llm.synth.core.identity import Identity
 
 POINTS = 6
+SHORT = 0.32  # dm, of strands that lift off the skull
+LONG_PIECES = (0, 2, 5)  # points of a strand at which its two long pieces end
 LONELY = 1.7  # times the usual distance between strands: from there on a strand stands alone
 
 
@@ -21,6 +23,12 @@ class Strands:
     points: np.ndarray
     width: np.ndarray
     shade: np.ndarray
+
+    @property
+    def long(self) -> bool:
+        """Whether strands follow the skull so far that straight pieces would run through it."""
+        steps = np.linalg.norm(np.diff(self.points, axis=1), axis=-1).sum(1)
+        return bool(len(steps)) and float(np.median(steps)) > SHORT
 
     def ribbons(self) -> tuple[np.ndarray, np.ndarray]:
         """Vertex rows (S*POINTS*2, 10): position, tangent, side, half width, t, shade; triangles (T, 3)."""
@@ -202,6 +210,19 @@ def _trace(
                 here[face, 0] = np.sign(here[face, 0]) * np.maximum(np.abs(here[face, 0]), 0.66)
         points.append(here)
     return np.stack(points, 1)
+
+
+def coarse_ribbons(ribbons: np.ndarray) -> np.ndarray:
+    """Ribbons (T, 3) of ``Strands.ribbons`` with two long pieces a strand instead of five, in their order:
+    for small pictures."""
+    strand, step = np.divmod(ribbons[::2, 0] // 2, POINTS)
+    part = (step >= LONG_PIECES[1]).astype(int)
+    _, first = np.unique(strand * 2 + part, return_index=True)
+    chosen = np.sort(first)
+    strand, part = strand[chosen], part[chosen]
+    edges = np.array(LONG_PIECES)
+    a, c = ((strand * POINTS + edges[part + k]) * 2 for k in (0, 1))
+    return np.stack([a, a + 1, c, a + 1, c + 1, c], -1).reshape(-1, 3).astype(np.int32)
 
 
 @dataclass(frozen=True)

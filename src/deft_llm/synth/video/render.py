@@ -13,6 +13,7 @@ from deft_llm.errors import DeftError
 from deft_llm.synth.video import lighting, shaders
 from deft_llm.synth.video.assets import Subject, eye_patch_cached, eye_surface
 from deft_llm.synth.video.culling import seen_ribbons
+from deft_llm.synth.video.hair import coarse_ribbons
 from deft_llm.synth.video.occlusion import bake
 from deft_llm.synth.video.prop_pass import PropPass, hand_shade
 from deft_llm.synth.video.props import Mesh
@@ -77,7 +78,7 @@ class Renderer:
         for image in (subject.skin.albedo, subject.skin.bump):
             texture = gl.texture(image.shape[1::-1], 4, np.ascontiguousarray(image).tobytes())
             texture.build_mipmaps()
-            texture.filter = (self.api.LINEAR_MIPMAP_LINEAR, self.api.LINEAR)
+            texture.filter = (self.api.LINEAR_MIPMAP_NEAREST, self.api.LINEAR)
             texture.anisotropy = 1.0
             texture.repeat_x = texture.repeat_y = False
             self.textures.append(self._own(texture))
@@ -122,10 +123,18 @@ class Renderer:
         strands = np.ascontiguousarray(self.hair_rows[:, :8], "f4")
         fixed = self._own(self.gl.buffer(strands.tobytes() or b"\0"))
         self.hair_lit = self._own(self.gl.buffer(reserve=max(len(used), 1) * 12, dynamic=True))
-        triangles = self._own(self.gl.buffer(self.hair_triangles.tobytes() or b"\0" * 12))
-        self.hair_array = self._own(self.gl.vertex_array(
-            self.strand, [(fixed, "3f 3f 2f", "p", "along", "strand"), (self.hair_lit, "3f", "lit")],
-            triangles))  # fmt: skip
+        content = [(fixed, "3f 3f 2f", "p", "along", "strand"), (self.hair_lit, "3f", "lit")]
+        place = np.zeros(len(rows) + 1, "i4")
+        place[used] = np.arange(len(used))
+        kept = np.zeros(len(rows) + 1, bool)
+        kept[used] = True
+        coarse = ribbons if subject.strands.long else coarse_ribbons(ribbons)
+        coarse = place[coarse[kept[coarse].all(1)]]
+        arrays = []
+        for triangles in (self.hair_triangles, coarse):
+            data = self._own(self.gl.buffer(np.ascontiguousarray(triangles, "i4").tobytes() or b"\0" * 12))
+            arrays.append(self._own(self.gl.vertex_array(self.strand, content, data)))
+        self.hair_array, self.coarse_hair_array = arrays
 
     def _load_eyes(self) -> None:
         directions, triangles = eye_patch_cached()
@@ -257,7 +266,7 @@ class Renderer:
         for array in self.skin_arrays:
             array.render()
         gl.disable(gl.CULL_FACE)
-        self.hair_array.render()
+        (self.hair_array if scene.supersample > 1 else self.coarse_hair_array).render()
         self.props.draw(scene, state, subject, hand)
         self.back_array.render(self.api.TRIANGLE_STRIP)
         if self.lash_array is not None:

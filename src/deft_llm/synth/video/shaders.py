@@ -39,7 +39,9 @@ void main(){
  vec3 base=t.rgb*t.rgb; float gloss=t.a; float flesh=1.0;
  float inside=smoothstep(0.35,0.9,vmask.y)*(1.0-step(1.5,vmask.y));
  base=mix(base,vec3(0.22,0.045,0.04),inside); gloss=mix(gloss,0.5,inside);
- if(vmask.y>1.5){ base=vec3(0.62,0.57,0.47); gloss=0.7; D=N; }
+ if(vmask.y>1.5){ float gum=max(smoothstep(6.575,6.545,vrest.y),smoothstep(6.68,6.71,vrest.y));
+  float between=smoothstep(0.84,1.0,2.0*abs(fract(vrest.x/0.054+0.5)-0.5))*(1.0-gum);
+  base=mix(vec3(0.62,0.57,0.47)*(1.0-0.5*between),vec3(0.40,0.13,0.12),gum); gloss=0.7; D=N; }
  base=mix(base,vec3(0.60,0.30,0.26)*mean_skin*2.0,0.55*vmask.z); gloss=mix(gloss,0.9,vmask.z);
  base=mix(base,base*vec3(1.05,0.82,0.80),vmask.w*0.5);
  float cap=smoothstep(0.25,0.85,vmask.x)*0.95*(1.0-bald*smoothstep(7.6,8.0,vrest.y)); base=mix(base,hair*hair*0.42,cap); gloss*=1.0-0.85*cap;
