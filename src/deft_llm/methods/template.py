@@ -124,8 +124,8 @@ class HeadAnswers:
         margins_of = getattr(self.units, "side_margins", None)
         margins = margins_of(clips) if margins_of is not None else [{}] * len(clips)
         return {
-            clip.clip_id: Heads(clip, *heads, usual=self.usual)
-            for clip, *heads in zip(clips, coarse, units, fine, margins, strict=True)
+            clip.clip_id: Heads(clip, first, second, third, margin, self.usual)
+            for clip, first, second, third, margin in zip(clips, coarse, units, fine, margins, strict=True)
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from deft_llm.errors import DeftError
 from deft_llm.faces.align import align, transform_of
@@ -34,6 +35,8 @@ class _Recorder:
             self.add(time, None, None, None)
 
     def add(self, time: float, image, grey, face: Face | None) -> None:
+        aligned: Any
+        matrix: Any
         if self.signal is not None:
             self.signal.add(time, grey, face)
             aligned, matrix = self.signal.aligned, self.signal.matrix
