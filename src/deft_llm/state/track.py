@@ -130,7 +130,7 @@ class TrackBuilder:
             np.float32(np.nan),             np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
         )  # fmt: skip
         columns: Any = [np.stack(part) for part in zip(*(row or empty for row in self._rows), strict=True)]
-        return FaceTrack(np.array(self._times), *columns, self._size, self.fps)
+        return FaceTrack(np.array(self._times), *columns, self._size, self.fps)  # type: ignore[call-arg]
 
 
 def points_of(ids: Sequence[int]) -> np.ndarray:
