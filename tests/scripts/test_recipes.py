@@ -1,12 +1,31 @@
-"""Scripts of recipes/ runs on the smallest input and writes what it is for."""
+"""Every script of recipes/ runs on the smallest input and writes what it is for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from deft_llm.explain.samples import Injected, living_portrait, save_video
+from deft_llm.faces.regions import CANONICAL_LANDMARKS
 from recipes import reference
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def test_every_script_is_run_here():
+    here = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("*.py"))
+    scripts = [path for path in RECIPES.rglob("*.py") if "def main(" in path.read_text()]
+    names = [".".join(path.relative_to(RECIPES.parent).with_suffix("").parts) for path in scripts]
+    left = {name for name in names if name not in here}
+    assert len(names) > 5 and left <= {"recipes.mutants"}, "mutants run these tests; CI runs mutants"
+
+
+def test_canonical_landmarks(script, tmp_path):
+    out = tmp_path / "landmarks.npz"
+    script("recipes.canonical_landmarks", "--heads", 3, "--out", out)
+    with np.load(out) as made:
+        assert np.abs(made["landmarks"] - CANONICAL_LANDMARKS).mean() < 4
 
 
 def test_reference(script, tmp_path, monkeypatch):
@@ -15,3 +34,42 @@ def test_reference(script, tmp_path, monkeypatch):
     assert "## deft analyze" in (tmp_path / "commands.md").read_text()
     assert "`motion.steps`" in (tmp_path / "settings.md").read_text()
     assert not reference.undescribed()
+
+
+def test_state_reader(script, tmp_path):
+    frames, out = tmp_path / "frames.npz", tmp_path / "reader.npz"
+    script("recipes.state_reader", "render", frames, "--subjects", 2)
+    script("recipes.state_reader", "fit", frames, "--out", out)
+    assert out.stat().st_size > 0
+
+
+def test_ship(script, tmp_path):
+    shown = script("recipes.ship", tmp_path, "--small", "--print").splitlines()
+    assert len(shown) >= 5 and "train" in shown[-1] and not any(tmp_path.iterdir())
+
+
+def test_flow2text(script, shards, tmp_path):
+    words = ("--steps", 1, "--batch", 1, "--backbone", "tiny-random")
+    script("recipes.flow2text", shards, "--out", tmp_path / "adapter", *words)
+    assert (tmp_path / "adapter" / "adapter_config.json").is_file()
+
+
+def test_kills(script, tmp_path):
+    assert "unimer" in script("recipes.kills", tmp_path, "--points", 1, "--commands", "unimer")
+
+
+def test_real_clips(script, tmp_path):
+    assert "not there" in script("recipes.real_clips", tmp_path)
+    (tmp_path / "truth.csv").write_text("clip,au\nportrait,12\nother,4\n")
+    (tmp_path / "score.py").write_text(
+        "import json, pathlib, sys\n"
+        "rows = pathlib.Path(sys.argv[1]).read_text().split()\n"
+        "found = json.loads((pathlib.Path(sys.argv[2]) / 'portrait' / 'result.json').read_text())\n"
+        "pathlib.Path(sys.argv[2], 'score').write_text(f'{len(rows)} {len(found[\"movements\"])}')\n"
+    )
+    assert "holds none" in script("recipes.real_clips", tmp_path)
+    move = Injected(12, "right", 20, 28, 36, 1.5)
+    save_video(tmp_path / "portrait.mp4", living_portrait([move], 50, fps=50.0), 50.0)
+    script("recipes.real_clips", tmp_path, "--out", tmp_path / "out")
+    lines, movements = (tmp_path / "out" / "score").read_text().split()
+    assert lines == "2" and int(movements) >= 1
