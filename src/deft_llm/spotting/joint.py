@@ -24,7 +24,8 @@ from deft_llm.state.intensity import BROW_AUS, LID_AUS, WHOLE, part_of
 MICRO_SECONDS = 0.5
 RETURN_SLACK = 0.3  # s within which two releases of one unit are the same
 SAME_MOTION_SECONDS = 0.12  # by which motion may begin before or end after a phase of the state
-# Confidence of a statement: logistic in strength, less for what disturbs it (calibrated on rendered films).
+# Confidence of a statement: logistic in strength, less for what disturbs it. Chosen by hand, not calibrated:
+# the words "sure" and "fairly sure" order statements, they promise no share of right ones.
 CONFIDENCE_AT_LIMIT, CONFIDENCE_SLOPE = 0.35, 1.1
 TURN_DEGREES = 12.0  # a turn of the head in a phase that halves the odds
 PART_REGIONS: dict[str, tuple[str, ...]] = {
