@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Annotated
 
@@ -36,7 +37,9 @@ def root(
     """Micro-expressions, read from motion."""
 
 
+@cache
 def _register_all() -> None:
+    """Once per process: a command that is registered again makes every later call slower."""
     for name in COMMANDS:
         try:
             module = import_module(f"deft_llm.cli.{name}")
