@@ -1,6 +1,7 @@
 """Makes src/deft_llm/state/reader.npz: how the channels of a face over its neutral add up to Action Units.
 
     python -m recipes.state_reader render FRAMES.npz --units arkit --subjects 100 --start 0
+    python -m recipes.state_reader check TRAIN.npz TEST.npz
     python -m recipes.state_reader fit FRAMES.npz [FRAMES.npz ...] --out src/deft_llm/state/reader.npz
 
 ``render`` draws subjects of the training split with exact unit weights (several Action Units at once, both
@@ -24,7 +25,7 @@ from deft_llm.state.channels import shape_channels
 from deft_llm.state.face_state import FULL
 from deft_llm.state.furrows import furrow_contrast
 from deft_llm.state.pose import in_space, upright
-from deft_llm.state.reader import FARTHEST, features, usable_features
+from deft_llm.state.reader import FARTHEST, Weights, features, usable_features
 from deft_llm.state.reader import READ_AUS as AUS
 from deft_llm.state.track import KEPT
 from deft_llm.synth.core.identity import sample_identity, split_seeds
@@ -195,8 +196,8 @@ def rows_of(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     return np.concatenate(seen), np.concatenate(truth), names
 
 
-def fit(paths: list[Path], out: Path) -> None:
-    """Fit one ridge a unit on the files of ``render`` and write the reader."""
+def fitted(paths: list[Path]) -> Weights:
+    """One ridge a unit on the files of ``render``."""
     from sklearn.linear_model import Ridge
 
     parts = [rows_of(path) for path in paths]
@@ -211,9 +212,34 @@ def fit(paths: list[Path], out: Path) -> None:
         up = truth[:, row] > VISIBLE_WEIGHT
         told = np.maximum(z[up][:, used] @ found, 0.1)
         weights[row, used] = found * min(MOST_SCALE, float(np.median(truth[up, row] / told)))
+    return Weights(names, spread.astype(np.float32), weights)
+
+
+def fit(paths: list[Path], out: Path) -> None:
+    """Fit the reader on the files of ``render`` and write it."""
+    reader = fitted(paths)
     with atomic_path(out) as temporary, open(temporary, "wb") as handle:
-        np.savez_compressed(handle, names=np.array(names), spread=spread.astype(np.float32), weights=weights)
-    print(f"{out}: {len(values) // 2} frames, {len(names)} features")
+        np.savez_compressed(
+            handle, names=np.array(reader.names), spread=reader.spread, weights=reader.weights
+        )
+    print(f"{out}: {len(reader.names)} features")
+
+
+def check(train: list[Path], test: Path) -> None:
+    """Fit on some files and print each unit's area under the curve on another: sides that show it (1.5 of 5
+    and more) against sides of faces that move otherwise."""
+    from sklearn.metrics import roc_auc_score
+
+    reader = fitted(train)
+    values, truth, _ = rows_of(test)
+    told = np.clip(values / reader.spread, -FARTHEST, FARTHEST) @ reader.weights.T
+    areas = []
+    for row, au in enumerate(AUS):
+        shown, absent = truth[:, row] > VISIBLE_WEIGHT, (truth[:, row] == 0) & (truth.sum(1) > 0)
+        label = np.concatenate([np.ones(shown.sum()), np.zeros(absent.sum())])
+        areas.append(roc_auc_score(label, np.concatenate([told[shown, row], told[absent, row]])))
+        print(f"AU{au}: {areas[-1]:.2f} ({shown.sum()} sides)")
+    print(f"mean of {len(areas)} units: {np.mean(areas):.3f}")
 
 
 def main() -> None:
@@ -230,9 +256,13 @@ def main() -> None:
     fitting = parts.add_parser("fit")
     fitting.add_argument("paths", type=Path, nargs="+")
     fitting.add_argument("--out", type=Path, required=True)
+    checking = parts.add_parser("check")
+    checking.add_argument("paths", type=Path, nargs="+", help="files to fit on, the last one to test on")
     options = parser.parse_args()
     if options.part == "fit":
         fit(options.paths, options.out)
+    if options.part == "check":
+        check(options.paths[:-1], options.paths[-1])
     if options.part == "render":
         if not options.path.parent.is_dir():
             raise DeftError(f"{options.path.parent}: is no folder; make it first.")

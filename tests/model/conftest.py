@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.model.deft import DeftConfig, DeftModel, Readout
+from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.inputs import FaceInput, MotionInput, maps_input
 from deft_llm.model.language import tiny_backbone
+from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.store import Motion

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from deft_llm.model.beliefs import BELIEFS, NAMED_AUS, Beliefs, BeliefWords
-from deft_llm.model.deft import DeftModel, Readout
+from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import with_beliefs
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import EXPERTS
+from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from tests.model.conftest import make_clips
 

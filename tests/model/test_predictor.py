@@ -17,7 +17,7 @@ from deft_llm.aus.support import measure_support
 from deft_llm.errors import DeftError
 from deft_llm.model import predictor as module
 from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
-from deft_llm.model.deft import DeftConfig, DeftModel, Readout
+from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.inputs import batch_of, maps_input, mirrored
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.predictor import (
@@ -33,6 +33,7 @@ from deft_llm.model.predictor import (
     recrop,
     save_readout,
 )
+from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.store.motion import ALIGNED_IOD
 

@@ -10,10 +10,11 @@ from deft_llm.answer import COARSE, parse
 from deft_llm.evaluation.questions import combined_parts, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.model.beliefs import BELIEFS
-from deft_llm.model.deft import DeftModel, Readout
+from deft_llm.model.deft import DeftModel
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.questions import OPTIONS, ClassTaken, ask
+from deft_llm.model.readout import Readout
 from deft_llm.unimer.vqa import FORMS
 from tests.model.conftest import make_clips
 

@@ -233,7 +233,7 @@ def words(store: Path, out: Path) -> list[str]:
     given = [f"{part}.{key}={value}" for part in ("motion", "language")
              for key, value in {**QUICK, "batch": 2}.items()]  # fmt: skip
     return [
-        "train", str(store), "--out", str(out), "--start", "null", "backbone=tiny-random", "lora_rank=2",
+        "train", str(store), "--out", str(out), "start=null", "backbone=tiny-random", "lora_rank=2",
         "parts=[motion,language]", f"motion.expert={json.dumps(SMALL)}", "language.autocast=false", *given,
     ]  # fmt: skip
 
@@ -257,11 +257,12 @@ def test_a_killed_command_goes_on_to_the_same_files(writes: int, seen_store: Pat
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_language_part_of_one(seen_store: Path, tmp_path: Path) -> None:
-    """`torchrun -m deft_llm.cli train`: two processes, gloo on CPU."""
+def test_two_processes_train_the_language_part_of_one(seen_store: Path, tmp_path: Path, start: Any) -> None:
+    """`torchrun -m deft_llm.cli train`: two processes, gloo on CPU; frozen experts have no dropout."""
+    line = ["parts=[language]", "language.batch=4", "language.steps=4", "language.expert_dropout=0.0"]
+    begun = start("motion")
     run = lambda name, *launch: subprocess.run(  # noqa: E731
-        [*launch, "-m", "deft_llm.cli", *words(seen_store, tmp_path / name), "motion.augment=null",
-         "motion.table=1.0", "language.batch=4", "language.steps=4", "language.expert_dropout=0.0"],
+        [*launch, "-m", "deft_llm.cli", *words(seen_store, tmp_path / name), f"start={begun}", *line],
         capture_output=True, text=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"},
     )  # fmt: skip
     for name, launch in (("one", [sys.executable]), ("two", LAUNCH)):
@@ -271,7 +272,7 @@ def test_two_processes_train_the_language_part_of_one(seen_store: Path, tmp_path
     assert [meta["processes"] for meta in metas] == [1, 2]
     one, two = (tensors(tmp_path / name) for name in ("one", "two"))
     for name, value in one.items():
-        assert torch.allclose(value.float(), two[name].float(), atol=1e-2), name
+        assert torch.allclose(value.float(), two[name].float(), atol=4e-3), name
 
 
 def test_command_config_and_versions_stand_in_the_run(seen_store: Path, tmp_path: Path, capsys: Any) -> None:

@@ -26,6 +26,11 @@ def test_support_prints_auc_per_au(store: Store, capsys: pytest.CaptureFixture[s
     auc = {row["au"]: row["auc"] for row in found["aus"]}
     assert code == 0 and found["clips"] == len(store) and auc[12] > 0.95 and auc[1] > 0.9
     assert len((tmp_path / "s.jsonl").read_text().splitlines()) == len(store)
+    rows = {row["au"]: row for row in found["aus"]}
+    assert rows[12]["found"] > 0.9 and rows[12]["kept"] > 0.8
+    assert rows[26]["kept"] < 0.2, "every fifth clip has a label that nothing in the motion supports"
+    code, text = run(capsys, "support", str(store.root))
+    assert code == 0 and text.startswith("AU  name") and " found   kept" in text.splitlines()[0]
 
 
 def test_check_exit_codes(built: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -16,7 +16,6 @@ from deft_llm.files import digest, sha256_of
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.refit import AURefit, EmotionRefit, RefitSettings
 from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
-from deft_llm.model.deft import Readout
 from deft_llm.model.heads import (
     Calibration,
     au_probabilities,
@@ -35,6 +34,7 @@ from deft_llm.model.predictor import (
     save_readout,
 )
 from deft_llm.model.questions import Reply
+from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX
 from deft_llm.records import COARSE, AUSide, Prediction
 

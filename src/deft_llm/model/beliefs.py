@@ -21,7 +21,7 @@ from deft_llm.model.heads import Calibration, au_probabilities, coarse_chances
 from deft_llm.model.units import EXPERT_AUS
 
 if TYPE_CHECKING:
-    from deft_llm.model.deft import Readout
+    from deft_llm.model.readout import Readout
 
 BELIEFS = "beliefs"
 """Their name beside those of the experts, wherever parts of the prompt are chosen."""

@@ -31,6 +31,7 @@ from deft_llm.model.inputs import DeftBatch, region_pool
 from deft_llm.model.language import EMBEDDED, EXPERTS, PROMPT_VERSION, add_lora, load_backbone, prompt_parts
 from deft_llm.model.losses import left_padded
 from deft_llm.model.packing import refuse_unpackable
+from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, au_text
 
 FACE_EXPERTS = ("structure", "texture")
@@ -63,45 +64,6 @@ class DeftConfig:
         """From the config of a checkpoint."""
         names = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in saved.items() if name in names})
-
-
-@dataclass
-class Readout:
-    """What the experts say of N clips, in the order of the inputs.
-
-    motion (N, 16, W), structure (N, 4, V), texture (N, 12, V): tokens, None without that expert, zeros in the
-    rows that it did not see; au (N, A, 2) logits left and right (order of ``units.EXPERT_AUS``), coarse (N,
-    3) and fine (N, F) logits of all experts together; clean (N, 2, 14, 14) expression-only flow of the first
-    phase; pooled (N, W) of the motion expert; saw (N, 3) bool: which experts saw the clip (order of
-    ``language.EXPERTS``); state (N, ...) beliefs about the state of the face, None where nothing reads it.
-    """
-
-    motion: Tensor
-    au: Tensor
-    coarse: Tensor
-    fine: Tensor
-    clean: Tensor
-    pooled: Tensor
-    saw: Tensor
-    structure: Tensor | None = None
-    texture: Tensor | None = None
-    state: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.au)
-
-    def take(self, rows: Any) -> Readout:
-        """The clips ``rows`` (an index of tensors)."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        taken: dict[str, Any] = {name: None if v is None else v[rows] for name, v in values.items()}
-        return Readout(**taken)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Readout]) -> Readout:
-        """The clips of several readouts of one model, one behind the other."""
-        values = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
-        whole: dict[str, Any] = {n: None if v[0] is None else torch.cat(v) for n, v in values.items()}
-        return cls(**whole)
 
 
 class Projector(nn.Module):

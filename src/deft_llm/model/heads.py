@@ -17,7 +17,7 @@ from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE, AUSide, Coarse
 
 if TYPE_CHECKING:
-    from deft_llm.model.deft import Readout
+    from deft_llm.model.readout import Readout
 
 Calibration = dict[str, Any]
 """What a checkpoint knows of its heads: ``au_scale``, ``au_bias``, ``au_sure`` (one number per AU) and

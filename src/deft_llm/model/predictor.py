@@ -26,7 +26,7 @@ from deft_llm.facs.units import entry, valid_directions
 from deft_llm.files import atomic_path, read_arrays, read_object
 from deft_llm.model.checkpoint import CONFIG, SHIPPED, TRAIN_AGAIN, WEIGHTS
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar
-from deft_llm.model.deft import DeftModel, Readout
+from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import Calibration, evident_aus, plausible_classes, seen_sides
 from deft_llm.model.inputs import (
     DeftBatch,
@@ -38,6 +38,7 @@ from deft_llm.model.inputs import (
     motion_input,
 )
 from deft_llm.model.questions import Reply, ask, measured_reply
+from deft_llm.model.readout import Readout
 from deft_llm.records import SUPPORTED, AnsweredBy, Evidence
 from deft_llm.store import Motion
 

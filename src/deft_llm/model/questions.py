@@ -30,7 +30,8 @@ from deft_llm.records import COARSE, AnsweredBy
 from deft_llm.store import Motion
 
 if TYPE_CHECKING:
-    from deft_llm.model.deft import DeftModel, Readout
+    from deft_llm.model.deft import DeftModel
+    from deft_llm.model.readout import Readout
 
 COARSE_QUESTION = "What is the coarse expression class?"
 FINE_QUESTION = "What is the fine-grained expression class?"

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from deft_llm.model.deft import DeftModel, Readout
+from deft_llm.model.deft import DeftModel
 from deft_llm.model.experts import FaceExpertConfig, MotionOutput
 from deft_llm.model.inputs import (
     CLIP,
@@ -26,6 +26,7 @@ from deft_llm.model.inputs import (
     mirrored_space,
     region_pool,
 )
+from deft_llm.model.readout import Readout
 from deft_llm.training.loop import Part, PartSettings
 from deft_llm.training.motion import checked_sizes, scores
 from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved

@@ -17,11 +17,12 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from deft_llm.model import losses
-from deft_llm.model.deft import FACE_EXPERTS, DeftModel, Readout
+from deft_llm.model.deft import FACE_EXPERTS, DeftModel
 from deft_llm.model.experts import STRUCTURE_TOKENS, TEXTURE_TOKENS, MotionOutput
 from deft_llm.model.inputs import DeftBatch
 from deft_llm.model.language import EXPERTS
 from deft_llm.model.packing import RowCollator, Turn, answer_losses, text_loss
+from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS, TOKEN_OF_AU
 from deft_llm.training.text import au_text_vectors
 

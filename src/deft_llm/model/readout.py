@@ -1,0 +1,49 @@
+"""What the experts say of clips, the one thing that heads, language model, refit and attribution take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Readout:
+    """What the experts say of N clips, in the order of the inputs.
+
+    motion (N, 16, W), structure (N, 4, V), texture (N, 12, V): tokens, None without that expert, zeros in the
+    rows that it did not see; au (N, A, 2) logits left and right (order of ``units.EXPERT_AUS``), coarse (N,
+    3) and fine (N, F) logits of all experts together; clean (N, 2, 14, 14) expression-only flow of the first
+    phase; pooled (N, W) of the motion expert; saw (N, 3) bool: which experts saw the clip (order of
+    ``language.EXPERTS``); state (N, ...) beliefs about the state of the face, None where nothing reads it.
+    """
+
+    motion: Tensor
+    au: Tensor
+    coarse: Tensor
+    fine: Tensor
+    clean: Tensor
+    pooled: Tensor
+    saw: Tensor
+    structure: Tensor | None = None
+    texture: Tensor | None = None
+    state: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.au)
+
+    def take(self, rows: Any) -> Readout:
+        """The clips ``rows`` (an index of tensors)."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {name: None if v is None else v[rows] for name, v in values.items()}
+        return Readout(**taken)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Readout]) -> Readout:
+        """The clips of several readouts of one model, one behind the other."""
+        values = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        whole: dict[str, Any] = {n: None if v[0] is None else torch.cat(v) for n, v in values.items()}
+        return cls(**whole)
