@@ -108,7 +108,8 @@ def run(mutants: Sequence[Mutant], workers: int = 2) -> list[Outcome]:
             finally:
                 copies.put(source)
             print(
-                f"{outcome.state:12s} {outcome.seconds:6.1f} s  {mutant.name}  {outcome.detail}", flush=True
+                f"{outcome.state:12s} {outcome.seconds:6.1f} s  {mutant.name}: {mutant.breaks}  {outcome.detail}",
+                flush=True,
             )
             return outcome
 
