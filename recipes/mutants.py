@@ -107,9 +107,8 @@ def run(mutants: Sequence[Mutant], workers: int = 2) -> list[Outcome]:
                 outcome = judge(mutant, source)
             finally:
                 copies.put(source)
-            print(
-                f"{outcome.state:12s} {outcome.seconds:6.1f} s  {mutant.name}: {mutant.breaks}  {outcome.detail}",
-                flush=True,
+            words = f"{mutant.name}: {mutant.breaks}  {outcome.detail}"
+            print(f"{outcome.state:12s} {outcome.seconds:6.1f} s  {words}", flush=True)
             )
             return outcome
 
