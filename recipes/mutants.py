@@ -109,7 +109,6 @@ def run(mutants: Sequence[Mutant], workers: int = 2) -> list[Outcome]:
                 copies.put(source)
             words = f"{mutant.name}: {mutant.breaks}  {outcome.detail}"
             print(f"{outcome.state:12s} {outcome.seconds:6.1f} s  {words}", flush=True)
-            )
             return outcome
 
         with ThreadPoolExecutor(workers) as pool:
