@@ -117,10 +117,8 @@ def reading_html(result: Result, rank: int) -> str:
     seen = reading.prediction
     if seen is None:
         where = regions_of(movement) or "no region"
-        return (
-            f'{head}<p class="notice">{escape(reading.warning or "Only the first three movements are read.")}'
-            f" Seen in the video: {escape(where)}.</p>"
-        )
+        said = escape(reading.warning or reading.answer or "Nothing is stated of it.")
+        return f'{head}<p class="notice">{said} Seen in the video: {escape(where)}.</p>'
     try:
         answer = parse(seen.answer or "")
         label = answer.fine or answer.coarse or "undetermined"

@@ -32,6 +32,7 @@ OPPOSITES: dict[int, tuple[int, ...]] = {
 }  # fmt: skip
 """Units whose release looks like the rise of the key's unit, to motion alone."""
 RELEASED = 0.25  # share of clearly visible that an opposite must fall by to explain motion
+HELD = 0.5  # share of clearly visible that it must show before: what is not held is not released
 SAME_WAY = 0.15  # share of clearly visible that a unit may fall by while motion says that it rises
 STATED = frozenset({1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26})
 """Units that motion alone may state: those whose template coders of fine movements use."""
@@ -136,6 +137,7 @@ def _released(state: FaceState, movement: Movement, au: int) -> int | None:
     falls = {
         other: -change_of(state, other, "both", movement.onset, movement.apex)
         for other in OPPOSITES.get(au, ())
+        if other in STATE_AUS and max(state.share(other, side)[movement.onset] for side in SIDES) >= HELD
     }
     falls = {
         other: fall for other, fall in falls.items()
