@@ -18,6 +18,7 @@ import numpy as np
 from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding, media_name
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.agree import cohen_kappa, icc_2_1
+from deft_llm.evaluation.spotting import most_pairs
 
 MATCH_IOU = 0.5
 MATCH_ONSET = 0.2  # s
@@ -71,8 +72,6 @@ def _nearness(a: CodedEvent, b: CodedEvent) -> float:
 
 def matched(a: Sequence[CodedEvent], b: Sequence[CodedEvent], closeness: Any) -> list[tuple[int, int]]:
     """Pairs of indices, as many as can be, of those the closest; AU, side, phase and face are equal."""
-    from scipy.optimize import linear_sum_assignment
-
     groups: dict[tuple, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for place, events in enumerate((a, b)):
         for index, e in enumerate(events):
@@ -82,10 +81,7 @@ def matched(a: Sequence[CodedEvent], b: Sequence[CodedEvent], closeness: Any) ->
         if not left or not right:
             continue
         score = np.array([[closeness(a[i], b[j]) for j in right] for i in left])
-        # A match outweighs any sum of closeness, so the number of matches comes first.
-        weight = np.where(score > 0, score + max(score.shape), 0.0)
-        rows, columns = linear_sum_assignment(weight, maximize=True)
-        pairs += [(left[i], right[j]) for i, j in zip(rows, columns) if score[i, j] > 0]
+        pairs += [(left[i], right[j]) for i, j in most_pairs(score, score > 0)]
     return sorted(pairs)
 
 

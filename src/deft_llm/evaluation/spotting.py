@@ -38,14 +38,20 @@ def match_maximum(
     predicted: Sequence[Interval], truth: Sequence[Interval], threshold: float = THRESHOLD
 ) -> Pairs:
     """The most pairs (prediction, truth) with IoU >= threshold; of equally many, those that overlap most."""
-    from scipy.optimize import linear_sum_assignment
-
     if not predicted or not truth:
         return []
     iou = np.array([[interval_iou(p, t) for t in truth] for p in predicted])
-    worth = np.where(iou >= threshold, 1 + iou / (1 + min(iou.shape)), 0.0)
+    return most_pairs(iou, iou >= threshold)
+
+
+def most_pairs(closeness: np.ndarray, allowed: np.ndarray) -> Pairs:
+    """Maximum matching: the most pairs (row, column) that are ``allowed``, (N, M) bool; of equally many,
+    those of the largest sum of ``closeness``, (N, M) in [0, 1]."""
+    from scipy.optimize import linear_sum_assignment
+
+    worth = np.where(allowed, 1 + closeness / (1 + min(closeness.shape)), 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
-    return [(int(p), int(t)) for p, t in zip(rows, columns) if iou[p, t] >= threshold]
+    return [(int(p), int(t)) for p, t in zip(rows, columns) if allowed[p, t]]
 
 
 def match_greedy(
