@@ -59,8 +59,9 @@ def one(clips: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         subprocess.run(
-            [sys.executable, __file__, "--make", str(root / "store"), "--clips", str(clips)], check=True
-        )
+            [sys.executable, "-m", "benchmarks.unimer", "--make", str(root / "store"), "--clips", str(clips)],
+            cwd=Path(__file__).parents[1], check=True,
+        )  # fmt: skip
         start = time.perf_counter()
         found = build(root / "store", root / "out")
         seconds = time.perf_counter() - start

@@ -53,7 +53,10 @@ def make_store(root: Path, corpus: str, subjects: int, faces: bool = False) -> P
                 clip_id=f"{corpus}/{subject}/{number}", corpus=corpus, subject=f"{corpus}/{subject}",
                 source=Source(kind="flow", path="-"), emotion=fine, coarse=coarse,
                 aus=[ActionUnit(number=12 if number == 1 else 4)],
-                truth=Truth(attributes={"held_px": {"12": [1.0, 0.0]}, "turn": [2.0, -1.0]}),
+                truth=Truth(
+                    emotion=fine, coarse=coarse, aus=[ActionUnit(number=12 if number == 1 else 4)],
+                    attributes={"held_px": {"12": [1.0, 0.0]}, "turn": [2.0, -1.0]},
+                ),
             )  # fmt: skip
             flow = rng.normal(size=(1, 2, 28, 28)).astype(np.float32)
             motion = motion_from_flow(clip.clip_id, flow, units="relative")

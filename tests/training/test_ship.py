@@ -33,6 +33,7 @@ def test_the_small_profile_makes_a_checkpoint_of_all_parts_and_goes_on(tmp_path:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         card = json.loads((tmp_path / "out" / "run" / "model" / "config.json").read_text())
-        assert card["experts"] == card["conditioned_on"] == ["structure", "texture", "motion"]
+        assert card["experts"] == ["structure", "texture", "motion"]
+        assert card["conditioned_on"] == [*card["experts"], "beliefs"]
         assert list(card["training"]) == ["motion", "faces", "language", "joint"] and card["language"]
         assert "recipes.ship out --small" in (tmp_path / "out/run/model/README.md").read_text()
