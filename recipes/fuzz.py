@@ -5,13 +5,13 @@
 Each case is a process of its own, forked after the imports, with a limit of time and of memory. The table
 counts per kind: ok (exit 0, and the right result where one is known), named (a sentence with the file, exit 1
 or 2), and the faults: traceback, unexpected, hang, crash (ended by a signal), nameless (no file in the
-message), raw (control characters shown), wrong (exit 0 with another result). WORK keeps every faulty input.
+message), raw (control characters shown), wrong (exit 0 with another result). WORK keeps every faulty input
+and outcomes.jsonl; run again, cases that ended well are not repeated, those that ended in a fault are.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import re
@@ -22,10 +22,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
+from deft_llm.files import json_line, read_jsonl
 from recipes.fuzz_inputs import KINDS, make_inputs
 from recipes.fuzz_mutations import mutate
 
@@ -62,7 +63,12 @@ class Outcome:
     verdict: str
     how: str
     said: str
-    place: Path
+    seconds: float
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether something is to be mended."""
+        return self.verdict not in ("ok", "named")
 
 
 def run_case(
@@ -73,14 +79,16 @@ def run_case(
     shutil.rmtree(here, ignore_errors=True)
     shutil.copytree(kind.base, here, symlinks=True)
     target = rng.choice(sorted(here.glob(kind.target)))
-    how = mutate(target, rng)
+    how = f"{target.name}: {mutate(target, rng)}"
+    started = time.monotonic()
     code, said = run_command(kind.command(here), here, seconds)
     verdict = judge(code, said, target, here)
     if verdict == "ok" and kind.result is not None and kind.result(here) != right:
         verdict = "wrong"
-    if verdict in ("ok", "named"):
+    outcome = Outcome(kind.name, verdict, how, said[-2000:], round(time.monotonic() - started, 2))
+    if not outcome.is_fault:
         shutil.rmtree(here, ignore_errors=True)
-    return Outcome(kind.name, verdict, how, said, target)
+    return outcome
 
 
 def undamaged(kind: Kind, work: Path, seconds: float) -> str | None:
@@ -202,24 +210,41 @@ def fuzz(work: Path, inputs: int, seed: int, seconds: float, names: Sequence[str
     work.mkdir(parents=True, exist_ok=True)
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     make_inputs(work / "base")
-    kinds = [
-        Kind(name, work / "base" / base, *rest) for name, base, *rest in KINDS if not names or name in names
-    ]
+    kinds = {
+        name: Kind(name, work / "base" / base, *rest)
+        for name, base, *rest in KINDS
+        if not names or name in names
+    }
     warm_up()
-    outcomes = []
+    done = _earlier(work / "outcomes.jsonl")
     right: dict[str, str | None] = {}
-    chooser = random.Random(seed)
+    outcomes = []
     for number in range(inputs):
-        kind = chooser.choices(kinds, [kind.weight for kind in kinds])[0]
-        if kind.name not in right:
-            right[kind.name] = undamaged(kind, work, seconds)
         rng = random.Random(f"{seed}-{number}")
-        outcome = run_case(kind, number, rng, work, seconds, right[kind.name])
+        key = f"{seed}-{number}"
+        drawn = rng.choices(list(kinds), [kind.weight for kind in kinds.values()])[0]
+        outcome = done.get(key)
+        if outcome is None or outcome.is_fault:
+            kind = kinds[outcome.kind if outcome is not None and outcome.kind in kinds else drawn]
+            if kind.name not in right:
+                right[kind.name] = undamaged(kind, work, seconds)
+            outcome = run_case(kind, number, rng, work, seconds, right[kind.name])
+            with (work / "outcomes.jsonl").open("a", encoding="utf-8") as handle:
+                handle.write(json_line({"case": key, **asdict(outcome)}))
+            if outcome.is_fault:
+                last = " / ".join(outcome.said.strip().splitlines()[-3:])[-400:]
+                print(f"{outcome.verdict:10s} {kind.name}-{number:05d} [{outcome.how}] {last!r}", flush=True)
         outcomes.append(outcome)
-        if outcome.verdict not in ("ok", "named"):
-            last = " / ".join(outcome.said.strip().splitlines()[-3:])[-400:]
-            print(f"{outcome.verdict:10s} {kind.name}-{number:05d} [{outcome.how}] {last!r}", flush=True)
     return outcomes
+
+
+def _earlier(path: Path) -> dict[str, Outcome]:
+    """What an earlier run found, by case; the last word counts."""
+    found = {}
+    for row in read_jsonl(path) if path.exists() else ():
+        key = row.pop("case")
+        found[key] = Outcome(**row)
+    return found
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -229,7 +254,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         for kind in sorted({o.kind for o in outcomes})
     }
     counts["all"] = Counter(o.verdict for o in outcomes)
-    lines = ["| kind | inputs | " + " | ".join(OUTCOMES) + " |", "|---" * (len(OUTCOMES) + 2) + "|"]
+    lines = ["| kind | inputs | " + " | ".join(OUTCOMES) + " |", "|---|" + "--:|" * (len(OUTCOMES) + 1)]
     lines += [
         f"| {kind} | {sum(found.values())} | " + " | ".join(str(found[name]) for name in OUTCOMES) + " |"
         for kind, found in counts.items()
@@ -249,10 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [name for name in given.kinds.split(",") if name]
     outcomes = fuzz(given.work, given.inputs, given.seed, given.seconds, names)
     print(table(outcomes))
-    faults = [o for o in outcomes if o.verdict not in ("ok", "named")]
-    summary = [{"kind": o.kind, "verdict": o.verdict, "how": o.how, "said": o.said[-800:]} for o in faults]
-    (given.work / "faults.json").write_text(json.dumps(summary, indent=1))
-    return 1 if faults else 0
+    return int(any(outcome.is_fault for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -193,7 +193,7 @@ KINDS: tuple[tuple[str, str, str, str, Callable[[Path], str] | None, int], ...] 
     ("store header", "store", "store/store.json", f"{MAJORITY} --out {{here}}/out", _metrics, 2),
     ("store index", "store", "store/index.jsonl", f"{MAJORITY} --out {{here}}/out", _metrics, 3),
     ("store tensors", "store", "store/shards/*.safetensors", BUILD, None, 2),
-    ("facts there", "unimer", "rows/facts/*", BUILD, _rows, 2),
+    ("facts there", "unimer", "rows/facts/*", BUILD, _rows, 1),
     ("build there", "unimer", "rows/build.json", BUILD, _rows, 1),
     ("instructions", "unimer", "rows/instructions.jsonl", "unimer check {here}/rows", None, 2),
     (
@@ -206,7 +206,7 @@ KINDS: tuple[tuple[str, str, str, str, Callable[[Path], str] | None, int], ...] 
     ),
     ("predictions", "run", "run/predictions.jsonl", "evaluate {here}/run --json", None, 4),
     ("folds of a run", "run", "run/folds.json", "evaluate {here}/run --json", None, 2),
-    ("settings of a run", "run", "run/benchmark.json", "report {here}/run --out {here}/out", None, 2),
+    ("settings of a run", "run", "run/benchmark.json", "report {here}/run --out {here}/out", None, 1),
     (
         "folds given",
         "run",
@@ -228,7 +228,7 @@ KINDS: tuple[tuple[str, str, str, str, Callable[[Path], str] | None, int], ...] 
     ("xlsx table", "tables", "casme2/coding.xlsx", "corpus check casme2 {here}/casme2", None, 3),
     ("records", "synthetic", "records.jsonl", "corpus check synthetic {here}", None, 3),
     ("corpus header", "synthetic", "corpus.json", "corpus check synthetic {here}", None, 1),
-    ("video", "video", "a.mp4", "analyze {here}/a.mp4 --method rules --out {here}/out", None, 2),
+    ("video", "video", "a.mp4", "analyze {here}/a.mp4 --method rules --out {here}/out", None, 1),
     ("frame", "video", "frames/*", "analyze {here}/frames --method rules --out {here}/out", None, 1),
     ("coding table", "coding", "a.csv", "convert {here}/a.csv {here}/out.eaf", None, 2),
     ("ELAN", "coding", "a.eaf", "convert {here}/a.eaf {here}/out.csv --fps 25", None, 2),

@@ -17,6 +17,7 @@ from deft_llm.corpora import load
 from deft_llm.corpora.mapfiles import read_map
 from deft_llm.corpora.tables import cell_integer, read_sheets
 from deft_llm.errors import DeftError
+from deft_llm.files import write_json, write_jsonl
 from deft_llm.prepare import prepare
 from deft_llm.records import Clip, Source
 
@@ -117,3 +118,24 @@ def test_a_map_with_a_value_that_is_no_number_is_a_fault(value: float, suffix: s
 def test_numbers_without_end_are_no_numbers() -> None:
     assert cell_integer("9" * 5000) is None and cell_integer(float("inf")) is None
     assert cell_integer("12") == 12 and cell_integer(12.0) == 12
+
+
+@pytest.mark.parametrize(("path", "kind"), [
+    ("../other", "unsafe-name"), ("/etc", "unsafe-name"), ("frames\ns1", "unsafe-name"),
+    ("gone", "missing-frames"), ("frames", "duplicate-clip"),
+])  # fmt: skip
+def test_a_synthetic_record_that_leads_elsewhere_is_named_with_its_file(tmp_path: Path, path, kind) -> None:
+    (tmp_path / "frames").mkdir()
+    write_json(tmp_path / "corpus.json", {"schema": 1})
+    rows = [
+        Clip(clip_id="synthetic/s1/a", corpus="synthetic", subject="synthetic/s1",
+             source=Source(kind="frames", path=where, frames=["img1.jpg"]))
+        for where in ("frames", path)
+    ]  # fmt: skip
+    if kind != "duplicate-clip":
+        rows[1].clip_id = "synthetic/s1/b"
+    write_jsonl(tmp_path / "records.jsonl", [row.model_dump(by_alias=True) for row in rows])
+    corpus = load("synthetic", tmp_path)
+    assert [clip.source.path for clip in corpus.clips][:1] == ["frames"]
+    assert [fault.kind for fault in corpus.faults] == [kind]
+    assert corpus.faults[0].message.startswith("records.jsonl: clip synthetic/s1/")

@@ -168,7 +168,13 @@ def _is_named_well(corpus: Corpus, clip: Clip) -> bool:
     names = (source.path, source.path_offset or "", *(source.frames or ()))
     odd = next((name for name in names if not is_plain(name)), None)
     if odd is not None:
-        corpus.fault("unsafe-name", f"{odd!r} has a name that is no plain UTF-8; rename it.", clip.clip_id)
+        corpus.fault(
+            "unsafe-name",
+            f"{odd!r}, a file of this clip, has control or formatting characters in its name, or bytes that "
+            "are not UTF-8; rename it.",
+            clip.clip_id,
+            odd,
+        )
     return odd is None
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deft_llm.corpora.base import Corpus, Request, loader
-from deft_llm.errors import DeftError
+from deft_llm.corpora.base import Corpus, Request, loader, safe_path
+from deft_llm.errors import DeftError, is_plain
 from deft_llm.files import read_object, read_rows
 from deft_llm.records import SCHEMA, Clip
 
@@ -26,11 +26,21 @@ def load(request: Request) -> Corpus:
     if not records.is_file():
         raise DeftError(f"{root}: the corpus is not finished; run the same `deft synth` command again.")
     corpus = Corpus("synthetic", root, coding="simulated coder")
+    seen = set()
     for clip in read_rows(Clip, records, schema=SCHEMA, mend=MAKE_AGAIN):
-        corpus.clips.append(clip)
-        source = root / clip.source.path
-        if not source.exists():
+        where = f"{records.name}: clip {clip.clip_id}"
+        if clip.clip_id in seen:
+            corpus.fault("duplicate-clip", f"{where} is there twice; the first is used.", clip.clip_id)
+            continue
+        seen.add(clip.clip_id)
+        path = clip.source.path
+        base = safe_path(root, path)
+        if base is None or not is_plain(path):
             corpus.fault(
-                "missing-frames", f"{clip.source.path} is not there.", clip.clip_id, clip.source.path
+                "unsafe-name", f"{where}: path {path!r} is none of this corpus; left out.", clip.clip_id
             )
+            continue
+        corpus.clips.append(clip)
+        if not base.exists():
+            corpus.fault("missing-frames", f"{where}: {path} is not there.", clip.clip_id, path)
     return corpus
