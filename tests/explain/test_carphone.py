@@ -27,7 +27,6 @@ def test_carphone_names_movements_with_times(result):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="a known fault: 15, 25, 26 and a micro-expression are stated of this man's speech")
 def test_what_speech_does_with_the_mouth_is_not_stated(result):
     stated = {unit["number"] for one in result["movements"] for unit in one["aus"]}
     assert not stated & {15, 17, 18, 20, 22, 25, 26}

@@ -3,9 +3,11 @@
 import numpy as np
 
 from deft_llm.explain.account import contradicted, release_answer
+from deft_llm.faces.regions import TWIN
 from deft_llm.spotting.joint import events_of, joint_movements, state_movements
 from deft_llm.spotting.movement import Movement, RegionShift
 from deft_llm.spotting.spot import Spotting
+from deft_llm.state.channels import POINTS
 from deft_llm.state.face_state import state_of
 
 
@@ -85,3 +87,36 @@ def test_syllables_are_no_parted_lips_but_one_parting_is(make_track, hold):
         state = state_of(make_track(150, [(LOWER_LIP, (0, -9), curve)]))
         stated[name] = [unit.number for one in state_movements(state) for unit in one.units]
     assert 25 in stated["once"] and 25 not in stated["twice"]
+
+
+def test_the_openings_that_speech_begins_and_ends_with_are_speech(make_track):
+    syllables = 0.5 - 0.5 * np.cos(2 * np.pi * 3.5 * np.clip(np.arange(150) / 25 - 2, 0, 2))
+    state = state_of(make_track(150, [(LOWER_LIP, (0, -8), syllables)]))
+    assert state.speech[50:100].all() and not state.speech[:40].any() and not state.speech[110:].any()
+
+
+def test_a_broad_smile_that_wavers_is_no_speech(make_track):
+    drawn = np.interp(np.arange(150), [30, 40, 110, 120], [0, 1, 1, 0])
+    waver = drawn + 0.05 * drawn * np.sin(2 * np.pi * 3 * np.arange(150) / 25)
+    moves = [((61, 57), (-20, 5), waver), ((291, 287), (20, 5), waver)]
+    assert not state_of(make_track(150, moves)).speech.any()
+
+
+def test_a_covered_mouth_does_not_speak(make_track):
+    course = 0.5 + 0.5 * np.sin(2 * np.pi * 4 * np.arange(150) / 25)
+    track = make_track(150, [(LOWER_LIP, (0, -8), course)])
+    track.presence[40:110] = 3.0
+    assert not state_of(track).speech[50:100].any()
+
+
+def test_brows_that_go_up_again_at_once_are_no_micro_expression(make_track, hold):
+    def kinds(course):
+        shown = {"browInnerUp": 0.7 * course, "browOuterUpLeft": 0.7 * course,
+                 "browOuterUpRight": 0.7 * course}  # fmt: skip
+        brows = (POINTS["brow_in"], POINTS["brow_out"])
+        moves = [(each, (0, 7), course) for ids in brows for each in (ids, TWIN[list(ids)])]
+        return [one.kind for one in state_movements(state_of(make_track(150, moves, shown)))]
+
+    once, again = hold(150, (60, 63), (65, 69)), hold(150, (71, 74), (76, 80))
+    assert kinds(once) == ["micro-expression"]
+    assert "micro-expression" not in kinds(once + again)

@@ -22,6 +22,9 @@ from deft_llm.state.face_state import FaceState
 from deft_llm.state.intensity import BROW_AUS, LID_AUS, WHOLE, part_of
 
 MICRO_SECONDS = 0.5
+AGAIN = (
+    0.5  # share of its height that a unit shows shortly before or after: one of several, no micro-expression
+)
 RETURN_SLACK = 0.3  # s within which two releases of one unit are the same
 SAME_MOTION_SECONDS = 0.12  # by which motion may begin before or end after a phase of the state
 # Confidence of a statement: logistic in strength, less for what disturbs it. Chosen by hand, not calibrated:
@@ -135,6 +138,8 @@ def _movement(group: PhaseGroup, units: list[MovementUnit], state: FaceState) ->
     onset = min(unit.onset for unit in units)
     times = state.times
     kind, duration = _kind(onset, offset, group.kind, state)
+    if kind == "micro-expression" and _repeated(main, onset, offset, state):
+        kind = "macro-expression"
     reason = "" if offset is not None else "Its end is not seen: it is still held where it was seen last."
     return Movement(
         kind=kind, onset=onset, apex=main.apex, offset=offset, onset_time=float(times[onset]),
@@ -154,6 +159,16 @@ def _kind(onset: int, offset: int | None, phase: str, state: FaceState) -> tuple
     if phase == "release":
         return "movement", duration
     return ("micro-expression" if lasts <= MICRO_SECONDS else "macro-expression"), duration
+
+
+def _repeated(main: AUPhase, onset: int, offset: int | None, state: FaceState) -> bool:
+    """Whether the main unit of a brief movement does the same just before or after it: brows that go up again
+    and again beside speech come from no rest and go back to none."""
+    curve = state.share(main.au, SIDES[0] if main.au in WHOLE else main.side)
+    near = round(MICRO_SECONDS * state.fps)
+    last = main.apex if offset is None else offset
+    beside = np.concatenate([curve[max(0, onset - near) : onset], curve[last + 1 : last + 1 + near]])
+    return bool(np.isfinite(beside).any() and np.nanmax(beside) >= AGAIN * main.level)
 
 
 def hidden_regions(state: FaceState, onset: int, end: int) -> dict[str, str]:

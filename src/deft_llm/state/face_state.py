@@ -105,7 +105,7 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
         neutral=neutral, angles=np.stack([smooth(a, 2 * round(0.1 * track.fps) + 1) for a in angles.T], 1),
         gaze=_gaze(d), lids={side: open_share(c[f"aperture_{side}"]) for side in SIDES},
         lid_events=events, blinks=blink_masks(events, len(track), track.fps),
-        speech=speech_frames(d, track.fps), visibility=visible,
+        speech=speech_frames(d, track.fps, visible.hidden["mouth"]), visibility=visible,
         confidence=_confidence(track, angles, visible),
         iod=track.iod, skipped=np.nan_to_num(track.skipped), channels=d, landmarks=track.landmarks,
     )  # fmt: skip

@@ -11,22 +11,39 @@ import numpy as np
 from deft_llm.state.channels import Channels, runs, zigzag
 
 WINDOW, REVERSALS = 1.2, 5  # s, reversals of the mouth within it
-SWINGS = (("gap", 1.5), ("width", 3.0))  # channel, % of the eye distance that a reversal takes
+# % of the eye distance that a reversal takes: of the lips' gap, and of the mouth's width, of which more is
+# asked the farther it is drawn
+GAP_SWING, WIDTH_SWING, WIDE = 2.0, 3.0, 15.0
+TOGETHER = 0.12  # s within which a reversal of the width is the gap's
 LEAST = 0.5  # s
+SYLLABLE = 0.2  # s: the mouth opens for the first one before its first reversal, and closes after the last
 SPEECH_AUS = frozenset({10, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28})
 """The mouth's units that speech uses; a smile (12) is none of them."""
 
 
-def speech_frames(d: Channels, fps: float) -> np.ndarray:
-    """(T,) bool."""
-    turns = np.zeros(len(d["gap"]))
-    for name, least in SWINGS:
-        for frame, _ in zigzag(np.nan_to_num(d[name]), least):
-            turns[frame] += 1
-    window = max(1, round(WINDOW * fps))
-    dense = np.convolve(turns, np.ones(window), "same")[: len(turns)] >= REVERSALS
-    out = np.zeros(len(turns), bool)
-    for start, stop in runs(dense):
-        if stop - start >= LEAST * fps:
-            out[start:stop] = True
+def speech_frames(d: Channels, fps: float, hidden: np.ndarray) -> np.ndarray:
+    """(T,) bool: from the first to the last of the reversals that lie densely, and a syllable around.
+
+    hidden (T,) bool: frames in which something covers the mouth; what the landmarker makes up there is no
+    reversal.
+    """
+    turns = _reversals(d, fps, hidden)
+    out = np.zeros(len(d["gap"]), bool)
+    for first, last in zip(turns, turns[REVERSALS - 1 :], strict=False):
+        if last - first <= WINDOW * fps:
+            out[first : last + 1] = True
+    around = round(SYLLABLE * fps)
+    for start, stop in runs(out):
+        out[max(0, start - around) : stop + around] = stop - start >= LEAST * fps
     return out
+
+
+def _reversals(d: Channels, fps: float, hidden: np.ndarray) -> list[int]:
+    """Frames in which the mouth turns from opening to closing or widening to narrowing, or back."""
+    gap = [frame for frame, _ in zigzag(np.nan_to_num(d["gap"]), GAP_SWING)]
+    drawn = WIDE * np.arcsinh(np.nan_to_num(d["width"]) / WIDE)
+    width = [
+        frame for frame, _ in zigzag(drawn, WIDTH_SWING)
+        if all(abs(frame - other) > TOGETHER * fps for other in gap)
+    ]  # fmt: skip
+    return [frame for frame in sorted(gap + width) if not hidden[frame]]
