@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from deft_llm.cli import main
 from deft_llm.codings import formats, table
 from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_name
+from deft_llm.codings.formats import read_coding
+from deft_llm.codings.tiers import on_tiers
 from deft_llm.errors import DeftError, UsageError
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -206,3 +209,20 @@ def main_ok(words: list[str]) -> None:
 def test_unknown_format_is_usage() -> None:
     with pytest.raises(UsageError, match="no format has this suffix"):
         formats.format_of(Path("a.docx"))
+
+
+@pytest.mark.parametrize(("kind", "said"), [("folder", "is a folder"), ("pipe", "is not a regular file")])
+@pytest.mark.parametrize("suffix", [".csv", ".eaf", ".boris", ".TextGrid", ".json"])
+def test_what_is_no_file_is_called_what_it_is(kind: str, said: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with pytest.raises(DeftError, match=said):
+        read_coding(path, FrameClock(25.0))
+
+
+def test_of_three_that_overlap_the_third_takes_the_free_tier() -> None:
+    spans = [(0, 10), (5, 20), (10, 12), (11, 14)]
+    events = [event_at(FrameClock(25.0), where="-", au=12, onset=a, offset=b) for a, b in spans]
+    numbers = [number for number, _ in on_tiers(events, lambda e: (e.onset, e.offset))]
+    assert numbers == [1, 2, 1, 3]
+    assert [number for number, _ in on_tiers(events, lambda e: (e.onset, e.offset + 1))] == [1, 2, 3, 1]

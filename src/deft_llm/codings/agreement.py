@@ -18,7 +18,7 @@ import numpy as np
 from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding, media_name
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.agree import cohen_kappa, icc_2_1
-from deft_llm.evaluation.spotting import most_pairs
+from deft_llm.evaluation.spotting import interval_iou, most_pairs
 
 MATCH_IOU = 0.5
 MATCH_ONSET = 0.2  # s
@@ -59,9 +59,8 @@ def agreement_of(first: Coding, second: Coding, frames: int | None = None) -> di
 
 def _iou(a: CodedEvent, b: CodedEvent) -> float:
     """Intersection over union of the two intervals in frames, 0 where it is below the limit."""
-    shared = min(a.offset, b.offset) - max(a.onset, b.onset) + 1
-    union = max(a.offset, b.offset) - min(a.onset, b.onset) + 1
-    return shared / union if shared / union >= MATCH_IOU else 0.0
+    found = interval_iou(a, b)
+    return found if found >= MATCH_IOU else 0.0
 
 
 def _nearness(a: CodedEvent, b: CodedEvent) -> float:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from deft_llm.codings.elan import words_of
 from deft_llm.codings.events import (
     INTENSITIES,
     PHASES,
@@ -24,9 +22,8 @@ from deft_llm.codings.events import (
     FrameClock,
     event_at,
     media_name,
-    parse_tier,
-    tier_name,
 )  # fmt: skip
+from deft_llm.codings.tiers import on_tiers, parse_tier, tier_name, words_of
 from deft_llm.errors import DeftError
 from deft_llm.files import read_object, write_text
 
@@ -39,7 +36,10 @@ NONE = "None"
 def write(coding: Coding, path: Path) -> None:
     """Write ``coding`` as a project with one observation of its video."""
     coding = coding.sorted()
-    named = _named(coding.events)
+    named = [  # the face is the subject, no part of the behaviour; both frames of an event belong to it
+        (tier_name(event.model_copy(update={"face": 1}), number), event)
+        for number, event in on_tiers(coding.events, lambda event: (event.onset, event.offset + 1))
+    ]
     names = sorted({name for name, _ in named})
     media = coding.media or "video.mp4"
     last = max((event.offset_time for event in coding.events), default=0.0)
@@ -78,21 +78,6 @@ def _behaviour(name: str) -> dict[str, Any]:
 
 def _subject(event: CodedEvent) -> str:
     return f"face {event.face}"
-
-
-def _named(events: Sequence[CodedEvent]) -> list[tuple[str, CodedEvent]]:
-    """Events with their behaviours: a second one ("AU12 left #2") where two of one behaviour overlap."""
-    ends: dict[tuple[str, int], float] = {}
-    found = []
-    for event in events:
-        number = 1
-        while ends.get(
-            (name := tier_name(event.model_copy(update={"face": 1}), number), event.face), -1.0
-        ) >= (event.onset_time):
-            number += 1
-        ends[name, event.face] = event.offset_time
-        found.append((name, event))
-    return found
 
 
 def _rows(name: str, event: CodedEvent) -> list[list[Any]]:

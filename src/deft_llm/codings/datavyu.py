@@ -7,8 +7,8 @@ import io
 from itertools import zip_longest
 from pathlib import Path
 
-from deft_llm.codings.elan import words_of
 from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_name
+from deft_llm.codings.tiers import words_of
 from deft_llm.errors import DeftError
 from deft_llm.files import write_text
 

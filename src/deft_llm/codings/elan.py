@@ -22,9 +22,8 @@ from deft_llm.codings.events import (
     FrameClock,
     event_at,
     media_name,
-    parse_tier,
-    tier_name,
 )  # fmt: skip
+from deft_llm.codings.tiers import first_inside, on_tiers, parse_tier, tier_name, value_of, words_of
 from deft_llm.errors import DeftError
 from deft_llm.files import write_bytes
 
@@ -33,12 +32,6 @@ EVENT_TYPE, APEX_TYPE, NOTE_TYPE = "facs-event", "facs-apex", "facs-note"
 FPS_PROPERTY = "frames-per-second"
 MIMES = {".mp4": "video/mp4", ".mpg": "video/mpeg", ".mpeg": "video/mpeg", ".webm": "video/webm",
          ".avi": "video/x-msvideo", ".mov": "video/quicktime", ".mkv": "video/x-matroska"}  # fmt: skip
-
-
-def value_of(event: CodedEvent) -> str:
-    """ "rise C", "release", "rise B proposed": an entry of the controlled vocabulary."""
-    words = [event.phase, event.intensity, None if event.status == "coded" else event.status]
-    return " ".join(word for word in words if word)
 
 
 def write(coding: Coding, path: Path) -> None:
@@ -60,41 +53,33 @@ def write(coding: Coding, path: Path) -> None:
     if coding.media:
         suffix = Path(media_name(coding.media)).suffix.lower()
         eaf.add_linked_file(coding.media, f"./{media_name(coding.media)}", MIMES.get(suffix, "video/*"))
-    for event in coding.sorted().events:
-        _add(eaf, event, coding)
+    for number, event in on_tiers(coding.sorted().events, _span):
+        _add(eaf, event, tier_name(event, number), coding.coder)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "coding.eaf"
         eaf.to_file(draft)
         write_bytes(path, draft.read_bytes())
 
 
-def _add(eaf: Any, event: CodedEvent, coding: Coding) -> None:
-    tier = _tier_of(eaf, event, coding.coder)
+def _span(event: CodedEvent) -> tuple[int, int]:
+    """Start and end of the event's annotation, ms: ELAN has none of no length."""
     start = round(event.onset_time * 1000)
-    end = max(round(event.offset_time * 1000), start + 1)  # ELAN has no annotation of no length
+    return start, max(round(event.offset_time * 1000), start + 1)
+
+
+def _add(eaf: Any, event: CodedEvent, tier: str, coder: str) -> None:
+    """Put the event on ``tier``, which is made where it is not there."""
+    if tier not in eaf.tiers:
+        for name, kind, parent in ((tier, EVENT_TYPE, None), (f"{tier} apex", APEX_TYPE, tier),
+                                   (f"{tier} note", NOTE_TYPE, tier)):  # fmt: skip
+            eaf.add_tier(name, kind, parent=parent, part=coder or None, ann=coder or None)
+    start, end = _span(event)
     eaf.add_annotation(tier, start, end, value_of(event))
     if event.apex_time is not None:
         mark = min(round(event.apex_time * 1000), end - 1)
         eaf.add_annotation(f"{tier} apex", mark, mark + 1, "apex")
     if event.note:
         eaf.add_ref_annotation(f"{tier} note", tier, (start + end) // 2, event.note)
-
-
-def _tier_of(eaf: Any, event: CodedEvent, coder: str) -> str:
-    """The tier of the event's AU, side and face; a second one where two events of it overlap."""
-    start, end = round(event.onset_time * 1000), round(event.offset_time * 1000)
-    number = 1
-    while True:
-        tier = tier_name(event, number)
-        if tier not in eaf.tiers:
-            for name, kind, parent in ((tier, EVENT_TYPE, None), (f"{tier} apex", APEX_TYPE, tier),
-                                       (f"{tier} note", NOTE_TYPE, tier)):  # fmt: skip
-                eaf.add_tier(name, kind, parent=parent, part=coder or None, ann=coder or None)
-            return tier
-        taken = eaf.get_annotation_data_for_tier(tier)
-        if all(end <= other[0] or start >= other[1] for other in taken):
-            return tier
-        number += 1
 
 
 def read(path: Path, clock: FrameClock | None) -> Coding:
@@ -123,10 +108,10 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
         notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note")}
         for start, end, value, *_ in sorted(eaf.get_annotation_data_for_tier(tier)):
             where = f"{path}: {tier} at {start / 1000:.3f} s"
-            inside = [mark for mark in apexes if start <= mark < max(end, start + 1)]
+            apex = first_inside(apexes, start, max(end - 1, start))
             events.append(event_at(
                 clock, where=where, au=au, side=side, onset_time=start / 1000, face=face,
-                apex_time=inside[0] / 1000 if inside else None, offset_time=end / 1000,
+                apex_time=None if apex is None else apex / 1000, offset_time=end / 1000,
                 **words_of(value or "", notes.get((start, end), "")),
             ))  # fmt: skip
     media = eaf.media_descriptors[0].get("MEDIA_URL", "") if eaf.media_descriptors else ""
@@ -152,19 +137,3 @@ def _notes(eaf: Any, tier: str) -> list[tuple[int, int, str]]:
     if tier not in eaf.tiers or not eaf.tiers[tier][1]:
         return []
     return [(row[0], row[1], row[2] or "") for row in eaf.get_ref_annotation_data_for_tier(tier)]
-
-
-def words_of(value: str, note: str) -> dict[str, Any]:
-    """Phase, intensity and status of an annotation's value; any other words stay in the note."""
-    found: dict[str, Any] = {}
-    rest = []
-    for word in value.split():
-        if word.lower() in PHASES and "phase" not in found:
-            found["phase"] = word.lower()
-        elif word.upper() in INTENSITIES and "intensity" not in found:
-            found["intensity"] = word.upper()
-        elif word.lower() in STATUSES and "status" not in found:
-            found["status"] = word.lower()
-        else:
-            rest.append(word)
-    return found | {"note": " ".join([*rest, *filter(None, [note])])}

@@ -133,19 +133,6 @@ def parse_name(text: str) -> tuple[int, AUSide] | None:
     return int(found[1]), _SIDE_WORDS[(found[2] or "").lower()]
 
 
-def tier_name(event: CodedEvent, number: int = 1) -> str:
-    """Name of the event's tier: "AU12 left", "AU12 left face 2", "AU12 left #2" where events overlap."""
-    face = "" if event.face == 1 else f" face {event.face}"
-    return event.name + face + ("" if number == 1 else f" #{number}")
-
-
-def parse_tier(text: str) -> tuple[int, AUSide, int] | None:
-    """AU, side and face of a tier's name; None where it names no AU."""
-    found = re.fullmatch(r"(.*?)(?: face (\d{1,3}))?(?: #\d+)?", text.strip())
-    named = parse_name(found[1]) if found else None
-    return None if found is None or named is None else (*named, int(found[2] or 1) or 1)
-
-
 def event_at(
     clock: FrameClock,
     *,

@@ -13,7 +13,7 @@ from deft_llm.codings import boris, datavyu, elan, table, textgrid
 from deft_llm.codings.events import Coding, FrameClock, event_at
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.faces.video import frame_times, probe
-from deft_llm.files import read_json, reading
+from deft_llm.files import existing_file, read_json, reading
 
 LARGEST = 64 * 2**20
 """Bytes: a coding is text of some kilobytes; more is not one."""
@@ -68,11 +68,7 @@ def read_coding(path: Path, clock: FrameClock | None = None) -> Coding:
 
     Raises: DeftError for a file that is of no known format, unreadable, or lacks a frame rate.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DeftError(
-            f"{path}: no such file; give a coding (CSV, .eaf, .boris, .TextGrid) or a result.json."
-        )
+    path = existing_file(path)
     if path.stat().st_size > LARGEST:
         raise DeftError(f"{path}: {path.stat().st_size >> 20} MiB are no coding; give a file of events.")
     suffix = path.suffix.lower()

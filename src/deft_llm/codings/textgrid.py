@@ -6,13 +6,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from deft_llm.codings.elan import value_of, words_of
-from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_tier, tier_name
+from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at
+from deft_llm.codings.tiers import first_inside, on_tiers, parse_tier, tier_name, value_of, words_of
 from deft_llm.errors import DeftError
 from deft_llm.files import write_bytes
 
 SEPARATOR = ": "
 """Between an interval's words (phase, intensity, status) and its note."""
+ROUNDING = 1e-6  # s: times are written with six decimals
 
 
 def write(coding: Coding, path: Path) -> None:
@@ -21,8 +22,9 @@ def write(coding: Coding, path: Path) -> None:
 
     coding = coding.sorted()
     tiers: dict[str, list[CodedEvent]] = {}
-    for event in coding.events:
-        tiers.setdefault(_tier_of(tiers, event, coding.fps), []).append(event)
+    span = lambda event: (event.onset_time, end_of(event, coding.fps))  # noqa: E731
+    for number, event in on_tiers(coding.events, span):
+        tiers.setdefault(tier_name(event, number), []).append(event)
     last = max((end_of(event, coding.fps) for event in coding.events), default=1.0)
     grid = textgrid.Textgrid(0.0, last)
     for name, events in sorted(tiers.items()):
@@ -49,15 +51,6 @@ def label_of(event: CodedEvent) -> str:
     return SEPARATOR.join(filter(None, (value_of(event), event.note.replace("\n", " "))))
 
 
-def _tier_of(tiers: dict[str, list[CodedEvent]], event: CodedEvent, fps: float) -> str:
-    number = 1
-    while True:
-        name = tier_name(event, number)
-        if all(end_of(other, fps) <= event.onset_time for other in tiers.get(name, ())):
-            return name
-        number += 1
-
-
 def read(path: Path, clock: FrameClock | None) -> Coding:
     """The events of all interval tiers whose name is an AU; other tiers are not events.
 
@@ -79,12 +72,11 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
         au, side, face = named
         marks = _marks(grid, f"{tier.name} apex")
         for start, end, label in tier.entries:
-            inside = [mark for mark in marks if start - 1e-6 <= mark <= end + 1e-6]
             words, _, note = label.partition(SEPARATOR)
             events.append(event_at(
                 clock, where=f"{path}: {tier.name} at {start:.3f} s", au=au, side=side, face=face,
-                onset_time=start, offset_time=end, apex_time=inside[0] if inside else None,
-                **words_of(words, note),
+                onset_time=start, offset_time=end, **words_of(words, note),
+                apex_time=first_inside(marks, start - ROUNDING, end + ROUNDING),
             ))  # fmt: skip
     return Coding(fps=clock.fps, events=events).sorted()
 

@@ -8,7 +8,7 @@ analysis over its true positives (MEGC2025), averaged over the class set: a clas
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,7 +26,16 @@ class Video(NamedTuple):
     seconds: float | None = None
 
 
-def interval_iou(first: Interval, second: Interval) -> float:
+class Frames(Protocol):
+    """First and last frame of something, both inclusive."""
+
+    @property
+    def onset(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
+def interval_iou(first: Frames, second: Frames) -> float:
     """Intersection over union of two intervals; both ends belong to them, so [3, 3] has length 1."""
     overlap = min(first.offset, second.offset) - max(first.onset, second.onset) + 1
     if overlap <= 0:

@@ -1,0 +1,72 @@
+"""Events on the tiers of annotation programs: a tier per AU, side and face, and what an annotation says.
+
+A value is phase, intensity and status ("rise C", "release", "rise proposed"); the apex is a mark on a tier of
+its own, inside the annotation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from deft_llm.codings.events import INTENSITIES, PHASES, STATUSES, CodedEvent, parse_name
+from deft_llm.records import AUSide
+
+
+def tier_name(event: CodedEvent, number: int = 1) -> str:
+    """Name of the event's tier: "AU12 left", "AU12 left face 2", "AU12 left #2" where events overlap."""
+    face = "" if event.face == 1 else f" face {event.face}"
+    return event.name + face + ("" if number == 1 else f" #{number}")
+
+
+def parse_tier(text: str) -> tuple[int, AUSide, int] | None:
+    """AU, side and face of a tier's name; None where it names no AU."""
+    found = re.fullmatch(r"(.*?)(?: face (\d{1,3}))?(?: #\d+)?", text.strip())
+    named = parse_name(found[1]) if found else None
+    return None if found is None or named is None else (*named, int(found[2] or 1) or 1)
+
+
+def on_tiers(
+    events: Sequence[CodedEvent], span: Callable[[CodedEvent], tuple[float, float]]
+) -> list[tuple[int, CodedEvent]]:
+    """Events, which come in order of onset, with the number of the tier that each is put on: 1, or more where
+    two of one AU, side and face overlap. ``span``: start and end of the annotation; the end is outside it.
+    """
+    ends: dict[str, float] = {}
+    placed = []
+    for event in events:
+        start, end = span(event)
+        number = 1
+        while ends.get(tier_name(event, number), start) > start:
+            number += 1
+        ends[tier_name(event, number)] = end
+        placed.append((number, event))
+    return placed
+
+
+def first_inside(marks: Sequence[float], start: float, end: float) -> float | None:
+    """The first of the marks, in order, that lies in [start, end]: the apex of that annotation."""
+    return next((mark for mark in marks if start <= mark <= end), None)
+
+
+def value_of(event: CodedEvent) -> str:
+    """ "rise C", "release", "rise B proposed"."""
+    words = [event.phase, event.intensity, None if event.status == "coded" else event.status]
+    return " ".join(word for word in words if word)
+
+
+def words_of(value: str, note: str) -> dict[str, Any]:
+    """Phase, intensity and status of an annotation's value; any other words stay in the note."""
+    found: dict[str, Any] = {}
+    rest = []
+    for word in value.split():
+        if word.lower() in PHASES and "phase" not in found:
+            found["phase"] = word.lower()
+        elif word.upper() in INTENSITIES and "intensity" not in found:
+            found["intensity"] = word.upper()
+        elif word.lower() in STATUSES and "status" not in found:
+            found["status"] = word.lower()
+        else:
+            rest.append(word)
+    return found | {"note": " ".join([*rest, *filter(None, [note])])}
