@@ -1,16 +1,32 @@
-"""``deft analyze``: a face video in, what moved and what coders would call it out."""
+"""``deft analyze``: face videos in, what moved and what coders would call it out."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from deft_llm.explain.batch import Batch
+    from deft_llm.explain.inputs import VideoInput
+    from deft_llm.explain.outputs import Extras, Options
+
+NAMED = 5  # failed videos that the last sentence names
+
 
 def analyze(
-    video: Annotated[Path, typer.Argument(help="Video file, or folder of images.")],
+    context: typer.Context,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="VIDEO",
+            help="Videos, folders of images, folders of videos, lists of videos (.csv, .xlsx; column video, "
+            "and where wanted person, onset, apex, offset, neutral, fps, mirrored).",
+        ),
+    ],
     onset: Annotated[int | None, typer.Option(help="First frame of the movement (from 0).")] = None,
     apex: Annotated[int | None, typer.Option(help="Its strongest frame.")] = None,
     offset: Annotated[int | None, typer.Option(help="Its last frame.")] = None,
@@ -40,7 +56,8 @@ def analyze(
         bool, typer.Option(help="Measure what deft's class and AUs rest on (0.5 s a movement).")
     ] = True,
     table: Annotated[
-        Path | None, typer.Option(help="One row per movement and Action Unit (.csv or .parquet).")
+        Path | None,
+        typer.Option(help="One row per movement and Action Unit of all videos (.csv or .parquet)."),
     ] = None,
     frames: Annotated[
         Path | None,
@@ -49,87 +66,123 @@ def analyze(
     overlay: Annotated[
         Path | None, typer.Option(help="The whole clip with AU names, landmarks and curves (.mp4).")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for result.json and report.html.")] = None,
+    elan: Annotated[
+        Path | None, typer.Option(help="What was found, as proposals in tiers for ELAN (.eaf).")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for result.json and report.html; of several videos for all of theirs."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, for several videos.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster; for several videos.")] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
 ) -> None:
-    """Spot the movements of a face, measure them and name their Action Units and class.
+    """Spot the movements of faces, measure them and name their Action Units and class.
+
+    Several videos are analysed each for itself, with an index page of all reports; stopped, it goes on where
+    it was. People who are in several clips of a list (column person) share one neutral face.
 
     Example: deft analyze interview.mp4 --out analysis
-    """
-    from deft_llm.cli._progress import bar
-    from deft_llm.explain.analyzer import Analyzer
-    from deft_llm.explain.tables import check_table
-    from deft_llm.explain.video_overlay import check_overlay
 
-    for path in (table, frames):
-        check_table(path)
-    check_overlay(overlay)
-    options: dict[str, Any] = {"answers": False} if no_text and method in (None, "deft") else {}
-    analyzer = Analyzer.from_pretrained("rules" if fast and method is None else method, **options)
-    folder = writable_folder(
-        out if out is not None else Path(f"{video.stem}-analysis"), made=out is not None or not as_json
-    )
-    with bar(f"reading {video.name}") as update:
-        analysis = analyzer.analyze(
-            video, onset, apex, offset, question, mirrored, fps=fps, neutral=neutral, faces=faces,
-            max_movements=max_movements, fast=fast,
-            on_frame=lambda done, total: update(done, total or 0),
-        )  # fmt: skip
-    if attribution:
-        analysis.attribute()
+    Example: deft analyze videos/ list.csv --table all.csv --workers 4
+    """
+    from deft_llm.cli._options import given, refuse
+    from deft_llm.errors import UsageError
+    from deft_llm.explain.inputs import collect
+    from deft_llm.explain.outputs import Extras, Options
+    from deft_llm.explain.tables import check_table
+
+    check_table(table)
+    extras = Extras(frames, overlay, elan)
+    options = Options(method, not no_text, attribution, question, faces, max_movements, fast)
+    leave_out = out if out is not None else _default_folder(sources)
+    inputs = collect(sources, neutral=neutral, fps=fps, mirrored=mirrored, leave_out=leave_out)
+    extras.check(names_only=inputs.several)
+    if inputs.several:
+        if frames_of_one := given(context, ("onset", "apex", "offset")):
+            raise UsageError(
+                f"{', '.join(frames_of_one)}: means one video of several; give frames in a list of videos "
+                "(columns onset, apex, offset), a row each."
+            )
+        _many(inputs.videos, leave_out, options, extras, table, workers, engine, as_json)
+        return
+    refuse(context, ("workers", "engine"), "with one video")
+    video = replace(inputs.videos[0], onset=onset, apex=apex, offset=offset)
+    folder = None if as_json and out is None else leave_out
+    _one(video, folder, options, extras, table, as_json)
+
+
+def _default_folder(sources: list[Path]) -> Path:
+    """Where results go without --out: beside the user, named after the only input."""
+    return Path("analysis" if len(sources) > 1 else f"{sources[0].absolute().stem}-analysis")
+
+
+def _one(
+    video: VideoInput, folder: Path | None, options: Options, extras: Extras, table: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Analyse one video, write what was asked for, print what was found."""
+    from deft_llm.cli._progress import bar
+    from deft_llm.explain.outputs import REPORT, analyze_video, rows_of, writable_folder, write_outputs
+    from deft_llm.explain.tables import tidy, write_table
+
+    analyzer = options.analyzer()
     if folder is not None:
-        save(analysis, folder)
-    write_extras(analysis, video, table, frames, overlay, fps)
+        writable_folder(folder)
+    with bar(f"reading {video.label}") as update:
+        analysis = analyze_video(
+            analyzer, video, options, on_frame=lambda done, total: update(done, total or 0)
+        )
+    write_outputs(analysis, video, folder, extras)
+    if table is not None:
+        write_table(table, tidy(rows_of(analysis, video)))
     if as_json:
         typer.echo(json.dumps(analysis.to_dict(), ensure_ascii=False, allow_nan=False))
         return
     typer.echo(analysis.summary())
-    typer.echo(f"\nReport: {folder / 'report.html'}" if folder else "")
+    typer.echo(f"\nReport: {folder / REPORT}" if folder else "")
 
 
-def writable_folder(folder: Path, *, made: bool = True) -> Path | None:
-    """The output folder, made and proven writable before the work starts; None where none is asked for.
+def _many(
+    videos: list[VideoInput], out: Path, options: Options, extras: Extras, table: Path | None, workers: int,
+    engine: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Analyse several videos, write table and index, say which failed.
 
-    Raises: DeftError where it cannot be written.
+    Raises: DeftError at the end where some failed.
     """
+    from deft_llm.cli._progress import bar
     from deft_llm.errors import DeftError
-
-    if not made:
-        return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".deft-write"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise DeftError(
-            f"{folder}: cannot be written ({error.strerror}); choose another folder with --out."
-        ) from error
-    return folder
-
-
-def save(analysis, folder: Path) -> None:
-    """Write result.json and report.html."""
-    from deft_llm.explain.report import write_report
-    from deft_llm.files import write_json
-
-    write_json(folder / "result.json", analysis.to_dict())
-    write_report(folder / "report.html", analysis)
-
-
-def write_extras(
-    analysis, video: Path, table: Path | None, frames: Path | None, overlay: Path | None, fps: float | None
-) -> None:
-    """Write the tables and the overlay that were asked for."""
+    from deft_llm.explain.batch import analyze_videos
+    from deft_llm.explain.outputs import writable_folder
     from deft_llm.explain.tables import write_table
-    from deft_llm.explain.video_overlay import write_overlay
 
+    writable_folder(out)
+    batch = analyze_videos(videos, out, options, extras=extras, workers=workers, engine=engine, bar=bar)
     if table is not None:
-        write_table(table, analysis.to_dataframe())
-    if frames is not None:
-        write_table(frames, analysis.frames_table())
-    if overlay is not None:
-        write_overlay(overlay, video, analysis, fps=fps)
+        write_table(table, batch.to_dataframe())
+    typer.echo(json.dumps(batch.to_dict(), ensure_ascii=False) if as_json else _summary(batch, out, table))
+    if batch.failed:
+        names = ", ".join(record.file for record in batch.failed[:NAMED])
+        more = len(batch.failed) - NAMED
+        raise DeftError(
+            f"{len(batch.failed)} of {len(batch.records)} videos failed: {names}"
+            f"{f' and {more} more' if more > 0 else ''}; the others are done, {out / 'index.html'} says why."
+        )
+
+
+def _summary(batch: Batch, out: Path, table: Path | None) -> str:
+    """What a terminal shows of several videos."""
+    from deft_llm.explain.batch import INDEX
+
+    done = len(batch.records) - len(batch.failed)
+    moved = sum(record.movements for record in batch.records)
+    lines = [
+        f"{done} of {len(batch.records)} videos analysed ({batch.reused} were there), {moved} movements."
+    ]
+    lines += [f"failed: {record.file}: {record.error}" for record in batch.failed]
+    lines += [f"Table: {table}"] * (table is not None)
+    return "\n".join([*lines, f"Reports: {out / INDEX}"])
 
 
 def register(app: typer.Typer) -> None:

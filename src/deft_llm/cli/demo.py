@@ -16,13 +16,13 @@ def demo(
 
     Example: deft demo --out demo
     """
-    from deft_llm.cli.analyze import save, writable_folder
     from deft_llm.explain.analyzer import Analyzer
     from deft_llm.explain.demo import TRUTH, portrait_clip
+    from deft_llm.explain.inputs import VideoInput
+    from deft_llm.explain.outputs import REPORT, Extras, writable_folder, write_outputs
     from deft_llm.setup.weights import require
 
     folder = writable_folder(out)
-    assert folder is not None
     analyzer = Analyzer.from_pretrained(method)
     clip = portrait_clip(folder / "portrait.mp4")
     for title, video in (("A portrait brought to life, truth known", clip),
@@ -30,12 +30,11 @@ def demo(
         typer.echo(f"== {title}")
         analysis = analyzer.analyze(video).attribute()
         place = writable_folder(folder / video.stem)
-        assert place is not None
-        save(analysis, place)
+        write_outputs(analysis, VideoInput(video, video.name), place, Extras())
         if video == clip:
             typer.echo(f"Truth: {TRUTH}")
         typer.echo(analysis.summary())
-        typer.echo(f"Report: {place / 'report.html'}\n")
+        typer.echo(f"Report: {place / REPORT}\n")
 
 
 def register(app: typer.Typer) -> None:

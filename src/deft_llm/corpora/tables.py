@@ -206,8 +206,9 @@ def _decoded(data: bytes) -> str:
 
 
 def find_table(
-    path: Path, columns: Mapping[str, Sequence[str]], required: Sequence[str], sheet: str | None = None
-) -> Table:
+    path: Path, columns: Mapping[str, Sequence[str]], required: Sequence[str], sheet: str | None = None,
+    *, mend: str = "give the annotation table of this corpus",
+) -> Table:  # fmt: skip
     """The sheet of ``path`` whose header holds the ``required`` fields, found wherever it stands.
 
     ``columns`` maps a field to the names that files give it (compared by ``plain``); rows without any
@@ -223,7 +224,7 @@ def find_table(
             rows = list(_rows(sheets[name], number, places, required))
             return Table(path, name, rows, frozenset(places))
     wanted = ", ".join(columns[field][0] for field in required)
-    raise DeftError(f"{path}: no sheet with the columns {wanted}; give the annotation table of this corpus.")
+    raise DeftError(f"{path}: no sheet with the columns {wanted}; {mend}.")
 
 
 def _header(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -37,7 +38,7 @@ from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
 from deft_llm.spotting.watch import Watched, watch
 from deft_llm.state.face_state import FaceState, state_of
-from deft_llm.state.neutral import frames_named
+from deft_llm.state.neutral import Neutral, frames_named
 from deft_llm.store import Motion
 
 LONGEST_RETURN = 1.5  # s after the onset up to which the way back is measured with the rise
@@ -54,7 +55,7 @@ def default_method() -> str:
     return "deft" if (SHIPPED / CONFIG).is_file() else "rules"
 
 
-def _writes_text(checkpoint: str | None) -> bool:
+def writes_text(checkpoint: str | None) -> bool:
     """Whether a checkpoint of deft (None: the one in the package) has a language part that can run here."""
 
     folder = Path(checkpoint) if checkpoint else SHIPPED
@@ -83,6 +84,14 @@ def _with_answer(prediction: Prediction, evidence: list[Evidence]) -> Prediction
     return prediction.model_copy(update={"answer": render(answer), "coarse": answer.coarse})
 
 
+def shown_frames(
+    path: Path, start: int = 0, stop: int | None = None, *, fps: float | None = None, mirrored: bool = False
+) -> Iterator[Frame]:
+    """Frames of a video as ``faces.video.frames`` gives them, those of a mirror image turned back."""
+    for frame in frames(path, start, stop, fps=fps):
+        yield replace(frame, image=frame.image[:, ::-1].copy()) if mirrored else frame
+
+
 class Analyzer:
     """Analyses face videos with one method; build it by ``Analyzer.from_pretrained``."""
 
@@ -105,7 +114,7 @@ class Analyzer:
             known = "must be trained on a corpus first" if name in METHODS else "is unknown"
             raise UsageError(f"--method {name}: {known}; choose {', '.join(ready)}.")
         if name == "deft":
-            options.setdefault("answers", _writes_text(options.get("checkpoint")))
+            options.setdefault("answers", writes_text(options.get("checkpoint")))
         return cls(build_method(name, Task(), zero_shot=True, **options), settings)
 
     def analyze(
@@ -118,7 +127,7 @@ class Analyzer:
         mirrored: bool = False,
         *,
         fps: float | None = None,
-        neutral: str | None = None,
+        neutral: str | Neutral | None = None,
         faces: int = 1,
         max_movements: int | None = None,
         fast: bool = False,
@@ -128,10 +137,11 @@ class Analyzer:
 
         onset, apex, offset: 0-based frames of one movement to read instead of the spotted ones (apex and
         offset may be left out). ``mirrored``: the video is a mirror image (selfie). ``fps`` of a folder of
-        images. ``neutral``: frames ("10-24") or seconds ("0.5s-1.2s") in which the face is neutral;
-        estimated without. ``faces``: how many are followed. ``max_movements``: read only so many (the
-        strongest). ``fast``: shape and appearance only, no optical flow, no class. A ``question`` that holds
-        regions still ("What if the brow had not moved?") is answered for the first movement by measuring it
+        images. ``neutral``: frames ("10-24") or seconds ("0.5s-1.2s") in which the face is neutral, or the
+        first face's neutral itself; estimated without. ``faces``: how many are followed.
+        ``max_movements``: read only so many (the strongest). ``fast``: shape and appearance only, no optical
+        flow, no class. A ``question`` that holds regions still
+        ("What if the brow had not moved?") is answered for the first movement by measuring it
         again so.
         Raises: UsageError for impossible indices; DeftError where the video or face cannot be read.
         """
@@ -142,10 +152,7 @@ class Analyzer:
         self._count += 1
         seconds: dict[str, float] = {}
 
-        def read(start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-            for frame in frames(path, start, stop, fps=fps):
-                yield replace(frame, image=frame.image[:, ::-1].copy()) if mirrored else frame
-
+        read = partial(shown_frames, path, fps=fps, mirrored=mirrored)
         started = perf_counter()
         tell = (lambda index: on_frame(index + 1, info.frames)) if on_frame else None
         watched = watch(_counted(read(), path), rate, default_landmarker(), faces=faces, motion=not fast,
@@ -186,12 +193,16 @@ class Analyzer:
         )  # fmt: skip
 
     def _states(
-        self, watched: Watched, neutral: str | None
+        self, watched: Watched, neutral: str | Neutral | None
     ) -> tuple[dict[int, FaceState], dict[int, Spotting]]:  # fmt: skip
         """The state of every face, and what its motion shows."""
         states = {}
         for number, track in watched.tracks.items():
-            chosen = None if neutral is None else frames_named(neutral, track.times)
+            chosen: Neutral | np.ndarray | None
+            if isinstance(neutral, Neutral):
+                chosen = neutral if number == 1 else None
+            else:
+                chosen = None if neutral is None else frames_named(neutral, track.times)
             states[number] = state_of(track, face=number, neutral=chosen)
         motions = {number: spot(signal, self.settings) for number, signal in watched.signals.items()}
         return states, motions

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deft_llm.claims import LIMITS
+from deft_llm.explain.tables import tidy
 from deft_llm.explain.unjudged import Unjudged, of_movement, of_video
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
@@ -185,13 +186,14 @@ class AnalysisResult:
         return pd.DataFrame(table_of(self.states))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One tidy row per movement and Action Unit (a movement without one keeps a row)."""
-        import pandas as pd
+        """One tidy row per movement and Action Unit (``tables.COLUMNS``); see ``rows``."""
+        return tidy(self.rows())
 
-        return pd.DataFrame(
-            [row for rank, one in enumerate(self.readings, 1) for row in self._rows(rank, one)],
-            columns=list(TABLE_COLUMNS),
-        )
+    def rows(self) -> list[dict[str, Any]]:
+        """The table's rows as JSON types. A movement without an Action Unit keeps a row, and so does a video
+        without a movement."""
+        found = [row for rank, one in enumerate(self.readings, 1) for row in self._rows(rank, one)]
+        return [plain(row) for row in found or [{"file": self.source, "fps": self.video["fps"]}]]
 
     def _rows(self, rank: int, reading: MovementReading) -> list[dict[str, Any]]:
         movement, seen = reading.movement, reading.prediction
@@ -224,14 +226,6 @@ class AnalysisResult:
                 "reason": unit.reason or why or base["reason"],
             })  # fmt: skip
         return rows
-
-
-TABLE_COLUMNS = (
-    "file", "fps", "face", "movement", "kind", "phase", "au", "au_name", "side", "onset", "apex", "offset",
-    "onset_s", "apex_s", "offset_s", "duration_ms", "intensity_before", "intensity_after", "confidence",
-    "seen_by", "px", "iod_percent", "z", "support", "read", "judged", "reason", "class", "coarse",
-    "p_negative", "p_positive", "p_surprise",
-)  # fmt: skip
 
 
 def area_curves(signal: Signal) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -1,9 +1,10 @@
-"""Tables on disk: CSV or Parquet by the file's name, written atomically."""
+"""The table of movements and Action Units; tables on disk: CSV or Parquet by name, written atomically."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deft_llm.errors import UsageError
 from deft_llm.files import atomic_path, csv_cell
@@ -12,6 +13,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".parquet")
+WHOLE, REAL, TRUTH, WORDS = "Int64", "float64", "boolean", "str"
+COLUMNS: dict[str, str] = {
+    "file": WORDS, "person": WORDS, "fps": REAL, "face": WHOLE, "movement": WHOLE, "kind": WORDS,
+    "phase": WORDS, "au": WHOLE, "au_name": WORDS, "side": WORDS, "onset": WHOLE, "apex": WHOLE,
+    "offset": WHOLE, "onset_s": REAL, "apex_s": REAL, "offset_s": REAL, "duration_ms": REAL,
+    "intensity_before": REAL, "intensity_after": REAL, "confidence": REAL, "seen_by": WORDS, "px": REAL,
+    "iod_percent": REAL, "z": REAL, "support": REAL, "read": TRUTH, "judged": TRUTH, "reason": WORDS,
+    "class": WORDS, "coarse": WORDS, "p_negative": REAL, "p_positive": REAL, "p_surprise": REAL,
+    "error": WORDS,
+}  # fmt: skip
+"""Columns of the table of movements and Action Units, and their types. The same ones for one video and for
+many; ``person`` as the list of videos names them, ``error``: why a video could not be analysed."""
+
+
+def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The table of rows of JSON types; what a row lacks is missing."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def check_table(path: Path | None) -> None:
@@ -29,6 +49,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".csv":
             texts = table.select_dtypes(["object", "str"]).columns
-            table.assign(**{name: table[name].map(csv_cell) for name in texts}).to_csv(temporary, index=False)
+            safe = {name: table[name].map(csv_cell, na_action="ignore") for name in texts}
+            table.assign(**safe).to_csv(temporary, index=False)
         else:
             table.to_parquet(temporary, index=False)

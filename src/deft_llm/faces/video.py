@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv",
+                            ".ogv", ".mts", ".m2ts", ".mxf", ".gif"})  # fmt: skip
+"""Files that are taken for videos where a folder is looked through; a file that is named may have any."""
 # Demuxers of FFmpeg that are used: files that hold their own pictures. Playlists and lists of files (hls,
 # concat, dash, image2), capture devices and network formats would open what the user did not name.
 FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "asf", "flv", "ogg",

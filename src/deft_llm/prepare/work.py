@@ -71,20 +71,21 @@ def do(job: Job) -> Done:
         try:
             items.append(measure(root, clip, job.settings))
         except Exception as error:  # one clip must not stop a night's run: its reason is kept
-            reason = _reason(error, root)
-            failures.append(Failure(clip_id=clip.clip_id, reason=reason, passing=_is_passing(error)))
+            reason = reason_of(error, root)
+            failures.append(Failure(clip_id=clip.clip_id, reason=reason, passing=is_passing(error)))
     damage = why.removeprefix(DAMAGED) if why.startswith(DAMAGED) else None
     writer.write_shard(job.number, key, items, failures)
     return Done(job.number, len(job.clips), len(failures), reused=False, damage=damage)
 
 
-def _reason(error: BaseException, root: Path) -> str:
+def reason_of(error: BaseException, root: Path) -> str:
+    """Why a clip failed, in one line without the folder ``root``."""
     text = str(error).strip().split("\n")[0] or "no message"
     text = text.replace(f"{root.absolute()}{os.sep}", "")
     return printable(text if isinstance(error, DeftError) else f"{type(error).__name__}: {text}")
 
 
-def _is_passing(error: BaseException | None) -> bool:
+def is_passing(error: BaseException | None) -> bool:
     """Whether the machine failed, not the clip: no memory, no file handle, a disk error."""
     import cv2
 

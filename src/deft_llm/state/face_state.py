@@ -82,8 +82,7 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
     Raises: UsageError where the face is not seen in the frames that are called neutral.
     """
     visible = visibility_of(track)
-    points, angles = upright(in_space(track.landmarks, track.depth), KEPT)
-    c = smoothed(shape_channels(points, KEPT), track.blend, track.fps)
+    c, angles = channels_of(track)
     if not isinstance(neutral, Neutral):
         neutral = neutral_of(c, angles, track.fps, usable=visible.usable, given=neutral)
     d = over_neutral(c, neutral)
@@ -109,6 +108,12 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
         confidence=_confidence(track, angles, visible),
         iod=track.iod, skipped=np.nan_to_num(track.skipped), channels=d, landmarks=track.landmarks,
     )  # fmt: skip
+
+
+def channels_of(track: FaceTrack) -> tuple[Channels, np.ndarray]:
+    """Smoothed channels (T,) each, not yet over any neutral, and the head's angles (T, 3) in degrees."""
+    points, angles = upright(in_space(track.landmarks, track.depth), KEPT)
+    return smoothed(shape_channels(points, KEPT), track.blend, track.fps), angles
 
 
 def _gaze(d: Channels) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""What an analysis leaves on the disk: result.json, report.html, and the files that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deft_llm.codings import elan
+from deft_llm.codings.formats import proposals_of
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.explain.inputs import VideoInput
+from deft_llm.explain.report import write_report
+from deft_llm.explain.tables import check_table, write_table
+from deft_llm.explain.video_overlay import check_overlay, write_overlay
+from deft_llm.files import write_json
+from deft_llm.state.neutral import Neutral
+
+if TYPE_CHECKING:
+    from deft_llm.explain.analysis import Analysis
+    from deft_llm.explain.analyzer import Analyzer
+
+RESULT, REPORT = "result.json", "report.html"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How videos are analysed, the same for all of a run; fields as ``Analyzer.analyze`` takes them.
+
+    ``method``: None is the default one; ``text`` False leaves deft's language model out; ``attribution``:
+    whether it is measured what class and AUs rest on.
+    """
+
+    method: str | None = None
+    text: bool = True
+    attribution: bool = True
+    question: str | None = None
+    faces: int = 1
+    max_movements: int | None = None
+    fast: bool = False
+
+    def analyzer(self) -> Analyzer:
+        """The Analyzer that reads so. Raises: UsageError, DeftError as ``Analyzer.from_pretrained``."""
+        from deft_llm.explain.analyzer import Analyzer
+
+        more = {"answers": False} if not self.text and self.method in (None, "deft") else {}
+        return Analyzer.from_pretrained("rules" if self.fast and self.method is None else self.method, **more)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Files beside result.json and report.html, None where they are not wanted."""
+
+    frames: Path | None = None
+    overlay: Path | None = None
+    elan: Path | None = None
+
+    def paths(self) -> dict[str, Path]:
+        """Option -> path of those that are wanted."""
+        wanted = {"--frames": self.frames, "--overlay": self.overlay, "--elan": self.elan}
+        return {option: path for option, path in wanted.items() if path is not None}
+
+    def check(self, *, names_only: bool = False) -> None:
+        """Raises: UsageError for a path that cannot be written, and, ``names_only``, for one in a folder:
+        each video of several has its own."""
+        for option, path in self.paths().items():
+            if names_only and path != Path(path.name):
+                raise UsageError(
+                    f"{option} {path}: each of several videos gets its own, in the folder of its report; "
+                    f"give a file name alone ({option} {path.name})."
+                )
+        check_table(self.frames)
+        check_overlay(self.overlay)
+        if self.elan is not None:
+            if self.elan.suffix.lower() != ".eaf":
+                raise UsageError(f"{self.elan}: ELAN's files end in .eaf; give such a name.")
+            if not self.elan.absolute().parent.is_dir():
+                raise UsageError(f"{self.elan}: its folder is not there; make it first.")
+
+    def within(self, folder: Path) -> Extras:
+        """The same files in ``folder``."""
+        return Extras(*(None if path is None else folder / path.name
+                        for path in (self.frames, self.overlay, self.elan)))  # fmt: skip
+
+
+def analyze_video(
+    analyzer: Analyzer, video: VideoInput, options: Options, neutral: Neutral | None = None,
+    on_frame: Callable[[int, int | None], None] | None = None,
+) -> Analysis:  # fmt: skip
+    """Analyse one video; ``neutral``: one that its person's other clips were read for too.
+
+    Raises: UsageError, DeftError as ``Analyzer.analyze``.
+    """
+    analysis = analyzer.analyze(
+        video.path, video.onset, video.apex, video.offset, options.question, video.mirrored, fps=video.fps,
+        neutral=video.neutral if neutral is None else neutral, faces=options.faces,
+        max_movements=options.max_movements, fast=options.fast, on_frame=on_frame,
+    )  # fmt: skip
+    if options.attribution:
+        analysis.attribute()
+    return analysis
+
+
+def write_outputs(
+    analysis: Analysis, video: VideoInput, folder: Path | None, extras: Extras, *, timed: bool = True
+) -> list[Path]:
+    """Write result and report into ``folder`` (None: neither) and the ``extras``; gives back all paths.
+
+    ``timed`` False leaves the time taken out of result.json, so that equal work has equal bytes.
+    """
+    written = []
+    if folder is not None:
+        record: dict[str, Any] = analysis.to_dict()
+        write_json(folder / RESULT, record if timed else record | {"seconds": {}})
+        write_report(folder / REPORT, analysis)
+        written += [folder / RESULT, folder / REPORT]
+    if extras.frames is not None:
+        write_table(extras.frames, analysis.frames_table())
+    if extras.overlay is not None:
+        write_overlay(extras.overlay, video.path, analysis, fps=video.fps)
+    if extras.elan is not None:
+        coding = proposals_of(video.path, analysis.to_dict())
+        media = video.path.absolute().as_uri()
+        elan.write(coding.model_copy(update={"media": media}), extras.elan)
+    return written + list(extras.paths().values())
+
+
+def rows_of(analysis: Analysis, video: VideoInput) -> list[dict[str, Any]]:
+    """The rows of one video in the table of movements and Action Units, as JSON types."""
+    return [row | {"file": video.label, "person": video.person} for row in analysis.rows()]
+
+
+def writable_folder(folder: Path) -> Path:
+    """The output folder, made and proven writable before the work starts.
+
+    Raises: DeftError where it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".deft-write"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise DeftError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder with --out."
+        ) from error
+    return folder
