@@ -25,21 +25,36 @@ HELD_SEED = 900
 
 
 @dataclass(frozen=True)
+class Films:
+    """Key frames of ``clips`` short films of ``subjects``, drawn with the face units ``units``."""
+
+    units: str
+    clips: int
+    subjects: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class Profile:
-    """How much of everything: shards of ``samples`` flow-level samples each, ``films`` of each of
-    ``subjects``, and settings of ``deft train``."""
+    """How much of everything: ``shards`` of ``samples`` flow-level samples each, films, and settings of
+    ``deft train``."""
 
     shards: int
     samples: int
     identities: int
-    subjects: int
-    films: int
+    films: tuple[Films, ...]
     settings: tuple[str, ...]
 
 
-EXPERT = "motion.expert={stem: 24, middle: 48, width: 96, blocks: 2}"
+TASKS = (
+    "coarse", "fine", "aus", "au", "side", "region", "description", "answer", "contrast", "blink",
+    "multi_turn", "refusal", "release", "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count", "vqa_au_present",
+    "vqa_au_side", "vqa_on_side", "vqa_combined",
+)  # fmt: skip
+"""Uni-MER tasks that can be answered from the experts' tokens: not *phase*, which compares the sizes of two
+motions that relative maps do not hold, and not *not_seen*, which is about the measurement."""
 SMALL = Profile(
-    shards=1, samples=256, identities=4, subjects=4, films=2,
+    shards=1, samples=256, identities=4, films=(Films("arkit", 8, 4, 0),),
     settings=(
         "backbone=tiny-random", "motion.steps=6", "motion.batch=16", "motion.validate_every=3",
         "faces.steps=6", "faces.batch=6", "faces.validate_every=3", "language.steps=4",
@@ -48,11 +63,16 @@ SMALL = Profile(
     ),
 )  # fmt: skip
 FULL = Profile(
-    shards=130, samples=4000, identities=160, subjects=700, films=20,
+    shards=130, samples=4000, identities=160,
+    films=(Films("arkit", 500, 100, 0), Films("makehuman", 300, 60, 2)),
     settings=(
-        "motion.steps=24000", "motion.ema=0.999", "faces.steps=3000", "language.steps=4000",
-        "language.projector_rate=1.5", "language.validate_every=200", "joint.steps=500",
-        "joint.validate_every=100", EXPERT,
+        "parts=[motion,faces,language]", "motion.steps=9000", "motion.cooldown_steps=1000",
+        "motion.ema=0.999", "motion.validate_every=1000", "motion.patience=0",
+        "motion.expert={stem: 24, middle: 48, width: 96, blocks: 2}", "faces.steps=700",
+        "language.steps=360", "language.cooldown_steps=100", "language.batch=4", "language.questions=9",
+        "language.full_answers=0.25", "language.evidence_floor=-1.4", "language.learning_rate=7e-4",
+        "language.projector_rate=2.0", "language.unimer_share=0.35", "language.validate_every=0",
+        "language.save_every=20", f"language.tasks=[{','.join(TASKS)}]",
     ),
 )  # fmt: skip
 
@@ -61,16 +81,20 @@ def commands(out: Path, profile: Profile, note: str, workers: int = 1) -> list[l
     """The steps as words of command lines, paths as ``out`` is given; ``note`` goes into the card."""
     python, deft = [sys.executable, "-m"], [sys.executable, "-m", "deft_llm.cli"]
     flow = ["--size", str(profile.samples), "--identities", str(profile.identities), "--coded", "0.3"]
-    films = str(out / "films")
+    stores = [out / "films" / films.units for films in profile.films]
+    rows = [out / "unimer" / films.units for films in profile.films]
+    learned = [word for folder in rows for word in ("--unimer", str(folder))]
     return [
         [*python, "recipes.flow_samples", str(out / "samples"), "--shards", str(profile.shards), "--seed",
          str(SEED), *flow],
         [*python, "recipes.flow_samples", str(out / "validation"), "--shards", "1", "--seed", str(HELD_SEED),
          "--split", "validation", *flow],
-        [*deft, "synth", films, "--film", "keys", "--split", "train", "--workers", str(workers), "--clips",
-         str(profile.subjects * profile.films), "--subjects", str(profile.subjects)],
-        [*deft, "unimer", "build", films, "--out", str(out / "unimer"), "--workers", str(workers)],
-        [*deft, "train", films, "--unimer", str(out / "unimer"), "--start", "null", "--out", str(out / "run"),
+        *([*deft, "synth", str(store), "--film", "keys", "--split", "train", "--workers", str(workers),
+           "--units", films.units, "--clips", str(films.clips), "--subjects", str(films.subjects),
+           "--seed", str(films.seed)] for store, films in zip(stores, profile.films, strict=True)),
+        *([*deft, "unimer", "build", str(store), "--out", str(folder), "--no-figures", "--workers",
+           str(workers)] for store, folder in zip(stores, rows, strict=True)),
+        [*deft, "train", *map(str, stores), *learned, "--start", "null", "--out", str(out / "run"),
          f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", f"note={note}",
          *profile.settings],
     ]  # fmt: skip

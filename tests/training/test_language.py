@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.errors import DeftError
 from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.joint import JointConfig, JointPart
 from deft_llm.training.language import LanguageConfig, LanguagePart, text_source, unimer_source, validate
 from deft_llm.training.loop import fit
+from deft_llm.training.run import Data, language_source
 from deft_llm.training.store_data import StoreData
 from deft_llm.unimer.vqa import VQA_TASKS
 
@@ -99,10 +101,23 @@ def test_text_of_a_store_is_its_own_labels_or_its_uni_mer_rows(
     assert own.clips.landmarks is not None and own.targets.subject is not None
     kinds = {turn.kind for turns in own.turns for turn in turns}
     assert kinds <= {"answer", "refusal", *VQA_TASKS} and len(kinds) > 2
-    rows = unimer_source(data, instructions, settings)(0, 0, 1)
+    rows = unimer_source(data, [instructions], settings)(0, 0, 1)
     assert {turn.question for turns in rows.turns for turn in turns} == {"Which class?"}
     for turns, coarse in zip(rows.turns, rows.targets.coarse.tolist()):
         assert turns[0].answers[0] == ("negative", "positive", "surprise")[coarse]
+
+
+def test_steps_are_shared_between_uni_mer_rows_and_flow_level_samples(
+    face_store: Path, instructions: Path, shards: Path
+) -> None:
+    settings = LanguageConfig(**QUICK, questions=3, unimer_share=0.5)
+    data = Data(StoreData([face_store]), None, FlowShards(shards), None, [instructions])
+    source = language_source(data, settings, None)
+    from_rows = [source(step, 0, 1).clips.landmarks is not None for step in range(20)]
+    assert 3 < sum(from_rows) < 17
+    assert all(source(s, 0, 1).turns[0][0].question == "Which class?" for s in range(20) if from_rows[s])
+    with pytest.raises(DeftError, match="no instruction of the tasks release belongs"):
+        language_source(data, settings.model_copy(update={"tasks": ["release"]}), None)
 
 
 def test_validation_scores_the_class_in_the_text(shards: Path, model_of: Any) -> None:

@@ -19,7 +19,8 @@ from recipes.ship import FULL, ROOT, SMALL, commands
 def test_settings_of_every_profile_are_read(profile, tmp_path: Path) -> None:
     *_, train = commands(tmp_path, profile, "a note, by hand")
     settings = load_config(TrainConfig, None, [word for word in train if "=" in word])
-    assert settings.parts is None and settings.note == "a note, by hand"
+    assert settings.parts == (["motion", "faces", "language"] if profile is FULL else None)
+    assert settings.note == "a note, by hand"
     assert settings.flow_shards == str(tmp_path / "samples")
 
 

@@ -82,7 +82,7 @@ def test_flow_only_stores_train_all_but_faces(seen_store: Path, tmp_path: Path) 
 
 
 def test_stores_with_faces_train_all_parts(face_store: Path, instructions: Path, tmp_path: Path) -> None:
-    train(config(), [face_store], tmp_path / "run", instructions)
+    train(config(), [face_store], tmp_path / "run", [instructions])
     made = card(tmp_path / "run")
     assert made["experts"] == ["structure", "texture", "motion"] == made["conditioned_on"][:-1]
     assert list(made["training"]) == ["motion", "faces", "language", "joint"]
@@ -151,13 +151,13 @@ def test_a_finished_command_run_again_changes_nothing(
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        train(config(), [face_store], Path("run"), instructions, command="deft train")
+        train(config(), [face_store], Path("run"), [instructions], command="deft train")
         trees.append(tree(Path("run")))
     assert trees[0] == trees[1], "the same command elsewhere"
     times = {
         path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.suffix == ".safetensors"
     }
-    train(config(), [face_store], Path("run"), instructions, command="deft train")
+    train(config(), [face_store], Path("run"), [instructions], command="deft train")
     assert tree(Path("run")) == trees[0], "the same command again"
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
@@ -315,7 +315,7 @@ def test_all_parts_then_predict(
     from deft_llm.cli import main
 
     run = tmp_path / "run"
-    train(config(), [face_store], run, instructions)
+    train(config(), [face_store], run, [instructions])
     assert len(card(run)["trained_on"]["subjects"]) == 3  # the fourth validated
     out = tmp_path / "predicted"
     assert call(main, "predict", run, fresh_store, "--out", out, "--answers") == 0

@@ -23,7 +23,7 @@ from deft_llm.unimer.build import build, read_instructions
 from deft_llm.unimer.card import synthetic_labels
 from deft_llm.unimer.check import check
 from deft_llm.unimer.phrases import QUESTIONS
-from deft_llm.unimer.readback import faults, outcome, texts
+from deft_llm.unimer.readback import agrees, faults, outcome, texts
 from deft_llm.unimer.tasks import TASKS
 from deft_llm.unimer.vqa import FORMS, VQA_TASKS
 from recipes.au_support.held_out import table_motion
@@ -128,6 +128,20 @@ def test_no_rejected_label_reaches_a_target_or_an_answer(tmp_path: Path):
             assert not refused & named, (row.id, said)
         if row.task in ("answer", "multi_turn"):
             assert not refused & {item.au for item in parse(texts(row, "assistant")[-1]).evidence}
+
+
+def test_without_figures_nothing_is_said_that_no_model_could_read(store: Store, built: Path, tmp_path: Path):
+    build(store.root, tmp_path / "plain", figures=False)
+    measured, plain = ([*rows_of(folder)] for folder in (built, tmp_path / "plain"))
+    assert [row.id for row in plain] == [row.id for row in measured]
+    said = [" ".join(texts(row, "assistant")) for row in plain]
+    unread = re.compile(r"\d px|pixel|IOD|%|also marked|coders of")
+    assert not [text for text in said if unread.search(text)]
+    assert any(unread.search(" ".join(texts(row, "assistant"))) for row in measured)
+    answers = [parse(texts(row, "assistant")[-1]) for row in plain if row.task == "answer"]
+    assert answers and all(agrees(answer) for answer in answers)
+    with pytest.raises(UsageError, match="another store, seed or version"):
+        build(store.root, tmp_path / "plain")
 
 
 def test_our_own_build_has_no_leak(built: Path):

@@ -17,8 +17,8 @@ def train(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Run folder; the same command resumes it.")] = ...,  # type: ignore[assignment]
     unimer: Annotated[
-        Path | None,
-        typer.Option("--unimer", help="Uni-MER folder of these stores (default: text from their labels)."),
+        list[Path] | None,
+        typer.Option("--unimer", help="Uni-MER folders of these stores (default: text from their labels)."),
     ] = None,
     start: Annotated[
         str | None,
@@ -46,7 +46,7 @@ def train(
     command = shlex.join(["deft", *sys.argv[1:]])
     with bar("training") as update:
         folder = run(
-            settings, stores, out, unimer, command=command, say=typer.echo,
+            settings, stores, out, unimer or (), command=command, say=typer.echo,
             progress=lambda done, total, _: update(done, total),
         )  # fmt: skip
     typer.echo(f"written: {folder}")

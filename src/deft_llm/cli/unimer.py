@@ -30,6 +30,9 @@ def build(
     workers: Workers = 1,
     engine: Engine = "local",
     seed: Annotated[int, typer.Option(help="Chooses phrasings and balanced questions.")] = 0,
+    figures: Annotated[
+        bool, typer.Option(help="State measured figures; without them: only what a model can read.")
+    ] = True,
     rewrite: Annotated[
         str | None, typer.Option(help="Let a local LLM reword answers: 'embedded', a folder or a name.")
     ] = None,
@@ -42,7 +45,10 @@ def build(
     from deft_llm.unimer.build import build as run
 
     with _bar("judging", as_json) as progress:
-        found = run(store, out, workers=workers, engine=engine, seed=seed, rewrite=rewrite, progress=progress)
+        found = run(
+            store, out, workers=workers, engine=engine, seed=seed, figures=figures, rewrite=rewrite,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(found | {"out": str(out)}))
         return

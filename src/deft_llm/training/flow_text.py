@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.answer import LABELLED, Answer, render
 from deft_llm.facs.directions import octant
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry, is_valid, name, valid_directions
-from deft_llm.facs.words import listed, movement, pick, sentence
+from deft_llm.facs.words import pick, sentence
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.packing import Turn
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import COARSE, AUSide, Evidence
 from deft_llm.unimer.facts import ClipFacts
 from deft_llm.unimer.phrases import QUESTIONS, REFUSAL_ANSWERS, REFUSALS
-from deft_llm.unimer.readback import NO_LABEL, NO_UNIT
 from deft_llm.unimer.vqa import asked, au_present_negatives, whole_clip
+from deft_llm.unimer.wording import full_text
 from deft_llm.unimer.wording import known as what_is_known
 
 MOST_PRESENT = 2
@@ -59,18 +58,7 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
 
 def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
     """The (C, E, R) text without figures, as the model is to write it."""
-    rows = evidence_of(side)
-    label = FINE[fine] if fine >= 0 else None
-    klass = coarse_of(label) if label else (COARSE[coarse] if coarse >= 0 else None)
-    parts = [f"{movement(r.region, r.side, r.direction, None, None)}, which is AU{r.au}" for r in rows]
-    head = sentence(listed(parts)) if parts else f"{NO_UNIT}."
-    word = label or klass
-    tail = LABELLED.format(label=word) if word else f"{NO_LABEL}."
-    rationale = f"{head} {tail}"
-    while len(rationale) > 400 and len(parts) > 1:
-        parts.pop()
-        rationale = f"{sentence(listed(parts))} {tail}"
-    return render(Answer.of(label, klass, rows, rationale), figures=False)
+    return full_text(facts_of(side, side, np.ones(len(EXPERT_AUS), bool), fine, coarse))
 
 
 def turns_of(
@@ -89,7 +77,7 @@ def turns_of(
     turns: list[Turn] = []
     if facts.labels is not None and rng.random() < full:
         question = ANSWER_QUESTION if rng.random() < 0.5 else pick(QUESTIONS["answer"], rng)[1]
-        turns.append(Turn(question, (answer_text(shown, fine, coarse),), "answer"))
+        turns.append(Turn(question, (full_text(facts),), "answer"))
     if facts.labels is not None and rng.random() < refusal:
         question, topic = REFUSALS[int(rng.integers(len(REFUSALS)))]
         answer = pick(REFUSAL_ANSWERS, rng)[1].format(topic=topic, known=what_is_known(facts))
@@ -112,7 +100,7 @@ def facts_of(
         coarse=coarse_of(label) or (COARSE[coarse] if coarse >= 0 else None),
         labels=[] if known.any() else None, evidence=evidence_of(shown) if known.any() else [],
         supports={number: 0.0 for number, there in zip(EXPERT_AUS, absent) if there}, regions=[],
-        units="relative", media=["flow"],
+        units="relative", media=["flow"], figures=False,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,10 @@ class LanguageConfig(PartSettings):
     text_rule: TextRule | None = Field(
         None, description="Which AUs answers name: those of labels, flow, both, neither; null: the labels'."
     )
+    unimer_share: float = Field(
+        0.5, ge=0, le=1, description="Share of steps on Uni-MER rows where there are flow-level samples too."
+    )
+    tasks: list[str] | None = Field(None, description="Uni-MER tasks whose rows are learned from; null: all.")
     false_labels: float = Field(
         0.0, ge=0, le=1, description="Share of AU labels that are made wrong before text_rule (ablations)."
     )
@@ -164,11 +168,11 @@ def text_source(data: Samples, settings: LanguageConfig, deft: DeftModel | None 
     return source
 
 
-def unimer_source(data: StoreData, folder: Path, settings: LanguageConfig) -> Source:
+def unimer_source(data: StoreData, folders: Sequence[Path], settings: LanguageConfig) -> Source:
     """Batches of a store's clips with their Uni-MER dialogues."""
     turns: dict[int, list[Turn]] = {}
-    for row, question, answer in dialogue_rows(folder, data.rows):
-        turns.setdefault(row, []).append(Turn(question, (answer,)))
+    for row, turn in dialogue_rows(folders, data.rows, settings.tasks):
+        turns.setdefault(row, []).append(turn)
     pool = np.array(sorted(turns))
 
     def source(step: int, rank: int, world: int) -> TrainBatch:
@@ -181,6 +185,16 @@ def unimer_source(data: StoreData, folder: Path, settings: LanguageConfig) -> So
         _, targets = tensors_of(data.take(rows))
         targets.subject = torch.from_numpy(data.subject[rows].astype(np.int64))
         return share_of(TrainBatch(clips, targets, asked), rank, world)
+
+    return source
+
+
+def mixed_source(rows: Source, samples: Source, settings: LanguageConfig) -> Source:
+    """Batches of Uni-MER rows in a share ``unimer_share`` of the steps, else of flow-level samples."""
+
+    def source(step: int, rank: int, world: int) -> TrainBatch:
+        rng = np.random.default_rng([settings.seed or 0, step, 5])
+        return (rows if rng.random() < settings.unimer_share else samples)(step, rank, world)
 
     return source
 

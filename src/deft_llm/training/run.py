@@ -57,26 +57,26 @@ Progress = Callable[[int, int, dict[str, float]], None]
 @dataclass
 class Data:
     """What a run learns from: clips of training and of validation subjects (None: none), flow-level samples
-    in the place of their maps, and the folder of their Uni-MER rows."""
+    in the place of their maps, and the folders of their Uni-MER rows."""
 
     store: StoreData | None
     held: StoreData | None
     samples: FlowShards | None
     samples_held: FlowShards | None
-    unimer: Path | None
+    unimer: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, config: TrainConfig, stores: Sequence[Path], unimer: Path | None) -> Data:
+    def of(cls, config: TrainConfig, stores: Sequence[Path], unimer: Sequence[Path] = ()) -> Data:
         """Read everything. Raises: UsageError where there is nothing to learn from."""
         if not stores and not config.flow_shards:
             raise UsageError("deft train: give a STORE, or flow_shards=FOLDER for flow-level samples.")
-        if unimer is not None and not stores:
+        if unimer and not stores:
             raise UsageError("--unimer: its rows belong to the clips of a store; name that STORE as well.")
         known, held = split_subjects(subjects_of(stores), config.validation_share, config.seed)
         shards = lambda folder: FlowShards(Path(folder)) if folder else None  # noqa: E731
         return cls(
             StoreData(stores, known) if stores else None, StoreData(stores, held) if held else None,
-            shards(config.flow_shards), shards(config.flow_validation), unimer,
+            shards(config.flow_shards), shards(config.flow_validation), tuple(unimer),
         )  # fmt: skip
 
     @property
@@ -102,7 +102,7 @@ class Data:
     @property
     def text_shows_faces(self) -> bool:
         """Whether the clips that the language part learns from have faces."""
-        return self.has_faces and (self.unimer is not None or self.samples is None)
+        return self.has_faces and (bool(self.unimer) or self.samples is None)
 
 
 def obstacles(config: TrainConfig, data: Data, saved: dict[str, Any]) -> dict[PartName, str]:
@@ -122,7 +122,7 @@ def obstacles(config: TrainConfig, data: Data, saved: dict[str, Any]) -> dict[Pa
             ("faces", "language", "joint"),
             "the motion expert was not trained; begin from a checkpoint with one, or add motion to parts",
         )
-    if data.unimer is None and data.samples is None and not len(data.store.labelled if data.store else ()):
+    if not data.unimer and data.samples is None and not len(data.store.labelled if data.store else ()):
         found["language"] = "no clip is labelled and there are no Uni-MER rows (--unimer)"
     if "joint" not in found:
         comes = "language" in wanted and "language" not in found
@@ -164,7 +164,7 @@ def chosen_parts(
 
 
 def train(
-    config: TrainConfig, stores: Sequence[Path], out: Path, unimer: Path | None = None, *, command: str = "",
+    config: TrainConfig, stores: Sequence[Path], out: Path, unimer: Sequence[Path] = (), *, command: str = "",
     progress: Progress | None = None, say: Callable[[str], None] = lambda text: None,
 ) -> Path:  # fmt: skip
     """Train the parts that ``config`` names; returns the folder of the finished checkpoint (``out``/model).
@@ -255,11 +255,8 @@ def _part(
     deft = start_model(
         config, start, settings.seed, experts=had, language=True, conditioned_on=list(conditioned), **sizes
     )
-    if data.unimer is not None and data.store is not None:
-        source = language.unimer_source(data.store, data.unimer, settings)
-    else:
-        source = language.text_source(data.maps, settings, deft)
-    check = data.held if data.unimer is not None else data.maps_held
+    source = language_source(data, settings, deft)
+    check = data.held if data.unimer else data.maps_held
     device = PartialState().device.type
     if name == "language":
         part = language.LanguagePart(deft, settings, source, device)
@@ -267,6 +264,17 @@ def _part(
         part = JointPart(deft, settings, source, device, len(data.subjects))
     validate = (lambda: language.validate(deft, check, settings.validate_clips)) if checks and check else None
     return part, validate
+
+
+def language_source(data: Data, settings: language.LanguageConfig, deft: DeftModel | None) -> language.Source:
+    """What the language part learns from: Uni-MER rows, flow-level samples (or a store's own labels), or both
+    in turns."""
+    if not data.unimer or data.store is None:
+        return language.text_source(data.maps, settings, deft)
+    rows = language.unimer_source(data.store, data.unimer, settings)
+    if data.samples is None:
+        return rows
+    return language.mixed_source(rows, language.text_source(data.samples, settings, deft), settings)
 
 
 def conditioned_on(data: Data, saved: dict[str, Any]) -> list[str]:

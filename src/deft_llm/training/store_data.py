@@ -3,7 +3,7 @@ so that no epoch decodes video."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from deft_llm.facs.units import entry
 from deft_llm.files import read_rows
 from deft_llm.model.experts import APPEARANCE
 from deft_llm.model.inputs import FaceInput, MotionInput, face_input, motion_input
+from deft_llm.model.packing import Turn
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE, ActionUnit, Clip, Instruction
 from deft_llm.store import Motion, Store
@@ -135,18 +136,26 @@ def split_subjects(subjects: Sequence[str], share: float, seed: int) -> tuple[se
     return set(subjects) - held, held
 
 
-def dialogue_rows(folder: Path, rows: dict[str, int]) -> list[tuple[int, str, str]]:
-    """(clip row, question, answer) of every turn in a Uni-MER folder whose clip is in ``rows``."""
-    found = []
-    for line in read_rows(Instruction, Path(folder) / "instructions.jsonl", mend="build it again"):
-        row = rows.get(line.clip_id)
-        if row is None:
-            continue
-        turns = [message for message in line.messages if message["role"] in ("user", "assistant")]
-        for ask, reply in zip(turns[::2], turns[1::2]):
-            found.append((row, text_of(ask["content"]), text_of(reply["content"])))
-    if not found:
-        raise DeftError(f"{folder}: no instruction belongs to a clip of these stores; build it from them.")
+def dialogue_rows(
+    folders: Sequence[Path], rows: dict[str, int], tasks: Collection[str] | None = None
+) -> list[tuple[int, Turn]]:
+    """(clip row, turn) of every question in Uni-MER folders whose clip is in ``rows``, of the ``tasks`` (all
+    where None). Raises: DeftError for a folder that has none."""
+    found: list[tuple[int, Turn]] = []
+    for folder in folders:
+        before = len(found)
+        for line in read_rows(Instruction, Path(folder) / "instructions.jsonl", mend="build it again"):
+            row = rows.get(line.clip_id)
+            if row is None or (tasks is not None and line.task not in tasks):
+                continue
+            turns = [message for message in line.messages if message["role"] in ("user", "assistant")]
+            for ask, reply in zip(turns[::2], turns[1::2]):
+                found.append((row, Turn(text_of(ask["content"]), (text_of(reply["content"]),), line.task)))
+        if len(found) == before:
+            wanted = f" of the tasks {', '.join(sorted(tasks))}" if tasks is not None else ""
+            raise DeftError(
+                f"{folder}: no instruction{wanted} belongs to a clip of these stores; build it from them."
+            )
     return found
 
 

@@ -58,19 +58,22 @@ def build(
     workers: int = 1,
     engine: str = "local",
     seed: int = 0,
+    figures: bool = True,
     rewrite: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write instructions.jsonl, rejections.jsonl, statistics.json and README.md into ``out``.
 
-    ``rewrite`` names a local LLM (see ``unimer.rewrite``) that may reword answers where it changes no fact.
+    ``figures`` false: text that a model is to learn, with nothing that it could not read from the clip (see
+    ``ClipFacts.without_figures``). ``rewrite`` names a local LLM (see ``unimer.rewrite``) that may reword
+    answers where it changes no fact.
     Returns the statistics. Raises: UsageError where ``out`` holds another build.
     """
 
     check_pool(workers, engine)
     store, out = Path(store), Path(out)
     opened = Store(store)
-    _claim(out, opened, seed, rewrite)
+    _claim(out, opened, seed, figures, rewrite)
     chunks = plan_chunks(opened, out)
     done = 0
     for chunk, _ in zip(chunks, run_jobs(measure_chunk, chunks, workers=workers, engine=engine), strict=True):
@@ -78,7 +81,7 @@ def build(
         if progress:
             progress(done, len(opened))
     plan = make_plan(lambda: all_facts(chunks), seed)
-    rows = _instructions(chunks, plan, seed)
+    rows = _instructions(chunks, plan, seed, figures)
     if rewrite:
         rows = Rewriter(rewrite).rewritten(rows)
     statistics = _write(out, chunks, rows)
@@ -88,13 +91,14 @@ def build(
     return statistics
 
 
-def _claim(out: Path, store: Any, seed: int, rewrite: str | None) -> None:
+def _claim(out: Path, store: Any, seed: int, figures: bool, rewrite: str | None) -> None:
     header = {
         "schema": BUILD_SCHEMA,
         "store": digest(sorted(store.rows)),
         "settings": store.settings,
         "seed": seed,
         "templates": TEMPLATES_VERSION,
+        "figures": figures,
         "rewrite": rewrite,
     }
     path = out / "build.json"
@@ -152,9 +156,9 @@ def all_facts(chunks: list[Chunk]) -> Iterator[ClipFacts]:
                 yield ClipFacts.model_validate(row)
 
 
-def _instructions(chunks: list[Chunk], plan: Plan, seed: int) -> Iterator[Instruction]:
+def _instructions(chunks: list[Chunk], plan: Plan, seed: int, figures: bool) -> Iterator[Instruction]:
     for facts in all_facts(chunks):
-        yield from clip_instructions(facts, plan, seed)
+        yield from clip_instructions(facts if figures else facts.without_figures(), plan, seed)
 
 
 def _write(out: Path, chunks: list[Chunk], rows: Iterator[Instruction]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class ClipFacts(BaseModel):
     rises: dict[int, str] = Field(default_factory=dict, description="held or released after the apex, per AU")
     phases: int = Field(1, description="1: onset to apex; 2: apex to offset as well")
     unjudged: list[str] = Field(default_factory=list, description="regions that could not be measured")
+    figures: bool = Field(True, description="False: text says only what a model can read from the clip")
 
     @property
     def supported(self) -> list[Evidence]:
@@ -70,6 +71,14 @@ class ClipFacts(BaseModel):
     def rejected(self) -> list[Evidence]:
         """Labels that the flow does not support."""
         return [row for row in self.evidence if row.status == "unsupported"]
+
+    def without_figures(self) -> ClipFacts:
+        """The facts for text that a model learns to write: no px and no IOD, which are measured and not
+        written, no label that the flow does not show, no name of a corpus."""
+        unmeasured = {"px": None, "iod_percent": None}
+        evidence = [row.model_copy(update=unmeasured) for row in self.evidence]
+        regions = [row.model_copy(update=unmeasured) for row in self.regions]
+        return self.model_copy(update={"figures": False, "evidence": evidence, "regions": regions})
 
     @property
     def labelled(self) -> set[int]:

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from deft_llm.answer import LABELLED, Answer, AnswerError, parse
+from deft_llm.answer import LABELLED, NO_LABEL, NO_UNIT, Answer, AnswerError, parse
 from deft_llm.aus.sighting import word_side
 from deft_llm.evaluation.questions import NUMBERS, combined_parts, named_units
 from deft_llm.facs.directions import direction_word
@@ -168,8 +168,6 @@ def _only(answer: str, words: tuple[str, ...]) -> str | None:
 
 _CLAIM = re.compile(r"(?:^|, | and )(?P<words>(?:(?!, which is).)+?), which is AU(?P<au>\d{1,2})")
 _LABELLED = re.compile(LABELLED.removesuffix(".").format(label="(?P<label>[a-z]+)"))
-NO_UNIT = "No Action Unit can be measured in the flow"
-NO_LABEL = "These movements determine no label"
 
 
 class Claim(NamedTuple):

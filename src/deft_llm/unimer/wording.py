@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deft_llm.answer import Answer, render
+from deft_llm.answer import LABELLED, NO_LABEL, NO_UNIT, Answer, render
 from deft_llm.facs.units import entry, name, octant
 from deft_llm.facs.words import MOVES, listed, movement, noun, noun_of_both, pick, sentence
 from deft_llm.records import Evidence
@@ -38,6 +38,8 @@ SIDE_PHRASES = {
 
 def coders(facts: ClipFacts) -> str:
     """Whose convention a label is."""
+    if not facts.figures:
+        return "coders"
     return f"the coders of {CORPUS_NAMES.get(facts.corpus, facts.corpus)}"
 
 
@@ -58,16 +60,16 @@ def class_sentence(facts: ClipFacts, word: str, rng: np.random.Generator) -> str
     return sentence(pick(options, rng)[1])
 
 
-def evidence_sentence(row: Evidence, *, figures: bool = True) -> str:
+def evidence_sentence(row: Evidence) -> str:
     """Where and how far one supported AU moves the skin, with its name."""
-    px, iod = (row.px, row.iod_percent) if figures else (None, None)
-    return f"{movement(row.region, row.side, row.direction, px, iod)}, which is {au_name(row.au)}"
+    moved = movement(row.region, row.side, row.direction, row.px, row.iod_percent)
+    return f"{moved}, which is {au_name(row.au)}"
 
 
 def rejected_sentence(facts: ClipFacts) -> str:
     """Labels that the flow does not show, said openly; empty where there are none."""
     names = [au_name(row.au) for row in facts.rejected]
-    if not names:
+    if not names or not facts.figures:
         return ""
     return sentence(f"{coders(facts)} also marked {listed(names)}, which the flow does not show")
 
@@ -215,19 +217,26 @@ def why_answer(facts: ClipFacts) -> str:
 def rationale(facts: ClipFacts) -> str:
     """How the evidence goes with the label, one or two sentences of plain ASCII, at most 400 characters."""
     label = facts.fine or facts.coarse
-    tail = (
-        f"{coders(facts)} label this movement as {label}"
-        if label
-        else f"{coders(facts)} give no label that this movement determines"
-    )
+    none = "no labelled Action Unit can be measured in the flow" if facts.figures else NO_UNIT
+    if not facts.figures:
+        tail = LABELLED.format(label=label).rstrip(".") if label else NO_LABEL
+    elif label:
+        tail = f"{coders(facts)} label this movement as {label}"
+    else:
+        tail = f"{coders(facts)} give no label that this movement determines"
     rows = list(facts.supported)
     while True:
-        parts = [evidence_sentence(row, figures=False) for row in rows]
-        head = sentence(listed(parts)) if parts else "No labelled Action Unit can be measured in the flow."
-        text = f"{head} {sentence(tail)}"
+        parts = [_reason(row, facts.figures) for row in rows]
+        text = f"{sentence(listed(parts) or none)} {sentence(tail)}"
         if len(text) <= MAX_RATIONALE or not rows:
             return text[:MAX_RATIONALE]
         rows.pop()
+
+
+def _reason(row: Evidence, named: bool) -> str:
+    """Where one supported AU moves the skin, with its number and, if ``named``, its name."""
+    moved = movement(row.region, row.side, row.direction, None, None)
+    return f"{moved}, which is {au_name(row.au) if named else f'AU{row.au}'}"
 
 
 def full_answer(facts: ClipFacts) -> Answer:
@@ -253,7 +262,7 @@ def _z(row: Evidence) -> float | None:
 
 def full_text(facts: ClipFacts) -> str:
     """The full answer's text."""
-    return render(full_answer(facts))
+    return render(full_answer(facts), figures=facts.figures)
 
 
 def contrast_answer(facts: ClipFacts, seen: int, other: int) -> str:
