@@ -12,7 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -59,8 +58,8 @@ def command_page() -> str:
     return "\n".join([HEAD, "# Commands\n", EXIT_CODES, *parts])
 
 
-def _command(command: click.Command, name: str) -> list[str]:
-    if isinstance(command, click.Group):
+def _command(command: Any, name: str) -> list[str]:
+    if hasattr(command, "commands"):  # typer brings a click of its own: its classes are not those of click
         inner = sorted(command.commands.items())
         return [part for sub, child in inner for part in _command(child, f"{name} {sub}")]
     rows = [_parameter(parameter) for parameter in command.params if parameter.name != "help"]
@@ -70,14 +69,15 @@ def _command(command: click.Command, name: str) -> list[str]:
 
 def _prose(text: str) -> str:
     """Help text as Markdown, its example in a block."""
-    before, _, example = text.replace("\b", "").strip().partition("Example: ")
+    before, *examples = text.replace("\b", "").strip().split("Example: ")
     words = re.sub(r"[ \t]*\n[ \t]*", "\n", before).strip()
-    return words + (f"\n\n```\n{' '.join(example.split())}\n```" if example else "")
+    lines = "\n".join(" ".join(example.split()) for example in examples)
+    return words + (f"\n\n```\n{lines}\n```" if lines else "")
 
 
-def _parameter(parameter: click.Parameter) -> str:
+def _parameter(parameter: Any) -> str:
     words = ", ".join(f"`{word}`" for word in [*parameter.opts, *parameter.secondary_opts])
-    if isinstance(parameter, click.Argument):
+    if parameter.param_type_name == "argument":
         words = f"`{parameter.metavar or (parameter.name or '').upper()}`"
     plain = isinstance(parameter.default, str | int | float) and parameter.default is not False
     shown = f"`{parameter.default}`" if plain else ""

@@ -31,7 +31,8 @@ def test_canonical_landmarks(script, tmp_path):
 def test_reference(script, tmp_path, monkeypatch):
     monkeypatch.setattr(reference, "DOCS", tmp_path)
     script("recipes.reference")
-    assert "## deft analyze" in (tmp_path / "commands.md").read_text()
+    commands = (tmp_path / "commands.md").read_text()
+    assert "## deft analyze" in commands and "`--no-figures`" in commands.split("## deft unimer build")[1]
     assert "`motion.steps`" in (tmp_path / "settings.md").read_text()
     assert not reference.undescribed()
 
