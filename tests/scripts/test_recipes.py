@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from deft_llm.evaluation.questions import question_kind
 from deft_llm.explain.samples import Injected, living_portrait, save_video
 from deft_llm.faces.regions import CANONICAL_LANDMARKS
 from recipes import reference
@@ -53,6 +56,15 @@ def test_flow2text(script, shards, tmp_path):
     words = ("--steps", 1, "--batch", 1, "--backbone", "tiny-random")
     script("recipes.flow2text", shards, "--out", tmp_path / "adapter", *words)
     assert (tmp_path / "adapter" / "adapter_config.json").is_file()
+
+
+def test_vqa_questions(script, maps, tmp_path):
+    script("recipes.vqa_questions", "flowmaps", maps, tmp_path / "questions.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "questions.jsonl").read_text().splitlines()]
+    kinds = Counter(question_kind(row["question"]) for row in rows)
+    assert {"coarse", "fine", "aus", "au_present", "combined"} <= set(kinds)
+    said = Counter(row["answer"] for row in rows if question_kind(row["question"]) == "au_present")
+    assert said["yes"] == said["no"]
 
 
 def test_kills(script, tmp_path):
