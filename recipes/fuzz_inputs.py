@@ -117,12 +117,12 @@ def _frames(folder: Path) -> None:
 
 
 def _videos(base: Path) -> None:
-    """Short films of a portrait with a known movement, as MP4, WebM and a folder of PNGs."""
+    """Short films of a portrait with a known movement, as MP4 and a folder of PNGs."""
     import cv2
 
     from deft_llm.explain.samples import Injected, living_portrait, save_video
 
-    pictures = living_portrait([Injected(12, "right", 4, 8, 12, 1.5)], 16, fps=50.0, seed=2)
+    pictures = list(living_portrait([Injected(12, "right", 4, 8, 12, 1.5)], 16, fps=50.0, seed=2))
     (base / "video" / "frames").mkdir(parents=True)
     save_video(base / "video" / "a.mp4", pictures, 50.0)
     for number, picture in enumerate(pictures):

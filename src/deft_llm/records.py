@@ -21,6 +21,8 @@ Coarse = Literal["negative", "positive", "surprise"]
 COARSE: tuple[Coarse, ...] = get_args(Coarse)
 """The coarse classes, in the order of every (N, 3) array of class logits and probabilities."""
 AUSide = Literal["both", "left", "right", "asymmetric"]
+ROLES = ("system", "user", "assistant")
+"""Who says a message of an instruction."""
 AnsweredBy = Literal["language", "template", "prior", "measurement", "declined"]
 Phase = Literal["onset-apex", "apex-offset"]
 Units = Literal["px", "relative"]
@@ -184,6 +186,27 @@ class Instruction(Record):
     source: dict[str, Any] = Field(default_factory=dict)
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _is_a_dialogue(self) -> Instruction:
+        """Messages of known roles, with a question; their parts are texts, or refer to the row's media."""
+        for number, message in enumerate(self.messages, 1):
+            parts = message.get("content")
+            if message.get("role") not in ROLES or not isinstance(parts, list):
+                raise ValueError(f"message {number} is not a role ({', '.join(ROLES)}) and a list of parts")
+            for part in parts:
+                if not isinstance(part, dict) or not self._is_part(part):
+                    raise ValueError(f"message {number} holds a part that is neither a text nor a medium")
+        if not any(message["role"] == "user" for message in self.messages):
+            raise ValueError("messages hold no question")
+        return self
+
+    def _is_part(self, part: dict[str, Any]) -> bool:
+        if part.get("type") == "text":
+            return isinstance(part.get("text"), str)
+        place = part.get("ref")
+        kinds = get_args(Media.model_fields["type"].annotation)
+        return part.get("type") in kinds and type(place) is int and 0 <= place < len(self.media)
 
 
 class Interval(Record):

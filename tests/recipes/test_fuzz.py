@@ -28,6 +28,10 @@ def test_twenty_damaged_inputs_are_named_or_right(work, capsys) -> None:
     assert not any(o.is_fault for o in outcomes), outcomes
     assert sum(o.verdict == "named" for o in outcomes) >= 10, "most damage is noticed"
     assert fuzz.table(outcomes).count("\n") >= 3
+    assert all(any((work / "base" / base).glob(target)) for _, base, target, *_ in KINDS)
+    cases = (work / "outcomes.jsonl").read_text().count("\n")
+    assert fuzz.fuzz(work, 20, seed=3, seconds=120, names=QUICK) == outcomes
+    assert (work / "outcomes.jsonl").read_text().count("\n") == cases, "what went well is not done again"
 
 
 @pytest.mark.parametrize(("code", "said", "verdict"), [

@@ -99,7 +99,8 @@ def instructions(tmp_path: Path) -> Path:
         Instruction(
             id=f"{subject}-{number}", clip_id=f"seen/{subject}/{number}", corpus="seen",
             subject=f"seen/{subject}", task="coarse", target=Target(coarse=coarse),
-            messages=[{"role": "user", "content": "Which class?"}, {"role": "assistant", "content": coarse}],
+            messages=[{"role": role, "content": [{"type": "text", "text": text}]}
+                      for role, text in (("user", "Which class?"), ("assistant", coarse))],
         )
         for subject in range(4) for number, (coarse, _) in enumerate(CLASSES)
     ]  # fmt: skip

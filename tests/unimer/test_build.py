@@ -23,7 +23,8 @@ from deft_llm.unimer.build import build, read_instructions
 from deft_llm.unimer.card import synthetic_labels
 from deft_llm.unimer.check import check
 from deft_llm.unimer.phrases import QUESTIONS
-from deft_llm.unimer.readback import agrees, faults, outcome, texts
+from deft_llm.unimer.readback import agrees, faults, outcome
+from deft_llm.unimer.rows import texts
 from deft_llm.unimer.tasks import TASKS
 from deft_llm.unimer.vqa import FORMS, VQA_TASKS
 from recipes.au_support.held_out import table_motion

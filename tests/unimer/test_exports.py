@@ -131,7 +131,7 @@ def test_megc_rows_without_clip_are_named_and_bad_rows_refused(store: Store, tmp
     path.write_text(json.dumps(line))
     assert import_megc(path, store.clips).unmatched == ["casme2_sub99_EP1_1"]
     path.write_text('{"id": "a"}')
-    with pytest.raises(DeftError, match="line 1 lacks dataset"):
+    with pytest.raises(DeftError, match="line 1: subject: Field required"):
         import_megc(path, store.clips)
 
 

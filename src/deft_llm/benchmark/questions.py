@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft_llm.corpora.joining import Key, join_key
+from deft_llm.corpora.joining import questions_by_clip
 from deft_llm.corpora.labels import fine_word
+from deft_llm.corpora.questions import FORM
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.questions import FINE_WORDS, named_class, named_units, question_kind
-from deft_llm.files import read_jsonl
 from deft_llm.methods.protocol import Question
 from deft_llm.records import COARSE, Clip
 
@@ -47,38 +46,23 @@ def units_answered(asked: ClipQuestions) -> frozenset[int] | None:
 def read_questions(path: Path, clips: Iterable[Clip]) -> tuple[dict[str, ClipQuestions], int]:
     """Questions by clip id, and the number of rows about no clip here.
 
-    Rows: dataset, subject, filename, question, answer (id is optional). A dataset "smic" fits the corpus
-    "smic-hs". Raises: DeftError naming the row without these, a doubled id, or where no row fits any clip.
+    Raises: DeftError naming the row without a field, without an answer to score by, a doubled id, or where no
+    row fits any clip.
     """
-    index: dict[Key, str] = {}
-    for clip in clips:
-        subject, name = clip.subject.rsplit("/", 1)[-1], clip.clip_id.rsplit("/", 1)[-1]
-        index[join_key(clip.corpus, subject, name)] = clip.clip_id
-    found: dict[str, list[Question]] = defaultdict(list)
-    strangers, seen = 0, set()
-    for number, row in enumerate(read_jsonl(path), 1):
-        missing = {"dataset", "subject", "filename", "question", "answer"} - set(row)
-        if missing:
-            raise DeftError(
-                f"{path}: row {number} lacks {sorted(missing)[0]}; "
-                "docs/explanation/evaluation.md shows the form."
-            )
-        name = str(row.get("id", f"row{number}"))
-        if name in seen:
-            raise DeftError(
-                f"{path}: row {number}: the id {name} is there twice; give each question its own."
-            )
-        seen.add(name)
-        clip_id = index.get(join_key(str(row["dataset"]), str(row["subject"]), str(row["filename"])))
-        if clip_id is None:
-            strangers += 1
-            continue
-        text = str(row["question"])
-        found[clip_id].append(Question(name, text, question_kind(text), str(row["answer"])))
-    if not found:
+    rows, strangers = questions_by_clip(path, clips)
+    if not rows:
         raise DeftError(
-            f"{path}: none of its {strangers} questions is about a clip of this corpus; check "
-            f"dataset, "
+            f"{path}: none of its {len(strangers)} questions is about a clip of this corpus; check dataset, "
             "subject and filename."
         )
-    return {clip: ClipQuestions(tuple(rows)) for clip, rows in found.items()}, strangers
+    found = {}
+    for clip_id, asked in rows.items():
+        unanswered = next((row.id for row in asked if not (row.answer or "").strip()), None)
+        if unanswered is not None:
+            raise DeftError(f"{path}: question {unanswered} has no answer to score by; {FORM}.")
+        found[clip_id] = ClipQuestions(
+            tuple(
+                Question(row.id, row.question, question_kind(row.question), row.answer or "") for row in asked
+            )
+        )
+    return found, len(strangers)

@@ -108,6 +108,9 @@ def check(
 
     Example: deft unimer check unimer/casme2
     """
+    from pydantic import TypeAdapter
+
+    from deft_llm.errors import DeftError
     from deft_llm.files import read_object, reading
     from deft_llm.unimer.build import read_instructions
     from deft_llm.unimer.check import check as run
@@ -115,8 +118,10 @@ def check(
     subjects = None
     if splits:
         with reading(splits, "write {split: [subject, ...]}"):
-            subjects = {name: set(rows) for name, rows in read_object(splits).items()}
+            subjects = TypeAdapter(dict[str, set[str]]).validate_python(read_object(splits))
     report = run(lambda: read_instructions(folder), splits=subjects, media_root=media_root)
+    if not report.rows:
+        raise DeftError(f"{folder}: holds no instruction; build some with 'deft unimer build'.")
     if as_json:
         typer.echo(json.dumps(report.model_dump() | {"ok": report.ok}))
     else:
@@ -185,11 +190,19 @@ def import_questions(
 
     Example: deft unimer import me_vqa_samm_casme2_smic.jsonl stores/casme2 --out unimer/megc
     """
+    from deft_llm.errors import DeftError, UsageError
     from deft_llm.files import write_jsonl
     from deft_llm.store import Store
     from deft_llm.unimer.importing import import_megc
 
+    if (out / "build.json").exists():
+        raise UsageError(f"{out}: holds a build of 'deft unimer build'; choose another folder with --out.")
     found = import_megc(questions, Store(store).clips)
+    if not found.instructions:
+        raise DeftError(
+            f"{questions}: none of its {len(found.unmatched)} questions is about a clip of {store}; check "
+            "dataset, subject and filename."
+        )
     rows = (row.model_dump(mode="json", by_alias=True) for row in found.instructions)
     write_jsonl(out / "instructions.jsonl", rows)
     if as_json:

@@ -109,7 +109,9 @@ class Entry:
 
 
 _ENTRIES: dict[str, Entry] = {}
-_INFRASTRUCTURE = {"base", "check", "coded", "frames", "joining", "labels", "mapfiles", "overlays", "tables"}
+_INFRASTRUCTURE = {
+    "base", "check", "coded", "frames", "joining", "labels", "mapfiles", "overlays", "questions", "tables",
+}  # fmt: skip
 
 
 def loader(name: str, about: str = "") -> Callable[[Loader], Loader]:

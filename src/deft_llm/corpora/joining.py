@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deft_llm.corpora.base import subject_number
 from deft_llm.corpora.labels import coarse_word, fine_word
+from deft_llm.corpora.questions import QuestionRow, read_question_rows
 from deft_llm.corpora.tables import Row, cell_integer, cell_text, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.notation import ParsedAUs, format_aus, parse_aus
 from deft_llm.facs.units import number_of
-from deft_llm.files import existing_file, read_jsonl
-from deft_llm.records import ActionUnit, Coarse, loose
+from deft_llm.files import existing_file
+from deft_llm.records import ActionUnit, Clip, Coarse, loose
 
 Key = tuple[str, str, str]
 """corpus, subject's number, file name without subject prefix and zero padding"""
@@ -115,6 +116,38 @@ def join_key(corpus: str, subject: str, filename: str) -> Key:
     """The key under which maps and annotation rows meet."""
     name = smic_name(clip_name(str(subject), str(filename)))
     return corpus_word(corpus), subject_number(subject), loose(name)
+
+
+def questions_by_clip(
+    path: Path, clips: Iterable[Clip]
+) -> tuple[dict[str, list[QuestionRow]], list[QuestionRow]]:
+    """ME-VQA rows by clip id, in the order of the file, and the rows about no clip here.
+
+    A dataset "smic" fits the corpus "smic-hs". Raises: DeftError naming a row that lacks a field, or an id
+    that is there twice.
+    """
+    index = {}
+    for clip in clips:
+        subject, name = clip.subject.rsplit("/", 1)[-1], clip.clip_id.rsplit("/", 1)[-1]
+        index[join_key(clip.corpus, subject, name)] = clip.clip_id
+    found: dict[str, list[QuestionRow]] = {}
+    strangers = []
+    seen = set()
+    for row in read_question_rows(path):
+        if row.id in seen:
+            raise DeftError(f"{path}: the id {row.id} is there twice; give each question its own.")
+        seen.add(row.id)
+        clip_id = index.get(_key_of(row))
+        if clip_id is None:
+            strangers.append(row)
+        else:
+            found.setdefault(clip_id, []).append(row)
+    return found, strangers
+
+
+def _key_of(row: QuestionRow) -> Key:
+    corpus = row.dataset or corpus_of_subject(row.subject) or ""
+    return join_key(corpus, row.subject, row.filename)
 
 
 def read_annotations(path: Path) -> dict[Key, Annotation]:
@@ -241,18 +274,9 @@ def _named(text: str) -> ParsedAUs:
 
 
 def _from_questions(path: Path) -> Iterator[Annotation]:
-    for number, row in enumerate(read_jsonl(path), 1):
-        missing = [name for name in ("subject", "filename", "question") if name not in row]
-        if missing:
-            raise DeftError(
-                f"{path}: line {number} has no {missing[0]!r}; ME-VQA rows hold dataset, subject, "
-                "filename, question and answer."
-            )
-        subject = str(row["subject"])
-        corpus = str(row.get("dataset") or corpus_of_subject(subject) or "")
-        key = join_key(corpus, subject, str(row["filename"]))
-        found = Annotation(key, f"{path.name} line {number}", adds=True)
-        _read_answer(found, str(row["question"]).strip().casefold(), str(row.get("answer") or "").strip())
+    for row in read_question_rows(path):
+        found = Annotation(_key_of(row), f"{path.name} question {row.id}", adds=True)
+        _read_answer(found, row.question.strip().casefold(), (row.answer or "").strip())
         yield found
 
 

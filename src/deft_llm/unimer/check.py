@@ -17,9 +17,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.facs.emotions import FINE
-from deft_llm.facs.units import ENTRIES
 from deft_llm.records import COARSE, Instruction
-from deft_llm.unimer.readback import faults, outcome, texts
+from deft_llm.unimer.readback import faults, outcome
+from deft_llm.unimer.rows import AU_CODE, AU_NAME, asked_unit, texts
 
 ORDER_LIMIT = 0.8
 MINIMUM = 12  # rows below which a share says nothing
@@ -88,12 +88,15 @@ def check(
     count = 0
     for row in rows():
         count += 1
+        if not texts(row, "assistant"):
+            found.add("question without an answer", row.id)
+            continue
         _row_faults(row, found, media_root)
         _duplicates(row, seen, ids, found)
         order.add(row)
         grammar.add(row)
         if row.task == "au":
-            balance[str(row.source.get("about", _asked_au(row)))][_yes_no(row)] += 1
+            balance[str(asked_unit(row) or "?")][_yes_no(row)] += 1
     order.report(found)
     grammar.report(found)
     for au, answers in sorted(balance.items()):
@@ -113,10 +116,6 @@ def check(
 
 
 _LABEL = re.compile(rf"\b({'|'.join([*FINE, *COARSE])})\b", re.IGNORECASE)
-_AU_WORD = re.compile(r"\bAU ?(\d{1,2})\b")
-_AU_NAMES = re.compile(
-    r"\b(" + "|".join(re.escape(e.name) for e in ENTRIES.values() if e.kind == "AU" and e.number) + r")\b"
-)
 _NAMING = ("au", "side", "contrast", "blink", "release", "vqa_au_present", "vqa_au_side", "vqa_on_side")
 
 
@@ -127,7 +126,7 @@ def _row_faults(row: Instruction, found: _Faults, media_root: Path | None) -> No
     for question in texts(row, "user"):
         if _LABEL.search(question) and row.task != "refusal":
             found.add("label word in the question", f"{row.id}: {question}")
-        if row.task not in _NAMING and (_AU_WORD.search(question) or _AU_NAMES.search(question)):
+        if row.task not in _NAMING and (AU_CODE.search(question) or AU_NAME.search(question)):
             found.add("Action Unit in the question", f"{row.id}: {question}")
     if row.task == "side" and row.source.get("choice") != "neither":
         question = texts(row, "user")[0]
@@ -163,13 +162,6 @@ def _plain(text: str) -> str:
 def _yes_no(row: Instruction) -> str:
     answer = texts(row, "assistant")[0].strip().lower()
     return "yes" if answer.startswith("yes") else "no" if answer.startswith("no") else "other"
-
-
-def _asked_au(row: Instruction) -> str:
-    question = texts(row, "user")[0]
-    found = _AU_WORD.search(question)
-    named = _AU_NAMES.search(question.lower())
-    return found.group(1) if found else named.group(1) if named else "?"
 
 
 class _OrderLeak:

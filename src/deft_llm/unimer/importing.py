@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from deft_llm.corpora.joining import join_key
-from deft_llm.errors import DeftError
+from deft_llm.corpora.joining import questions_by_clip
+from deft_llm.corpora.questions import QuestionRow
 from deft_llm.facs.emotions import FINE, coarse_of
-from deft_llm.files import read_jsonl
 from deft_llm.records import Clip, Instruction, Media, Target
 from deft_llm.unimer.exports import megc
-
-NEEDED = ("dataset", "subject", "filename", "question")
 
 
 @dataclass
 class Imported:
-    """Instructions made, and the rows whose clip the store does not hold."""
+    """Instructions made, and the ids of the rows whose clip the store does not hold."""
 
     instructions: list[Instruction] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
@@ -28,28 +24,16 @@ class Imported:
 def import_megc(path: Path, clips: Iterable[Clip]) -> Imported:
     """Instructions for every row of an ME-VQA jsonl whose clip is among ``clips``.
 
-    Clips meet rows by corpus, subject number and file name, whatever their spelling. Targets come from the
-    clip's own record. Raises: DeftError for a row without the published fields.
+    Targets come from the clip's own record. Raises: DeftError for a row without the published fields.
     """
-    by_key = {_key_of(clip): clip for clip in clips}
-    result = Imported()
-    numbers: dict[str, int] = {}
-    for place, row in enumerate(read_jsonl(Path(path)), 1):
-        missing = [name for name in NEEDED if not row.get(name)]
-        if missing:
-            raise DeftError(f"{path}: line {place} lacks {', '.join(missing)}; give the organisers' jsonl.")
-        clip = by_key.get(join_key(str(row["dataset"]), str(row["subject"]), str(row["filename"])))
-        if clip is None:
-            result.unmatched.append(str(row.get("id", place)))
-            continue
-        number = numbers[clip.clip_id] = numbers.get(clip.clip_id, 0) + 1
-        result.instructions.append(_instruction(clip, row, number))
-    return result
-
-
-def _key_of(clip: Clip) -> tuple[str, str, str]:
-    parts = clip.clip_id.split("/")
-    return join_key(parts[0], clip.subject.split("/")[-1], parts[-1])
+    known = {clip.clip_id: clip for clip in clips}
+    found, strangers = questions_by_clip(path, known.values())
+    instructions = [
+        _instruction(known[clip_id], row, number)
+        for clip_id, rows in found.items()
+        for number, row in enumerate(rows, 1)
+    ]
+    return Imported(instructions, [row.id for row in strangers])
 
 
 def task_of(question: str) -> str:
@@ -68,15 +52,13 @@ def task_of(question: str) -> str:
     return "open"
 
 
-def _instruction(clip: Clip, row: dict[str, Any], number: int) -> Instruction:
+def _instruction(clip: Clip, row: QuestionRow, number: int) -> Instruction:
     fine = clip.emotion if clip.emotion in FINE else None
-    messages = [
-        {"role": "user", "content": [{"type": "image", "ref": 0}, {"type": "text", "text": row["question"]}]}
-    ]
-    answer = str(row.get("answer") or "")
-    if answer:
-        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-    task = task_of(row["question"])
+    asked = [{"type": "image", "ref": 0}, {"type": "text", "text": row.question}]
+    messages = [{"role": "user", "content": asked}]
+    if row.answer:
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": row.answer}]})
+    task = task_of(row.question)
     return Instruction(
         id=f"{clip.clip_id}#megc-{number:02d}-{task}",
         clip_id=clip.clip_id,
@@ -86,7 +68,7 @@ def _instruction(clip: Clip, row: dict[str, Any], number: int) -> Instruction:
         media=[Media(type="flow", role="flow", path=f"{clip.clip_id}/flow.png")],
         messages=messages,
         target=Target(fine=fine, coarse=coarse_of(fine) if fine else clip.coarse, aus=clip.aus),
-        source={"builder": "megc", "question_id": row.get("id"), "choice": _choice(task, answer)},
+        source={"builder": "megc", "question_id": row.id, "choice": _choice(task, row.answer or "")},
     )
 
 

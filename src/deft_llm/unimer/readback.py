@@ -16,6 +16,7 @@ from deft_llm.facs.emotions import FINE
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
 from deft_llm.facs.words import movement
 from deft_llm.records import COARSE, Evidence, Instruction
+from deft_llm.unimer.rows import texts
 from deft_llm.unimer.vqa import NONE, VQA_TASKS
 
 _AU = re.compile(r"\bAU(\d{1,2})\b")
@@ -27,15 +28,6 @@ _SIDES = (
     ("on neither side", "neither"),
 )
 _ALSO = re.compile(r"The coders of .+ also marked ")
-
-
-def texts(row: Instruction, role: str) -> list[str]:
-    """All texts that ``role`` says, in order."""
-    return [
-        "".join(part["text"] for part in message["content"] if part["type"] == "text")
-        for message in row.messages
-        if message["role"] == role
-    ]
 
 
 def outcome(task: str, answer: str) -> str | None:

@@ -13,7 +13,8 @@ from deft_llm.facs.regions import MIDLINE_REGIONS, PAIRED_REGIONS
 from deft_llm.facs.units import ENTRIES
 from deft_llm.records import COARSE, Instruction
 from deft_llm.setup.weights import require
-from deft_llm.unimer.readback import outcome, texts
+from deft_llm.unimer.readback import outcome
+from deft_llm.unimer.rows import texts
 
 REWORDED = ("description", "region", "au", "side", "contrast")
 PROMPT = (

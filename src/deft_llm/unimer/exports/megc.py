@@ -16,6 +16,7 @@ from deft_llm.errors import DeftError
 from deft_llm.facs.units import ENTRIES, name
 from deft_llm.files import read_jsonl, write_jsonl
 from deft_llm.records import Instruction
+from deft_llm.unimer.rows import asked_unit
 
 FILE = "me_vqa.jsonl"
 FIELDS = ("id", "dataset", "image_id", "subject", "filename", "question", "answer")
@@ -75,16 +76,16 @@ def _line(row: Instruction, number: int, question: str, answer: str) -> dict[str
 def _pairs(row: Instruction) -> Iterator[tuple[str, str]]:
     choice = str(row.source.get("choice", ""))
     aus = ", ".join(name(unit.number) for unit in sorted(row.target.aus or [], key=lambda unit: unit.number))
-    if row.task == "coarse":
+    if row.task == "coarse" and choice:
         yield COARSE_QUESTION, choice
-    elif row.task == "fine":
+    elif row.task == "fine" and choice:
         yield FINE_QUESTION, choice
     elif row.task == "aus" and aus:
         yield AUS_QUESTION, aus
-    elif row.task == "au":
-        yield YES_NO.format(name=name(int(row.source["about"]))), choice
-    elif row.task == "side" and choice in ("left", "right"):
-        yield SIDE.format(name=name(int(row.source["about"]))), choice
+    elif row.task == "au" and choice and (asked := asked_unit(row)):
+        yield YES_NO.format(name=name(asked)), choice
+    elif row.task == "side" and choice in ("left", "right") and (asked := asked_unit(row)):
+        yield SIDE.format(name=name(asked)), choice
     elif row.task == "answer" and aus and row.target.fine and row.target.coarse:
         yield COMBINED, COMBINED_ANSWER.format(aus=aus, fine=row.target.fine, coarse=row.target.coarse)
 
