@@ -51,18 +51,21 @@ OPPOSED = [{5, 43}, {5, 7}, {7, 43}, {18, 20}, {23, 25}, {24, 25}, {24, 26}, {25
 
 @dataclass
 class Clips:
-    """Motions of N clips, true AU sides (N, A, 2), AUs that clearly move or do not (N, A), classes (N,)."""
+    """Motions of N clips, true AU sides (N, A, 2), AUs that clearly move or do not (N, A), coarse and fine
+    classes (N,)."""
 
     motions: list[Motion]
     side: np.ndarray
     known: np.ndarray
     coarse: np.ndarray
+    fine: np.ndarray
 
     def of(self, rows: list[int]) -> Clips:
         """Some of the clips."""
         return Clips(
-            [self.motions[row] for row in rows], self.side[rows], self.known[rows], self.coarse[rows]
-        )
+            [self.motions[row] for row in rows], self.side[rows], self.known[rows], self.coarse[rows],
+            self.fine[rows],
+        )  # fmt: skip
 
     def units(self, row: int) -> set[int]:
         """The AUs that truly moved in a clip."""
@@ -86,7 +89,7 @@ def clips_of(pool: FlowBatch, rows: np.ndarray) -> Clips:
         motion_from_flow(f"flow/{row}", pool.maps[row][:1, :2].astype(np.float32), units="relative")
         for row in rows
     ]
-    return Clips(motions, pool.side[rows], pool.known[rows] > 0, pool.coarse[rows])
+    return Clips(motions, pool.side[rows], pool.known[rows] > 0, pool.coarse[rows], pool.fine[rows])
 
 
 def recombined(known: set[frozenset[int]], count: int, seed: int) -> Clips:

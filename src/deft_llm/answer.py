@@ -29,6 +29,13 @@ MAX_RATIONALE = 400
 LABELLED = "Coders would label this {label}."
 NO_LABEL = "These movements determine no label"
 NO_UNIT = "No Action Unit can be measured in the flow"
+DECLINED = (
+    "No facial movement shows {topic}, so this cannot be answered.",
+    "That cannot be told from a face: motion does not show {topic}.",
+    "I cannot say. How skin moves does not show {topic}.",
+    "This question has no answer in the clip: movement does not show {topic}.",
+)
+"""Answers to what no movement shows."""
 _SIDE_WORDS = "both|left|right|asymmetric|upper|lower|(?:left|right|asymmetric) (?:upper|lower)"
 _CLASS = re.compile(rf"Class: (?P<fine>[a-z][a-z -]*) \((?P<coarse>{'|'.join(COARSE)}|{UNDETERMINED})\)$")
 _ITEM = re.compile(

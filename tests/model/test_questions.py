@@ -9,6 +9,7 @@ import torch
 from deft_llm.answer import COARSE, parse
 from deft_llm.evaluation.questions import combined_parts, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.model import questions
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.inputs import batch_of
@@ -90,6 +91,14 @@ def test_questions_of_a_clip_do_not_change_each_others_answers(tiny_model, reado
     alone = ask(tiny_model, readout, [SIX[3:5], SIX[3:4]])
     assert together[0][3].options["yes"] == pytest.approx(alone[0][0].options["yes"], abs=1e-4)
     assert together[1][0].options == pytest.approx(alone[1][0].options, abs=1e-4)
+
+
+def test_an_answer_that_declines_says_so(tiny_model, readout, monkeypatch) -> None:
+    said = ["I cannot say. How skin moves does not show what somebody wants.", "It is a mouth."]
+    monkeypatch.setattr(questions, "generate_constrained", lambda *_, **__: list(said))
+    replies = ask(tiny_model, readout, [["What does she want?"], ["What is it?"]])
+    assert [row[0].answered_by for row in replies] == ["declined", "language"]
+    assert [row[0].text for row in replies] == said
 
 
 def test_a_tasks_labels_narrow_the_fine_classes(tiny_model, readout) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from deft_llm.model.checkpoint import SHIPPED
+from deft_llm.model.deft import DeftConfig, DeftModel
+from deft_llm.model.language import tiny_backbone
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LIBRARIES = {"__init__", "films", "looped"}  # read by the others
@@ -184,6 +186,19 @@ def test_ablations_of_the_face_experts(script, films, tmp_path):
 def test_answers(figures, held):
     found = figures("benchmarks.answers", SHIPPED, held, "--clips", 1)
     assert found["clips"] == 1 and 0 <= found["parsed"] <= 1
+
+
+def test_asked_beforehand(figures, held, tmp_path):
+    llm, tokenizer = tiny_backbone()
+    model = DeftModel(
+        DeftConfig(backbone="tiny-random", lora_rank=2, conditioned_on=["motion"]), llm, tokenizer
+    )
+    model.save_pretrained(tmp_path / "tiny", {"prior": "facs"})
+    words = ("--checkpoint", tmp_path / "tiny", "--clips", 1, "--answers", tmp_path / "answers.md")
+    found = figures("benchmarks.asked_beforehand", held, *words)
+    assert found["clips"] == 1 and found["questions"] > 50
+    assert {"answerable", "not answerable", "false premise"} <= set(found)
+    assert "Is he guilty?" in (tmp_path / "answers.md").read_text()
 
 
 def test_disentangle(script, films, tmp_path):

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deft_llm.answer import DECLINED
 from deft_llm.aus.support import measure_support
 from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
@@ -51,6 +52,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
 WRITE_BATCH = 16
+DECLINES = tuple(text.split("{topic}")[0] for text in DECLINED)
+"""How an answer begins that declines."""
 FREE = "start: /[ -~]{1,240}/\n"
 """Any line of plain text, for questions that have no form of their own."""
 
@@ -101,7 +104,9 @@ def ask(
             elif kind == "combined" and taken is not None:
                 row.append(_combined(text, generated[clip, _list_question(text)], taken))
             else:
-                row.append(replace(generated[clip, text], kind=kind))
+                reply = replace(generated[clip, text], kind=kind)
+                declined = kind == "other" and reply.text.startswith(DECLINES)
+                row.append(replace(reply, answered_by="declined") if declined else reply)
         replies.append(row)
     return replies
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deft_llm.answer import DECLINED
+
 TEMPLATES_VERSION = 2
 
 SYSTEM = (
@@ -138,9 +140,4 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("What will the person do when the clip ends?", "what somebody intends"),
     ("Does this person like the product?", "what somebody likes"),
 )
-REFUSAL_ANSWERS: tuple[str, ...] = (
-    "No facial movement shows {topic}, so this cannot be answered. {known}",
-    "That cannot be told from a face: motion does not show {topic}. {known}",
-    "I cannot say. How skin moves does not show {topic}. {known}",
-    "This question has no answer in the clip: movement does not show {topic}. {known}",
-)
+REFUSAL_ANSWERS = tuple(f"{text} {{known}}" for text in DECLINED)
