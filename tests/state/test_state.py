@@ -5,6 +5,7 @@ import pytest
 
 from deft_llm.errors import UsageError
 from deft_llm.faces.regions import TWIN
+from deft_llm.state.channels import POINTS
 from deft_llm.state.compression import MODERATE, skipped_share
 from deft_llm.state.face_state import state_of, table_of
 from deft_llm.state.neutral import frames_named
@@ -149,3 +150,19 @@ def test_a_blink_of_widened_eyes_is_a_blink(make_track, hold):
     track = make_track(100, [(ids, (0, 4), wide), (ids, (0, -10), blink)])
     kinds = [event.kind for event in state_of(track).lid_events]
     assert kinds == ["blink"]
+
+
+def test_lids_that_tighten_are_seven_and_eyes_that_look_down_are_none(make_track, hold):
+    course = hold(120, (50, 56), (80, 88))
+    low, up, iris = POINTS["lid_low"], POINTS["lid_up"], (468, 469, 470, 471, 472)
+    squint = {f"eyeSquint{side}": 0.4 * course for side in ("Left", "Right")}
+    tight, down = [], []
+    for ids in (low, TWIN[list(low)]):
+        tight.append((ids, (0, 2.5), course))
+    for ids in (up, TWIN[list(up)]):
+        tight.append((ids, (0, -2.5), course))
+        down.append((ids, (0, -3.5), course))
+    down += [(ids, (0, -3.5), course) for ids in (iris, TWIN[list(iris)])]
+    seen = {name: state_of(make_track(120, moves, squint)).intensity[7, "left"][60:75].mean()
+            for name, moves in (("tight", tight), ("down", down))}  # fmt: skip
+    assert seen["tight"] > 1.5 and seen["down"] < 0.3

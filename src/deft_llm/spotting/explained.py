@@ -16,13 +16,17 @@ from deft_llm.state.intensity import WHOLE
 
 # Share of its strength that the other side shows where one side alone moves: on rendered faces, halfway to 1.
 ONE_SIDED: dict[int, float] = {
-    1: 0.75, 2: 0.6, 5: 0.65, 6: 0.55, 9: 0.8, 10: 0.7, 12: 0.5, 14: 0.5, 15: 0.45, 20: 0.55,
+    1: 0.75, 2: 0.6, 5: 0.65, 6: 0.55, 7: 0.6, 9: 0.8, 10: 0.7, 12: 0.5, 14: 0.5, 15: 0.45, 20: 0.55,
 }  # fmt: skip
 MOST_RATIO = 1.5
 TOGETHER_SECONDS = 0.25  # of onsets that begin one movement
+# A jaw that drops parts the lips, a cheek that is raised tightens the lower lid: one of the two is stated
+# (FACS of 1978 scores either 25 or 26).
+IMPLIED_BY = {25: 26, 7: 6}
 SMILING = 0.6  # reading of 12 that pulls the whole mouth
 BROAD_SMILE = 0.8
 WEAKER_SIDE = 0.45
+CLOSING = 1.0  # reading of 43 of an eye that closes: more than lids are tightened
 LONE_CHEEK = 1.5  # reading of 6 that needs no smile
 
 
@@ -42,11 +46,20 @@ class PhaseGroup:
 
 def without_dragged(found: list[AUPhase], state: FaceState) -> list[AUPhase]:
     """Leaves out what a stronger movement at the same place brings along by itself."""
-    out = [phase for phase in found if not _dragged(phase, state)]
-    told = {id(phase) for phase in out}
+    return _tied([phase for phase in found if not _dragged(phase, state)])
+
+
+def without_implied(found: list[AUPhase], fps: float) -> list[AUPhase]:
+    """Leaves out what another unit that goes together with it says, and more."""
+    return _tied([phase for phase in found if not _implied(phase, found, fps)])
+
+
+def _tied(found: list[AUPhase]) -> list[AUPhase]:
+    """Releases only of rises that are told, or of what was there when the clip began."""
+    told = {id(phase) for phase in found}
     return [
         phase
-        for phase in out
+        for phase in found
         if phase.kind == "rise"
         or (
             id(phase.of) in told
@@ -54,6 +67,12 @@ def without_dragged(found: list[AUPhase], state: FaceState) -> list[AUPhase]:
             else min(phase.size, phase.level) > UNSEEN_RISE * LIMITS[phase.au]
         )
     ]
+
+
+def _implied(phase: AUPhase, found: list[AUPhase], fps: float) -> bool:
+    """Whether a unit that says the same and more goes together with this one."""
+    fuller = IMPLIED_BY.get(phase.au)
+    return any(other.au == fuller and _together(phase, other, fps) for other in found)
 
 
 def _dragged(phase: AUPhase, state: FaceState) -> bool:
@@ -73,6 +92,7 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         4: smile > BROAD_SMILE and level < 0.3 * smile,
         5: at(43, phase.side) > 0,
         6: smile < SMILING and level < 1.3,
+        7: at(43, phase.side) > CLOSING or smile > SMILING,
         9: level < 0.7 * at(10, phase.side),
         10: smile > BROAD_SMILE and level < 1.8,
         17: at(26, phase.side) > 0.5,

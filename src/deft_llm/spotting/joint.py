@@ -7,19 +7,19 @@ being released, the motion that shows it is that release, never a new expression
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
 from deft_llm.facs.regions import REGION_KEYS
-from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged
+from deft_llm.spotting.confidence import confidence_of, shipped, turned
+from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged, without_implied
 from deft_llm.spotting.movement import Kind, Movement, MovementUnit, OtherEvent, RegionShift
 from deft_llm.spotting.phases import AUPhase, phases_of
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.channels import SIDES, runs
 from deft_llm.state.face_state import FaceState
-from deft_llm.state.intensity import BROW_AUS, LID_AUS, WHOLE, part_of
+from deft_llm.state.intensity import WHOLE, part_of
 
 MICRO_SECONDS = 0.5
 AGAIN = (
@@ -27,10 +27,7 @@ AGAIN = (
 )
 RETURN_SLACK = 0.3  # s within which two releases of one unit are the same
 SAME_MOTION_SECONDS = 0.12  # by which motion may begin before or end after a phase of the state
-# Confidence of a statement: logistic in strength, less for what disturbs it. Chosen by hand, not calibrated:
-# the words "sure" and "fairly sure" order statements, they promise no share of right ones.
-CONFIDENCE_AT_LIMIT, CONFIDENCE_SLOPE = 0.35, 1.1
-TURN_DEGREES = 12.0  # a turn of the head in a phase that halves the odds
+TURN_DEGREES = 12.0  # a turn of the head in a phase from which its statement is marked
 PART_REGIONS: dict[str, tuple[str, ...]] = {
     "brows": ("forehead", "glabella", "inner brow", "outer brow"),
     "eyes": ("upper lid", "lower lid", "outer eye corner"),
@@ -48,7 +45,7 @@ def joint_movements(state: FaceState, motion: Spotting | None) -> list[Movement]
 
 def state_movements(state: FaceState) -> list[Movement]:
     """Movements that the state shows: units that rise together, each with its release; lone releases."""
-    groups = grouped(without_dragged(phases_of(state), state), state)
+    groups = grouped(without_implied(sure_enough(state), state.fps), state)
     rises = [(group, list(_units(group, state))) for group in groups if group.kind == "rise"]
     alone: list[tuple[PhaseGroup, list[MovementUnit]]] = []
     for group in groups:
@@ -65,6 +62,12 @@ def state_movements(state: FaceState) -> list[Movement]:
         if rest:
             alone.append((group, rest))
     return [_movement(group, units, state) for group, units in (*rises, *alone)]
+
+
+def sure_enough(state: FaceState) -> list[AUPhase]:
+    """Phases that are stated: what no stronger movement drags along, of the least confidence and more."""
+    found = without_dragged(phases_of(state), state)
+    return [phase for phase in found if confidence_of(phase, state) >= shipped().least]
 
 
 def _rise_of(phase: AUPhase, rises: list[tuple[PhaseGroup, list[MovementUnit]]]) -> list[MovementUnit] | None:
@@ -108,22 +111,10 @@ def _level(value: float) -> float:
     return round(float(np.clip(np.nan_to_num(value), 0.0, 5.0)), 2)
 
 
-def confidence_of(phase: AUPhase, state: FaceState) -> float:
-    """How sure it is that a coder would see this phase, 0 to 1."""
-    inside = slice(phase.onset, phase.apex + 1)
-    turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
-    odds = math.log(CONFIDENCE_AT_LIMIT / (1 - CONFIDENCE_AT_LIMIT))
-    odds += CONFIDENCE_SLOPE * (phase.strength - 1) - math.log(2) * turned / TURN_DEGREES
-    odds += math.log(max(float(state.confidence[inside].mean()), 0.05))
-    if state.speech[inside].any() and phase.au not in (*BROW_AUS, *LID_AUS):
-        odds -= 1.0
-    return round(1 / (1 + math.exp(-odds)), 3)
-
-
 def _disturbed(phase: AUPhase, state: FaceState) -> str:
     """Why a statement is of low confidence, "" where nothing disturbs it."""
     inside = slice(phase.onset, phase.apex + 1)
-    if float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max()) > TURN_DEGREES:
+    if turned(phase, state) > TURN_DEGREES:
         return "the head moved"
     if state.speech[inside].mean() > 0.5 and part_of(phase.au) == "mouth":
         return "during speech"

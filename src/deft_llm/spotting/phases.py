@@ -20,8 +20,8 @@ PhaseKind = Literal["rise", "release"]
 
 # Least change and level of a movement, as shares of what is clearly visible of the unit.
 LIMITS: dict[int, float] = {
-    1: 0.72, 2: 0.78, 4: 0.78, 5: 0.91, 6: 0.91, 9: 1.69, 10: 1.04, 12: 0.52, 14: 1.04, 15: 0.78, 17: 0.91,
-    18: 0.91, 20: 1.04, 22: 1.04, 24: 1.04, 25: 0.91, 26: 0.91, 28: 1.04,
+    1: 0.72, 2: 0.78, 4: 0.78, 5: 0.91, 6: 0.91, 7: 0.91, 9: 1.69, 10: 1.04, 12: 0.52, 14: 1.04, 15: 0.78,
+    17: 0.91, 18: 0.91, 20: 1.04, 22: 1.04, 24: 1.04, 25: 0.91, 26: 0.91, 28: 1.04,
 }  # fmt: skip
 MOST_NOISE = 2.0  # times its limit that a noisy curve may ask for
 REVERSAL = 0.6  # share of the limit at which a curve turns

@@ -20,6 +20,7 @@ from deft_llm.state.intensity import (
     open_share,
     part_of,
     readings,
+    tightened,
 )
 from deft_llm.state.lids import LidEvent, blink_masks, lid_events
 from deft_llm.state.neutral import Neutral, neutral_of, over_neutral
@@ -95,8 +96,9 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
     for side in SIDES:
         shape = read[4, side]
         read[4, side] = np.where(np.isfinite(lines), FURROW_SHARE * lines + (1 - FURROW_SHARE) * shape, shape)
-    intensity = {key: np.where(track.seen, VISIBLE[key[0]] * curve, np.nan) for key, curve in read.items()}
     trained = read_trained(d, track.furrows, rest, track.fps)
+    read |= {(7, side): tightened(d, trained[7, side], side) for side in SIDES}
+    intensity = {key: np.where(track.seen, VISIBLE[key[0]] * curve, np.nan) for key, curve in read.items()}
     events = lid_events(c, track.fps, track.seen & ~visible.hidden["eyes"] & ~visible.dark)
     return FaceState(
         face=face, times=track.times, fps=track.fps, intensity=intensity, trained=trained,

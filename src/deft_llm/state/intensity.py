@@ -19,7 +19,7 @@ Key = tuple[int, str]
 
 WHOLE = (4, 17, 18, 22, 24, 25, 26, 28)
 """Units that are read for the face as a whole."""
-SIDED = (1, 2, 5, 6, 9, 10, 12, 14, 15, 20, 43)
+SIDED = (1, 2, 5, 6, 7, 9, 10, 12, 14, 15, 20, 43)
 STATE_AUS = tuple(sorted((*SIDED, *WHOLE)))
 """The Action Units that shape and appearance show."""
 
@@ -27,14 +27,15 @@ STATE_AUS = tuple(sorted((*SIDED, *WHOLE)))
 # reading is 1.3 (AU25) to 5 (AU10); real people move farther than the rendered units at full weight, so half
 # of it is taken (at least 1.3, at most 2.5): strong real expressions stay on the scale.
 VISIBLE: dict[int, float] = {
-    1: 2.0, 2: 2.0, 4: 2.5, 5: 2.5, 6: 2.0, 9: 2.5, 10: 2.0, 12: 1.8, 14: 2.5, 15: 2.2, 17: 2.0, 18: 2.0,
-    20: 2.5, 22: 2.5, 24: 2.5, 25: 1.3, 26: 1.8, 28: 2.5, 43: 3.0,
+    1: 2.0, 2: 2.0, 4: 2.5, 5: 2.5, 6: 2.0, 7: 2.0, 9: 2.5, 10: 2.0, 12: 1.8, 14: 2.5, 15: 2.2, 17: 2.0,
+    18: 2.0, 20: 2.5, 22: 2.5, 24: 2.5, 25: 1.3, 26: 1.8, 28: 2.5, 43: 3.0,
 }  # fmt: skip
 
 UPPER_AUS = frozenset({1, 2, 4, 5, 6, 7, 9, 43})
 BROW_AUS, LID_AUS = frozenset({1, 2, 4}), frozenset({5, 6, 7, 43})
 
 MOST_NARROWED = 3.0  # % of the eye distance by which lids narrow in AU6 and 7: more is a closing eye
+TIGHT_LOW, TIGHT_NARROW = 0.8, 1.6  # % that the lower lid rises and the eye narrows in a visible AU7
 JAW_DRAG = 0.7  # share of the jaw's way that takes the corners down
 FURROW_SHARE = 0.6  # of the lines between the brows in AU4
 FURROW_VISIBLE = 0.5  # relative gain of contrast between the brows that anybody sees
@@ -133,6 +134,13 @@ def _whole(d: Channels) -> dict[int, np.ndarray]:
         26: _mix(0.5, jaw / 8, d["jawOpen"] / 0.25),
         28: _mix(0.4, -d["thick"] / 10, roll / 0.35),
     }  # fmt: skip
+
+
+def tightened(d: Channels, trained: np.ndarray, side: str) -> np.ndarray:
+    """(T,) share of visible AU7: what the trained reader sees of it (T,), as far as the lower lid rises and
+    the eye narrows too. Eyes that look down narrow without the one, smiling ones may do without the other."""
+    low, narrow = d[f"lid_low_{side}"] / TIGHT_LOW, -d[f"aperture_{side}"] / TIGHT_NARROW
+    return np.minimum(trained / VISIBLE[7], np.maximum(np.minimum(low, narrow), 0.0))
 
 
 def _without_gaze(lid: np.ndarray, iris: np.ndarray, share: np.ndarray) -> np.ndarray:

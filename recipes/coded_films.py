@@ -1,0 +1,116 @@
+"""Films of ``deft synth --film sequences``: what is stated of them beside what is true, one to one per AU.
+
+A statement meets a true rise or release of the same unit whose onset lies within 0.35 s (release: 0.4 s), or
+a rise in which its apex lies; a maximum matching uses each once. Units that pictures hardly tell apart count
+as one (6 and 7, 23 and 24, 25 to 27); lids are not counted.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deft_llm.errors import UsageError
+from deft_llm.evaluation.spotting import Pairs, most_pairs
+from deft_llm.faces.landmarker import default_landmarker
+from deft_llm.faces.video import frames, probe
+from deft_llm.files import read_json
+from deft_llm.spotting.watch import watch
+from deft_llm.state.track import FaceTrack
+
+SAME = {7: 6, 24: 23, 26: 25, 27: 25}
+LIDS = frozenset({43, 45, 46})
+RISE_SECONDS, RELEASE_SECONDS, LATE_SECONDS = 0.35, 0.4, 0.1
+VISIBLE_LEVEL = 1.5  # of 5: what is stronger anybody sees, and counts for recall
+NO_LEVEL = 0.3  # below this nothing is there
+
+
+class Row(NamedTuple):
+    """One unit in one phase; seconds; ``level`` 0 to 5; ``sure``: whether it can be judged there."""
+
+    phase: str
+    au: int
+    side: str
+    onset: float
+    apex: float
+    level: float = 0.0
+    sure: bool = True
+
+
+@dataclass(frozen=True)
+class Film:
+    """``truth``: as ``deft synth`` wrote it; ``rows``: its rises and releases without lids."""
+
+    name: str
+    track: FaceTrack
+    truth: dict[str, Any]
+    rows: list[Row]
+
+    @property
+    def calm(self) -> bool:
+        """Whether no expression happens in it."""
+        return not self.truth["movements"]
+
+
+def films_of(folder: Path, tracks: Path, most: int | None = None) -> Iterator[Film]:
+    """The first ``most`` films of a folder with their tracks, read once and kept in ``tracks``.
+
+    Raises: UsageError where the folder holds no film.
+    """
+    videos = sorted((folder / "video").glob("*.mp4"))
+    done = [path for path in videos if (folder / "records" / f"{path.stem}.json").is_file()]
+    if not done:
+        raise UsageError(f"{folder}: holds no film; make some with 'deft synth {folder} --film sequences'.")
+    tracks.mkdir(parents=True, exist_ok=True)
+    for path in done[:most]:
+        kept = tracks / f"{path.stem}.track.npz"
+        if not kept.is_file():
+            fps = probe(path).fps
+            watched = watch(frames(path), fps or 25.0, default_landmarker(), motion=False)
+            watched.tracks[1].save(kept)
+        truth = read_json(folder / "truth" / f"{path.stem}.json")
+        rows = true_rows(truth, folder / "truth" / f"{path.stem}.csv")
+        yield Film(path.stem, FaceTrack.load(kept), truth, rows)
+
+
+def true_rows(truth: dict[str, Any], table: Path) -> list[Row]:
+    """Rises and releases of a film, without lids."""
+    with open(table, newline="", encoding="utf-8") as handle:
+        lines = list(csv.DictReader(handle))
+    rows = []
+    for movement in truth["movements"]:
+        for unit in movement["aus"]:
+            if unit["number"] in LIDS:
+                continue
+            column = f"AU{unit['number']:02d}_sure"
+            inside = lines[unit["onset"] : max(unit["apex"], unit["onset"]) + 1]
+            rows.append(Row(
+                unit["phase"], SAME.get(unit["number"], unit["number"]),
+                "both" if unit["side"] == "asymmetric" else unit["side"], unit["onset_time"],
+                unit["apex_time"], max(unit["intensity_before"], unit["intensity_after"]),
+                float(np.mean([int(line.get(column, 1)) for line in inside])) > 0.5,
+            ))  # fmt: skip
+    return rows
+
+
+def matched(stated: list[Row], truth: list[Row]) -> Pairs:
+    """Pairs (statement, truth), as many as can be."""
+    if not stated or not truth:
+        return []
+    gap = np.array([[abs(one.onset - two.onset) for two in truth] for one in stated])
+    allowed = np.array([[_meets(one, two) for two in truth] for one in stated])
+    return most_pairs(1 / (1 + gap), allowed)
+
+
+def _meets(stated: Row, true: Row) -> bool:
+    if stated.au != true.au or stated.phase != true.phase:
+        return False
+    gap = abs(stated.onset - true.onset)
+    if stated.phase == "release":
+        return gap <= RELEASE_SECONDS
+    return gap <= RISE_SECONDS or true.onset <= stated.apex <= true.apex + LATE_SECONDS

@@ -1,0 +1,146 @@
+"""Makes src/deft_llm/spotting/confidence.json: how often a statement about an Action Unit is right.
+
+    deft synth TRAIN --film sequences --clips 30 --subjects 30 --split train --size 320 --seconds 8
+    python -m recipes.confidence fit TRAIN [TRAIN ...] --tracks DIR \\
+        --out src/deft_llm/spotting/confidence.json
+    python -m recipes.confidence check TRAIN TEST --tracks DIR
+
+A statement is right where the unit truly moves so then, however little; where what is true cannot be judged
+(hidden, turned away, speech) it counts for nothing. ``check`` fits on all folders but the last and prints the
+calibration error on the last. ``--tracks``: what the landmarker saw of each film is kept there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from deft_llm.errors import UsageError
+from deft_llm.files import write_json
+from deft_llm.spotting.confidence import EVIDENCE, FEATURES, Calibration, features_of
+from deft_llm.spotting.explained import grouped, without_dragged
+from deft_llm.spotting.phases import phases_of
+from deft_llm.state.face_state import state_of
+from recipes.coded_films import LIDS, NO_LEVEL, SAME, Film, Row, films_of, matched
+
+SHRINKAGE = 5.0  # of the weights towards EXPECTED (else 0), in features of unit spread, over all statements
+EXPECTED = {"covered": -1.5, "spoken": -1.0}  # log odds: what films without hands or much speech leave open
+BINS = 10
+LEAST = 0.45  # probability from which a unit is stated: about where F1 on the training films is highest
+
+
+class Statements(NamedTuple):
+    """``features`` (N, F), ``right`` (N,) 0 or 1, ``film`` (N,) numbers."""
+
+    features: np.ndarray
+    right: np.ndarray
+    film: np.ndarray
+
+
+def statements_of(films: list[Film]) -> Statements:
+    """Everything that could be stated of some films, with whether it is right."""
+    features, right, numbers = [], [], []
+    for number, film in enumerate(films):
+        state = state_of(film.track)
+        groups = grouped(without_dragged(phases_of(state), state), state)
+        phases = [
+            (phase, group.sides[phase.au]) for group in groups for phase in group.phases
+            if phase.au not in LIDS
+        ]  # fmt: skip
+        stated = [
+            Row(phase.kind, SAME.get(phase.au, phase.au), side, float(state.times[phase.onset]),
+                float(state.times[phase.apex])) for phase, side in phases
+        ]  # fmt: skip
+        there = [row for row in film.rows if row.level >= NO_LEVEL]
+        found = dict(matched(stated, there))
+        for at, (phase, _) in enumerate(phases):
+            if at in found and not there[found[at]].sure:
+                continue
+            features.append(features_of(phase, state))
+            right.append(at in found)
+            numbers.append(number)
+    if not features:
+        raise UsageError("Nothing could be stated of these films; give more of them.")
+    return Statements(np.array(features), np.array(right, float), np.array(numbers))
+
+
+def fitted(statements: Statements, least: float, name: str) -> Calibration:
+    """The logistic function of the largest likelihood whose weights have the signs of EVIDENCE."""
+    from scipy.optimize import minimize
+
+    x, y = statements.features, statements.right
+    spread = np.maximum(x.std(0), 0.25)
+    z = x / spread
+    expected = np.array([EXPECTED.get(feature, 0.0) for feature in FEATURES]) * spread
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        share = expit(z @ weights[:-1] + weights[-1])
+        likelihood = -np.mean(y * np.log(share + 1e-9) + (1 - y) * np.log(1 - share + 1e-9))
+        gradient = np.append(z.T @ (share - y), (share - y).sum()) / len(y)
+        away = weights[:-1] - expected
+        gradient[:-1] += 2 * SHRINKAGE * away / len(y)
+        return float(likelihood + SHRINKAGE * (away**2).sum() / len(y)), gradient
+
+    signs = [EVIDENCE.get(feature, 0) for feature in FEATURES]
+    bounds = [(0.0 if sign > 0 else None, 0.0 if sign < 0 else None) for sign in signs]
+    start = np.zeros(len(FEATURES) + 1)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[*bounds, (None, None)]).x
+    return Calibration(
+        features=list(FEATURES), weights=[round(float(w), 4) for w in found[:-1] / spread],
+        bias=round(float(found[-1]), 4), least=least, fitted_on=name,
+    )  # fmt: skip
+
+
+def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error: mean distance of share right and probability over bins, by their size."""
+    at = np.minimum((probability * bins).astype(int), bins - 1)
+    return float(sum(
+        (at == one).mean() * abs(probability[at == one].mean() - right[at == one].mean())
+        for one in range(bins) if (at == one).any()
+    ))  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=("fit", "check"))
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--tracks", type=Path, required=True)
+    parser.add_argument("--films", type=int, help="only the first so many of each folder")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--least", type=float, default=LEAST)
+    options = parser.parse_args()
+    found = [
+        statements_of(list(films_of(folder, options.tracks / folder.name, options.films)))
+        for folder in options.folders
+    ]
+    training = found if options.part == "fit" else found[:-1]
+    if not training:
+        raise UsageError("check needs two folders or more: the last one to test on.")
+    joined = Statements(*(np.concatenate(parts) for parts in zip(*training, strict=True)))
+    size = f"{sum(len(set(one.film)) for one in training)} films, {len(joined.right)} statements"
+    calibration = fitted(joined, options.least, size)
+    for feature, weight in zip(FEATURES, calibration.weights, strict=True):
+        print(f"  {feature:12s} {weight:7.3f}")
+    for name, one in (
+        ("fitted on", joined),
+        *((("tested on", found[-1]),) if options.part == "check" else ()),
+    ):
+        share = calibration.probability(one.features)
+        told = share >= options.least
+        print(f"{name} {len(one.right)} statements, {one.right.mean():.2f} of them right: calibration error "
+              f"{calibration_error(share, one.right):.3f}; from {options.least} on {told.sum()}, "
+              f"{one.right[told].mean() if told.any() else 0:.2f} right")  # fmt: skip
+    if options.part == "fit":
+        if options.out is None:
+            raise UsageError("fit needs --out: where the calibration is written.")
+        write_json(options.out, calibration.model_dump())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Confidence of a stated Action Unit: the share of such statements that are right, fitted on rendered films.
+
+A logistic function of what is known of a phase (its size over its limit and its noise, what the trained
+reader sees of it, what disturbs it). ``recipes/confidence.py`` fits it on films with exact truth and writes
+``confidence.json``; every weight keeps the sign that its evidence must have.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import expit
+
+from deft_llm.errors import DeftError
+from deft_llm.files import read_object, reading
+from deft_llm.spotting.phases import AUPhase
+from deft_llm.state.channels import SIDES
+from deft_llm.state.face_state import FaceState
+from deft_llm.state.intensity import VISIBLE, part_of
+
+FILE = Path(__file__).with_name("confidence.json")
+FIT_AGAIN = "make it with 'python -m recipes.confidence fit'"
+NEAR_SECONDS = 0.3  # around a phase in which a cover disturbs it
+FULL_TURN, FULL_TRAINED = 15.0, 5.0  # degrees; intensity by the trained reader: 1 in the features
+LEAST_PRESENCE, LEAST_NOISE = 0.05, 0.02
+SMILE_SHOWN = 0.6  # reading of 12 from which it pulls the whole mouth and the cheeks
+KINDS: dict[str, tuple[int, ...]] = {
+    "brow": (1, 2), "frown": (4,), "lid": (5, 7), "cheek": (6,), "nose": (9, 10), "smile": (12,),
+    "corner": (14, 15, 20), "lip": (17, 18, 22, 24, 28), "open": (25, 26),
+}  # fmt: skip
+"""Units whose statements are alike sure; each kind has an offset of its own."""
+EVIDENCE: dict[str, int] = {
+    "size": 1, "trained": 1, "clear": 1, "presence": 1, "turned": -1, "spoken": -1, "covered": -1, "slow": -1,
+    "smiling": -1, "release": 0, "unseen_rise": -1,
+}  # fmt: skip
+"""Feature -> the sign that its weight must have (0: either)."""
+FEATURES = (*EVIDENCE, *KINDS)
+
+
+class Calibration(BaseModel):
+    """``weights`` of FEATURES and ``bias`` of the logistic function; ``least``: probability from which a unit
+    is stated; ``fitted_on``: films and statements."""
+
+    model_config = ConfigDict(extra="forbid")
+    features: list[str]
+    weights: list[float]
+    bias: float
+    least: float = Field(ge=0.0, le=1.0)
+    fitted_on: str
+
+    def probability(self, features: np.ndarray) -> np.ndarray:
+        """(...,) of features (..., F)."""
+        found: np.ndarray = expit(features @ np.array(self.weights) + self.bias)
+        return found
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Calibration:
+    """The calibration in the package. Raises: DeftError where it was fitted for other features."""
+    with reading(FILE):
+        found = Calibration(**read_object(FILE))
+    if found.features != list(FEATURES):
+        raise DeftError(f"{FILE.name}: was fitted for other features; {FIT_AGAIN}.")
+    return found
+
+
+def confidence_of(phase: AUPhase, state: FaceState) -> float:
+    """Probability, 0 to 1, that the face shows this phase."""
+    return round(float(shipped().probability(features_of(phase, state))), 3)
+
+
+def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
+    """(F,) of FEATURES."""
+    side = SIDES[0] if phase.side == "both" else phase.side
+    inside, near = slice(phase.onset, phase.apex + 1), round(NEAR_SECONDS * state.fps)
+    around = slice(max(0, phase.onset - near), phase.apex + near + 1)
+    trained = state.trained[phase.au, side]
+    way = 1 if phase.kind == "rise" else -1
+    noise = max(state.floor[phase.au, side] / VISIBLE[phase.au], LEAST_NOISE)
+    top = phase.apex if phase.kind == "rise" else phase.onset
+    smile = max(float(np.nan_to_num(state.share(12, one)[top])) for one in SIDES)
+    mouth = part_of(phase.au) == "mouth"
+    values = {
+        "size": float(np.log(phase.strength)),
+        "trained": float(np.clip(way * (trained[phase.apex] - trained[phase.onset]) / FULL_TRAINED, -1, 1)),
+        "clear": float(np.log(phase.size / noise)),
+        "presence": float(np.log(max(float(state.confidence[inside].mean()), LEAST_PRESENCE))),
+        "turned": float(np.nan_to_num(np.ptp(state.angles[around], axis=0)).max()) / FULL_TURN,
+        "spoken": float(state.speech[inside].mean()) if mouth else 0.0,
+        "covered": float(state.visibility.covered[around].mean()),
+        "slow": (phase.apex - phase.onset) / state.fps,
+        "smiling": float(smile > SMILE_SHOWN and phase.au not in (6, 12, 25, 26)),
+        "release": float(phase.kind == "release"),
+        "unseen_rise": float(phase.kind == "release" and phase.of is None),
+    }  # fmt: skip
+    kinds = [float(phase.au in units) for units in KINDS.values()]
+    return np.array([values[name] for name in EVIDENCE] + kinds)
+
+
+def turned(phase: AUPhase, state: FaceState) -> float:
+    """Degrees by which the head turns in a phase."""
+    angles = state.angles[phase.onset : phase.apex + 1]
+    return float(np.nan_to_num(np.ptp(angles, axis=0)).max())
