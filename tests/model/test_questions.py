@@ -16,6 +16,7 @@ from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.questions import OPTIONS, ClassTaken, ask
 from deft_llm.model.readout import Readout
+from deft_llm.unimer.phrases import QUESTIONS
 from deft_llm.unimer.vqa import FORMS
 from tests.model.conftest import make_clips
 
@@ -43,6 +44,16 @@ def test_every_wording_of_uni_mer_is_known_by_its_kind() -> None:
         for wording in wordings:
             text = wording.format(name="lid tightener", side="left")
             assert question_kind(text) == kinds.get(form, form.removeprefix("vqa_")), text
+
+
+def test_questions_that_neither_yes_nor_a_side_answers_are_open() -> None:
+    words = {"au": 12, "name": "lip corner puller", "first": 12, "first_name": "lip corner puller",
+             "second": 6, "second_name": "cheek raiser", "region": "left mouth corner"}  # fmt: skip
+    for task in ("side", "release", "contrast", "region", "why", "not_seen"):
+        for wording in QUESTIONS[task]:
+            assert question_kind(wording.format(**words)) == "other", wording
+    for wording in QUESTIONS["au"]:
+        assert question_kind(wording.format(**words)) == "au_present", wording
 
 
 def test_the_six_forms_are_answered_in_their_form_and_agree(tiny_model, readout) -> None:

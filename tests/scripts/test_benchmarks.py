@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.expert_duty import PROMPTS
 from deft_llm.model.checkpoint import SHIPPED
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.language import tiny_backbone
+from deft_llm.unimer.build import build
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LIBRARIES = {"__init__", "films", "looped"}  # read by the others
@@ -188,13 +190,28 @@ def test_answers(figures, held):
     assert found["clips"] == 1 and 0 <= found["parsed"] <= 1
 
 
-def test_asked_beforehand(figures, held, tmp_path):
+@pytest.fixture
+def tiny_checkpoint(tmp_path):
+    """A small random checkpoint with a language part."""
     llm, tokenizer = tiny_backbone()
     model = DeftModel(
         DeftConfig(backbone="tiny-random", lora_rank=2, conditioned_on=["motion"]), llm, tokenizer
     )
     model.save_pretrained(tmp_path / "tiny", {"prior": "facs"})
-    words = ("--checkpoint", tmp_path / "tiny", "--clips", 1, "--answers", tmp_path / "answers.md")
+    return tmp_path / "tiny"
+
+
+def test_expert_duty(script, films, tmp_path, tiny_checkpoint):
+    unimer = tmp_path / "rows"
+    build(films, unimer, figures=False)
+    words = ("--rows", 2, "--tasks", "region,vqa_aus", "--json", tmp_path / "duty.json")
+    script("benchmarks.expert_duty", tiny_checkpoint, films, unimer, *words)
+    table = json.loads((tmp_path / "duty.json").read_text())
+    assert set(table["region"]) == set(PROMPTS)
+
+
+def test_asked_beforehand(figures, held, tmp_path, tiny_checkpoint):
+    words = ("--checkpoint", tiny_checkpoint, "--clips", 1, "--answers", tmp_path / "answers.md")
     found = figures("benchmarks.asked_beforehand", held, *words)
     assert found["clips"] == 1 and found["questions"] > 50
     assert {"answerable", "not answerable", "false premise"} <= set(found)

@@ -46,6 +46,10 @@ VARIANTS = {
     "eyes left": 61,
     "eyes right": 62,
 }
+_OPEN = re.compile(
+    r"\b(held|released?|lets? go|neither|both sides)\b|\bwhich side.*\bif\b|\bthe subject's sides\b|\bwhere\?"
+)
+"""Questions about one unit that a yes or a side does not answer: what becomes of it, where if anywhere."""
 _ASKED = ("AU", "AD", "head", "eye")  # kinds of codes that questions name
 
 
@@ -69,6 +73,8 @@ def question_kind(text: str) -> str:
         return "answer"
     if re.search(r"\bunits?\b", words) and "fine" in words:
         return "combined"
+    if unit is not None and _OPEN.search(words):
+        return "other"
     if "located on" in words or len(sides) == 2:
         return "au_side"
     if unit is not None or re.search(r"is the action unit .+ (shown|present|visible)", words):

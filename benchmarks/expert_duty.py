@@ -1,0 +1,116 @@
+"""What each part of the prompt is for: Uni-MER's questions on films of test subjects, with parts left out.
+
+    python -m benchmarks.expert_duty CHECKPOINT STORE UNIMER [--rows 60] [--tasks region] [--json FILE]
+
+STORE: clips with faces of test subjects; UNIMER: ``deft unimer build STORE --no-figures``. Asked with the
+whole prompt; without beliefs (the experts' tokens alone); with beliefs alone; without each expert; and with
+another clip's readout. Prints per task the share answered right, with a 95 % interval over subjects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deft_llm.evaluation.bootstrap import interval
+from deft_llm.evaluation.questions import named_units
+from deft_llm.files import write_json
+from deft_llm.model.beliefs import BELIEFS
+from deft_llm.model.language import EXPERTS
+from deft_llm.model.predictor import load_predictor
+from deft_llm.records import Instruction
+from deft_llm.store import Store
+from deft_llm.unimer.build import read_instructions
+from deft_llm.unimer.readback import outcome, texts
+
+TASKS = (
+    "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_au_present", "vqa_au_side", "vqa_on_side", "region", "release",
+    "side",
+)  # fmt: skip
+PROMPTS = {
+    "whole prompt": (), "tokens alone": (BELIEFS,), "beliefs alone": EXPERTS,
+    **{f"without {name}": (name,) for name in EXPERTS}, "another clip's": (),
+}  # fmt: skip
+
+
+def is_right(row: Instruction, said: str) -> bool:
+    """Whether an answer states what the instruction's does: short forms in the same words, lists of units as
+    sets, the movement of a region in its place and direction, the outcome of a release or a side."""
+    wanted = texts(row, "assistant")[0]
+    if row.task == "vqa_aus":
+        return set(named_units(said)[0]) == set(named_units(wanted)[0])
+    if row.task == "region" and row.source["choice"] == "moves":
+        return said.strip().lower() == wanted.strip().lower()
+    if row.task in ("region", "release", "side"):
+        return outcome(row.task, said) == row.source["choice"]
+    return said == wanted
+
+
+def chosen(folder: Path, tasks: tuple[str, ...], most: int) -> list[Instruction]:
+    """Up to ``most`` instructions of each task, spread over the clips."""
+    by_task: dict[str, list[Instruction]] = defaultdict(list)
+    for row in read_instructions(folder):
+        if row.task in tasks:
+            by_task[row.task].append(row)
+    rng = np.random.default_rng(0)
+    return [rows[i] for rows in by_task.values() for i in sorted(rng.permutation(len(rows))[:most])]
+
+
+def main() -> None:
+    """Ask with every prompt, score, print the table."""
+    parser = argparse.ArgumentParser(description="What each part of the prompt is for.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("unimer", type=Path)
+    parser.add_argument("--rows", type=int, default=60)
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--json", type=Path, default=None)
+    given = parser.parse_args()
+    rows = chosen(given.unimer, tuple(given.tasks.split(",")), given.rows)
+    names = sorted({row.clip_id for row in rows})
+    store, predictor = Store(given.store), load_predictor(given.checkpoint)
+    readout = predictor.read_motions(store.motion(name) for name in names)
+    asked = [[row for row in rows if row.clip_id == name] for name in names]
+    questions = [[texts(row, "user")[0] for row in group] for group in asked]
+    table: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    for prompt, drop in PROMPTS.items():
+        own = readout
+        if prompt == "another clip's":
+            own = readout.take(torch.roll(torch.arange(len(readout)), 1))
+        replies = predictor.ask(own, questions, drop=drop)
+        found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+        for group, said in zip(asked, replies, strict=True):
+            for row, reply in zip(group, said, strict=True):
+                found[row.task].append((row.subject, is_right(row, reply.text)))
+        for task, marks in found.items():
+            table[task][prompt] = _share(marks)
+    print("| task | rows | " + " | ".join(PROMPTS) + " |\n" + "|---" * (len(PROMPTS) + 2) + "|")
+    for task, cells in table.items():
+        shown = [f"{cell['share']:.2f} ({cell['low']:.2f}-{cell['high']:.2f})" for cell in cells.values()]
+        print(f"| {task} | {cells['whole prompt']['rows']:.0f} | " + " | ".join(shown) + " |")
+    if given.json is not None:
+        write_json(given.json, table)
+    print(json.dumps({"clips": len(names), "questions": len(rows)}))
+
+
+def _share(marks: list[tuple[str, bool]]) -> dict[str, float]:
+    subjects = sorted({subject for subject, _ in marks})
+    counts = np.zeros((len(subjects), 2))
+    for subject, right in marks:
+        counts[subjects.index(subject)] += right, 1
+    low, high = interval(counts, lambda sums: sums[:, 0] / sums[:, 1])
+    return {
+        "rows": len(marks),
+        "share": float(np.mean([right for _, right in marks])),
+        "low": low,
+        "high": high,
+    }
+
+
+if __name__ == "__main__":
+    main()
