@@ -14,6 +14,7 @@ from deft_llm.codings import formats, table
 from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_name
 from deft_llm.codings.formats import read_coding
 from deft_llm.codings.tiers import on_tiers
+from deft_llm.codings.proposals import proposals_of
 from deft_llm.errors import DeftError, UsageError
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -168,13 +169,37 @@ def test_names_of_tiers() -> None:
     assert parse_name("speech") is None and parse_name("lips") is None
 
 
+def result_json(**more) -> dict:
+    unit = {"number": 12, "side": "left", "phase": "rise", "onset": 10, "apex": 14, "offset": 20,
+            "confidence": 0.9, "reason": ""}  # fmt: skip
+    held = unit | {"number": 4, "side": "both", "offset": None, "confidence": 0.3}
+    movement = {"face": 1, "onset": 10, "apex": 14, "offset": 20, "reason": "", "warning": "",
+                "aus": [unit, held], "au_probabilities": {"12": 0.9, "6": 0.8, "1": 0.2},
+                "aus_not_judged": {"6": "z 0.9: not above the clip's noise"}}  # fmt: skip
+    bare = movement | {"onset": 30, "apex": 31, "offset": None, "aus": [], "au_probabilities": {}}
+    blink = {"kind": "blink", "onset": 5, "apex": 6, "offset": 8, "side": "both", "face": 1, "aus": [45]}
+    return {"video": {"fps": 25}, "source": "a.mp4", "movements": [movement, bare], "events": [blink], **more}
+
+
 def test_proposals_of_a_result(tmp_path: Path) -> None:
-    unit = {"number": 12, "side": "left", "phase": "rise", "onset_time": 0.4, "apex_time": 0.56,
-            "offset_time": 0.8, "confidence": 0.9}  # fmt: skip
-    result = {"video": {"fps": 25}, "source": "a.mp4", "movements": [{"face": 1, "aus": [unit]}]}
-    (tmp_path / "result.json").write_text(json.dumps(result))
+    (tmp_path / "result.json").write_text(json.dumps(result_json()))
     found = formats.read_coding(tmp_path / "result.json")
-    assert [(e.onset, e.apex, e.offset, e.status) for e in found.events] == [(10, 14, 20, "proposed")]
+    assert [(e.au, e.onset, e.apex, e.offset, e.status) for e in found.events] == [
+        (45, 5, 6, 8, "proposed"), (4, 10, 14, 14, "proposed"), (12, 10, 14, 20, "proposed"),
+    ]  # fmt: skip
+    assert found.events[1].note == "confidence 0.30; end not seen"
+
+
+def test_what_deft_is_unsure_of_or_refused_is_proposed_but_not_stated() -> None:
+    found = {one.id: one for one in proposals_of(result_json())}
+    assert {key: (one.kind, one.au) for key, one in found.items()} == {
+        "lid 1": ("stated", 45), "1.1": ("stated", 12), "1.2": ("unsure", 4), "1.3": ("refused", 6),
+        "2.0": ("unnamed", None),
+    }  # fmt: skip
+    assert "noise" in found["1.3"].reason and found["1.3"].confidence == 0.8
+    assert not found["1.2"].offset_seen and not found["1.3"].is_stated
+    with pytest.raises(DeftError, match="analyse the video again"):
+        proposals_of({"video": {"fps": 25}, "movements": [{}]})
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

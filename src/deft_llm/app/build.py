@@ -7,11 +7,14 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from deft_llm.app import views
+from deft_llm.app.coding.folder import CodingFolder
+from deft_llm.app.coding.server import STATIC, CodingServer
 from deft_llm.app.guard import Guard
 from deft_llm.app.jobs import Slots
 from deft_llm.app.limits import TYPES, Limits
@@ -47,6 +50,18 @@ ASIDE = (
     + "".join(f"<li><div><b>{name}</b><span>{text}</span></div></li>" for name, text in STEPS.items())
     + "</ol>"
 )
+
+
+STUDY_SECONDS = 86_400.0  # that one clip of a folder may take: it may be hours long
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder whose clips are coded in the page, by whom it begins with, and whether blind."""
+
+    folder: CodingFolder
+    coder: str = ""
+    blind: bool = False
 
 
 class Parts(SimpleNamespace):
@@ -261,11 +276,12 @@ def serve(
     limits: Limits | None = None,
     checkpoint: str | None = None,
     names: Sequence[str] = (),
+    study: Study | None = None,
 ) -> None:
     """Serve the page until the process is told to end; ``jobs`` run at once.
 
-    ``names``: further names by which the page is reached. The processes that analyse end with the server.
-    Raises: OSError (busy port).
+    ``names``: further names by which the page is reached. ``study``: a folder that is coded. The processes
+    that analyse end with the server. Raises: OSError (busy port).
     """
     import uvicorn
 
@@ -273,20 +289,29 @@ def serve(
         (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, reuse_port=False
     )
     limits = limits or Limits()
-    slots = Slots(jobs, limits.job_seconds)
+    slots, readers = Slots(jobs, limits.job_seconds), Slots(1, STUDY_SECONDS)
+    coding = (
+        None
+        if study is None
+        else CodingServer(study.folder, readers, blind=study.blind, coder=study.coder, checkpoint=checkpoint)
+    )
     try:
         config = uvicorn.Config(
-            application(build(slots, limits, checkpoint), host, limits, names),
+            application(build(slots, limits, checkpoint), host, limits, names, coding),
             log_level="warning", timeout_graceful_shutdown=1, server_header=False,
         )  # fmt: skip
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         slots.close()
+        readers.close()
         listening.close()
 
 
-def application(blocks: Any, host: str, limits: Limits, names: Sequence[str] = ()) -> Any:
-    """The ASGI application: Gradio's, behind the guard, without leave for pages of other origins."""
+def application(
+    blocks: Any, host: str, limits: Limits, names: Sequence[str] = (), coding: CodingServer | None = None
+) -> Any:
+    """The ASGI application: Gradio's and the coding page's, behind the guard, without leave for pages of
+    other origins."""
     import gradio as gr
     from fastapi import FastAPI
     from starlette.middleware import Middleware
@@ -294,9 +319,10 @@ def application(blocks: Any, host: str, limits: Limits, names: Sequence[str] = (
 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # Twice: Gradio gives css= the weight to win over its own rules, but breaks @media and @container in it.
-    css = (HERE / "style.css").read_text()
+    css = (STATIC / "tokens.css").read_text() + (HERE / "style.css").read_text()
     guard = Middleware(Guard, host=host, names=tuple(names))
     outer = FastAPI(middleware=[guard, Middleware(CORSMiddleware, allow_origins=[])], openapi_url=None)
+    outer.router.routes += [] if coding is None else coding.routes()  # before Gradio's, which take the rest
     return gr.mount_gradio_app(
         outer, blocks, path="", server_name=host, show_error=False, footer_links=[], ssr_mode=False,
         max_file_size=limits.megabytes * 1_000_000, theme=theme(), head=f"<style>{css}</style>", css=css,

@@ -93,6 +93,37 @@ def analyse(
     return result
 
 
+@dataclass
+class Proposed:
+    """What a job gives the coding page: result.json's content, the first face's curves, and for questions
+    the ``Result`` itself (None where the video is long: it would fill the memory)."""
+
+    record: dict[str, Any]
+    curves: dict[str, Any]
+    result: Result | None
+
+
+def propose(
+    path: Path, fps: float | None, method: str | None, checkpoint: str | None,
+    tell: Callable[[float, str], None],
+) -> Proposed:  # fmt: skip
+    """Analyse a clip of a folder for its coders. Raises: DeftError."""
+    from deft_llm.explain.face_curves import face_curves
+
+    tell(0.02, "loading the method")
+    analyzer = _analyzer(method, checkpoint)
+
+    def watch(done: int, total: int | None) -> None:
+        if done % 5 == 0:
+            share = min(done / total, 1.0) if total else 0.5
+            tell(0.05 + 0.75 * share, "naming movements" if share == 1 else f"reading frame {done}")
+
+    analysis = analyzer.analyze(path, fps=fps if path.is_dir() else None, on_frame=watch)
+    asked = Result(analysis, has_language=bool(getattr(analyzer.method, "answers", False)))
+    short = len(analysis.times) <= Limits().frames
+    return Proposed(analysis.to_dict(), face_curves(analysis.states[0]), asked if short else None)
+
+
 def slow_motion(path: Path, reading: Any, mirrored: bool) -> bytes:
     """An MP4 of the aligned face from onset to offset, ``SLOW`` times slower than life."""
     from deft_llm.explain.magnify import write_loop
@@ -169,5 +200,6 @@ def crash(tell: Callable[[float, str], None]) -> None:
 
 
 TASKS: dict[str, Callable[..., Any]] = {
-    "analyse": analyse, "ask": ask, "compare": compare, "what_if": what_if, "crash": crash,
+    "analyse": analyse, "propose": propose, "ask": ask, "compare": compare, "what_if": what_if,
+    "crash": crash,
 }  # fmt: skip

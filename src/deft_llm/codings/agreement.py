@@ -1,4 +1,4 @@
-"""Agreement of two codings of one video, as FACS coders report it, per event and per frame.
+"""Agreement of two codings of one video or of several, as FACS coders report it, per event and per frame.
 
 Events match one to one per AU, side and phase, as many as can (maximum matching): at an interval IoU of at
 least .5, and beside it by onsets at most .2 s apart. FACS agreement is 2 x agreed / (A + B) (Ekman, Friesen &
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,63 @@ MATCH_ONSET = 0.2  # s
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """One clip as two coded it: their events, its length in frames, and which events match (indices)."""
+
+    clip: str
+    a: list[CodedEvent]
+    b: list[CodedEvent]
+    length: int
+    by_iou: list[tuple[int, int]]
+    by_onset: list[tuple[int, int]]
+
+
 def agreement_of(first: Coding, second: Coding, frames: int | None = None) -> dict[str, Any]:
-    """All figures; ``frames``: length of the video (default: to the last coded frame).
+    """All figures for one video; ``frames``: its length (default: to the last coded frame).
 
     Raises: DeftError where the two are of other videos or rates, or neither holds an event.
     """
+    return agreement_over([(first, second, frames)])
+
+
+def agreement_over(codings: Sequence[tuple[Coding, Coding, int | None]]) -> dict[str, Any]:
+    """All figures for clips that two coded: events match within a clip, shares and frames are of all clips.
+
+    Each clip: (first, second, frames). Raises: DeftError as ``agreement_of``.
+    """
+    pairs = [_pair(*one) for one in codings]
+    counts = [sum(len(pair.a) for pair in pairs), sum(len(pair.b) for pair in pairs)]
+    if not any(counts):
+        raise DeftError("neither coding holds an event; there is nothing to compare.")
+    rates = {first.fps for first, _, _ in codings}
+    return {
+        "clips": len(pairs),
+        "events": {"first": counts[0], "second": counts[1]},
+        "agreement": {
+            "iou": _share(sum(len(pair.by_iou) for pair in pairs), counts),
+            "onset": _share(sum(len(pair.by_onset) for pair in pairs), counts),
+        },
+        "units": {
+            "times": "s", "match_iou": MATCH_IOU, "match_onset_s": MATCH_ONSET,
+            "frames": sum(pair.length for pair in pairs), "fps": rates.pop() if len(rates) == 1 else None,
+        },
+        "per_au": _per_au(pairs),
+        "differences": _differences([(p.a[i], p.b[j]) for p in pairs for i, j in p.by_onset]),
+        "sides": _sides(pairs),
+        "disagreements": [row for pair in pairs for row in _disagreements(pair)],
+    }  # fmt: skip
+
+
+def disagreements_of(first: Coding, second: Coding) -> list[dict[str, Any]]:
+    """What only one of the two coded of a video, in order of time: the rows of a second round of coding.
+
+    ``first`` and ``second`` may hold no event. Raises: DeftError where they are of other videos or rates.
+    """
+    return _disagreements(_pair(first, second, None))
+
+
+def _pair(first: Coding, second: Coding, frames: int | None) -> _Pair:
     if first.media and second.media and media_name(first.media) != media_name(second.media):
         raise DeftError(
             f"the codings are of two videos, {media_name(first.media)} and {media_name(second.media)}; "
@@ -41,20 +94,8 @@ def agreement_of(first: Coding, second: Coding, frames: int | None = None) -> di
             "give the right one with --fps."
         )
     a, b = ([e for e in coding.events if e.status != "rejected"] for coding in (first, second))
-    if not a and not b:
-        raise DeftError("neither coding holds an event; there is nothing to compare.")
     length = max([frames or 0, *(event.offset + 1 for event in [*a, *b])])
-    by_iou, by_onset = matched(a, b, _iou), matched(a, b, _nearness)
-    return {
-        "events": {"first": len(a), "second": len(b)},
-        "agreement": {"iou": _share(by_iou, a, b), "onset": _share(by_onset, a, b)},
-        "units": {"times": "s", "match_iou": MATCH_IOU, "match_onset_s": MATCH_ONSET, "frames": length,
-                  "fps": first.fps},
-        "per_au": _per_au(a, b, by_iou, by_onset, length),
-        "differences": _differences([(a[i], b[j]) for i, j in by_onset]),
-        "sides": _sides(a, b),
-        "disagreements": _disagreements(a, b, by_onset),
-    }  # fmt: skip
+    return _Pair(first.media or second.media, a, b, length, matched(a, b, _iou), matched(a, b, _nearness))
 
 
 def _iou(a: CodedEvent, b: CodedEvent) -> float:
@@ -84,23 +125,30 @@ def matched(a: Sequence[CodedEvent], b: Sequence[CodedEvent], closeness: Any) ->
     return sorted(pairs)
 
 
-def _share(pairs: Sequence[Any], a: Sequence[Any], b: Sequence[Any]) -> float:
-    return 2 * len(pairs) / (len(a) + len(b))
+def _share(matches: int, counts: Sequence[int]) -> float:
+    return 2 * matches / sum(counts)
 
 
-def _per_au(a: list[CodedEvent], b: list[CodedEvent], by_iou: list, by_onset: list, length: int) -> dict:
-    table = {}
-    for au in sorted({event.au for event in [*a, *b]}):
-        own = [[event for event in events if event.au == au] for events in (a, b)]
-        shown = [presence(events, length) for events in own]
-        table[str(au)] = {
-            "first": len(own[0]), "second": len(own[1]),
-            "agreement_iou": _share([p for p in by_iou if a[p[0]].au == au], *own),
-            "agreement_onset": _share([p for p in by_onset if a[p[0]].au == au], *own),
+def _per_au(pairs: Sequence[_Pair]) -> dict[str, Any]:
+    found = {}
+    for au in sorted({event.au for pair in pairs for event in [*pair.a, *pair.b]}):
+        own = [[[e for e in side if e.au == au] for side in (pair.a, pair.b)] for pair in pairs]
+        counts = [sum(len(clip[who]) for clip in own) for who in (0, 1)]
+        shown = [
+            np.concatenate([presence(clip[who], pair.length) for clip, pair in zip(own, pairs)])
+            for who in (0, 1)
+        ]
+        iou, onset = (
+            sum(pair.a[i].au == au for pair in pairs for i, _ in getattr(pair, name))
+            for name in ("by_iou", "by_onset")
+        )
+        found[str(au)] = {
+            "first": counts[0], "second": counts[1],
+            "agreement_iou": _share(iou, counts), "agreement_onset": _share(onset, counts),
             "kappa_frames": cohen_kappa(shown[0].tolist(), shown[1].tolist()),
-            "icc_intensity": _icc_of(own, length),
+            "icc_intensity": _icc_of(own, pairs),
         }  # fmt: skip
-    return table
+    return found
 
 
 def presence(events: Sequence[CodedEvent], length: int) -> np.ndarray:
@@ -125,11 +173,14 @@ def intensity(events: Sequence[CodedEvent], length: int) -> np.ndarray | None:
     return curve
 
 
-def _icc_of(own: list[list[CodedEvent]], length: int) -> float | None:
-    curves = [intensity(events, length) for events in own]
-    if curves[0] is None or curves[1] is None:
-        return None
-    return icc_2_1(np.stack([curves[0], curves[1]], 1))
+def _icc_of(own: list[list[list[CodedEvent]]], pairs: Sequence[_Pair]) -> float | None:
+    raters = []
+    for who in (0, 1):
+        curves = [intensity(clip[who], pair.length) for clip, pair in zip(own, pairs)]
+        if any(curve is None for curve in curves):
+            return None
+        raters.append(np.concatenate([curve for curve in curves if curve is not None]))
+    return icc_2_1(np.stack(raters, 1))
 
 
 def _differences(pairs: Sequence[tuple[CodedEvent, CodedEvent]]) -> dict[str, Any]:
@@ -145,20 +196,23 @@ def _differences(pairs: Sequence[tuple[CodedEvent, CodedEvent]]) -> dict[str, An
     return found
 
 
-def _sides(a: list[CodedEvent], b: list[CodedEvent]) -> dict[str, int]:
+def _sides(pairs: Sequence[_Pair]) -> dict[str, int]:
     """Events that would match but for their side: how many, and how many of all such pairs agree on it."""
-    whole = [[event.model_copy(update={"side": "both"}) for event in events] for events in (a, b)]
-    pairs = matched(whole[0], whole[1], _nearness)
-    return {"pairs": len(pairs), "same": sum(a[i].side == b[j].side for i, j in pairs)}
+    found = same = 0
+    for pair in pairs:
+        whole = [[e.model_copy(update={"side": "both"}) for e in events] for events in (pair.a, pair.b)]
+        met = matched(whole[0], whole[1], _nearness)
+        found, same = found + len(met), same + sum(pair.a[i].side == pair.b[j].side for i, j in met)
+    return {"pairs": found, "same": same}
 
 
-def _disagreements(a: list[CodedEvent], b: list[CodedEvent], pairs: list) -> list[dict[str, Any]]:
-    """What only one of the two coded, in order of time: the rows of a second round of coding."""
-    met = {i for i, _ in pairs}, {j for _, j in pairs}
+def _disagreements(pair: _Pair) -> list[dict[str, Any]]:
+    """What only one of the two coded, in order of time."""
+    met = {i for i, _ in pair.by_onset}, {j for _, j in pair.by_onset}
     rows = [
-        {"time": event.onset_time, "onset": event.onset, "offset": event.offset, "au": event.au,
-         "side": event.side, "phase": event.phase, "face": event.face, "coded_by": who}
-        for who, events, seen in (("first", a, met[0]), ("second", b, met[1]))
+        {"clip": pair.clip, "time": event.onset_time, "onset": event.onset, "offset": event.offset,
+         "au": event.au, "side": event.side, "phase": event.phase, "face": event.face, "coded_by": who}
+        for who, events, seen in (("first", pair.a, met[0]), ("second", pair.b, met[1]))
         for index, event in enumerate(events) if index not in seen
     ]  # fmt: skip
     return sorted(rows, key=lambda row: (row["time"], row["au"], row["side"], row["coded_by"]))

@@ -7,10 +7,10 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deft_llm.codings import boris, datavyu, elan, table, textgrid
-from deft_llm.codings.events import Coding, FrameClock, event_at
+from deft_llm.codings.events import Coding, FrameClock
+from deft_llm.codings.proposals import coding_of
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.faces.video import frame_times, probe
 from deft_llm.files import existing_file, read_json, reading
@@ -79,7 +79,7 @@ def read_coding(path: Path, clock: FrameClock | None = None) -> Coding:
     if suffix == ".boris":
         return boris.read(path, clock)
     if suffix == ".json":
-        return proposals_of(path, read_json(path, "analyse the video again"))
+        return coding_of(read_json(path, "analyse the video again"), str(path))
     if suffix == ".csv":
         return _read_csv(path, clock)
     raise DeftError(
@@ -115,32 +115,6 @@ def _read_csv(path: Path, clock: FrameClock | None) -> Coding:
         f"{path}: its header names neither au and onset (plain table) nor AU12_left.ordinal (Datavyu); "
         "see docs for the columns."
     )
-
-
-def proposals_of(path: Path, result: Any) -> Coding:
-    """What ``deft analyze`` stated in a result.json, as proposals.
-
-    Raises: DeftError for JSON that is no result.
-    """
-    try:
-        video = result["video"]
-        clock = FrameClock(float(video["fps"]))
-        events = [
-            event_at(
-                clock, where=f"{path}: movement {number}", au=unit["number"], side=unit["side"],
-                phase=unit["phase"], onset=clock.frame_of(unit["onset_time"]),
-                apex=clock.frame_of(unit["apex_time"]), offset=clock.frame_of(unit["offset_time"]),
-                face=movement.get("face", 1), status="proposed",
-                note=f"confidence {unit['confidence']:.2f}" if unit.get("confidence") is not None else "",
-            )
-            for number, movement in enumerate(result["movements"], 1)
-            for unit in movement["aus"]
-        ]  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DeftError(
-            f"{path}: is no result of this version of `deft analyze`; analyse the video again."
-        ) from error
-    return Coding(media=str(result.get("source", "")), fps=clock.fps, coder="deft", events=events).sorted()
 
 
 def write_coding(coding: Coding, path: Path, named: str | None = None) -> str:

@@ -63,7 +63,7 @@ def probe(path: Path) -> VideoInfo:
     path = Path(path)
     if path.is_dir():
         names = image_files(path)
-        height, width = _read_image(path / names[0], None).shape[:2]
+        height, width = read_picture(path / names[0], None).shape[:2]
         return VideoInfo(None, len(names), width, height, 0, "frames")
     with opened(path) as container:
         stream = container.streams.video[0]
@@ -147,8 +147,8 @@ def _folder_frames(
     shape, shift = None, None
     for index, name in islice(enumerate(files), start, stop):
         if shift is None:
-            shift = _depth_shift(folder / name)
-        image = _read_image(folder / name, shift)
+            shift = depth_shift(folder / name)
+        image = read_picture(folder / name, shift)
         if shape is not None and image.shape != shape:
             raise DeftError(f"{folder / name}: is {image.shape[1]} x {image.shape[0]} px, those before "
                             f"{shape[1]} x {shape[0]}; a clip needs frames of one size.")  # fmt: skip
@@ -156,7 +156,7 @@ def _folder_frames(
         yield Frame(index, index / fps, image)
 
 
-def _depth_shift(path: Path) -> int:
+def depth_shift(path: Path) -> int:
     """How many low bits 16-bit frames of this clip lose: by the first frame, so that none flickers."""
     image = read_image(path)
     if image.dtype != np.uint16:
@@ -165,13 +165,13 @@ def _depth_shift(path: Path) -> int:
     return next(depth for depth in (8, 10, 12, 14, 16) if bits <= depth) - 8
 
 
-def _read_image(path: Path, shift: int | None) -> np.ndarray:
+def read_picture(path: Path, shift: int | None) -> np.ndarray:
     """One image as uint8 RGB."""
     import cv2
 
     image = read_image(path)
     if image.dtype == np.uint16:
-        lost = _depth_shift(path) if shift is None else shift
+        lost = depth_shift(path) if shift is None else shift
         image = np.minimum(image >> lost, 255).astype(np.uint8)
     elif image.dtype != np.uint8:
         low, high = float(image.min()), float(image.max())
@@ -255,7 +255,7 @@ def _file_frames(path: Path, start: int, stop: int | None, fps: float | None) ->
                 )
             shown = size
             if index >= start:
-                yield Frame(index, last, _picture(frame))
+                yield Frame(index, last, picture_of(frame))
         if index < 0:
             raise DeftError(f"{path}: holds no frame that can be decoded; give a whole video file.")
         if declared and index + 1 < 0.9 * declared:
@@ -269,11 +269,16 @@ def frame_times(path: Path) -> list[float]:
     Raises: DeftError where the file is no readable video or bears no time stamps.
     """
     with opened(Path(path)) as container:
-        stream = container.streams.video[0]
-        stamps = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
-        if not stamps or stream.time_base is None:
+        stamps, base = stamps_of(container), container.streams.video[0].time_base
+        if not stamps or base is None:
             raise DeftError(f"{path}: bears no time stamps; give its rate with --fps.")
-        return [float((stamp - stamps[0]) * stream.time_base) for stamp in stamps]
+        return [float((stamp - stamps[0]) * base) for stamp in stamps]
+
+
+def stamps_of(container: InputContainer) -> list[int]:
+    """Time stamps of all frames that are shown, in their order, from the packets of an opened file."""
+    packets = container.demux(container.streams.video[0])
+    return sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
 
 
 UPRIGHT = (1, 0, 0, 1)
@@ -300,7 +305,7 @@ def _rotation(frame: VideoFrame) -> int:
     return 180 if a < 0 and d < 0 else 0
 
 
-def _picture(frame: VideoFrame) -> np.ndarray:
+def picture_of(frame: VideoFrame) -> np.ndarray:
     """The frame as it is to be shown: turned and mirrored by its display matrix."""
     image = frame.to_ndarray(format="rgb24")
     a, b, c, d = _orientation(frame)
