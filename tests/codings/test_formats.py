@@ -13,8 +13,8 @@ from deft_llm.cli import main
 from deft_llm.codings import formats, table
 from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_name
 from deft_llm.codings.formats import read_coding
-from deft_llm.codings.tiers import on_tiers
 from deft_llm.codings.proposals import proposals_of
+from deft_llm.codings.tiers import on_tiers
 from deft_llm.errors import DeftError, UsageError
 
 GOLDEN = Path(__file__).with_name("golden")

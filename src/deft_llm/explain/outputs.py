@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.codings import elan
-from deft_llm.codings.formats import proposals_of
+from deft_llm.codings.proposals import coding_of
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.inputs import VideoInput
 from deft_llm.explain.report import write_report
@@ -120,7 +120,7 @@ def write_outputs(
     if extras.overlay is not None:
         write_overlay(extras.overlay, video.path, analysis, fps=video.fps)
     if extras.elan is not None:
-        coding = proposals_of(video.path, analysis.to_dict())
+        coding = coding_of(analysis.to_dict(), str(video.path))
         media = video.path.absolute().as_uri()
         elan.write(coding.model_copy(update={"media": media}), extras.elan)
     return written + list(extras.paths().values())
