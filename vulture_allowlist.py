@@ -45,7 +45,6 @@ symmetric_centres  # recipes/au_support/calibrate_sides.py
 EMBEDDED_NAME  # recipes/flow2text.py
 prompt_start  # recipes/flow2text.py: the adapter learns the prompt that the method writes
 usable_features  # recipes/state_reader.py: the reader is fitted on the features that it reads
-face_turn  # recipes/face_films.py
 
 transfer_probe  # benchmarks/disentangle.py: ``probe`` between two sets of subjects, on its estimators
 still_plan  # recipes/state_reader.py, and every script that draws one face

@@ -2,9 +2,10 @@
 
     python -m recipes.flow_samples shards --shards 20 --seed 9000 --identities 128
     python -m benchmarks.ablations motion shards --out runs/ablations
-    python -m recipes.face_films films --lit near-frontal
-    python -m recipes.face_films test --split test --subjects 24 --films 6 --lit far-side \\
-        --lures .5 --twins
+    deft synth films --film keys --split train --clips 800 --subjects 80 conditions.phase=rise \\
+        conditions.light=near-frontal conditions.lures=.3
+    deft synth test --film keys --clips 144 --subjects 24 conditions.phase=rise \\
+        conditions.light=far-side conditions.lures=.5 conditions.twins=true
     python -m benchmarks.ablations faces films --test test --out runs/ablations
     python -m benchmarks.ablations table --out runs/ablations
 

@@ -1,8 +1,9 @@
 """Which expert knows what, on unseen subjects under light and cameras that no probe was fitted on.
 
-    python -m recipes.face_films films --lit near-frontal
-    python -m recipes.face_films test --split test --subjects 24 --films 6 --lit far-side \\
-        --lures .5 --twins
+    deft synth films --film keys --split train --clips 800 --subjects 80 conditions.phase=rise \\
+        conditions.light=near-frontal conditions.lures=.3
+    deft synth test --film keys --clips 144 --subjects 24 conditions.phase=rise \\
+        conditions.light=far-side conditions.lures=.5 conditions.twins=true
     python -m benchmarks.disentangle CHECKPOINT test films [small] [--json FILE]
 
 Linear and MLP probes are fitted on ``films`` (training subjects) and scored on ``test``; permuted: the same
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.films import face_data, load_films
+from benchmarks.films import LURES, face_data, load_films
 from deft_llm.model.deft import DeftModel
 from deft_llm.training.checkpoints import start_model
 from deft_llm.training.faces import FaceConfig, FacePart, choose_axes, read_faces
@@ -169,8 +170,6 @@ def bayes_class(films: Any, prior: str) -> tuple[np.ndarray, np.ndarray]:
 def lures(called: dict[str, np.ndarray], films: Any, prior: str) -> dict[str, dict[str, float]]:
     """Of lured films of at least AU_PX: how often the class is that of the same movement without the lure,
     and that of the moving AUs where these determine one; then the latter without lure."""
-    from recipes.face_films import LURES
-
     plain = {plan: row for row, plan in enumerate(films.plan) if films.lure[row] == 0}
     best, sure = bayes_class(films, prior)
     table: dict[str, dict[str, float]] = {}

@@ -1,4 +1,5 @@
-"""Films of ``recipes.face_films`` as the benchmarks of the experts see them: inputs and exact truth."""
+"""Samples of ``deft synth --film keys`` under fixed conditions as the benchmarks of the experts see them:
+inputs and exact truth."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ from deft_llm.model.experts import MotionOutput
 from deft_llm.model.inputs import normalised_depth, normalised_landmarks, space_input
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.store import Store
+from deft_llm.synth.core import events
 from deft_llm.training.faces import FaceData
 from deft_llm.training.store_data import StoreData, look_of
-from recipes.face_films import LURES
+
+LURES = ("", *events.LURES)
+"""Lure k of a film; the first three looks stay the same all film long, the nod is seen as motion."""
 
 
 @dataclass

@@ -4,8 +4,9 @@ on unseen subjects, beside the Bayes-optimal score.
     python -m recipes.flow_samples arkit --shards 12 --seed 7100 --identities 96 --units arkit \\
         --coded 0.6
     deft train --config configs/headline.yaml flow_shards=arkit motion.steps=4000 --out runs/arkit
-    python -m recipes.face_films unseen --split test --seed 2 --subjects 16 --films 8 \\
-        --units makehuman --lit far-side --lures .2 --flow farneback8 --crf 23 --smallest .2 --largest 3
+    deft synth unseen --film keys --seed 2 --clips 128 --subjects 16 --units makehuman \\
+        smallest=.2 largest=3 conditions.phase=rise conditions.light=far-side conditions.lures=.2 \\
+        conditions.flow=farneback8 conditions.crf=23
     python -m benchmarks.headline arkit unseen --trained runs/arkit/model --samples 4000 \\
         --methods majority,svm,mdmo_svm,rules,ststnet
 

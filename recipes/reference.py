@@ -33,6 +33,7 @@ SETTINGS = (
     ("Measuring motion: `deft prepare`", "deft_llm.motion.measure", "MeasureSettings"),
     ("Spotting: `Analyzer(settings=...)`", "deft_llm.spotting.spot", "SpottingSettings"),
     ("Rendered clips: `deft synth`", "deft_llm.synth.core.settings", "VideoSettings"),
+    ("Key frames: `deft synth --film keys`", "deft_llm.synth.video.keys", "KeySettings"),
     ("Flow level: `deft synth --level flow`", "deft_llm.synth.flow.store", "FlowSettings"),
     ("Flow level, one sample", "deft_llm.synth.flow.config", "FlowConfig"),
     ("`--method svm`, `mdmo_svm`, `lbptop_svm`", "deft_llm.methods.kernel", "SVMOptions"),

@@ -102,7 +102,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of films of two rendered subjects, those with a misleading face also without it."""
     root = tmp_path_factory.mktemp("films") / "films"
-    main = importlib.import_module("recipes.face_films").main
-    words = ("--subjects", 2, "--films", 3, "--lures", 0.7, "--twins", "--size", 160, "--flow", "farneback")
-    _call(main, root, *words, "--split", "test")
+    words = ["synth", root, "--film", "keys", "--clips", 6, "--subjects", 2, "--size", 224]
+    words += [f"conditions.{word}" for word in ("phase=rise", "lures=0.7", "twins=true", "flow=farneback")]
+    _call(lambda: deft([str(word) for word in words]))
     return root

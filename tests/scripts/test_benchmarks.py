@@ -116,11 +116,6 @@ def test_portrait_store(figures, tmp_path):
     assert figures("benchmarks.portrait_store", tmp_path / "store", *words)["clips"] == 6
 
 
-def test_face_films(figures, tmp_path):
-    words = ("--subjects", 1, "--films", 1, "--size", 160, "--flow", "farneback")
-    assert figures("recipes.face_films", tmp_path / "store", *words)["new clips"] == 1
-
-
 def test_proxy_maps(script, tmp_path):
     out = tmp_path / "proxy"
     script("benchmarks.proxy_maps", "--out", out, "--clips", 1, "--subjects", 1, "--portraits", 1)

@@ -16,7 +16,6 @@ from deft_llm.synth.video.keys import coded, level
 from deft_llm.training.faces import FaceConfig, FaceData, FacePart, choose_axes, read_faces, validate
 from deft_llm.training.loop import fit
 from deft_llm.training.store_data import StoreData
-from recipes.face_films import FilmSettings, camera_of
 
 ALL = ("structure", "texture", "motion")
 QUICK: dict[str, Any] = {
@@ -157,16 +156,6 @@ def test_space_of_the_mirror_image_turns_round() -> None:
     mirrored = space_input(other, depth[TWIN])
     np.testing.assert_allclose(mirrored_space(own)[0], mirrored, atol=0.02)
     assert abs(mirrored[-3]) > 1
-
-
-def test_cameras_of_training_and_test_share_nothing() -> None:
-    rng = np.random.default_rng(0)
-    for lit, near in (("near-frontal", True), ("far-side", False)):
-        for _ in range(5):
-            camera = camera_of(rng, FilmSettings(lit=lit))
-            key = camera.scene.lights[0].direction
-            assert (camera.scene.distance < 13.5) == near
-            assert (abs(np.arctan2(key[0], key[2])) < 0.35) == near
 
 
 def test_level_takes_out_place_scale_and_roll() -> None:

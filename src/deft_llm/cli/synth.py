@@ -13,6 +13,10 @@ def synth(
     out: Annotated[
         Path, typer.Argument(help="Folder of the new corpus (or of one that was stopped half-way).")
     ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[a.b=c]...", help="With --film keys: settings, as in conditions.light=any."),
+    ] = None,
     clips: Annotated[int, typer.Option("--clips", help="How many clips (flow level: samples).")] = 200,
     subjects: Annotated[int, typer.Option("--subjects", help="How many subjects.")] = 20,
     seed: Annotated[
@@ -74,8 +78,10 @@ def synth(
     _check(level=level, prior=prior, units=units, split=split, format=form, film=film)
     _refuse_idle(context, level, film, form)
     if film == "keys":
-        summary = _keys(out, workers, clips=clips, subjects=subjects, seed=seed, prior=prior, units=units,
-                        size=256 if size is None else size, split=split)  # fmt: skip
+        summary = _keys(
+            out, workers, overrides or [], clips=clips, subjects=subjects, seed=seed, prior=prior,
+            units=units, size=256 if size is None else size, split=split,
+        )  # fmt: skip
     elif level == "flow":
         summary = _flow(out, clips, subjects, seed, layout, prior, units, workers, size, split)
     else:
@@ -115,6 +121,8 @@ def _refuse_idle(context: typer.Context, level: str, film: str, form: str) -> No
     """Raises: UsageError for options that the level or the kind of film does not read."""
     from deft_llm.cli._options import refuse
 
+    if film != "keys":
+        refuse(context, ("overrides",), "without --film keys")
     if level == "flow":
         refuse(context, FILMS_ONLY, "with --level flow")
     elif film == "clips":
@@ -137,16 +145,22 @@ def _video(out: Path, workers: int, **options: Any) -> dict:
         return make_corpus(out, VideoSettings(**options), workers=workers, progress=update)
 
 
-def _keys(out: Path, workers: int, **options: Any) -> dict:
+def _keys(out: Path, workers: int, overrides: list[str], **options: Any) -> dict:
     """Key frames, measured: a store."""
     from deft_llm.cli._progress import bar
+    from deft_llm.config import load_config
     from deft_llm.errors import UsageError
     from deft_llm.synth.video.keys import KeySettings, make_keys
 
     if not 128 <= options["size"] <= 1024:
         raise UsageError(f"--size {options['size']}: choose 128 to 1024.")
+    doubled = next((text for text in overrides if text.partition("=")[0] in options), None)
+    if doubled:
+        raise UsageError(f"{doubled}: is an option; give --{doubled.replace('=', ' ', 1)}.")
+    given = [f"{name}={value}" for name, value in options.items()]
     with bar("samples") as update:
-        return make_keys(out, KeySettings(**options), workers=workers, progress=update)
+        return make_keys(out, load_config(KeySettings, None, given + overrides), workers=workers,
+                         progress=update)  # fmt: skip
 
 
 def _tell(out: Path, summary: dict, level: str, film: str, prior: str, as_json: bool) -> None:

@@ -75,3 +75,62 @@ def test_more_subjects_than_samples_are_refused() -> None:
 
     with pytest.raises(UsageError, match="--subjects"):
         KeySettings(clips=1, subjects=2).check()
+
+
+def test_cameras_of_training_and_test_share_nothing() -> None:
+    from deft_llm.synth.video.keys import FAR, FRONTAL, camera_of
+
+    rng = np.random.default_rng(0)
+    for light, near in (("near-frontal", True), ("far-side", False)):
+        for _ in range(5):
+            camera = camera_of(rng, 256, light)
+            key = camera.scene.lights[0].direction
+            assert (camera.scene.distance < FAR) == near
+            assert (abs(np.arctan2(key[0], key[2])) < FRONTAL) == near
+
+
+def test_a_lure_comes_with_its_twin_that_differs_in_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("moderngl")
+    from deft_llm.cli import main
+
+    with pytest.raises(SystemExit) as end:
+        main(
+            [
+                "synth",
+                str(tmp_path / "keys"),
+                "--film",
+                "keys",
+                "--clips",
+                "1",
+                "--subjects",
+                "1",
+                "smallest=2.0",
+                *(
+                    f"conditions.{word}"
+                    for word in ("phase=rise", "lures=1", "twins=true", "crf=0", "flow=farneback")
+                ),
+            ]
+        )
+    assert not end.value.code
+    plain, lured = sorted(Store(tmp_path / "keys").clips, key=lambda clip: clip.clip_id)
+    assert lured.clip_id == f"{plain.clip_id}-lured"
+    assert lured.truth.aus == plain.truth.aus and lured.onset == plain.onset
+    facts = plain.truth.attributes, lured.truth.attributes
+    assert facts[0]["plan"] == facts[1]["plan"] and facts[0]["camera"] == facts[1]["camera"]
+    assert facts[0]["lure"] == "" and facts[1]["lure"] in lured.notes and facts[0]["phase"] == "rise"
+    assert {row["flow"] for row in facts} == {"farneback"} and {row["crf"] for row in facts} == {0}
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("--film", "keys", "conditions.light=dark"), "conditions.light='dark' does not fit"),
+    (("--film", "keys", "conditions.lures=2"), "conditions.lures=2 does not fit"),
+    (("--film", "keys", "lures=.5"), "did you mean conditions.lures?"),
+    (("--film", "keys", "clips=5"), "give --clips 5"),
+    (("conditions.lures=.5",), "no effect without --film keys"),
+])  # fmt: skip
+def test_conditions_that_cannot_be_are_usage_errors(words, said, tmp_path: Path, capsys) -> None:
+    from deft_llm.cli import main
+
+    with pytest.raises(SystemExit) as end:
+        main(["synth", str(tmp_path / "x"), "--clips", "2", "--subjects", "1", *words])
+    assert end.value.code == 2 and said in capsys.readouterr().err and not (tmp_path / "x").exists()

@@ -123,7 +123,7 @@ def plan_clip(
     else:
         _negative(rng, plan, kind, lead)
     if lure:
-        _lure(rng, plan, lure)
+        mislead(rng, plan, lure)
     return plan
 
 
@@ -247,8 +247,8 @@ def _pitch(rng: np.random.Generator, plan: Plan, pulse: Pulse) -> None:
     plan.turn = plan.turn + (pulse.curve(plan.times)[:, None] * np.array([0, angle, 0])).astype(np.float32)
 
 
-def _lure(rng: np.random.Generator, plan: Plan, lure: str) -> None:
-    """Give the static face the looks of one class while (maybe) another AU moves."""
+def mislead(rng: np.random.Generator, plan: Plan, lure: str) -> None:
+    """Give the static face the looks of one class while (maybe) another AU moves; the nod is motion."""
     still = np.ones(len(plan.times))
     if lure == "held smile":
         for au, strength in ((12, rng.uniform(0.3, 0.7)), (6, rng.uniform(0.2, 0.6))):

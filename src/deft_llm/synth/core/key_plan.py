@@ -44,11 +44,12 @@ class KeyPlan:
 
 
 def draw_key_plan(
-    rng: np.random.Generator, prior: Prior, *, fps: float, smallest: float, largest: float
-) -> KeyPlan:
+    rng: np.random.Generator, prior: Prior, *, fps: float, smallest: float, largest: float,
+    phase: Phase | None = None,
+) -> KeyPlan:  # fmt: skip
     """Plan one performance whose main AU moves by ``smallest`` to ``largest`` px of a 280-px face (log-
-    uniform)."""
-    phase: Phase = rng.choice(list(SHARES), p=list(SHARES.values()))
+    uniform). ``phase``: None draws it by SHARES."""
+    phase = phase or rng.choice(list(SHARES), p=list(SHARES.values()))
     start = float(rng.uniform(0.05, 0.1))
     pulse = dynamics.micro_pulse(rng, start) if rng.random() < 0.6 else dynamics.macro_pulse(rng, start)
     frames = max(int(np.ceil((pulse.offset + 0.06) * fps)), 12)

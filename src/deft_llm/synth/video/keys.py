@@ -2,6 +2,7 @@
 
 Only what measuring looks at is drawn (onset, apex, offset and frames between), as a camera and a codec leave
 it, so a sample costs a tenth of a clip. One shard a subject; a stopped run goes on where it was.
+``Conditions`` fix what training varies: sets on which it is measured what each expert knows.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import MeasureSettings, measure_clip
 from deft_llm.motion.shots import make_plan
 from deft_llm.records import Clip, Source, Truth
-from deft_llm.store import Motion, StoreWriter
+from deft_llm.store import Motion, Store, StoreWriter
 from deft_llm.store.layout import Failure
 from deft_llm.synth.core.coder import Annotation, annotate
-from deft_llm.synth.core.events import PX_PER_IOD, Plan
+from deft_llm.synth.core.events import LURES, PX_PER_IOD, Plan, mislead
 from deft_llm.synth.core.identity import Split, sample_identity, split_seeds
 from deft_llm.synth.core.key_plan import HELD, TURN, KeyPlan, draw_key_plan
 from deft_llm.synth.core.prior import load_prior
@@ -41,12 +42,29 @@ from deft_llm.synth.video.prop_pass import Dressing
 from deft_llm.synth.video.props import make_glasses
 from deft_llm.synth.video.scene import Scene
 
+Light = Literal["any", "near-frontal", "far-side"]
+FRONTAL, FAR = 0.35, 13.5  # radians of the key lamp from the camera's axis; dm of the camera
 PROFILE = 8  # key frames of a sample at most
 FPS = (60.0, 100.0, 200.0)
 CRFS = (0, 0, 18, 26, 34)  # 0: not coded
 ESTIMATORS = ("dis", "dis", "dis", "farneback")
 GLASSES, BEARDED = 0.2, 0.3  # shares of samples; of men's
 TURNED = (14.0, 9.0, 5.0)  # sd of yaw, pitch, roll of the resting head, degrees
+
+
+class Conditions(BaseModel):
+    """What is fixed where training would vary it. The two kinds of ``light`` share neither distances of the
+    camera nor directions of the key lamp."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phase: Literal["any", "rise"] = Field("any", description="rise: no releases, no transitions.")
+    light: Light = Field("any", description="near-frontal or far-side: near cameras with light from the "
+                         "front, far ones with light from the side.")  # fmt: skip
+    lures: float = Field(0.0, ge=0, le=1, description="Share of samples on a misleading face.")
+    twins: bool = Field(False, description="Every sample with a lure also without it.")
+    flow: Literal["", "dis", "farneback", "farneback8", "tvl1"] = Field("", description="Estimator.")
+    crf: int | None = Field(None, ge=0, le=51, description="H.264 quality; 0: not coded.")
 
 
 class KeySettings(BaseModel):
@@ -64,6 +82,7 @@ class KeySettings(BaseModel):
     smallest: float = Field(0.2, gt=0, description="Least motion of the main AU, px of a 280-px face.")
     largest: float = Field(6.0, gt=0, description="Largest motion of the main AU.")
     generator: int = Field(GENERATOR, description="Version of the generator.")
+    conditions: Conditions | None = Field(None, description="Fixed conditions; none: varied for training.")
 
     def check(self) -> None:
         """Raises: UsageError for counts that cannot be."""
@@ -88,13 +107,15 @@ def make_keys(
         progress(done, settings.clips)
     failures = writer.finish(settings.subjects)
     return {
-        "clips": settings.clips - len(failures), "subjects": settings.subjects, "left_out": len(failures),
+        "clips": len(Store(out)), "subjects": settings.subjects, "left_out": len(failures),
         "prior": load_prior(settings.prior).describe(),
     }  # fmt: skip
 
 
 def _writer(out: Path, settings: KeySettings) -> StoreWriter:
-    return StoreWriter(out, {"made by": "deft synth --film keys", **settings.model_dump(mode="json")})
+    return StoreWriter(
+        out, {"made by": "deft synth --film keys", **settings.model_dump(mode="json", exclude_none=True)}
+    )
 
 
 def _work(studio: Studio, task: tuple[str, str, int]) -> int:
@@ -109,25 +130,41 @@ def _work(studio: Studio, task: tuple[str, str, int]) -> int:
         made: list[tuple[Clip, Motion]] = []
         failures: list[Failure] = []
         for place in places:
-            name = f"{sample_identity(seed).id}/k{place:06d}"
-            try:
-                made.append(make_sample(studio, settings, seed, place, name))
-            except DeftError as error:
-                failures.append(Failure(clip_id=name, reason=str(error)))
+            for lure in _lures_of(settings, place):
+                name = f"{sample_identity(seed).id}/k{place:06d}{'-lured' if lure else ''}"
+                try:
+                    made.append(make_sample(studio, settings, seed, place, name, lure))
+                except DeftError as error:
+                    failures.append(Failure(clip_id=name, reason=str(error)))
         writer.write_shard(subject, key, made, failures)
     return len(places)
 
 
+def _lures_of(settings: KeySettings, place: int) -> list[str]:
+    """What misleads in the samples at ``place``: "" for a plain face; two samples where it has a twin."""
+    asked = settings.conditions or Conditions()
+    rng = np.random.default_rng([GENERATOR, settings.seed, place, 53])
+    lure = str(rng.choice(LURES)) if rng.random() < asked.lures else ""
+    return sorted({"", lure}) if asked.twins else [lure]
+
+
 def make_sample(
-    studio: Studio, settings: KeySettings, identity: int, place: int, name: str
+    studio: Studio, settings: KeySettings, identity: int, place: int, name: str, lure: str = ""
 ) -> tuple[Clip, Motion]:
-    """Draw and measure one sample. Raises: DeftError where the face is not found."""
+    """Draw and measure one sample; ``lure``: what misleads, one of LURES.
+
+    Raises: DeftError where the face is not found.
+    """
+    asked = settings.conditions or Conditions()
     rng = np.random.default_rng([GENERATOR, settings.seed, place, 51])
     fps = float(rng.choice(FPS))
     made = draw_key_plan(
-        rng, load_prior(settings.prior), fps=fps, smallest=settings.smallest, largest=settings.largest
-    )
-    camera = cameras.sample_video_camera(rng, settings.size)
+        rng, load_prior(settings.prior), fps=fps, smallest=settings.smallest, largest=settings.largest,
+        phase=None if asked.phase == "any" else asked.phase,
+    )  # fmt: skip
+    if lure:
+        mislead(np.random.default_rng([GENERATOR, settings.seed, place, 54]), made.plan, lure)
+    camera = camera_of(rng, settings.size, asked.light)
     pose = np.radians(rng.normal(0, TURNED)).astype(np.float32)
     made.plan.turn = made.plan.turn + pose
     performer = studio.performer(ClipSpec(place, 0, identity, 0, "keys", None, fps), settings.units)
@@ -139,6 +176,7 @@ def make_sample(
     studio.renderer.props.wear(Dressing(glasses, beard))
     studio.renderer.light_scene(camera.scene, cameras.triple(made.plan.turn[0]))
     crf, flow = int(rng.choice(CRFS)), str(rng.choice(ESTIMATORS))
+    crf, flow = crf if asked.crf is None else asked.crf, asked.flow or flow
     coder = annotate(rng, made.rising, made.onset, made.apex, made.offset, frames=len(made.plan.times),
                      fine=made.fine, coarse=made.coarse, prior=load_prior(settings.prior))  # fmt: skip
     marks = (coder.onset, coder.apex, coder.offset)
@@ -153,7 +191,21 @@ def make_sample(
         studio.renderer.props.wear(Dressing())
     conditions = {"crf": crf, "flow": flow, "glasses": glasses is not None, "beard": beard is not None,
                   "camera": camera.record(), "pose_degrees": np.degrees(pose).round(2).tolist()}  # fmt: skip
+    if settings.conditions is not None:
+        mesh = np.degrees(made.plan.turn[marks[0], :2]).round(4).tolist()
+        conditions |= {"plan": place, "lure": lure, "mesh_turn": mesh}
     return _record(made, performer, camera.scene, name, marks, coder, conditions), motion
+
+
+def camera_of(rng: np.random.Generator, size: int, light: Light) -> Camera:
+    """A set-up of every day with ``light``; ``size`` px square."""
+    while True:
+        camera = cameras.sample_video_camera(rng, size)
+        key = camera.scene.lights[0].direction
+        side = abs(float(np.arctan2(key[0], key[2]))) >= FRONTAL
+        far = camera.scene.distance >= FAR
+        if light == "any" or (side == far and far == (light == "far-side")):
+            return camera
 
 
 def key_frames(
@@ -215,7 +267,8 @@ def _record(
         source=Source(kind="frames", path=f"keys/{name}"), onset=marks[0], apex=marks[1], offset=marks[2],
         apex_is_annotated=True, emotion=coder.fine if made.rising else None,
         coarse=coder.coarse if made.rising else None, aus=coder.aus if made.rising else [],
-        coding=CODING, notes=[] if made.phase == "rise" else [made.phase],
+        coding=CODING,
+        notes=[word for word in (made.phase, conditions.get("lure", "")) if word not in ("", "rise")],
         truth=Truth(onset=made.onset, apex=made.apex, offset=made.offset, emotion=made.fine,
                     coarse=made.coarse, aus=made.rising, kind=kind, attributes=attributes),
     )  # fmt: skip
