@@ -209,3 +209,11 @@ def test_clips_whose_true_class_is_outside_are_left_out_before_training(
     assert metrics["clips"] + metrics["left_out"] == 300
     assert run("evaluate", tmp_path / "r") == 0
     assert why in capsys.readouterr().out
+
+
+def test_predicting_with_no_checkpoint_leaves_nothing(store: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", str(tmp_path / "run"), str(store), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 1 and "no checkpoint here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

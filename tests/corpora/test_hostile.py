@@ -139,3 +139,16 @@ def test_a_synthetic_record_that_leads_elsewhere_is_named_with_its_file(tmp_path
     assert [clip.source.path for clip in corpus.clips][:1] == ["frames"]
     assert [fault.kind for fault in corpus.faults] == [kind]
     assert corpus.faults[0].message.startswith("records.jsonl: clip synthetic/s1/")
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("clip_id,subject,path,emotion,aus\nx/1/a,1,a,disgust,4,7\n", "row 2 has 6 cells, the header 5"),
+    ("clip_id;subject;path;onset;offset;aus\nx/1/a;1;a;0;4;4;7\n", "row 2 has 7 cells, the header 6"),
+    ("clip_id,subject,path,aus,aus\nx/1/a,1,a,4,7\n", "the column 'aus' is there twice"),
+    ("clip_id,subject,path,AU s,Emotion,emotion\nx/1/a,1,a,4,7,8\n", "the column 'Emotion' is there twice"),
+])  # fmt: skip
+def test_cells_of_unknown_columns_are_named(text: str, said: str, tmp_path: Path) -> None:
+    """An unquoted comma in an AU cell would lose an AU without a word."""
+    (tmp_path / "clips.csv").write_text(text)
+    with pytest.raises(DeftError, match=said):
+        load("folder", tmp_path)

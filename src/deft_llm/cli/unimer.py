@@ -136,7 +136,7 @@ def check(
             for example in finding.examples:
                 typer.echo(f"    {example}")
         typer.echo(
-            f"{report.rows} rows: "
+            f"{folder}: {report.rows} rows: "
             + ("nothing found" if report.ok else f"{len(report.findings)} kinds of faults")
         )
     if not report.ok:

@@ -29,10 +29,13 @@ Sheet = list[list[Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """One table row: its number in the sheet (from 1, for messages) and its cells by field."""
+    """One table row: its number in the sheet (from 1, for messages), its cells by field, and its number of
+    cells up to the last filled one.
+    """
 
     number: int
     cells: Mapping[str, Any]
+    length: int = 0
 
     def get(self, name: str) -> Any:
         """The raw cell, None where it is empty or the column is absent."""
@@ -213,7 +216,8 @@ def find_table(
 
     ``columns`` maps a field to the names that files give it (compared by ``plain``); rows without any
     required cell (blank lines, remarks below the table) are skipped.
-    Raises: DeftError where the file cannot be read or no sheet has such a header.
+    Raises: DeftError where the file cannot be read, no sheet has such a header, a column is there twice, or a
+    row of a CSV has more cells than the header: what stands in which column is not known then.
     """
     sheets = read_sheets(path)
     order = sorted(sheets, key=lambda name: name != sheet)
@@ -221,10 +225,25 @@ def find_table(
         found = _header(sheets[name], columns, required)
         if found is not None:
             number, places = found
+            header = sheets[name][number]
+            _check_header(path, header, places)
             rows = list(_rows(sheets[name], number, places, required))
+            long = next((row for row in rows if row.length > len(header)), None)
+            if name in DELIMITERS and long is not None:
+                raise DeftError(
+                    f"{path}: row {long.number} has {long.length} cells, the header {len(header)}; put a "
+                    "cell that holds the delimiter into quotes."
+                )
             return Table(path, name, rows, frozenset(places))
     wanted = ", ".join(columns[field][0] for field in required)
     raise DeftError(f"{path}: no sheet with the columns {wanted}; {mend}.")
+
+
+def _check_header(path: Path, header: Sequence[Any], places: Mapping[str, int]) -> None:
+    names = [plain(cell) for cell in header]
+    doubled = next((header[place] for place in places.values() if names.count(names[place]) > 1), None)
+    if doubled is not None:
+        raise DeftError(f"{path}: the column {doubled!r} is there twice; rename or remove one of them.")
 
 
 def _header(
@@ -248,7 +267,7 @@ def _rows(sheet: Sheet, header: int, places: Mapping[str, int], required: Sequen
         cells = {name: row[place] if place < len(row) else None for name, place in places.items()}
         filled = [name for name in required if cell_text(cells[name])]
         if len(filled) >= min(2, len(required)):
-            yield Row(number, cells)
+            yield Row(number, cells, len(row))
 
 
 def is_table(path: Path) -> bool:

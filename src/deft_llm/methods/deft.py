@@ -15,7 +15,7 @@ from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.files import digest, sha256_of
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.refit import AURefit, EmotionRefit, RefitSettings
-from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
+from deft_llm.model.checkpoint import SHIPPED, WEIGHTS, existing_checkpoint
 from deft_llm.model.heads import (
     Calibration,
     au_probabilities,
@@ -65,7 +65,7 @@ class DeftMethod:
     selection_only: bool = False
 
     def __post_init__(self) -> None:
-        self.folder = Path(self.checkpoint) if self.checkpoint else SHIPPED
+        self.folder = existing_checkpoint(Path(self.checkpoint)) if self.checkpoint else SHIPPED
         if isinstance(self.feature_sets, str):
             self.feature_sets = tuple(part for part in self.feature_sets.split(",") if part)
         if unknown := [name for name in self.feature_sets if name not in FEATURES]:

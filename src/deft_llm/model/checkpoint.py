@@ -43,14 +43,20 @@ def save_checkpoint(
     write_json(folder / CONFIG, {"schema": CHECKPOINT_SCHEMA, **config})
 
 
+def existing_checkpoint(folder: Path) -> Path:
+    """``folder`` where it holds a checkpoint. Raises: DeftError naming what is missing."""
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        raise DeftError(f"{folder}: no checkpoint here ({CONFIG}, {WEIGHTS}); train one with `deft train`.")
+    return folder
+
+
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Config and float32 tensors of a checkpoint folder. Raises: DeftError naming what is missing
     or too old."""
     import torch
 
-    folder = Path(folder)
-    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        raise DeftError(f"{folder}: no checkpoint here ({CONFIG}, {WEIGHTS}); train one with `deft train`.")
+    folder = existing_checkpoint(folder)
     config = read_object(folder / CONFIG, mend=TRAIN_AGAIN)
     if config.get("schema") != CHECKPOINT_SCHEMA:
         raise DeftError(
