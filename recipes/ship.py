@@ -70,8 +70,8 @@ FULL = Profile(
         "motion.ema=0.999", "motion.validate_every=1000", "motion.patience=0",
         "motion.expert={stem: 24, middle: 48, width: 96, blocks: 2}", "faces.steps=700",
         "language.steps=360", "language.cooldown_steps=100", "language.batch=4", "language.questions=9",
-        "language.full_answers=0.25", "language.evidence_floor=-1.4", "language.learning_rate=7e-4",
-        "language.projector_rate=2.0", "language.unimer_share=0.35", "language.validate_every=0",
+        "language.full_answers=0.12", "language.evidence_floor=-1.4", "language.learning_rate=7e-4",
+        "language.projector_rate=2.0", "language.unimer_share=0.3", "language.validate_every=0",
         "language.save_every=20", f"language.tasks=[{','.join(TASKS)}]",
     ),
 )  # fmt: skip

@@ -25,6 +25,10 @@ ON_SIDE_SHARE = 0.4
 """Share of the seen Action Units of which it is asked whether they are on one given side."""
 
 
+SIDE_WEIGHT = 2.0
+"""Weight of questions about a side: few clips have a one-sided AU."""
+
+
 def side_of(number: int, left: bool, right: bool) -> AUSide:
     """The side to state of an AU that moves on the subject's left, right or both."""
     if (left and right) or entry(number).scoring != "sides":
@@ -118,7 +122,8 @@ def _single_units(facts: ClipFacts, rng: np.random.Generator) -> list[Turn]:
             continue
         unit = name(row.au or 0)
         if row.side != "both":
-            turns.append(Turn(asked("vqa_au_side", rng, name=unit)[1], (row.side,), "vqa_au_side"))
+            question = asked("vqa_au_side", rng, name=unit)[1]
+            turns.append(Turn(question, (row.side,), "vqa_au_side", SIDE_WEIGHT))
         if rng.random() < ON_SIDE_SHARE:
             side = "left" if rng.random() < 0.5 else "right"
             answer = "yes" if row.side in (side, "both") else "no"
