@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from deft_llm.cli import main
-from deft_llm.codings.agreement import agreement_of, icc_2_1, intensity, matched, presence
+from deft_llm.codings.agreement import agreement_of, agreement_over, icc_2_1, intensity, matched, presence
 from deft_llm.codings.events import Coding, FrameClock, event_at
 from deft_llm.codings.formats import write_coding
 from deft_llm.errors import DeftError
@@ -103,6 +104,44 @@ def test_refusals() -> None:
 def test_rejected_proposals_do_not_count() -> None:
     found = agreement_of(of(event(1, 0, 3), event(4, 0, 3, status="rejected")), of(event(1, 0, 3)))
     assert found["agreement"]["iou"] == 1.0
+
+
+def test_clips_are_pooled_and_events_match_within_their_clip(tmp_path: Path) -> None:
+    """Two clips: in one both see AU12, in the other they differ; events match within a clip."""
+    met = of(event(12, 0, 9)), of(event(12, 1, 9))
+    apart = of(event(12, 20, 29)), of(event(12, 40, 49))
+    found = agreement_over([(*met, 50), (*apart, 60)])
+    assert found["clips"] == 2 and found["agreement"]["iou"] == 0.5 and found["units"]["frames"] == 110
+    swapped = agreement_over([(met[0], of(), 50), (of(), met[1], 60)])
+    assert swapped["agreement"] == {"iou": 0.0, "onset": 0.0}
+    a = np.concatenate([presence(met[0].events, 50), presence(apart[0].events, 60)])
+    b = np.concatenate([presence(met[1].events, 50), presence(apart[1].events, 60)])
+    assert found["per_au"]["12"]["kappa_frames"] == pytest.approx(cohen_kappa_score(a, b))
+
+
+def test_two_folders_of_codings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for coder, shift in (("anna", 0), ("ben", 30)):
+        for clip in ("a.mp4", "s 1/b.mp4", *(["c.mp4"] if coder == "ben" else [])):
+            moved = shift if clip != "a.mp4" else 0
+            coding = of(event(12, 10 + moved, 19 + moved), media=clip, coder=coder)
+            path = tmp_path / coder / f"{clip}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_coding(coding, path)
+        (tmp_path / coder / "progress.json").write_text("{}")
+    table = tmp_path / "differ.csv"
+    words = [str(tmp_path / "anna"), str(tmp_path / "ben"), "--page", "http://lab:1/", "--table", str(table)]
+    with pytest.raises(SystemExit, match="0"):
+        main(["agree", *words])
+    out = capsys.readouterr().out
+    assert "A 2  B 2  (2 clips" in out and "agreement 0.500 by intervals" in out
+    assert "not compared: 1 clips that only B has coded (c.mp4)" in out
+    rows = list(csv.DictReader(table.open()))
+    assert [(row["coder"], row["clip"], row["onset"]) for row in rows] == [
+        ("anna", "s 1/b.mp4", "10"), ("ben", "s 1/b.mp4", "40"),
+    ]  # fmt: skip
+    assert rows[1]["link"] == "http://lab:1/coding/#clip=s%201/b.mp4&frame=40&with=ben"
+    with pytest.raises(SystemExit, match="2"):
+        main(["agree", str(tmp_path / "anna"), str(tmp_path / "anna/a.mp4.csv")])
 
 
 def test_the_command_compares_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,14 +16,24 @@ def register(app: typer.Typer) -> None:
 def agree(
     first: Annotated[
         Path,
-        typer.Argument(metavar="A", help="Run, predictions, clip records, a table, or events of a video."),
+        typer.Argument(
+            metavar="A",
+            help="Run, predictions, clip records, a table, events, or a folder of them.",
+        ),
     ],
     second: Annotated[Path, typer.Argument(metavar="B", help="The other one.")],
     fps: Annotated[
         float | None, typer.Option("--fps", help="Events: frame rate, where the files do not state it.")
     ] = None,
     media: Annotated[
-        Path | None, typer.Option("--media", help="Events: the video; gives its frame times and its length.")
+        Path | None,
+        typer.Option("--media", help="Events: the video or the folder of videos; gives times and lengths."),
+    ] = None,
+    page: Annotated[
+        str, typer.Option("--page", help="Events: address of `deft app`, to which disagreements link.")
+    ] = "http://127.0.0.1:7860",
+    table: Annotated[
+        Path | None, typer.Option("--table", help="Events: write the disagreements, with links, as CSV.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
@@ -33,45 +43,61 @@ def agree(
     Of clips: deft agree coder1.csv coder2.csv
 
     Of the events in one video: deft agree coder1.eaf coder2.boris --media video.mp4
+
+    Of all clips of two coders: deft agree codings/anna-first-round codings/ben-first-round --media clips
     """
     import json
 
-    found, lines = (_events if _hold_events(first, second) else _clips)(first, second, fps, media)
+    if _hold_events(first, second):
+        found, lines = _events(first, second, fps, media, page, table)
+    else:
+        found, lines = _clips(first, second, fps, media, table)
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines))
 
 
 def _hold_events(first: Path, second: Path) -> bool:
     """Whether both hold events. Raises: UsageError where one does and the other does not."""
     from deft_llm.codings.formats import holds_events
+    from deft_llm.codings.pairs import coding_files
     from deft_llm.errors import UsageError
     from deft_llm.files import existing_file
 
-    kinds = [not path.is_dir() and holds_events(existing_file(path)) for path in (first, second)]
+    kinds = [
+        bool(coding_files(path)) if path.is_dir() else holds_events(existing_file(path))
+        for path in (first, second)
+    ]
     if kinds[0] != kinds[1]:
         events, clips = (first, second) if kinds[0] else (second, first)
         raise UsageError(f"{events} holds events of a video, {clips} codings of clips; give two of a kind.")
+    if kinds[0] and first.is_dir() != second.is_dir():
+        raise UsageError(f"{first} and {second}: give two files, or two folders of files.")
     return kinds[0]
 
 
-def _clips(first: Path, second: Path, fps: Any, media: Any) -> tuple[dict[str, Any], list[str]]:
+def _clips(first: Path, second: Path, fps: Any, media: Any, table: Any) -> tuple[dict[str, Any], list[str]]:
     from deft_llm.benchmark.clip_codings import read_codings
     from deft_llm.errors import UsageError
     from deft_llm.evaluation.agree import agree as compare
 
-    if fps is not None or media is not None:
-        raise UsageError("--fps, --media: no effect on codings of clips; leave them out.")
+    if fps is not None or media is not None or table is not None:
+        raise UsageError("--fps, --media, --table: no effect on codings of clips; leave them out.")
     found = compare(read_codings(first), read_codings(second))
     return found, _lines(found)
 
 
-def _events(first: Path, second: Path, fps: Any, media: Any) -> tuple[dict[str, Any], list[str]]:
-    from deft_llm.codings.agreement import agreement_of
-    from deft_llm.codings.formats import clock_of, read_coding
-    from deft_llm.faces.video import probe
+def _events(
+    first: Path, second: Path, fps: Any, media: Any, page: str, table: Path | None
+) -> tuple[dict[str, Any], list[str]]:
+    from deft_llm.codings.agreement import agreement_over
+    from deft_llm.codings.pairs import pairs_of, with_links, write_disagreements
 
-    clock = clock_of(media, fps)
-    frames = probe(media).frames if media is not None else None
-    found = agreement_of(read_coding(first, clock), read_coding(second, clock), frames)
+    pairs = pairs_of(first, second, media, fps)
+    found = agreement_over(pairs.both)
+    coders = pairs.both[0][0].coder, pairs.both[0][1].coder
+    found["disagreements"] = with_links(found["disagreements"], coders, page)
+    found["only_first"], found["only_second"] = pairs.only_first, pairs.only_second
+    if table is not None:
+        write_disagreements(found["disagreements"], table)
     return found, _event_lines(found)
 
 
@@ -79,9 +105,11 @@ def _event_lines(found: dict[str, Any]) -> list[str]:
     from deft_llm.evaluation.words import figure
 
     units, agreed = found["units"], found["agreement"]
+    rate = f"at {units['fps']:g} per second" if units["fps"] else "of several rates"
+    clips = f"{found['clips']} clips, " if found["clips"] > 1 else ""
     lines = [
-        f"events: A {found['events']['first']}  B {found['events']['second']}  ({units['frames']} frames at "
-        f"{units['fps']:g} per second)",
+        f"events: A {found['events']['first']}  B {found['events']['second']}  ({clips}"
+        f"{units['frames']} frames {rate})",
         f"agreement {figure(agreed['iou'])} by intervals (IoU >= {units['match_iou']})  "
         f"{figure(agreed['onset'])} by onsets (within {units['match_onset_s']} s)  same side "
         f"{found['sides']['same']} of {found['sides']['pairs']}",
@@ -99,11 +127,17 @@ def _event_lines(found: dict[str, Any]) -> list[str]:
                 f"{name}, B - A in s: median {at['50']:+.3f}  5 % {at['5']:+.3f}  95 % {at['95']:+.3f}  mean "
                 f"absolute {cell['mean_absolute']:.3f}  ({cell['events']} events)"
             )
+    for who, clips in (("A", found["only_first"]), ("B", found["only_second"])):
+        if clips:
+            lines.append(
+                f"not compared: {len(clips)} clips that only {who} has coded ({', '.join(clips[:5])})"
+            )
     for row in found["disagreements"]:
         who = "A" if row["coded_by"] == "first" else "B"
+        clip = f"{row['clip']} " if found["clips"] > 1 else ""
         lines.append(
-            f"  only {who}: {row['time']:.3f} s (frames {row['onset']} to {row['offset']})  AU{row['au']} "
-            f"{row['side']} {row['phase']}"
+            f"  only {who}: {clip}{row['time']:.3f} s (frames {row['onset']} to {row['offset']})  "
+            f"AU{row['au']} {row['side']} {row['phase']}  {row['link']}"
         )
     return lines
 
