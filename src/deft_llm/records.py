@@ -88,6 +88,10 @@ class Truth(Record):
     attributes: dict[str, Any] = Field(default_factory=dict)
 
 
+CODED_BY = "; coder "
+"""In ``Clip.coding``, between the edition of the annotation and who coded the clip, where a table says it."""
+
+
 class Clip(Record):
     """One annotated clip of any corpus. A record says what it has; nothing asks which corpus it is."""
 
@@ -119,6 +123,11 @@ class Clip(Record):
         if not is_plain(name) or any(part in ("", ".", "..") or "\\" in part for part in parts):
             raise ValueError(f"{name!r} is no name (no '..', empty part, back slash or control character)")
         return name
+
+    @property
+    def coder(self) -> str:
+        """Who coded it, "" where its annotation does not say."""
+        return self.coding.partition(CODED_BY)[2]
 
     @property
     def has_aus(self) -> bool:

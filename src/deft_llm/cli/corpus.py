@@ -54,6 +54,52 @@ def check_corpus(
         raise typer.Exit(1)
 
 
+@corpus_app.command("from-codings")
+def from_codings(
+    codings: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="A coder's folder: codings/NAME.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Table of clips (.csv) or correction file (.yaml).")],
+    subjects: Annotated[
+        Path | None, typer.Option(help="CSV with columns clip and subject (default: the clip's folder).")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Write corrections of this corpus' table instead of a table of clips.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="With --corpus: folder that holds the corpus.")] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="With --corpus: folder that was coded (default: --root).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Turn a coder's events into data: a table of clips for `deft prepare folder`, or a correction file for
+    `--corrections`. The coder's name goes with each.
+
+    Example: deft corpus from-codings clips/codings/anna --out clips/anna.csv
+    """
+    from deft_llm.codings.as_data import read_subjects, write_clips, write_overlay
+    from deft_llm.errors import UsageError
+
+    if corpus is None:
+        if root is not None or clips is not None:
+            raise UsageError("--root, --clips: belong to --corpus; give the corpus' name too.")
+        count = write_clips(codings, out, None if subjects is None else read_subjects(subjects))
+        typer.echo(json.dumps({"out": str(out), "clips": count}) if as_json else f"{out}: {count} clips")
+        return
+    if root is None or subjects is not None:
+        raise UsageError("--corpus needs --root and takes no --subjects: the corpus names its people.")
+    written = write_overlay(codings, clips or root, corpus, root, out)
+    if as_json:
+        found = {"corrections": len(written.corrections), "equal": written.equal, "unseen": written.unseen}
+        typer.echo(json.dumps({"out": str(out), **found}))
+        return
+    typer.echo(
+        f"{out}: {len(written.corrections)} corrections; {len(written.equal)} clips are as the table says"
+    )
+    for clip in written.unseen:
+        typer.echo(f"  not corrected: {clip}: nothing was coded where the table has a movement")
+
+
 def _print(result: Any) -> None:
     from rich.console import Console
     from rich.table import Table

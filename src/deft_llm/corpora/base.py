@@ -41,6 +41,16 @@ class Fault:
                 object.__setattr__(self, name, printable(value))
 
 
+@dataclass(frozen=True)
+class TableRow:
+    """A clip's row as the owner's table says it, before any correction; ``base`` as in ``coded.Coded``."""
+
+    subject: str
+    filename: str
+    base: str | int
+    cells: dict[str, Any]
+
+
 @dataclass
 class Corpus:
     """A corpus on disk: its clips, what is wrong with it, and the edition of its annotation.
@@ -48,6 +58,7 @@ class Corpus:
     ``clips`` holds every annotated clip, also those whose frames are missing (their source has no
     frames), so that labels can be counted from tables alone. ``empty_videos``: long videos in which the
     table codes no micro-expression, one record each without indices; spotting counts its false alarms there.
+    ``cells``: the table's rows by clip id, of corpora whose table can be corrected.
     """
 
     name: str
@@ -57,6 +68,7 @@ class Corpus:
     coding: str = ""
     empty_videos: list[Clip] = field(default_factory=list)
     people: dict[str, str] = field(default_factory=dict)
+    cells: dict[str, TableRow] = field(default_factory=dict)
 
     def fault(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
         """Add a fault."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deft_llm.corpora.base import Corpus, Request, safe_name
+from deft_llm.corpora.base import Corpus, Request, TableRow, safe_name
 from deft_llm.corpora.frames import Frames, Tree, list_frames
 from deft_llm.corpora.labels import coarse_word, fine_word, is_slip, roman
 from deft_llm.corpora.overlays import Corrections, corrections_for
@@ -95,9 +95,9 @@ class Builder:
             source=Source(kind="frames", path=coded.folder or ""),
             notes=list(coded.notes),
         )
-        for change in self.corrections.apply(
-            coded.subject, str(coded.cells.get("filename") or coded.name), coded.cells
-        ):
+        filename = str(coded.cells.get("filename") or coded.name)
+        self.corpus.cells[clip_id] = TableRow(coded.subject, filename, coded.base, dict(coded.cells))
+        for change in self.corrections.apply(coded.subject, filename, coded.cells):
             self.corpus.note("corrected", f"{where}: {change}.", clip_id)
             clip.notes.append(f"corrected: {change}")
         self._labels(clip, coded, where)

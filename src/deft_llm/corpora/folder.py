@@ -10,7 +10,7 @@ from deft_llm.corpora.frames import Tree, list_frames
 from deft_llm.corpora.labels import coarse_word, fine_word
 from deft_llm.corpora.tables import Row, cell_integer, cell_number, find_table
 from deft_llm.errors import DeftError
-from deft_llm.records import Clip, Source
+from deft_llm.records import CODED_BY, Clip, Source
 
 COLUMNS = {
     "path": ("path", "file", "video"),
@@ -23,6 +23,7 @@ COLUMNS = {
     "emotion": ("emotion",),
     "coarse": ("coarse",),
     "aus": ("aus", "action units", "au"),
+    "coder": ("coder",),
 }
 TABLE = "clips.csv"
 
@@ -48,7 +49,7 @@ def load(request: Request) -> Corpus:
     if not corpus.clips and not corpus.faults:
         raise DeftError(f"{request.root}: no video files and no folders of images were found.")
     for clip in corpus.clips:
-        clip.coding = corpus.coding
+        clip.coding = corpus.coding + clip.coding
     return corpus
 
 
@@ -119,6 +120,7 @@ def _add_row(corpus: Corpus, row: Row, where: str) -> None:
         corpus="folder",
         subject=subject,
         source=_source(corpus.root, text),
+        coding=f"{CODED_BY}{row.text('coder')}" if row.text("coder") else "",
     )
     if not path.exists():
         corpus.fault("missing-frames", f"{where}: {text} is not there.", clip_id, text)

@@ -60,6 +60,7 @@ class ClipFacts(BaseModel):
     rises: dict[int, str] = Field(default_factory=dict, description="held or released after the apex, per AU")
     phases: int = Field(1, description="1: onset to apex; 2: apex to offset as well")
     unjudged: list[str] = Field(default_factory=list, description="regions that could not be measured")
+    coder: str = Field("", description="who coded it, where its annotation says it")
     figures: bool = Field(True, description="False: text says only what a model can read from the clip")
 
     @property
@@ -107,6 +108,7 @@ def facts_of(clip: Clip, motion: Motion, calibration: Calibration | None = None)
         rises=_rises(supports),
         phases=int(motion.flow.shape[0]),
         unjudged=_unjudged(motion),
+        coder=clip.coder,
     )
 
 

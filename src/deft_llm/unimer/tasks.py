@@ -98,6 +98,8 @@ def _record(facts: ClipFacts, draft: Draft, number: int, seed: int) -> Instructi
         "choice": draft.choice,
         "about": draft.about,
     } | draft.extra
+    if facts.coder:
+        source["coder"] = facts.coder
     return Instruction(
         id=f"{facts.clip_id}#{number:02d}-{draft.task}",
         clip_id=facts.clip_id,

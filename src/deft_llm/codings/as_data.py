@@ -1,0 +1,199 @@
+"""Coders' events as data to train on: rows of a table of clips, or corrections of a known corpus' table.
+
+AUs that begin together (onsets within ``TOGETHER`` s of the first) make one clip, as the flow from its onset
+to its apex shows them together; what was rejected, and releases, are no labels.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding
+from deft_llm.codings.formats import read_coding
+from deft_llm.codings.pairs import coding_files
+from deft_llm.corpora import load
+from deft_llm.corpora.base import Corpus, safe_name
+from deft_llm.corpora.frames import frame_number
+from deft_llm.corpora.tables import cell_integer, cell_text
+from deft_llm.errors import DeftError, UsageError
+from deft_llm.faces.video import image_files
+from deft_llm.facs.notation import format_aus, parse_aus
+from deft_llm.files import csv_cell, digest, reading, write_text
+from deft_llm.records import ActionUnit, Clip
+
+TOGETHER = 0.2  # s
+COLUMNS = ("path", "clip_id", "subject", "onset", "apex", "offset", "fps", "aus", "coder")
+
+
+@dataclass(frozen=True)
+class CodedMovement:
+    """AUs that begin together; frames are 0-based, inclusive. ``apex``: that of the strongest AU."""
+
+    onset: int
+    apex: int | None
+    offset: int
+    aus: list[ActionUnit]
+
+
+def movements_of(coding: Coding) -> list[CodedMovement]:
+    """What a coder saw rise, in order of time."""
+    groups: list[list[CodedEvent]] = []
+    for event in coding.sorted().events:
+        if event.status in ("rejected", "proposed") or event.phase != "rise":
+            continue
+        if groups and event.onset_time - groups[-1][0].onset_time <= TOGETHER:
+            groups[-1].append(event)
+        else:
+            groups.append([event])
+    return [_movement(group) for group in groups]
+
+
+def _movement(events: list[CodedEvent]) -> CodedMovement:
+    strength = lambda e: -1 if e.intensity is None else INTENSITIES.index(e.intensity)  # noqa: E731
+    with_apex = [event for event in events if event.apex is not None]
+    units = {(e.au, e.side): ActionUnit(number=e.au, side=e.side, intensity=e.intensity) for e in events}
+    return CodedMovement(
+        min(event.onset for event in events), max(with_apex, key=strength).apex if with_apex else None,
+        max(event.offset for event in events), [units[key] for key in sorted(units)],
+    )  # fmt: skip
+
+
+def write_clips(codings: Path, out: Path, subjects: Mapping[str, str] | None = None) -> int:
+    """Write one coder's movements as a table of clips that ``deft prepare folder`` reads; their number.
+
+    codings: the coder's folder of codings. subjects: clip -> person; without it, the folder that a clip lies
+    in is its person. Raises: UsageError where nothing says who a clip shows: folds are disjoint by person.
+    """
+    rows = []
+    for clip, path in coding_files(codings).items():
+        subject = (subjects or {}).get(clip) or (Path(clip).parent.name if subjects is None else "")
+        if not safe_name(subject):
+            raise UsageError(
+                f"{clip}: nothing says whom it shows; put clips into a folder per person, or give --subjects "
+                "with columns clip and subject."
+            )
+        coding = read_coding(path)
+        for movement in movements_of(coding):
+            stem = Path(clip).with_suffix("").as_posix().replace("/", "-")
+            rows.append({
+                "path": clip, "clip_id": f"folder/{subject}/{stem}-{movement.onset}", "subject": subject,
+                "onset": movement.onset, "apex": movement.apex, "offset": movement.offset,
+                "fps": f"{coding.fps:.10g}", "aus": format_aus(movement.aus),
+                "coder": coding.coder or Path(codings).name,
+            })  # fmt: skip
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([{name: csv_cell(row[name]) for name in COLUMNS} for row in rows])
+    write_text(out, text.getvalue())
+    return len(rows)
+
+
+def read_subjects(path: Path) -> dict[str, str]:
+    """Clip -> person of a CSV with columns clip and subject. Raises: DeftError where it is none."""
+    with reading(path, "mend it"):
+        rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"))))
+    if not rows or not {"clip", "subject"} <= set(rows[0]):
+        raise DeftError(f"{path}: has no columns clip and subject; give a row for each clip.")
+    return {row["clip"]: (row["subject"] or "").strip() for row in rows}
+
+
+@dataclass
+class Written:
+    """What became of a coder's clips: ``corrections`` written, clips that are ``equal`` to the table,
+    ``unseen`` clips in which the coder coded nothing where the table has a movement."""
+
+    corrections: list[dict[str, Any]] = field(default_factory=list)
+    equal: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+
+
+def write_overlay(codings: Path, clips: Path, name: str, root: Path, out: Path) -> Written:
+    """Write what one coder codes differently from a corpus' table as a versioned correction file.
+
+    clips: the folder that was coded, the corpus' ``root`` or below it. Raises: DeftError where no coded clip
+    is one of the corpus, or a correction does not apply when the corpus is read with the file.
+    """
+    import yaml
+
+    corpus = load(name, root)
+    files = coding_files(codings)
+    if not Path(clips).resolve().is_relative_to(Path(root).resolve()):
+        raise UsageError(f"--clips {clips}: is not in --root {root}; give the corpus' folder or one in it.")
+    base = Path(clips).resolve().relative_to(Path(root).resolve()).as_posix()
+    placed = {f"{base}/{clip}".removeprefix("./"): path for clip, path in files.items()}
+    written, coder = Written(), ""
+    for clip in corpus.clips:
+        if clip.clip_id in corpus.cells and clip.source.path in placed:
+            coding = read_coding(placed[clip.source.path])
+            coder = coding.coder or Path(codings).name
+            _compare(corpus, clip, coding, coder, written)
+    if not coder:
+        raise DeftError(
+            f"{codings}: holds no coding of a clip of {name}; --clips is the folder that was coded."
+        )
+    version = f"{coder} {digest([path.read_text(encoding='utf-8') for path in files.values()], 8)}"
+    overlay = {"schema": 1, "corpus": name, "version": version, "corrections": written.corrections}
+    write_text(out, yaml.safe_dump(overlay, sort_keys=False, allow_unicode=True))
+    if written.corrections:
+        corrected = load(name, root, corrections=[out])
+        told = sum(coder in note for clip in corrected.clips for note in clip.notes)
+        if told < len(written.corrections):
+            raise DeftError(
+                f"{out}: {len(written.corrections) - told} of its corrections do not apply to {name}."
+            )
+    return written
+
+
+def _compare(corpus: Corpus, clip: Clip, coding: Coding, coder: str, written: Written) -> None:
+    """Add a correction for every cell of the clip's row that the coder codes differently."""
+    row = corpus.cells[clip.clip_id]
+    names = image_files(corpus.root / clip.source.path)
+    number = lambda index: _number(row, names, index)  # noqa: E731
+    first, last = (cell_integer(row.cells.get(mark)) for mark in ("onset", "offset"))
+    movements = movements_of(coding)
+    shared = [
+        min(number(m.offset), number(m.offset) if last is None else last)
+        - max(number(m.onset), number(m.onset) if first is None else first)
+        for m in movements
+    ]
+    if not shared or max(shared) < 0:
+        written.unseen.append(clip.clip_id)
+        return
+    seen = movements[shared.index(max(shared))]
+    values: dict[str, Any] = {"aus": format_aus(seen.aus), "offset": number(seen.offset)}
+    if seen.apex is not None:
+        values["apex"] = number(seen.apex)
+    values["onset"] = number(seen.onset)  # last: corrections tell rows apart by their onset
+    found = [
+        {"subject": row.subject, "filename": row.filename, "onset": first, "field": name,
+         "was": cell_text(row.cells.get(name)), "value": value, "reason": f"coded by {coder} in deft app"}
+        for name, value in values.items()
+        if name in row.cells and not _same(name, row.cells.get(name), value)
+    ]  # fmt: skip
+    written.corrections += found
+    if not found:
+        written.equal.append(clip.clip_id)
+
+
+def _number(row: Any, names: list[str], index: int) -> int:
+    """What a table writes for the frame with an index: the number in its file's name, or counted."""
+    if isinstance(row.base, int):
+        return index + row.base
+    found = frame_number(names[index])
+    if found is None:
+        raise DeftError(f"{names[index]}: has no number in its name; the table's frames cannot be told.")
+    return found
+
+
+def _same(name: str, cell: Any, value: Any) -> bool:
+    if name != "aus":
+        return cell_integer(cell) == value
+    own, theirs = ({(unit.number, unit.side, unit.intensity) for unit in parse_aus(text).aus}
+                   for text in (value, cell))  # fmt: skip
+    return own == theirs
