@@ -1,4 +1,4 @@
-"""Coders' events become a table of clips, or corrections that apply to a corpus' table; both name the coder."""
+"""Coders' events become a table of clips, or corrections of a corpus' table; both name the coder."""
 
 from __future__ import annotations
 
