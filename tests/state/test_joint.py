@@ -120,3 +120,38 @@ def test_brows_that_go_up_again_at_once_are_no_micro_expression(make_track, hold
     once, again = hold(150, (60, 63), (65, 69)), hold(150, (71, 74), (76, 80))
     assert kinds(once) == ["micro-expression"]
     assert "micro-expression" not in kinds(once + again)
+
+
+BOTH_BROWS = [each for ids in (POINTS["brow_in"], POINTS["brow_out"]) for each in (ids, TWIN[list(ids)])]
+
+
+def raised(make_track, course, **shown):
+    """A track of brows that go up."""
+    shown |= {"browInnerUp": 0.7 * course, "browOuterUpLeft": 0.7 * course, "browOuterUpRight": 0.7 * course}
+    return make_track(len(course), [(ids, (0, 7), course) for ids in BOTH_BROWS], shown)
+
+
+def test_brows_that_go_up_as_a_hand_comes_are_not_stated(make_track, hold):
+    track = raised(make_track, hold(150, (60, 66), (90, 96)))
+    assert {unit.number for one in state_movements(state_of(track)) for unit in one.units} >= {1, 2}
+    track.presence[68:84] = 3.0
+    assert not [unit for one in state_movements(state_of(track)) for unit in one.units]
+
+
+def test_a_face_that_is_lost_under_a_hand_stays_covered(make_track, hold):
+    track = make_track(150)
+    for name in ("landmarks", "depth", "blend", "presence", "iod", "furrows", "lips", "skipped"):
+        getattr(track, name)[66:76] = np.nan
+    track.lips[60:66], track.lips[76:82] = ([0.12, -0.5, 0.001, 0.0, 0.1],) * 2
+    covered = state_of(track).visibility.covered
+    assert covered[60:82].all() and not covered[:55].any() and not covered[87:].any()
+
+
+def test_a_wink_and_a_closure_of_the_eyes_move_no_brows(make_track, hold):
+    lid = POINTS["lid_up"]
+    shut = hold(150, (60, 63), (73, 76))
+    for sides in ((lid,), (lid, TWIN[list(lid)])):
+        moves = [(ids, (0, -9), shut) for ids in sides] + [(ids, (0, 5), shut) for ids in BOTH_BROWS]
+        state = state_of(make_track(150, moves, {"browInnerUp": 0.5 * shut}))
+        assert {event.kind for event in state.lid_events} & {"wink", "blink", "eyes closed"}
+        assert not [unit for one in state_movements(state) for unit in one.units if unit.number in (1, 2)]

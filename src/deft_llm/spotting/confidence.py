@@ -23,7 +23,7 @@ from deft_llm.state.intensity import VISIBLE, part_of
 
 FILE = Path(__file__).with_name("confidence.json")
 FIT_AGAIN = "make it with 'python -m recipes.confidence fit'"
-NEAR_SECONDS = 0.3  # around a phase in which a cover disturbs it
+NEAR_SECONDS = 0.3  # around a phase in which a turn of the head disturbs it
 FULL_TURN, FULL_TRAINED = 15.0, 5.0  # degrees; intensity by the trained reader: 1 in the features
 LEAST_PRESENCE, LEAST_NOISE = 0.05, 0.02
 SMILE_SHOWN = 0.6  # reading of 12 from which it pulls the whole mouth and the cheeks
@@ -90,7 +90,7 @@ def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
         "presence": float(np.log(max(float(state.confidence[inside].mean()), LEAST_PRESENCE))),
         "turned": float(np.nan_to_num(np.ptp(state.angles[around], axis=0)).max()) / FULL_TURN,
         "spoken": float(state.speech[inside].mean()) if mouth else 0.0,
-        "covered": float(state.visibility.covered[around].mean()),
+        "covered": float(state.visibility.covered[inside].mean()),
         "slow": (phase.apex - phase.onset) / state.fps,
         "smiling": float(smile > SMILE_SHOWN and phase.au not in (6, 12, 25, 26)),
         "release": float(phase.kind == "release"),

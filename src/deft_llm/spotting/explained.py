@@ -26,7 +26,8 @@ IMPLIED_BY = {25: 26, 7: 6}
 SMILING = 0.6  # reading of 12 that pulls the whole mouth
 BROAD_SMILE = 0.8
 WEAKER_SIDE = 0.45
-CLOSING = 1.0  # reading of 43 of an eye that closes: more than lids are tightened
+CLOSING = 0.75  # reading of 43 of an eye that closes: more than lids are tightened
+CLOSURE_SECONDS = 0.15  # around the ends of a closure of the eyes, in which landmarks of the brows go along
 LONE_CHEEK = 1.5  # reading of 6 that needs no smile
 
 
@@ -88,11 +89,14 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         return True
     if au in (6, 10, 12, 14) and level < WEAKER_SIDE * at(au, "both"):
         return True
+    closing = _at_closure(phase, state)
     rules = {
+        1: closing,
+        2: closing,
         4: smile > BROAD_SMILE and level < 0.3 * smile,
-        5: at(43, phase.side) > 0,
+        5: closing or at(43, phase.side) > 0,
         6: smile < SMILING and level < 1.3,
-        7: at(43, phase.side) > CLOSING or smile > SMILING,
+        7: closing or _shuts(phase, state) or smile > SMILING,
         9: level < 0.7 * at(10, phase.side),
         10: smile > BROAD_SMILE and level < 1.8,
         17: at(26, phase.side) > 0.5,
@@ -102,6 +106,22 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         28: at(25, phase.side) > 0.6,
     }
     return bool(rules.get(au, False))
+
+
+def _at_closure(phase: AUPhase, state: FaceState) -> bool:
+    """Whether the eyes are closed for a while, or opened again, just then."""
+    near = CLOSURE_SECONDS * state.fps
+    return any(
+        phase.onset - near <= end <= phase.apex + near
+        for event in state.lid_events if event.kind == "eyes closed" for end in (event.start, event.stop)
+    )  # fmt: skip
+
+
+def _shuts(phase: AUPhase, state: FaceState) -> bool:
+    """Whether the eyes close, sooner or later, in what looks like tightened lids."""
+    one = SIDES if phase.side == "both" else (phase.side,)
+    shut = [np.nan_to_num(state.share(43, side)[phase.onset : phase.end + 1]).max() for side in one]
+    return max(shut) > CLOSING
 
 
 def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:

@@ -54,7 +54,7 @@ class FaceState:
     gaze: np.ndarray
     lids: dict[str, np.ndarray]
     lid_events: list[LidEvent]
-    blinks: dict[str, np.ndarray]
+    blinks: np.ndarray
     speech: np.ndarray
     visibility: Visibility
     confidence: np.ndarray

@@ -21,6 +21,7 @@ WINK_OPEN = 0.62  # least opening of the other eye in a wink
 GAZE_STEP = 4.5  # % of the eye distance that the irises move in a shift of gaze
 GAZE_SECONDS = 0.15
 BLINK_MASK = (0.06, 0.1)  # s before and after a blink in which lids, cheeks and brows are not told
+WINK_MASK = (0.15, 0.15)  # of a wink, on both sides: it draws brows' and the other eye's landmarks along
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,11 @@ def _gaze_shifts(c: Channels, fps: float, usable: np.ndarray, lids: list[LidEven
     return found
 
 
-def blink_masks(events: list[LidEvent], frames: int, fps: float) -> dict[str, np.ndarray]:
-    """Side -> (T,) bool: frames around blinks and winks in which lids, cheeks and brows are not told."""
-    before, after = (round(value * fps) for value in BLINK_MASK)
-    masks = {side: np.zeros(frames, bool) for side in SIDES}
+def blink_masks(events: list[LidEvent], frames: int, fps: float) -> np.ndarray:
+    """(T,) bool: frames around blinks and winks in which lids, cheeks and brows are not told."""
+    mask = np.zeros(frames, bool)
     for event in events:
         if event.kind in ("blink", "wink"):
-            for side in SIDES if event.side == "both" else (event.side,):
-                masks[side][max(0, event.start - before) : event.stop + after + 1] = True
-    return masks
+            before, after = (round(s * fps) for s in (BLINK_MASK if event.kind == "blink" else WINK_MASK))
+            mask[max(0, event.start - before) : event.stop + after + 1] = True
+    return mask

@@ -25,6 +25,7 @@ PARTS = {"brows": (slice(1, 4), slice(3, 13)), "eyes": (slice(3, 6), slice(2, 14
 UNLIKE = 0.45  # 1 - correlation with the part's usual look from which it counts as covered
 CHANGED = 22.0  # grey levels that the part differs from its usual look besides
 LEAST_COVER = 0.12  # s
+PASSING = 1.0  # s between two covers that are one hand which passes: the face may be lost meanwhile
 # Lips over the skin around them, against their usual: share of redness at which they are gone, log2 of the
 # halves' ratio and logarithm of light from which something else is there; NO_LIPS: a mask.
 LIPS_GONE, UNEVEN_LIPS, OTHER_LIGHT, NO_LIPS = 0.2, 0.85, 0.17, 0.003
@@ -55,6 +56,7 @@ def visibility_of(track: FaceTrack) -> Visibility:
     beyond["eyes"] = beyond["brows"]
     over = {part: _covered_part(track, part) for part in PARTS}
     over["mouth"] |= _covered_lips(track)
+    over = {part: _passing(mask, seen, track.fps) for part, mask in over.items()}
     hidden = {part: covered | beyond[part] | over[part] for part in PARTS}
     usable = seen & ~covered & ~dark & ~over["mouth"] & ~over["eyes"]
     if usable.sum() < 0.1 * seen.sum():
@@ -90,6 +92,16 @@ def _covered_part(track: FaceTrack, part: str) -> np.ndarray:
     for start, stop in runs(out):
         if stop - start < least:
             out[start:stop] = False
+    return out
+
+
+def _passing(over: np.ndarray, seen: np.ndarray, fps: float) -> np.ndarray:
+    """(T,) a part's covers, joined over the frames in between in which the face was lost for a while."""
+    out = over.copy()
+    for start, stop in runs(~over):
+        between = 0 < start and stop < len(over) and stop - start <= PASSING * fps
+        if between and not seen[start:stop].all():
+            out[start:stop] = True
     return out
 
 
