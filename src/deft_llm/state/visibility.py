@@ -99,7 +99,7 @@ def _passing(over: np.ndarray, seen: np.ndarray, fps: float) -> np.ndarray:
     """(T,) a part's covers, joined over the frames in between in which the face was lost for a while."""
     out = over.copy()
     for start, stop in runs(~over):
-        between = 0 < start and stop < len(over) and stop - start <= PASSING * fps
+        between = 0 < start < stop < len(over) and stop - start <= PASSING * fps
         if between and not seen[start:stop].all():
             out[start:stop] = True
     return out
