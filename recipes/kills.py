@@ -24,14 +24,20 @@ from typing import Any
 from recipes.fuzz import run_command, warm_up
 from recipes.fuzz_inputs import CLIPS, MAJORITY, PREPARE, SUBJECTS, make_inputs
 
+TRAINING = (
+    "start=null parts=[motion] motion.steps=6 motion.batch=4 motion.cooldown_steps=2 motion.save_every=2 "
+    "motion.validate_every=3 motion.expert.stem=8 motion.expert.middle=8 motion.expert.width=16 "
+    "motion.expert.blocks=1 motion.expert.heads=2"
+)
 # Per command: base folder of its input, the command, its output folder. Times that a run took are no product.
 COMMANDS = {
     "prepare": ("maps", PREPARE, "store"),
     "unimer": ("store", "unimer build {here}/store --out {here}/rows", "rows"),
     "synth": ("maps", f"synth {{here}}/out --level flow --clips {CLIPS} --subjects {SUBJECTS}", "out"),
     "benchmark": ("store", f"{MAJORITY} --out {{here}}/out", "out"),
+    "train": ("store", f"train {{here}}/store --out {{here}}/out {TRAINING}", "out"),
 }
-TIMED = ("summary.json", ".lock")
+TIMED = ("summary.json", ".lock", "tensorboard")
 
 
 def at_point(number: int, count: Path) -> Callable[[], None]:
@@ -73,17 +79,23 @@ def tree(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in TIMED
+        if path.is_file() and not {path.name, path.parent.name} & {*TIMED}
     }
+
+
+def _fresh(name: str, work: Path) -> tuple[Path, list[str]]:
+    """A fresh copy of the command's input, always at one path, for runs keep their command; the command."""
+    base, words, _ = COMMANDS[name]
+    here = work / "kills" / name
+    shutil.rmtree(here, ignore_errors=True)
+    shutil.copytree(work / "base" / base, here)
+    return here, [word.format(here=here) for word in words.split()]
 
 
 def kill_and_resume(name: str, point: int, work: Path, whole: dict[str, str], seconds: float) -> str:
     """Why the command, killed at ``point`` and run again, ends otherwise than an undisturbed one ("": no)."""
-    base, words, out = COMMANDS[name]
-    here = work / "kills" / f"{name}-{point}"
-    shutil.rmtree(here, ignore_errors=True)
-    shutil.copytree(work / "base" / base, here)
-    command = [word.format(here=here) for word in words.split()]
+    out = COMMANDS[name][2]
+    here, command = _fresh(name, work)
     code, said = run_command(command, here, seconds, at_point(point, work / "count"))
     if code != -signal.SIGKILL:
         return f"was not killed (exit {code}): {said[-200:]}"
@@ -92,8 +104,8 @@ def kill_and_resume(name: str, point: int, work: Path, whole: dict[str, str], se
         return f"run again: exit {code}: {said[-300:]}"
     found = tree(here / out)
     differ = sorted({file for file in whole.keys() | found.keys() if whole.get(file) != found.get(file)})
-    if not differ:
-        shutil.rmtree(here)
+    if differ:
+        shutil.move(here, here.with_name(f"{name}-{point}"))
     return f"differ: {', '.join(differ)}" if differ else ""
 
 
@@ -107,17 +119,14 @@ def kills(
     rng = random.Random(seed)
     faults: dict[str, list[str]] = {}
     for name in names:
-        base, words, out = COMMANDS[name]
-        here = work / "kills" / f"{name}-whole"
-        shutil.rmtree(here, ignore_errors=True)
-        shutil.copytree(work / "base" / base, here)
-        command = [word.format(here=here) for word in words.split()]
+        here, command = _fresh(name, work)
         code, said = run_command(command, here, seconds, at_point(0, work / "count"))
         if code != 0:
             raise SystemExit(f"{name}: the undisturbed run ends with {code}: {said}")
         moments = int((work / "count").read_text())
         chosen = sorted(rng.sample(range(1, moments + 1), min(points, moments)))
-        found = [kill_and_resume(name, point, work, tree(here / out), seconds) for point in chosen]
+        whole = tree(here / COMMANDS[name][2])
+        found = [kill_and_resume(name, point, work, whole, seconds) for point in chosen]
         faults[name] = [
             f"point {point}: {fault}" for point, fault in zip(chosen, found, strict=True) if fault
         ]
@@ -126,6 +135,7 @@ def kills(
         )
         for fault in faults[name]:
             print(f"  {name}: {fault}", flush=True)
+        shutil.rmtree(here, ignore_errors=True)
     return faults
 
 
