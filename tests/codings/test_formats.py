@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +252,38 @@ def test_of_three_that_overlap_the_third_takes_the_free_tier() -> None:
     numbers = [number for number, _ in on_tiers(events, lambda e: (e.onset, e.offset))]
     assert numbers == [1, 2, 1, 3]
     assert [number for number, _ in on_tiers(events, lambda e: (e.onset, e.offset + 1))] == [1, 2, 3, 1]
+
+
+def read_text(text: str, suffix: str, folder: Path) -> Coding:
+    path = folder / f"b{suffix}"
+    path.write_text(text)
+    return read_coding(path)
+
+
+def written(suffix: str, folder: Path) -> str:
+    formats.write_coding(coding(), folder / f"a{suffix}")
+    return (folder / f"a{suffix}").read_text()
+
+
+@pytest.mark.parametrize(("suffix", "old", "new", "said"), [
+    (".eaf", r'TIME_VALUE="\d+"', "", "is not aligned with a time"),
+    (".eaf", r'(frames-per-second">)[\d.]+', r"\1nan", "a frame rate of nan is none"),
+    (".boris", r'("fps": \{\s*"[^"]+": )[\d.]+', r"\g<1>-5", "a frame rate of -5.0 is none"),
+    (".boris", r'"events": \[.*?\]\s*\],', '"events": {},', "events are no list"),
+    (".csv", r"(?m)^(clips/a b.mp4,)25", r"\1nan", "a frame rate of nan is none"),
+    (".csv", r"\Z", "a.mp4,25,me,1,12,both,rise,B,1,2,3,,,,coded,one, two\n", "more cells than the header"),
+    (".csv", "onset,apex", "onset,onset", "the column 'onset' is there twice"),
+])  # fmt: skip
+def test_what_a_coding_lacks_is_named_with_its_file(suffix, old, new, said, tmp_path: Path) -> None:
+    text = written(suffix, tmp_path)
+    damaged = re.sub(old, new, text, count=0 if suffix == ".csv" else 1, flags=re.S)
+    assert damaged != text
+    with pytest.raises(DeftError, match=said) as error:
+        read_text(damaged, suffix, tmp_path)
+    assert str(tmp_path / f"b{suffix}") in str(error.value)
+
+
+@pytest.mark.parametrize("fps", [0.0, -5.0, float("nan"), float("inf"), 1e5])
+def test_a_rate_that_is_none_is_wrong_usage(fps: float) -> None:
+    with pytest.raises(UsageError, match="--fps .* is no frame rate"):
+        formats.clock_of(None, fps)

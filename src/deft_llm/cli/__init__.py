@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from importlib import import_module
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, UsageError
 from deft_llm.version import __version__
 
 app = typer.Typer(name="deft", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
@@ -55,8 +56,11 @@ def main(arguments: list[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = ["--debug", *[word for word in words if word != "--debug"]] if debug else words
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its faults come back as ours, with the file
     _register_all()
     try:
+        if "" in words:
+            raise UsageError("an argument is empty, as of a shell variable that is not set; give a value.")
         app(args=words, prog_name="deft")
     except DeftError as error:
         if debug:

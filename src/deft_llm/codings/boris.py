@@ -108,6 +108,8 @@ def read(path: Path, clock: FrameClock | None, observation: str | None = None) -
         media = next((m for files in found["file"].values() for m in files), "")
         if clock is None:
             clock = FrameClock(float(found["media_info"]["fps"][media]))
+        if not isinstance(found["events"], list):
+            raise TypeError("events are no list")
         rows = [_row(row, i, path) for i, row in enumerate(found["events"], 1)]
         coder = str(found.get("independent_variables", {}).get("coder", ""))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -104,15 +104,16 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
             continue
         au, side, face = named
         coders.add(eaf.tiers[tier][2].get("PARTICIPANT") or eaf.tiers[tier][2].get("ANNOTATOR") or "")
-        apexes = _marks(eaf, f"{tier} apex")
+        rows = _aligned(eaf, tier, path)
+        apexes = [row[0] for row in _aligned(eaf, f"{tier} apex", path)]
         notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note")}
-        for start, end, value, *_ in sorted(eaf.get_annotation_data_for_tier(tier)):
+        for start, end, value in rows:
             where = f"{path}: {tier} at {start / 1000:.3f} s"
             apex = first_inside(apexes, start, max(end - 1, start))
             events.append(event_at(
                 clock, where=where, au=au, side=side, onset_time=start / 1000, face=face,
                 apex_time=None if apex is None else apex / 1000, offset_time=end / 1000,
-                **words_of(value or "", notes.get((start, end), "")),
+                **words_of(value, notes.get((start, end), "")),
             ))  # fmt: skip
     media = eaf.media_descriptors[0].get("MEDIA_URL", "") if eaf.media_descriptors else ""
     coder = ", ".join(sorted(coders - {""}))
@@ -127,10 +128,15 @@ def _clock_of(eaf: Any, path: Path) -> FrameClock:
         raise DeftError(f"{path}: ELAN keeps no frame rate; give it with --fps or --media.") from error
 
 
-def _marks(eaf: Any, tier: str) -> list[int]:
-    if tier not in eaf.tiers:
-        return []
-    return sorted(row[0] for row in eaf.get_annotation_data_for_tier(tier))
+def _aligned(eaf: Any, tier: str, path: Path) -> list[tuple[int, int, str]]:
+    """Start, end (ms) and value of a tier's annotations, in order; none where there is no such tier.
+
+    Raises: DeftError for an annotation that has no times.
+    """
+    rows = [row[:3] for row in eaf.get_annotation_data_for_tier(tier)] if tier in eaf.tiers else []
+    if any(not isinstance(time, int) for row in rows for time in row[:2]):
+        raise DeftError(f"{path}: {tier}: an annotation is not aligned with a time; align it in ELAN.")
+    return sorted((start, end, value or "") for start, end, value in rows)
 
 
 def _notes(eaf: Any, tier: str) -> list[tuple[int, int, str]]:

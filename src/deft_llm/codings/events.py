@@ -27,6 +27,7 @@ PHASES: tuple[EventPhase, ...] = ("rise", "release")
 INTENSITIES: tuple[Intensity, ...] = ("A", "B", "C", "D", "E")
 STATUSES: tuple[Status, ...] = ("coded", "proposed", "accepted", "corrected", "rejected")
 
+FASTEST = 10_000  # frames per second
 TIME_TOLERANCE = 0.51
 """Frames by which a stated time may miss the stated frame index before the two contradict each other."""
 
@@ -42,7 +43,7 @@ class FrameClock:
     times: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.fps) and 0 < self.fps <= 10_000):
+        if not (math.isfinite(self.fps) and 0 < self.fps <= FASTEST):
             raise DeftError(f"a frame rate of {self.fps} is none; give frames per second, for example 25.")
 
     def time_of(self, frame: int) -> float:
@@ -99,7 +100,7 @@ class Coding(Record):
 
     schema_version: int = Field(default=CODING_SCHEMA, alias="schema")
     media: str = Field(default="", description="file name or path of the video")
-    fps: float = Field(gt=0, le=10_000, description="frames per second")
+    fps: float = Field(gt=0, le=FASTEST, description="frames per second")
     coder: str = Field(default="", description="who coded")
     events: list[CodedEvent] = Field(default_factory=list)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from deft_llm.codings import boris, datavyu, elan, table, textgrid
-from deft_llm.codings.events import Coding, FrameClock
+from deft_llm.codings.events import FASTEST, Coding, FrameClock
 from deft_llm.codings.proposals import coding_of
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.faces.video import frame_times, probe
 from deft_llm.files import existing_file, read_json, reading
 
@@ -54,7 +55,12 @@ def format_of(path: Path, named: str | None = None) -> str:
 
 
 def clock_of(media: Path | None, fps: float | None) -> FrameClock | None:
-    """The clock of a video file (with its frame times) or of a constant rate; None without both."""
+    """The clock of a video file (with its frame times) or of a constant rate; None without both.
+
+    Raises: UsageError for a rate that is none.
+    """
+    if fps is not None and not (math.isfinite(fps) and 0 < fps <= FASTEST):
+        raise UsageError(f"--fps {fps:g}: is no frame rate; give frames per second, for example 25.")
     if media is None:
         return None if fps is None else FrameClock(fps)
     rate = fps or probe(media).fps
@@ -68,7 +74,11 @@ def read_coding(path: Path, clock: FrameClock | None = None) -> Coding:
 
     Raises: DeftError for a file that is of no known format, unreadable, or lacks a frame rate.
     """
-    path = existing_file(path)
+    with naming(path):
+        return _read(existing_file(path), clock)
+
+
+def _read(path: Path, clock: FrameClock | None) -> Coding:
     if path.stat().st_size > LARGEST:
         raise DeftError(f"{path}: {path.stat().st_size >> 20} MiB are no coding; give a file of events.")
     suffix = path.suffix.lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ COLUMNS = (
     "file", "fps", "coder", "face", "au", "side", "phase", "intensity", "onset", "apex", "offset",
     "onset_time", "apex_time", "offset_time", "status", "note",
 )  # fmt: skip
-_NEEDED = ("au", "onset or onset_time", "offset or offset_time")
+BEYOND = "beyond the header"
 
 
 def write(coding: Coding, path: Path) -> None:
@@ -56,8 +56,15 @@ def read(path: Path, clock: FrameClock | None, text: str) -> Coding:
     Raises: DeftError for rows that cannot be read, each named by its line.
     """
     reader = csv.DictReader(io.StringIO(text))
-    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-    rows = [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
+    names = [name.strip().lower() for name in reader.fieldnames or ()]
+    doubled = next((name for name in COLUMNS if names.count(name) > 1), None)
+    if doubled is not None:
+        raise DeftError(f"{path}: the column {doubled!r} is there twice; rename or remove one of them.")
+    reader.fieldnames = names
+    reader.restkey = BEYOND
+    rows = [
+        (reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in _whole(reader, path)
+    ]
     media = {row.get("file", "") for _, row in rows} - {""}
     if len(media) > 1:
         raise DeftError(
@@ -78,6 +85,17 @@ def read(path: Path, clock: FrameClock | None, text: str) -> Coding:
     return Coding(
         media=media.pop() if media else "", fps=clock.fps, coder=", ".join(sorted(coders)), events=events
     ).sorted()
+
+
+def _whole(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a table. Raises: DeftError for one with more cells than the header."""
+    for row in reader:
+        if any(row.pop(BEYOND, ())):
+            raise DeftError(
+                f"{path}, line {reader.line_num}: has more cells than the header; put a cell that holds a "
+                "comma into quotes."
+            )
+        yield row
 
 
 def _event(where: str, row: Mapping[str, str], clock: FrameClock) -> CodedEvent:
