@@ -3,16 +3,21 @@ one to one."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from benchmarks import sequences
+from deft_llm.errors import UsageError
+from deft_llm.files import read_object, write_json
 from deft_llm.spotting import joint
-from deft_llm.spotting.confidence import EVIDENCE, FEATURES, KINDS, confidence_of, shipped
+from deft_llm.spotting.confidence import EVIDENCE, FEATURES, KINDS, Calibration, confidence_of, shipped
 from deft_llm.spotting.explained import without_implied
 from deft_llm.spotting.phases import LIMITS, phases_of
 from deft_llm.state.face_state import state_of
+from recipes import confidence
 from recipes.coded_films import Row, matched
 from recipes.confidence import Statements, calibration_error, fitted
 
@@ -78,3 +83,54 @@ def test_each_statement_and_each_truth_is_used_once():
     assert matched([], truth) == []
     late = Row("rise", 12, "both", 3.9, 4.2)
     assert matched([late], truth) == [] and matched([late._replace(apex=3.35)], truth) == [(0, 1)]
+
+
+@pytest.fixture
+def films(smile, tmp_path):
+    """Two films of one smile each, as ``deft synth`` writes them, with tracks that were read before."""
+    folder, tracks = tmp_path / "films", tmp_path / "tracks" / "films"
+    for part in ("video", "records", "truth"):
+        (folder / part).mkdir(parents=True)
+    tracks.mkdir(parents=True)
+    for name, level in (("f0000", 4.0), ("f0001", 1.0)):
+        smile().save(tracks / f"{name}.track.npz")
+        (folder / "video" / f"{name}.mp4").touch()
+        write_json(folder / "records" / f"{name}.json", {})
+        times = {"rise": (40, 48), "release": (80, 90)}
+        rows = [
+            {"number": 12, "side": "both", "phase": phase, "onset": on, "apex": apex, "onset_time": on / 25,
+             "apex_time": apex / 25, "intensity_before": level * (phase == "release"),
+             "intensity_after": level * (phase == "rise")} for phase, (on, apex) in times.items()
+        ]  # fmt: skip
+        truth = {"frames": 120, "movements": [{"aus": rows}], "events": []}
+        write_json(folder / "truth" / f"{name}.json", truth)
+        lines = ["frame,AU12_sure", *(f"{frame},1" for frame in range(120))]
+        (folder / "truth" / f"{name}.csv").write_text("\n".join(lines))
+    return folder, tracks.parent
+
+
+def test_the_benchmark_counts_what_is_met_and_what_is_right(films, monkeypatch, capsys):
+    folder, tracks = films
+    monkeypatch.setattr("sys.argv", ["benchmarks.sequences", str(folder), "--tracks", str(tracks)])
+    sequences.main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["films"] == 2 and found["rise"]["true"] == 1, "a smile of 1 of 5 need not be seen"
+    assert found["rise"]["recall"] == found["release"]["recall"] == 1.0
+    assert found["rise"]["by_unit"]["AU12"] == "1 of 1 met, 2 of 2 right"
+    assert found["sides"] == {"judged": 1, "right": 1.0} and found["opposites"] == 0
+    assert found["calm"]["seconds"] == pytest.approx(2.2) and found["calm"]["stated"] == 0
+
+
+def test_the_recipe_fits_and_checks(films, monkeypatch, capsys, tmp_path):
+    folder, tracks = films
+    out = tmp_path / "confidence.json"
+    common = [str(folder), "--tracks", str(tracks)]
+    monkeypatch.setattr("sys.argv", ["recipes.confidence", "fit", *common, "--out", str(out)])
+    confidence.main()
+    assert Calibration(**read_object(out)).features == list(FEATURES)
+    monkeypatch.setattr("sys.argv", ["recipes.confidence", "check", str(folder), *common])
+    confidence.main()
+    assert "tested on" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["recipes.confidence", "check", *common])
+    with pytest.raises(UsageError, match="two folders"):
+        confidence.main()
