@@ -86,3 +86,8 @@ def test_real_clips(script, tmp_path):
     script("recipes.real_clips", tmp_path, "--out", tmp_path / "out")
     lines, movements = (tmp_path / "out" / "score").read_text().split()
     assert lines == "2" and int(movements) >= 1
+
+
+def test_batch_kills(script, tmp_path):
+    shown = script("recipes.batch_kills", tmp_path, "--videos", 7, "--kills", 1)
+    assert shown.count("none: equal bytes") == 3 and "killed with" in shown

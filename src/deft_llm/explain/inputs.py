@@ -122,7 +122,8 @@ def _listed(path: Path, default: VideoInput) -> list[VideoInput]:
         label = row.text("video")
         videos.append(replace(
             default, path=path.parent / label, label=label, person=row.text("person") or None,
-            **{name: _frame(row, name, path) for name in ("onset", "apex", "offset")},
+            onset=_frame(row, "onset", path), apex=_frame(row, "apex", path),
+            offset=_frame(row, "offset", path),
             neutral=row.text("neutral") or default.neutral,
             fps=_rate(row, path) or default.fps,
             mirrored=_truth(row, path, default.mirrored),

@@ -44,7 +44,7 @@ class Options:
         """The Analyzer that reads so. Raises: UsageError, DeftError as ``Analyzer.from_pretrained``."""
         from deft_llm.explain.analyzer import Analyzer
 
-        more = {"answers": False} if not self.text and self.method in (None, "deft") else {}
+        more: dict[str, Any] = {"answers": False} if not self.text and self.method in (None, "deft") else {}
         return Analyzer.from_pretrained("rules" if self.fast and self.method is None else self.method, **more)
 
 

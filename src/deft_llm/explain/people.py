@@ -70,12 +70,12 @@ def shared_neutrals(
             waiting[key] = person
         else:
             found |= kept
-    clips = [clip for person in waiting.values() for clip in person if not clip.target.is_file()]
-    if clips:
-        with bar(f"reading {len(clips)} clips for their persons' neutral") as update:
-            read = run_jobs(_read, clips, workers=workers, engine=engine, ordered=False)
+    unread = [clip for person in waiting.values() for clip in person if not clip.target.is_file()]
+    if unread:
+        with bar(f"reading {len(unread)} clips for their persons' neutral") as update:
+            read = run_jobs(_read, unread, workers=workers, engine=engine, ordered=False)
             for done, _ in enumerate(read, 1):
-                update(done, len(clips))
+                update(done, len(unread))
     for key, person in waiting.items():
         found |= _share(folder / f"{key}.json", person)
     for clip in (clip for person in waiting.values() for clip in person):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,11 +40,12 @@ class ClipChannels:
 
     def save(self, path: Path) -> None:
         """Write everything to an .npz file, atomically."""
-        given = {} if self.given is None else {"given": self.given}
-        named = {_CHANNEL + name: curve.astype(np.float32) for name, curve in self.channels.items()}
+        arrays: dict[str, Any] = {_CHANNEL + name: x.astype(np.float32) for name, x in self.channels.items()}
+        if self.given is not None:
+            arrays["given"] = self.given
         with atomic_path(path) as temporary, temporary.open("wb") as handle:
             np.savez(handle, angles=self.angles.astype(np.float32), usable=self.usable,
-                     fps=np.float64(self.fps), **given, **named)  # fmt: skip
+                     fps=np.float64(self.fps), **arrays)  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> ClipChannels:
