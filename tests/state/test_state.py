@@ -1,16 +1,24 @@
 """The state of a face over its neutral: pose out, sides, neutral, covers, tables."""
 
+from dataclasses import fields
+
+import cv2
 import numpy as np
 import pytest
 
 from deft_llm.errors import UsageError
+from deft_llm.explain.samples import portrait
+from deft_llm.faces.align import align, transform_of
+from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.regions import TWIN
+from deft_llm.state import face_state
+from deft_llm.state import track as track_module
 from deft_llm.state.channels import POINTS
 from deft_llm.state.compression import MODERATE, skipped_share
 from deft_llm.state.face_state import state_of, table_of
 from deft_llm.state.neutral import frames_named
 from deft_llm.state.pose import in_space, upright
-from deft_llm.state.track import KEPT, FaceTrack
+from deft_llm.state.track import KEPT, FaceTrack, TrackBuilder
 
 
 def test_a_rolling_head_moves_nothing_in_the_persons_own_frame(make_track):
@@ -20,6 +28,35 @@ def test_a_rolling_head_moves_nothing_in_the_persons_own_frame(make_track):
     assert np.ptp(angles[:, 2]) == pytest.approx(50, abs=2)
     still = state_of(track)
     assert all(np.ptp(course) < 0.5 for course in still.intensity.values())
+
+
+def test_a_long_video_is_read_in_parts_to_the_same_numbers(make_track, monkeypatch):
+    track = make_track(60, turn=np.linspace(-25, 25, 60))
+    track.landmarks[20:24], track.depth[20:24] = np.nan, np.nan
+    whole, angles = face_state.channels_of(track)
+    monkeypatch.setattr(face_state, "PART", 7)
+    parts, again = face_state.channels_of(track)
+    assert all(np.array_equal(whole[name], parts[name], equal_nan=True) for name in whole)
+    assert np.array_equal(angles, again, equal_nan=True) and np.isnan(angles[20:24]).all()
+
+
+def test_a_track_is_packed_in_blocks_to_the_same_arrays(monkeypatch):
+    image = portrait()
+    face = default_landmarker().detect(image)[0]
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    aligned = align(grey, transform_of(face.landmarks))
+    tracks = []
+    for block in (512, 3):
+        monkeypatch.setattr(track_module, "BLOCK", block)
+        builder = TrackBuilder(25.0)
+        for number in range(8):
+            seen = face if number not in (2, 3) else None
+            builder.add(number / 25, image, grey, seen, None if seen is None else aligned + np.uint8(number))
+        tracks.append(builder.finish())
+    for one in fields(FaceTrack):
+        first, second = (getattr(track, one.name) for track in tracks)
+        assert np.array_equal(first, second, equal_nan=one.name not in ("size", "fps"))
+    assert tracks[0].seen.tolist() == [True, True, False, False, True, True, True, True]
 
 
 def test_a_smile_is_up_while_it_is_held_and_on_its_side(smile):

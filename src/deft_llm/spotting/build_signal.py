@@ -118,7 +118,8 @@ class SignalBuilder:
             self._begin(time, aligned, face.landmarks)
         measured = self._measure(time, aligned, face.landmarks)
         eyes, mouth = _openings(face.landmarks, iod)
-        self._rows.append((time, self._segment, *measured[:2], eyes, mouth, measured[2], iod))
+        moved, head = (part.astype(np.float32) for part in measured[:2])
+        self._rows.append((time, self._segment, moved, head, eyes, mouth, measured[2], iod))
 
     def finish(self) -> Signal:
         """The signal of all frames so far; short gaps are bridged by straight lines."""

@@ -24,12 +24,13 @@ from deft_llm.state.intensity import (
 )
 from deft_llm.state.lids import LidEvent, blink_masks, lid_events
 from deft_llm.state.neutral import Neutral, neutral_of, over_neutral
-from deft_llm.state.pose import in_space, upright
+from deft_llm.state.pose import RIGID, fit_head, in_space
 from deft_llm.state.reader import read_trained
 from deft_llm.state.speech import SPEECH_AUS, speech_frames
 from deft_llm.state.track import KEPT, FaceTrack
 from deft_llm.state.visibility import Visibility, visibility_of
 
+PART = 4096  # frames whose points are turned upright at once
 FULL = 5.0  # intensity of a unit at its full weight
 FLOOR_JITTERS = 5.0  # times the landmarker's jitter that a change takes
 GOOD_PRESENCE, NO_PRESENCE = 14.0, 0.0  # logits of the landmarker: a good face, none
@@ -113,9 +114,19 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
 
 
 def channels_of(track: FaceTrack) -> tuple[Channels, np.ndarray]:
-    """Smoothed channels (T,) each, not yet over any neutral, and the head's angles (T, 3) in degrees."""
-    points, angles = upright(in_space(track.landmarks, track.depth), KEPT)
-    return smoothed(shape_channels(points, KEPT), track.blend, track.fps), angles
+    """Smoothed channels (T,) each, not yet over any neutral, and the head's angles (T, 3) in degrees.
+
+    Points are turned upright PART frames at a time: of a long video they would be most of its memory.
+    """
+    rigid = np.searchsorted(KEPT, RIGID)
+    head = fit_head(in_space(track.landmarks[:, rigid], track.depth[:, rigid]))
+    parts = []
+    for start in range(0, len(track), PART):
+        part = slice(start, start + PART)
+        points = head.upright(in_space(track.landmarks[part], track.depth[part]), part)
+        parts.append(shape_channels(points, KEPT))
+    shape = {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
+    return smoothed(shape, track.blend, track.fps), head.angles
 
 
 def _gaze(d: Channels) -> np.ndarray:

@@ -8,6 +8,8 @@ forehead, by -1.3 % without, on rendered faces).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
@@ -53,26 +55,54 @@ def lay_on(seen: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return scale, turn, shift
 
 
-def upright(points: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (T, K, 3) in the person's own upright frame, % of the distance between the eyes, and the head's
-    yaw, pitch, roll (T, 3) in degrees.
+@dataclass(frozen=True)
+class Head:
+    """How the head of T frames is laid on the person's own upright frame: ``scale`` (T,), ``turn`` (T, 3, 3)
+    and ``shift`` (T, 3), NaN where no face is seen."""
 
-    points: landmarks ``ids`` (K,) in space (``in_space``), NaN where no face is seen. Yaw is positive
-    towards the image's right, pitch upwards, roll towards the image's right.
-    """
-    rigid = np.searchsorted(ids, RIGID)
-    out, angles = np.full(points.shape, np.nan), np.full((len(points), 3), np.nan)
-    good = np.flatnonzero(np.isfinite(points).all((1, 2)))
+    scale: np.ndarray
+    turn: np.ndarray
+    shift: np.ndarray
+
+    def upright(self, points: np.ndarray, part: slice = slice(None)) -> np.ndarray:
+        """Points (t, K, 3) in space of the frames ``part``, upright, % of the distance between the eyes."""
+        turned = np.einsum("tni,tji->tnj", points, self.turn[part])
+        return np.ascontiguousarray(self.scale[part, None, None] * turned + self.shift[part, None])
+
+    @property
+    def angles(self) -> np.ndarray:
+        """(T, 3) degrees: yaw, pitch, roll. Yaw is positive towards the image's right, pitch upwards, roll
+        towards the image's right."""
+        r = self.turn.transpose(0, 2, 1)
+        return np.degrees(np.stack([
+            np.arctan2(r[:, 0, 2], r[:, 2, 2]), np.arcsin(np.clip(r[:, 1, 2], -1, 1)),
+            np.arctan2(-r[:, 1, 0], r[:, 1, 1]),
+        ], 1))  # fmt: skip
+
+
+def fit_head(rigid: np.ndarray) -> Head:
+    """The head from its points RIGID in space (T, n, 3), NaN where no face is seen: first laid on the mean
+    face, then on the person's own shape."""
+    count = len(rigid)
+    scale, turn = np.full(count, np.nan), np.full((count, 3, 3), np.nan)
+    shift = np.full((count, 3), np.nan)
+    head = Head(scale, turn, shift)
+    good = np.flatnonzero(np.isfinite(rigid).all((1, 2)))
     if not len(good):
-        return out, angles
+        return head
+    # Points first in memory: their sums then do not depend on how the caller's array lies.
+    seen = np.ascontiguousarray(rigid[good].transpose(1, 0, 2)).transpose(1, 0, 2)
     known = canonical_shape(np.asarray(RIGID))
-    for _ in range(2):  # first on the mean face, then on the person's own shape
-        scale, turn, shift = lay_on(points[good][:, rigid], known)
-        out[good] = scale[:, None, None] * np.einsum("tni,tji->tnj", points[good], turn) + shift[:, None]
-        known = np.median(out[good][:, rigid], 0)
-    r = turn.transpose(0, 2, 1)
-    angles[good] = np.degrees(np.stack([
-        np.arctan2(r[:, 0, 2], r[:, 2, 2]), np.arcsin(np.clip(r[:, 1, 2], -1, 1)),
-        np.arctan2(-r[:, 1, 0], r[:, 1, 1]),
-    ], 1))  # fmt: skip
-    return out, angles
+    for _ in range(2):
+        scale[good], turn[good], shift[good] = lay_on(seen, known)
+        known = np.median(head.upright(rigid)[good], 0)
+    return head
+
+
+def upright(points: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (T, K, 3) in the person's own upright frame, and the head's angles (T, 3), as ``Head`` has them.
+
+    points: landmarks ``ids`` (K,) in space (``in_space``), NaN where no face is seen.
+    """
+    head = fit_head(points[:, np.searchsorted(ids, RIGID)])
+    return head.upright(points), head.angles

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deft_llm.faces.landmarker import Face
 
 THUMBNAIL = 16  # px of a side
+BLOCK = 512  # frames that are packed at once
 
 
 def _kept() -> np.ndarray:
@@ -86,12 +87,13 @@ class FaceTrack:
 
 
 class TrackBuilder:
-    """Collects a ``FaceTrack`` frame by frame."""
+    """Collects a ``FaceTrack`` frame by frame; BLOCK frames at a time are packed into arrays."""
 
     def __init__(self, fps: float) -> None:
         self.fps = fps
         self._times: list[float] = []
         self._rows: list[tuple | None] = []
+        self._blocks: list[list[np.ndarray]] = []
         self._size = (0, 0)
         self._grey: np.ndarray | None = None
 
@@ -103,6 +105,8 @@ class TrackBuilder:
         grey face, None where it is not seen, and ``matrix`` (2, 3) what aligns it (computed without)."""
         import cv2
 
+        if len(self._rows) >= BLOCK:
+            self._pack()
         self._times.append(time)
         before, self._grey = self._grey, grey
         if face is None or aligned is None or image is None or grey is None:
@@ -120,16 +124,26 @@ class TrackBuilder:
             np.float32(skipped), thumbnail,
         ))  # fmt: skip
 
-    def finish(self) -> FaceTrack:
-        """Everything that was added."""
+    def _pack(self) -> None:
+        """Rows to arrays, one per column: many small arrays would take as much again."""
         k = len(KEPT)
         empty = (
             np.full((k, 2), np.nan, np.float32), np.full(k, np.nan, np.float32),
             np.full(len(BLENDSHAPES), np.nan, np.float32), np.float32(np.nan), np.float32(np.nan),
             np.full(len(PATCH_NAMES), np.nan, np.float32), np.full(LIP_VALUES, np.nan, np.float32),
-            np.float32(np.nan),             np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
+            np.float32(np.nan), np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
         )  # fmt: skip
-        columns: Any = [np.stack(part) for part in zip(*(row or empty for row in self._rows), strict=True)]
+        rows, self._rows = self._rows, []
+        self._blocks.append([np.stack(part) for part in zip(*(row or empty for row in rows), strict=True)])
+
+    def finish(self) -> FaceTrack:
+        """Everything that was added; the builder is empty then."""
+        if self._rows:
+            self._pack()
+        blocks, self._blocks = self._blocks, []
+        columns: Any = []
+        while blocks[0]:  # column by column: the blocks of one are let go before the next is joined
+            columns.append(np.concatenate([block.pop(0) for block in blocks]))
         return FaceTrack(np.array(self._times), *columns, self._size, self.fps)  # type: ignore[call-arg]
 
 
