@@ -35,7 +35,7 @@ PROBES = (
 
 
 def flow_test(path: Path) -> dict[str, np.ndarray]:
-    """Flow-level samples of test identities, with subjects."""
+    """Flow-level samples of test identities: (N, ...) arrays of the shard's fields, ``subject`` (N,)."""
     from deft_llm.synth.flow.config import FlowConfig
     from deft_llm.synth.flow.sampler import FlowSynth
     from deft_llm.training.flow_shards import FIELDS

@@ -128,8 +128,10 @@ def ask(
     predictor: Predictor, motions: list[Motion], questions: list[str], shuffle: bool = False,
     grammar: str | None = None,
 ) -> tuple[list[WrittenAnswer], np.ndarray]:  # fmt: skip
-    """Answers, and the class that the emotion head gives to each clip; ``grammar`` in place of each clip's
-    own; ``shuffle``: every clip is answered from another one's readout."""
+    """N answers, and (N,) the class that the emotion head gives to each clip, its place in COARSE.
+
+    ``grammar`` in place of each clip's own; ``shuffle``: every clip is answered from another one's readout.
+    """
     readout = predictor.read_motions(motions)
     heads = readout.coarse.argmax(-1).numpy()
     given = readout.take(torch.roll(torch.arange(len(readout)), 1)) if shuffle else readout

@@ -6,13 +6,13 @@
         conditions.light=far-side conditions.lures=.5 conditions.twins=true
     python -m benchmarks.disentangle CHECKPOINT test films [small] [--json FILE]
 
-Linear and MLP probes are fitted on ``films`` (training subjects) and scored on ``test``; permuted: the same
-on shuffled targets. Landmark R2: the ten main components of the onset's landmarks; exact: true places of 35
-points; pose: yaw and pitch of the face (rigid fit of true bony places in space), mesh pose: the same from
-the rest of the subject's own mesh; "geometry itself": the same probes on the landmarks, depth and turn that
-the structure expert is given. Swaps put another
-subject's structure, or another clip's motion, into a clip. Lures: the same movement with a misleading face.
-Onset-only and apex-only models see one picture and were trained on ``films``.
+Linear and MLP probes are fitted on ``films`` (training subjects) and scored on ``test``; permuted: the
+same on shuffled targets. Landmark R2: the ten main components of the onset's landmarks; exact: true
+places of 35 points; pose: yaw and pitch of the face (rigid fit of true bony places in space), mesh pose:
+the same from the rest of the subject's own mesh; "geometry itself": the same probes on the landmarks,
+depth and turn that the structure expert is given. Swaps put another subject's structure, or another
+clip's motion, into a clip. Lures: the same movement with a misleading face. Onset-only and apex-only
+models see one picture and were trained on ``films``.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ def sets_of(readout: Any, calibration: Any) -> np.ndarray:
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Jaccard overlap of AU sets, 1 where both are empty."""
+    """(N,) Jaccard overlap of two AU sets (N, A) bool, 1 where both are empty."""
     union = (first | second).sum(1)
     return np.where(union == 0, 1.0, (first & second).sum(1) / np.maximum(union, 1))
 
 
 def donors(films: Any, seed: int) -> np.ndarray:
-    """For every film one of another subject."""
+    """(N,) for every film the row of one of another subject."""
     rng = np.random.default_rng(seed)
     return np.array([rng.choice(np.flatnonzero(films.subject != subject)) for subject in films.subject])
 
@@ -149,8 +149,8 @@ def swaps(predictor: Any, films: Any, seed: int) -> dict[str, float]:
 
 
 def bayes_class(films: Any, prior: str) -> tuple[np.ndarray, np.ndarray]:
-    """Most probable coarse class given the true coded AUs,
-    and its posterior (0 where the prior never makes them)."""
+    """(N,) most probable coarse class given the true coded AUs, and (N,) its posterior, 0 where the prior
+    never makes them."""
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.model.units import EXPERT_AUS
     from deft_llm.records import COARSE
@@ -189,7 +189,8 @@ def lures(called: dict[str, np.ndarray], films: Any, prior: str) -> dict[str, di
 
 
 def one_picture(checkpoint: Path, fit: Any, test: Any, frame: int, steps: int) -> dict[str, np.ndarray]:
-    """Logits on ``test`` of a model that sees one key frame and no motion, trained on ``fit``."""
+    """Logits on the N films of ``test``, (N, 3) of classes and (N, A, 2) of AUs, of a model that sees one key
+    frame and no motion, trained on ``fit``."""
     settings = FaceConfig(steps=steps, experts=["structure"], swap=0.0, expert_dropout=0.0,
                           losses={"independence": 0.0}, validate_every=0)  # fmt: skip
     deft = beside(checkpoint, settings, 0)
@@ -223,8 +224,8 @@ def class_scores(coarse: np.ndarray, au: np.ndarray, films: Any) -> dict[str, fl
 
 
 def truths(fit: Any, plain: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What is exactly known of films ``fit`` and ``plain``, by name: landmarks (ten main components of those
-    of ``fit``), true places, pose and mesh pose."""
+    """What is exactly known of films ``fit`` and ``plain``, (N, D) each, by name: landmarks (ten main
+    components of those of ``fit``), true places, pose and mesh pose."""
     from sklearn.decomposition import PCA
 
     marks = [landmarks_of(films) for films in (fit, plain)]

@@ -38,7 +38,7 @@ def errors(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """The second frame fetched back along the flow."""
+    """The second frame (H, W) fetched back along the flow (2, H, W) px."""
     height, width = image.shape
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return cv2.remap(image, x + flow[0], y + flow[1], cv2.INTER_CUBIC)
@@ -111,8 +111,8 @@ def size_of(flow: np.ndarray) -> tuple[float, float, float]:
 def truth_check(
     first: np.ndarray, second: np.ndarray, true: np.ndarray, seen: np.ndarray, camera: dict
 ) -> dict:
-    """Residual of warping by the exact flow, beside the difference
-    before and what the sensor's noise explains."""
+    """Residual of warping by the exact flow, beside the difference before and
+    what the sensor's noise explains."""
     a, b = first.astype(np.float32), second.astype(np.float32)
     inner = cv2.erode(seen.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     moved = inner & (np.hypot(*true) > 0.3)

@@ -1,5 +1,5 @@
-"""Generation cost: DEFT's constrained answers beside the
-bare backbone's own ``generate`` on the same prompts.
+"""Generation cost: DEFT's constrained answers beside the bare backbone's own
+``generate`` on the same prompts.
 
     python -m benchmarks.generate [--batch 8] [--tokens 64] [--repeat 3] [--backbone embedded]
 

@@ -1,5 +1,5 @@
-"""The headline: trained on one unit set, tested on the other,
-on unseen subjects, beside the Bayes-optimal score.
+"""The headline: trained on one unit set, tested on the other, on unseen
+subjects, beside the Bayes-optimal score.
 
     python -m recipes.flow_samples arkit --shards 12 --seed 7100 --identities 96 --units arkit \\
         --coded 0.6

@@ -80,14 +80,14 @@ def _say(name: str) -> Any:
 
 
 def said(model: Any, clips: Clips) -> tuple[list[WrittenAnswer], np.ndarray]:
-    """Class and evidence of every clip, and the head's class; greedy, nothing held to the experts."""
+    """Class and evidence of N clips, and (N,) the head's class; greedy, nothing held to the experts."""
     # The word that ends the evidence in training must be there to be chosen; of what follows, one letter.
     questions = [ANSWER_QUESTION] * len(clips.motions)
     return ask(Predictor(model), clips.motions, questions, grammar=answer_grammar(max_rationale=1))
 
 
 def read_aloud(adapter: Path, clips: Clips) -> tuple[list[WrittenAnswer], np.ndarray]:
-    """The same of the adapter that reads words; it has no head."""
+    """The same of the adapter that reads words; it has no head, so (N,) -1."""
     from deft_llm.methods.flow2text import build
     from deft_llm.methods.protocol import Sample, Task
 

@@ -55,8 +55,8 @@ class Clip:
     def looped(
         self, seconds: float, movements: list[Injected], noise: np.random.Generator | None = None
     ) -> Iterator[np.ndarray]:
-        """Forth and back until ``seconds`` are full (no jump at the ends), warped; ``noise`` draws fresh
-        camera noise on top of the clip's own."""
+        """Frames (H, W, 3) uint8, forth and back until ``seconds`` are full (no jump at the ends), warped;
+        ``noise`` draws fresh camera noise on top of the clip's own."""
         order = [*range(len(self.frames)), *range(len(self.frames) - 2, 0, -1)]
         for i in range(int(seconds * self.fps)):
             source = order[i % len(order)]

@@ -71,8 +71,8 @@ def found_share(renderer: Renderer, landmarker: Landmarker, first: int, frames: 
 
 
 def found_in_corpus(landmarker: Landmarker, root: Path) -> tuple[int, list[str]]:
-    """How many frames of a rendered corpus were looked at (onset,
-    apex, last of each clip), and which have no face."""
+    """How many frames of a rendered corpus were looked at (onset, apex, last of
+    each clip), and which have no face."""
     import cv2
 
     from deft_llm import corpora

@@ -33,14 +33,14 @@ def label(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def tile(pictures: list[np.ndarray], columns: int) -> np.ndarray:
-    """Pictures of one size in rows of ``columns``."""
+    """Pictures (H, W, 3) of one size in rows of ``columns``: one picture (rows x H, columns x W, 3)."""
     blank = np.full_like(pictures[0], 245)
     pictures = pictures + [blank] * (-len(pictures) % columns)
     return np.vstack([np.hstack(pictures[at : at + columns]) for at in range(0, len(pictures), columns)])
 
 
 def au_sheet(renderer: Renderer, identity: int, size: int, unit_set: str) -> np.ndarray:
-    """The neutral face and every AU at full strength, both sides or parts."""
+    """Sheet (H, W, 3) of the neutral face and every AU at full strength, both sides or parts."""
     performer = Performer(subject_of(sample_identity(identity)), unit_set)
     renderer.load(performer.subject)
     scene = Scene(
@@ -55,7 +55,7 @@ def au_sheet(renderer: Renderer, identity: int, size: int, unit_set: str) -> np.
 
 
 def subject_sheet(renderer: Renderer, first: int, count: int, size: int) -> np.ndarray:
-    """Random subjects, each before its own camera."""
+    """Sheet (H, W, 3) of random subjects, each before its own camera."""
     pictures = []
     for number in range(count):
         performer = Performer(subject_of(sample_identity(first + number)), "arkit")

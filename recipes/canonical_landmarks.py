@@ -71,7 +71,7 @@ def paint_head(mesh: FaceMesh, vertices: np.ndarray, paint: np.ndarray) -> np.nd
 
 
 def to_frame(points: np.ndarray) -> np.ndarray:
-    """Rotated and scaled so that the eyes' centres lie 90 px apart on the eye line."""
+    """Points (N, 2) rotated and scaled so that the eyes' centres lie 90 px apart on the eye line."""
     right, left = points[RIGHT_EYE].mean(0), points[LEFT_EYE].mean(0)
     across = complex(*(left - right))
     turn = ALIGNED_IOD / across

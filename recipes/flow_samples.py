@@ -1,5 +1,5 @@
-"""Make cached flow-level samples, from which the motion expert
-and the language part of the shipped checkpoint learn.
+"""Make cached flow-level samples, from which the motion expert and the language
+part of the shipped checkpoint learn.
 
     python -m recipes.flow_samples FOLDER --shards 60 --size 4000 --seed 20000 --identities 160
 
@@ -30,8 +30,7 @@ def targets_of(batch: dict[str, np.ndarray]) -> FlowBatch:
     """What the experts learn from a batch of ``synth.flow_synth.FlowSynth``.
 
     AUs too faint to be coded are unknown (neither there nor not); a side counts as moving from a quarter of
-    the
-    stronger side on; AUs that FACS does not side move on both.
+    the stronger side on; AUs that FACS does not side move on both.
     """
     order = [list(batch["au_numbers"]).index(number) for number in EXPERT_AUS]
     coded, faint = batch["aus"][:, order] > 0, batch["faint"][:, order] > 0
@@ -59,8 +58,8 @@ def make_shards(
     folder: Path, *, shards: int, size: int, seed: int, identities: int, split: Split, prior: str,
     unit_sets: tuple[UnitSet, ...], overrides: dict | None = None, first: int = 0,
 ) -> None:  # fmt: skip
-    """Make shards ``first``.. of ``size`` samples that are not there yet;
-    each depends on (settings, seed, number)."""
+    """Make shards ``first``.. of ``size`` samples that are not there yet; each
+    depends on (settings, seed, number)."""
     synth = FlowSynth(
         split, FlowConfig(identities=identities, **(overrides or {})), prior=prior, unit_sets=unit_sets
     )

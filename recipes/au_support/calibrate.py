@@ -125,7 +125,7 @@ def set_threshold(support: np.ndarray, weights: np.ndarray, truth: np.ndarray) -
 
 
 def label_weights(au: int, scenes: Scenes, world: World, there: np.ndarray) -> np.ndarray:
-    """Weights of scenes as if AU labels were drawn on them: 70 % true, 15 % random, 15 % look-alike's."""
+    """(N,) weights of scenes as if AU labels were drawn: 70 % true, 15 % random, 15 % look-alike's."""
     size = largest(scenes, world, au)
     near = np.zeros(len(there), bool)
     for other in NEIGHBOURS.get(au, entry(au).look_alikes):
@@ -135,7 +135,7 @@ def label_weights(au: int, scenes: Scenes, world: World, there: np.ndarray) -> n
 
 
 def shares_of(true: np.ndarray, there: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Weights of rows: 70 % ``true``, 15 % any without the AU, 15 % of those that show a neighbour."""
+    """(N,) weights of rows: 70 % ``true``, 15 % any without the AU, 15 % of those that show a neighbour."""
     groups = ((true, 1 - FALSE_SHARE), (~there, FALSE_SHARE / 2), (~there & near, FALSE_SHARE / 2))
     weights = np.zeros(len(there))
     for members, share in groups:

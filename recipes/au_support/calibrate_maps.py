@@ -109,7 +109,7 @@ def fit_filters(scenes: MapScenes, *, epochs: int = 14, seed: int = 0) -> MapFil
 
 
 def shaken(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Maps moved by up to two cells, some with strain taken from the relative flow or left out."""
+    """Maps (N, 3, H, W) moved by up to two cells, some with strain left out."""
     maps = np.roll(maps, rng.integers(-2, 3, 2), axis=(2, 3)).copy()
     lost = rng.random(len(maps)) < 0.15
     maps[lost, 2] = 0.0

@@ -125,8 +125,8 @@ def _model_of(annotation: Any) -> Any:
 
 
 def save_resolved(config: Any, run_dir: Path, *, seed: int | None = None, command: str = "") -> Path:
-    """Write ``run_dir/config.yaml``: the command, resolved config,
-    seed, git revision and package versions."""
+    """Write ``run_dir/config.yaml``: the command, resolved config, seed, git
+    revision and package versions."""
     import yaml
 
     record = {

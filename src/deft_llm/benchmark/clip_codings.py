@@ -14,8 +14,8 @@ from deft_llm.records import ActionUnit, Clip, Prediction
 
 
 def read_codings(path: Path) -> Codings:
-    """Codings by clip: of a run, predictions.jsonl, Clip records (jsonl),
-    or an annotation table (CSV, xlsx, jsonl).
+    """Codings by clip: of a run, predictions.jsonl, Clip records (jsonl), or an
+    annotation table (CSV, xlsx, jsonl).
 
     A clip that is there twice is a problem: what its rows say differently is left open. Raises: DeftError
     where the file is none of these.

@@ -22,8 +22,8 @@ def region_curves(
     random_orders: int = 10,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Curves of the decided class's probability as regions vanish (deletion)
-    or appear (insertion) by ``ranking``.
+    """Curves of the decided class's probability as regions vanish (deletion) or
+    appear (insertion) by ``ranking``.
 
     ``probabilities`` takes sets of regions that are left visible, all at once. ``steps``: how many cuts of
     the ranking a curve has (all by default). Areas are in [0, 1]; a faithful ranking has a deletion area

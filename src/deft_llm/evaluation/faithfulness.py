@@ -1,5 +1,5 @@
-"""Interpretability as numbers: does an answer say what was measured,
-agree with itself, and follow its inputs?
+"""Interpretability as numbers: does an answer say what was measured, agree with
+itself, and follow its inputs?
 
 All from prediction rows: ``evidence`` and ``answer`` (what was claimed),
 ``extras["measured"]`` (the flow's own AU support, label-free, filled by the benchmark)

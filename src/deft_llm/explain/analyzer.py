@@ -139,10 +139,10 @@ class Analyzer:
         offset may be left out). ``mirrored``: the video is a mirror image (selfie). ``fps`` of a folder of
         images. ``neutral``: frames ("10-24") or seconds ("0.5s-1.2s") in which the face is neutral, or the
         first face's neutral itself; estimated without. ``faces``: how many are followed.
-        ``max_movements``: read only so many (the strongest). ``fast``: shape and appearance only, no optical
-        flow, no class. A ``question`` that holds regions still
-        ("What if the brow had not moved?") is answered for the first movement by measuring it
-        again so.
+        ``max_movements``: read only so many (the strongest). ``fast``: shape and appearance only, no
+        optical flow, no class. A ``question`` that holds regions still ("What if the brow had not moved?")
+        is answered for the first movement by measuring it again so.
+
         Raises: UsageError for impossible indices; DeftError where the video or face cannot be read.
         """
         path = Path(path)

@@ -20,8 +20,8 @@ def head_turn(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def rigid_turn(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The rotation (3, 3) that carries points ``known`` (n, 3)
-    nearest to ``seen``, whatever size and place (Umeyama 1991)."""
+    """The rotation (3, 3) that carries points ``known`` (n, 3) nearest to ``seen``,
+    whatever size and place (Umeyama 1991)."""
     left, _, right = np.linalg.svd((seen - seen.mean(0)).T @ (known - known.mean(0)))
     left[:, 2] *= np.sign(np.linalg.det(left @ right))
     return left @ right

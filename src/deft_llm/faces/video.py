@@ -166,7 +166,7 @@ def depth_shift(path: Path) -> int:
 
 
 def read_picture(path: Path, shift: int | None) -> np.ndarray:
-    """One image as uint8 RGB."""
+    """One image as RGB (H, W, 3) uint8."""
     import cv2
 
     image = read_image(path)
@@ -306,7 +306,7 @@ def _rotation(frame: VideoFrame) -> int:
 
 
 def picture_of(frame: VideoFrame) -> np.ndarray:
-    """The frame as it is to be shown: turned and mirrored by its display matrix."""
+    """The frame as it is to be shown, (H, W, 3) uint8: turned and mirrored by its display matrix."""
     image = frame.to_ndarray(format="rgb24")
     a, b, c, d = _orientation(frame)
     if (a, b, c, d) == UPRIGHT:

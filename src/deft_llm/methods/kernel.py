@@ -44,9 +44,9 @@ class SVMOptions(Options):
 class KernelMethod:
     """RBF-SVM on features of ``extract``; one machine for classes, one per AU for detection.
 
-    Settings, thresholds and temperature come from inner folds by subject
-    over training and validation side, then the machine is fitted on both.
-    With ``selection_only`` (the --leak demonstration) ``val`` only selects.
+    Settings, thresholds and temperature come from inner folds by subject over training and
+    validation side, then the machine is fitted on both. With ``selection_only`` (the
+    --leak demonstration) ``val`` only selects.
     """
 
     selection_only = False

@@ -1,5 +1,5 @@
-"""LBP-TOP (Zhao and Pietikainen, PAMI 2007) on blocks of the aligned face,
-then an SVM: the field's first baseline.
+"""LBP-TOP (Zhao and Pietikainen, PAMI 2007) on blocks of the aligned face, then
+an SVM: the field's first baseline.
 
 Uniform patterns with 8 neighbours (XY) and 4 in time planes, radius 1, over 5x5 blocks. A store keeps three
 aligned faces (onset, apex, offset), so the volume has three frames and time planes read the change around the

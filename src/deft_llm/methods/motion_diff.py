@@ -1,5 +1,5 @@
-"""Tokens of face patches weighted by how much they move
-(the token weighting of "From Coarse to Nuanced", 2025).
+"""Tokens of face patches weighted by how much they move (the token weighting of
+"From Coarse to Nuanced", 2025).
 
 A patch token is its flow and strain, and where faces are stored its grey-level difference onset->apex; the
 token's weight is a softmax of its motion energy with a learned temperature, before a small transformer.

@@ -45,8 +45,8 @@ class Question:
 class Sample:
     """One clip as a method sees it. ``label``, ``aus`` and answers are None when predicting.
 
-    ``has`` names what the clip offers, out of {"flow", "offset-phase",
-    "px", "faces", "landmarks", "dynamic", "profile"}.
+    ``has`` names what the clip offers, out of {"flow", "offset-phase", "px",
+    "faces", "landmarks", "dynamic", "profile"}.
     """
 
     clip_id: str

@@ -275,8 +275,8 @@ def f1_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     """Threshold of the highest F1 on held-out probabilities (n,), half-way to the plug-in optimum
     of calibrated ones.
 
-    With few positives the empirical optimum alone is noise;
-    F*/2 is the optimum when p is calibrated (Lipton 2014).
+    With few positives the empirical optimum alone is noise; F*/2 is the optimum
+    when p is calibrated (Lipton 2014).
     """
     order = np.argsort(-probability)
     hits = np.cumsum(truth[order])

@@ -153,7 +153,7 @@ def unsure(state: FaceState, au: int) -> np.ndarray:
 
 
 def table_of(states: list[FaceState]) -> dict[str, np.ndarray]:
-    """FrameState columns of all faces, one row per frame and face (schema in docs/reference/result.md)."""
+    """FrameState columns of all faces, (frames x faces,) each (schema in docs/reference/result.md)."""
     columns: dict[str, list[np.ndarray]] = {}
     for state in states:
         count = len(state)

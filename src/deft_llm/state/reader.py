@@ -79,7 +79,7 @@ def _signed(name: str, curve: np.ndarray, side: str) -> np.ndarray:
 
 
 def usable_features(au: int, names: tuple[str, ...]) -> np.ndarray:
-    """Indices of the features that a unit may use: those of its part of the face."""
+    """(K,) indices of the features that a unit may use: those of its part of the face."""
     part = part_of(au)
     if part == "mouth":
         kept = [not name.startswith(_NOT_MOUTH) and name != "brow_in|other" for name in names]

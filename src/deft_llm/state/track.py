@@ -44,11 +44,10 @@ KEPT: np.ndarray = _kept()
 class FaceTrack:
     """One face over T frames; rows of frames without it are NaN (``thumbnail``: 0).
 
-    times (T,) s; landmarks (T, K, 2) px and depth (T, K) px of KEPT; blend (T, 52); presence (T,) the
-    landmarker's logit; iod (T,) px between the eyes; furrows (T, P); lips (T, 5) as
-    ``lip_contrast``; skipped (T,) share of blocks as ``skipped_share``; thumbnail (T, 16, 16) uint8 of the
-    aligned grey face;
-    size (width, height) px.
+    times (T,) s; landmarks (T, K, 2) px and depth (T, K) px of KEPT; blend (T, 52); presence (T,)
+    the landmarker's logit; iod (T,) px between the eyes; furrows (T, P); lips (T, 5) as
+    ``lip_contrast``; skipped (T,) share of blocks as ``skipped_share``; thumbnail (T, 16, 16) uint8
+    of the aligned grey face; size (width, height) px.
     """
 
     times: np.ndarray

@@ -57,9 +57,8 @@ class Event:
 
 @dataclass
 class Plan:
-    """All numbers of a clip. Strengths are shares of the AU at full strength;
-    gaze radians (yaw, pitch); head move dm and turn radians (yaw, pitch,
-    roll); ``creases``: folds of AUs that show throughout, 0..1."""
+    """All numbers of a clip. Strengths are shares of the AU at full strength; gaze radians (yaw, pitch); head
+    move dm and turn radians (yaw, pitch, roll); ``creases``: folds of AUs that show throughout, 0..1."""
 
     fps: float
     times: np.ndarray
@@ -175,8 +174,8 @@ def disturb(rng: np.random.Generator, plan: Plan) -> None:
 def express(
     rng: np.random.Generator, plan: Plan, prior: Prior, pulse: Pulse, kind: str, classed: bool = False
 ) -> None:
-    """Add an expression of the prior: its AUs, asynchronous,
-    peak 0.2-3 px (micro) or a good part of full (macro)."""
+    """Add an expression of the prior: its AUs, asynchronous, peak 0.2-3 px
+    (micro) or a good part of full (macro)."""
     expression = prior.sample(rng)
     while classed and expression.coarse is None:
         expression = prior.sample(rng)

@@ -34,9 +34,8 @@ class Head:
     """Vertices, triangles and fixed attributes of what is drawn.
 
     ``index`` (N,) are the base mesh's vertex numbers; ``triangles`` (T, 3) index into them; ``rest`` (N, 3)
-    dm;
-    ``uv`` (N, 2) in the flat layout; ``material``, ``scalp``, ``lips``, ``wet``, ``ear`` (N,); ``eyes`` and
-    ``lashes`` are the base mesh's helper vertices (left first).
+    dm; ``uv`` (N, 2) in the flat layout; ``material``, ``scalp``, ``lips``, ``wet``, ``ear`` (N,); ``eyes``
+    and ``lashes`` are the base mesh's helper vertices (left first).
     """
 
     index: np.ndarray
@@ -81,8 +80,8 @@ def flat_coordinates(points: np.ndarray) -> np.ndarray:
 
 
 def _reflected(uv: np.ndarray) -> np.ndarray:
-    """Texture coordinates (N, 2) folded back into 0..1: crown,
-    neck and nape repeat the plain skin of the rim."""
+    """Texture coordinates (N, 2) folded back into 0..1: crown, neck and nape
+    repeat the plain skin of the rim."""
     over = np.where(uv < 0, -uv, np.where(uv > 1, uv - 1, 0))
     fold = FOLD - np.abs(over % (2 * FOLD) - FOLD)
     return np.where(uv < 0, fold, np.where(uv > 1, 1 - fold, uv)).astype(np.float32)

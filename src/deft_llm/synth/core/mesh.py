@@ -144,7 +144,8 @@ def _source() -> tuple[Path, Path]:
 
 
 def parse_face(root: Path) -> dict[str, np.ndarray]:
-    """Read base.obj and every target below ``root`` and cut the head out; returns FaceMesh's arrays."""
+    """Read base.obj and every target below ``root`` and cut the head out; returns the arrays of FaceMesh, of
+    the shapes that it names."""
     points, uv, faces, face_uv, groups = _read_obj(root / "mpfb2/3dobjs/base.obj")
     wanted = np.isin(groups, PARTS) & (points[faces][..., 1].min(1) > HEAD_FLOOR)
     faces, face_uv, groups = faces[wanted], face_uv[wanted], groups[wanted]

@@ -91,8 +91,8 @@ class VideoSettings(BaseModel):
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """One clip to make: its number in the corpus, subject (number,
-    identity seed) and number within the subject."""
+    """One clip to make: its number in the corpus, subject (number, identity
+    seed) and number within the subject."""
 
     number: int
     subject: int

@@ -230,8 +230,8 @@ def bent(skin: np.ndarray, bend: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_bend(rng: np.random.Generator, config: FlowConfig, takes: int, work: int) -> np.ndarray:
-    """Smooth local bending of a performance, planes (2, takes,
-    N) near (1, 0): no two smiles run the same way."""
+    """Smooth local bending of a performance, planes (2, takes, N) near (1, 0):
+    no two smiles run the same way."""
     amount = rng.uniform(*config.local_jitter, (takes, 1)).astype(np.float32)
     field = smooth_field(rng, work, int(rng.integers(2, 6)), 2 * takes).reshape(2, takes, -1)
     field *= amount

@@ -20,11 +20,9 @@ class Subject:
     """One subject ready to be drawn.
 
     ``offset`` (3,) is what brings the identity's eyes to EYES, the same place for all subjects;
-    ``vertices`` and
-    ``normals`` (N, 3) of the neutral head with the offset applied; ``eye_centres`` (2, 3), ``eye_radius``
-    (2,), left
-    first; ``lash_coordinates`` per eye (n, 2): along the lid, root to tip; ``furrow_weights``
-    (furrows, 2, N).
+    ``vertices`` and ``normals`` (N, 3) of the neutral head with the offset applied; ``eye_centres``
+    (2, 3), ``eye_radius`` (2,), left first; ``lash_coordinates`` per eye (n, 2): along the lid, root
+    to tip; ``furrow_weights`` (furrows, 2, N).
     """
 
     identity: Identity

@@ -23,8 +23,7 @@ class Camera:
 
     ``pose`` radians (yaw, pitch, roll) of the resting head; ``blur`` sigma px; ``read_noise`` and
     ``shot_noise`` in grey levels (of 255) at black and added at white; ``gamma`` exponent on the finished
-    picture;
-    ``flicker`` depth; ``mains`` Hz; ``grey`` one channel.
+    picture; ``flicker`` depth; ``mains`` Hz; ``grey`` one channel.
     """
 
     scene: Scene
@@ -55,8 +54,8 @@ class Camera:
         return dynamics.flicker(rng, times, self.flicker, self.mains)
 
     def develop(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Add the camera's faults to a drawn picture (H, W,
-        3) uint8; returns uint8 (H, W, 3) or (H, W) if grey."""
+        """Add the camera's faults to a drawn picture (H, W, 3) uint8; returns
+        uint8 (H, W, 3) or (H, W) if grey."""
         image: np.ndarray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if self.grey else picture
         if self.gamma != 1.0:
             image = cv2.LUT(np.ascontiguousarray(image), _curve(self.gamma))
@@ -92,8 +91,8 @@ def _curve(gamma: float) -> np.ndarray:
 
 
 def sample_camera(rng: np.random.Generator, size: int, *, grey: bool | None = None) -> Camera:
-    """A recording set-up as in laboratories: near-frontal,
-    flat to side light, little noise. ``size`` px square."""
+    """A recording set-up as in laboratories: near-frontal, flat to side light,
+    little noise. ``size`` px square."""
     zoom = size / 400
     return Camera(
         scene=Scene(

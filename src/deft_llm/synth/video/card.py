@@ -107,9 +107,8 @@ def _ms(clip: Clip, last: int | None, first: int | None, more: int = 0) -> float
 
 
 def flow_statistics(root: Path, clips: list[Clip]) -> dict[str, Any]:
-    """Mean and 99th percentile of |flow| onset->apex on the face (hull of the landmarks) at a 280-px face,
-    and its rigid
-    share."""
+    """Mean and 99th percentile of |flow| onset->apex on the face (hull of the landmarks)
+    at a 280-px face, and its rigid share."""
     means, tops, shares = [], [], []
     for clip in clips:
         attributes = truth_of(clip).attributes

@@ -26,9 +26,9 @@ def make_corpus(
 ) -> dict[str, Any]:
     """Make the corpus below ``out``; finished clips are kept, so a stopped run goes on where it was.
 
-    The bytes depend on ``settings`` only, never on ``workers``. Returns the
-    summary that the card prints. Raises: UsageError for impossible settings
-    or a folder that holds another corpus; DeftError on a full disk.
+    The bytes depend on ``settings`` only, never on ``workers``. Returns the summary that
+    the card prints. Raises: UsageError for impossible settings or a folder that holds
+    another corpus; DeftError on a full disk.
     """
     settings.check()
     check_pool(workers)

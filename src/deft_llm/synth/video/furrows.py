@@ -1,5 +1,5 @@
-"""Skin folds that Action Units switch on: where they are,
-which AU deepens them, and age's permanent wrinkles.
+"""Skin folds that Action Units switch on: where they are, which AU deepens them,
+and age's permanent wrinkles.
 
 All furrows share one height map in the flat layout; a weight per vertex says how strongly each is switched
 on, so that left and right, and every AU, have their own. Folds per AU follow the FACS manual's appearance

@@ -17,8 +17,8 @@ LONELY = 1.7  # times the usual distance between strands: from there on a strand
 
 @dataclass(frozen=True)
 class Strands:
-    """Hair as middle lines: ``points`` (S, POINTS, 3) dm,
-    ``width`` (S, POINTS) dm, ``shade`` (S,) about 1."""
+    """Hair as middle lines: ``points`` (S, POINTS, 3) dm, ``width`` (S, POINTS)
+    dm, ``shade`` (S,) about 1."""
 
     points: np.ndarray
     width: np.ndarray

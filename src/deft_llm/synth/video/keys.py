@@ -228,7 +228,7 @@ def key_frames(
 
 
 def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
-    """RGB pictures after H.264 (yuv420p) and back."""
+    """RGB pictures (H, W, 3) uint8 after H.264 (yuv420p) and back."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=25)

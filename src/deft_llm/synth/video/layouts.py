@@ -1,9 +1,8 @@
-"""The folders and spreadsheets of real corpora, filled with synthetic clips,
-so that real loaders are exercised.
+"""The folders and spreadsheets of real corpora, filled with synthetic clips, so
+that real loaders are exercised.
 
 Each layout says where a clip's frames lie and how they are called, and writes the corpus' annotation table
-with
-its exact columns (field notes: corpora layouts). Tables hold the *annotated* values, as real ones do.
+with its exact columns (field notes: corpora layouts). Tables hold the *annotated* values, as real ones do.
 """
 
 from __future__ import annotations
@@ -34,10 +33,9 @@ CASME3_LABELS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """``folder`` and ``frame`` name a clip's frames (relative to the corpus root); ``first`` is the number
-    of frame 0;
-    ``table`` writes the annotation after all clips are there; ``grey`` forces one channel; ``shared``:
-    several clips lie in one folder."""
+    """``folder`` and ``frame`` name a clip's frames (relative to the corpus root); ``first`` is the number of
+    frame 0; ``table`` writes the annotation after all clips are there; ``grey`` forces one channel;
+    ``shared``: several clips lie in one folder."""
 
     folder: Callable[[ClipSpec, Clip], str]
     frame: Callable[[ClipSpec, int], str]

@@ -21,8 +21,8 @@ REACH = 2.1
 
 
 def sphere_directions(count: int = DIRECTIONS) -> np.ndarray:
-    """Unit directions (count, 3) spread evenly over the
-    part of the sphere in front of and around the face."""
+    """Unit directions (count, 3) spread evenly over the part of the sphere in
+    front of and around the face."""
     number = np.arange(count) + 0.5
     z = 1 - 1.55 * number / count
     turn = np.pi * (1 + 5**0.5) * number

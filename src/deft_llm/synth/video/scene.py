@@ -17,8 +17,8 @@ EYES = np.array([0.0, 7.284, 1.245], np.float32)  # between the eyeballs of ever
 
 @dataclass(frozen=True)
 class Light:
-    """One light: unit ``direction`` (3,) towards it in camera space,
-    linear ``colour`` (3,), ``softness`` in radians."""
+    """One light: unit ``direction`` (3,) towards it in camera space, linear
+    ``colour`` (3,), ``softness`` in radians."""
 
     direction: tuple[float, float, float]
     colour: tuple[float, float, float]
@@ -51,10 +51,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class FaceState:
-    """One frame's face: drawn ``vertices`` and ``normals`` (N,
-    3) in head space, ``furrow`` (N,), lash vertices per eye,
-    ``gaze`` (yaw, pitch) radians, head ``turn`` (yaw, pitch,
-    roll) radians and ``move`` (3,) dm, ``brightness``."""
+    """One frame's face: drawn ``vertices`` and ``normals`` (N, 3) in head space, ``furrow``
+    (N,), lash vertices per eye, ``gaze`` (yaw, pitch) radians, head ``turn`` (yaw, pitch, roll)
+    radians and ``move`` (3,) dm, ``brightness``."""
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -106,8 +105,8 @@ def project(points: np.ndarray, scene: Scene, state: FaceState) -> tuple[np.ndar
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Head rotation (3, 3) float32: yaw turns to the image's right,
-    pitch looks up, roll to the image's right."""
+    """Head rotation (3, 3) float32: yaw turns to the image's right, pitch looks
+    up, roll to the image's right."""
     cy, sy, cp, sp, cr, sr = (
         np.cos(yaw),
         np.sin(yaw),

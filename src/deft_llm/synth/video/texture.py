@@ -1,5 +1,5 @@
-"""Painted skin: tone, blotches, pores, freckles, moles,
-wrinkles, stubble, brows and lips, in the flat layout.
+"""Painted skin: tone, blotches, pores, freckles, moles, wrinkles, stubble, brows
+and lips, in the flat layout.
 
 Everything is drawn in base-mesh coordinates (head.py), so a feature sits at the same place on every head.
 Returned textures are uint8 (SIZE, SIZE, 4), first row = lowest y (OpenGL order):
@@ -136,8 +136,8 @@ def _veins(seed: int) -> np.ndarray:
 
 
 def _freckles(albedo: np.ndarray, rng: np.random.Generator, where: Layout, looks: dict) -> None:
-    """Many faint spots everywhere, and freckles over nose
-    and cheeks where the subject has them (in place)."""
+    """Many faint spots everywhere, and freckles over nose and cheeks where the
+    subject has them (in place)."""
     canvas = np.zeros((SIZE, SIZE), np.uint8)
     count = int(250 + 900 * looks["freckles"])
     for _ in range(count):
@@ -286,8 +286,8 @@ def _gloss(rng: np.random.Generator, where: Layout) -> np.ndarray:
 
 
 def _normals(heights: np.ndarray) -> np.ndarray:
-    """Slopes of a height map (SIZE, SIZE), px, as uint8 (SIZE,
-    SIZE, 2): 128 + slope * 127 / (1 / BUMP_SCALE)."""
+    """Slopes of a height map (SIZE, SIZE), px, as uint8 (SIZE, SIZE, 2): 128 +
+    slope * 127 / (1 / BUMP_SCALE)."""
     soft = cv2.GaussianBlur(heights.astype(np.float32), (0, 0), 0.8)
     slope_y, slope_x = np.gradient(soft)
     slopes = np.stack([slope_x, slope_y], -1) * BUMP_SCALE

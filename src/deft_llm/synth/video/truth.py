@@ -53,8 +53,8 @@ BONY = [number for number, name in enumerate(LANDMARKS) if any(part in name for 
 
 
 def face_turn(state: FaceState) -> np.ndarray:
-    """How the face is turned (3,): yaw, pitch, roll, degrees,
-    by the rigid fit of the base mesh's BONY places.
+    """How the face is turned (3,): yaw, pitch, roll, degrees, by the rigid fit
+    of the base mesh's BONY places.
 
     ``FaceState.turn`` counts from the rest of the subject's own mesh; faces are tilted against that by some
     4 degrees (``head-angle`` and others), of which a regression on the exact shape tells half.
