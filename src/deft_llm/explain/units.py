@@ -137,7 +137,7 @@ def _released(state: FaceState, movement: Movement, au: int) -> int | None:
     falls = {
         other: -change_of(state, other, "both", movement.onset, movement.apex)
         for other in OPPOSITES.get(au, ())
-        if other in STATE_AUS and max(state.share(other, side)[movement.onset] for side in SIDES) >= HELD
+        if other in STATE_AUS and max(state.share(other, side, movement.onset) for side in SIDES) >= HELD
     }
     falls = {
         other: fall for other, fall in falls.items()

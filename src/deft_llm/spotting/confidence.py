@@ -81,7 +81,7 @@ def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
     way = 1 if phase.kind == "rise" else -1
     noise = max(state.floor[phase.au, side] / VISIBLE[phase.au], LEAST_NOISE)
     top = phase.apex if phase.kind == "rise" else phase.onset
-    smile = max(float(np.nan_to_num(state.share(12, one)[top])) for one in SIDES)
+    smile = max(float(np.nan_to_num(state.share(12, one, top))) for one in SIDES)
     mouth = part_of(phase.au) == "mouth"
     values = {
         "size": float(np.log(phase.strength)),

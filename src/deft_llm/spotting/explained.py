@@ -82,7 +82,7 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
 
     def at(au: int, side: str) -> float:
         one = SIDES if side == "both" else (side,)
-        return max(float(np.nan_to_num(state.share(au, s)[top])) for s in one)
+        return max(float(np.nan_to_num(state.share(au, s, top))) for s in one)
 
     au, level, smile = phase.au, phase.level, at(12, phase.side)
     if au in (14, 15, 17, 20) and at(12, "both") > SMILING:
@@ -120,7 +120,8 @@ def _at_closure(phase: AUPhase, state: FaceState) -> bool:
 def _shuts(phase: AUPhase, state: FaceState) -> bool:
     """Whether the eyes close, sooner or later, in what looks like tightened lids."""
     one = SIDES if phase.side == "both" else (phase.side,)
-    shut = [np.nan_to_num(state.share(43, side)[phase.onset : phase.end + 1]).max() for side in one]
+    lasts = slice(phase.onset, phase.end + 1)
+    shut = [np.nan_to_num(state.share(43, side, lasts)).max() for side in one]
     return max(shut) > CLOSING
 
 

@@ -155,10 +155,11 @@ def _kind(onset: int, offset: int | None, phase: str, state: FaceState) -> tuple
 def _repeated(main: AUPhase, onset: int, offset: int | None, state: FaceState) -> bool:
     """Whether the main unit of a brief movement does the same just before or after it: brows that go up again
     and again beside speech come from no rest and go back to none."""
-    curve = state.share(main.au, SIDES[0] if main.au in WHOLE else main.side)
+    side = SIDES[0] if main.au in WHOLE else main.side
     near = round(MICRO_SECONDS * state.fps)
     last = main.apex if offset is None else offset
-    beside = np.concatenate([curve[max(0, onset - near) : onset], curve[last + 1 : last + 1 + near]])
+    around = (slice(max(0, onset - near), onset), slice(last + 1, last + 1 + near))
+    beside = np.concatenate([state.share(main.au, side, part) for part in around])
     return bool(np.isfinite(beside).any() and np.nanmax(beside) >= AGAIN * main.level)
 
 

@@ -72,9 +72,9 @@ class FaceState:
         """(T,) bool: frames in which the face is there."""
         return np.isfinite(self.iod)
 
-    def share(self, au: int, side: str) -> np.ndarray:
-        """(T,) intensity over what is clearly visible of the unit."""
-        return self.intensity[au, side] / VISIBLE[au]
+    def share(self, au: int, side: str, at: int | slice = slice(None)) -> np.ndarray:
+        """(T,) intensity over what is clearly visible of the unit, or that of the frames ``at`` alone."""
+        return self.intensity[au, side][at] / VISIBLE[au]
 
 
 def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray | None = None) -> FaceState:
