@@ -39,7 +39,7 @@ def test_a_turning_head_and_a_cover_lower_the_confidence(smile):
     assert whole > 0.8
     turning = replace(state, angles=state.angles + np.linspace(0, 60, len(state))[:, None])
     assert confidence_of(phase, turning) < whole
-    covered = replace(state.visibility, covered=np.ones(len(state), bool))
+    covered = replace(state.visibility, disturbed=np.ones(len(state), bool))
     assert confidence_of(phase, replace(state, visibility=covered)) < whole
     unseen = replace(state, trained={key: 0 * curve for key, curve in state.trained.items()})
     assert confidence_of(phase, unseen) < whole

@@ -138,6 +138,14 @@ def test_brows_that_go_up_as_a_hand_comes_are_not_stated(make_track, hold):
     assert not [unit for one in state_movements(state_of(track)) for unit in one.units]
 
 
+def test_brows_over_a_mask_that_is_worn_are_stated(make_track, hold):
+    track = raised(make_track, hold(150, (60, 66), (90, 96)))
+    track.lips[:, :4] = 0.001
+    state = state_of(track)
+    assert state.visibility.hidden["mouth"].all() and not state.visibility.disturbed.any()
+    assert {unit.number for one in state_movements(state) for unit in one.units} >= {1, 2}
+
+
 def test_a_face_that_is_lost_under_a_hand_stays_covered(make_track, hold):
     track = make_track(150)
     for name in ("landmarks", "depth", "blend", "presence", "iod", "furrows", "lips", "skipped"):

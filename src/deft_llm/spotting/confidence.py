@@ -90,7 +90,7 @@ def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
         "presence": float(np.log(max(float(state.confidence[inside].mean()), LEAST_PRESENCE))),
         "turned": float(np.nan_to_num(np.ptp(state.angles[around], axis=0)).max()) / FULL_TURN,
         "spoken": float(state.speech[inside].mean()) if mouth else 0.0,
-        "covered": float(state.visibility.covered[inside].mean()),
+        "covered": float(state.visibility.disturbed[inside].mean()),
         "slow": (phase.apex - phase.onset) / state.fps,
         "smiling": float(smile > SMILE_SHOWN and phase.au not in (6, 12, 25, 26)),
         "release": float(phase.kind == "release"),

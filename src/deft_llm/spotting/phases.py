@@ -120,7 +120,7 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned:
         return False
     if passing_cover(phase, state) or (
-        state.visibility.covered[inside].any() and phase.strength < COVERED_STRENGTH
+        state.visibility.disturbed[inside].any() and phase.strength < COVERED_STRENGTH
     ):
         return False
     if not _agreed(state, phase):
@@ -135,7 +135,7 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
 def passing_cover(phase: AUPhase, state: FaceState) -> bool:
     """Whether what covers a part of the face comes or goes during a change, or just before or after it."""
     near = round(COVER_SECONDS * state.fps)
-    around = state.visibility.covered[max(0, phase.onset - near) : phase.apex + near + 1]
+    around = state.visibility.disturbed[max(0, phase.onset - near) : phase.apex + near + 1]
     return bool(around.any() and not around.all())
 
 

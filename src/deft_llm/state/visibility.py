@@ -25,6 +25,7 @@ PARTS = {"brows": (slice(1, 4), slice(3, 13)), "eyes": (slice(3, 6), slice(2, 14
 UNLIKE = 0.45  # 1 - correlation with the part's usual look from which it counts as covered
 CHANGED = 22.0  # grey levels that the part differs from its usual look besides
 LEAST_COVER = 0.12  # s
+WORN = 0.8  # share of the frames in which a part is covered by what is worn: a mask, a scarf
 PASSING = 1.0  # s between two covers that are one hand which passes: the face may be lost meanwhile
 # Lips over the skin around them, against their usual: share of redness at which they are gone, log2 of the
 # halves' ratio and logarithm of light from which something else is there; NO_LIPS: a mask.
@@ -34,11 +35,13 @@ NEARLY, LIPS_GAP = 0.25, 2.5  # share of these, and s, over which a cover goes o
 
 @dataclass(frozen=True)
 class Visibility:
-    """(T,) bool each: ``usable`` frames; where ``brows``, ``eyes``, ``mouth`` are hidden, and why."""
+    """(T,) bool each: ``usable`` frames; where ``brows``, ``eyes``, ``mouth`` are hidden, and why.
+    ``disturbed``: covered by what is not worn throughout, so that landmarks elsewhere give way to it."""
 
     usable: np.ndarray
     hidden: dict[str, np.ndarray]
     covered: np.ndarray
+    disturbed: np.ndarray
     beyond: dict[str, np.ndarray]
     dark: np.ndarray
     cuts: tuple[int, ...]
@@ -61,8 +64,10 @@ def visibility_of(track: FaceTrack) -> Visibility:
     usable = seen & ~covered & ~dark & ~over["mouth"] & ~over["eyes"]
     if usable.sum() < 0.1 * seen.sum():
         usable = seen
-    return Visibility(usable, hidden, covered | over["mouth"] | over["eyes"] | over["brows"], beyond, dark,
-                      _cuts(track))  # fmt: skip
+    passing = [mask for mask in over.values() if mask[seen].mean() < WORN] if seen.any() else []
+    anywhere = covered | over["mouth"] | over["eyes"] | over["brows"]
+    disturbed = np.logical_or.reduce([covered, *passing])
+    return Visibility(usable, hidden, anywhere, disturbed, beyond, dark, _cuts(track))
 
 
 def _beyond(track: FaceTrack, numbers: tuple[int, ...]) -> np.ndarray:
