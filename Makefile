@@ -1,4 +1,4 @@
-# make demo: install and analyse two real clips to a report; make app: serve the web page; make test: pass the tests.
+# make demo: install and analyse two real clips to a report; make app [FOLDER=clips]: serve the web page; make test: pass the tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -37,7 +37,7 @@ setup: install
 	$(BIN)/deft setup
 
 app: setup $(VENV)/.install-app
-	$(BIN)/deft app
+	$(BIN)/deft app $(if $(FOLDER),--folder "$(FOLDER)")
 
 demo: setup
 	$(BIN)/deft demo

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from benchmarks.expert_duty import PROMPTS
+from deft_llm.cli import main
 from deft_llm.model.checkpoint import SHIPPED
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.language import tiny_backbone
@@ -16,6 +18,11 @@ from deft_llm.unimer.build import build
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LIBRARIES = {"__init__", "films", "looped"}  # read by the others
+
+
+def _deft(*words: object) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([str(word) for word in words])
 
 
 def numbers(line: str) -> list[float]:
@@ -37,6 +44,18 @@ def test_every_script_is_run_here():
 def test_startup(script):
     out = script("benchmarks.startup")
     assert 0 < numbers(line_with(out, "import deft_llm"))[0] < 60 and "deft --help" in out
+
+
+@pytest.mark.slow
+def test_coding(figures, tmp_path):
+    pytest.importorskip("playwright")
+    if shutil.which("chromium") is None:
+        pytest.skip("no Chromium here: apt-get install chromium (CI does)")
+    words = ["--clips", "1", "--subjects", "1", "--size", "192", "--format", "video", "--negatives", "0"]
+    _deft("synth", tmp_path / "films", *words, "--long-videos", "0")
+    found = figures("benchmarks.coding", tmp_path / "films", "--clips", 1)
+    assert found["clips"] == 1 and found["events"] >= 1
+    assert all(actions > 1 for actions in found["actions per event"].values())
 
 
 def test_render(script):

@@ -10,7 +10,7 @@ let counter = 0;
 // "L12C+1+2", "-12" (a release): one entry for each; null where it is no FACS notation or no known code.
 export function parseCodes(text, known) {
   const found = [];
-  for (const part of text.toUpperCase().split(/[+,\s]+/).filter(Boolean)) {
+  for (const part of text.toUpperCase().replaceAll("−", "-").split(/[+,\s]+/).filter(Boolean)) {
     const match = /^(-?)([LRAB]?)(?:AU|AD|M)?(\d{1,2})([A-E]?)$/.exec(part);
     if (!match || !(Number(match[3]) in known)) return null;
     found.push({
@@ -26,7 +26,7 @@ export const codeOf = (event) =>
   `${event.phase === "release" ? "−" : ""}${SHORT[event.side]}${event.au ?? "?"}${event.intensity ?? ""}`;
 
 export const nameOf = (event) =>
-  event.au === null ? "movement without a name" : `AU${event.au} ${event.side}${event.phase === "release" ? ", release" : ""}`;
+  event.au === null ? "unnamed movement" : `AU${event.au} ${event.side}${event.phase === "release" ? ", release" : ""}`;
 
 // Which proposal an event came from: its note begins with "deft 3.1".
 export const proposalOf = (event) => /^deft ((?:lid )?\d+(?:\.\d+)?)(?:;|$)/.exec(event.note ?? "")?.[1] ?? null;

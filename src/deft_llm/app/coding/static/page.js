@@ -10,7 +10,7 @@ import { Timeline } from "./timeline.js";
 const $ = (id) => document.getElementById(id);
 const SAVE_MS = 400;
 const POLL_MS = 1500;
-const STATES = { uncoded: "uncoded", proposed: "proposed", started: "started", coded: "coded", agreed: "agreed" };
+const ENTRY_HELP = "AU, side before it, intensity after it, as FACS writes it. N comes here, ? shows all keys.";
 const KEYS = [
   ["← →", "one frame (Shift: ten)"], ["Home End", "first, last frame"], ["Space", "play, stop"],
   ["1 2 3 4", "speed 1, ½, ¼, ⅛"], ["L, Shift+L", "loop onset to apex, to offset"], ["F", "flicker onset and apex"],
@@ -103,6 +103,7 @@ class Page {
 
   async changeCoder() {
     await this.flush();
+    if (this.dirty) return;
     await this.askWho();
     $("coder").textContent = this.coder;
     const at = this.clip?.clip;
@@ -147,6 +148,7 @@ class Page {
 
   async open(name) {
     await this.flush();
+    if (this.dirty) return; // what is not saved is not left behind: the fault is shown
     this.player.stop();
     let clip;
     try {
@@ -208,7 +210,7 @@ class Page {
   get items() {
     const events = this.list.shown.map((event) => ({ ...event, key: `e${event.id}` }));
     const proposals = this.clip?.hidden ? [] : this.list.open.map((one) => ({ ...one, key: `p${one.id}` }));
-    const rows = this.compare?.disagreements ?? [];
+    const rows = this.compare?.other === "deft" ? [] : this.compare?.disagreements ?? []; // deft's are proposals
     const theirs = rows.map((row, i) => ({ ...row.event, theirs: this.compare.other, row: i, key: `t${i}`, by: row.coded_by }))
       .filter((one) => one.by === "second");
     const bands = this.clip?.found?.events ?? [];
@@ -221,7 +223,10 @@ class Page {
   }
 
   select(item, { quiet = false } = {}) {
-    if (item?.key !== this.key) this.together = [];
+    if (item?.key !== this.key) {
+      this.together = [];
+      this.says(ENTRY_HELP);
+    }
     this.key = item?.key ?? null;
     if (item) {
       this.player.stop();
@@ -312,8 +317,14 @@ class Page {
   }
 
   adopt(event) {
-    const { status, ...fields } = event;
-    this.add([{ ...fields, status: "coded", note: `second round, of ${this.compare.other}` }]);
+    const same = (one) => ["au", "side", "phase", "onset", "offset"].every((key) => one[key] === event[key]);
+    const proposal = this.compare.other === "deft" ? this.list.open.find(same) : null;
+    if (proposal) {
+      this.key = `e${this.list.accept(proposal).id}`;
+    } else {
+      const { status, ...fields } = event;
+      this.add([{ ...fields, status: "coded", note: `second round, of ${this.compare.other}` }]);
+    }
     this.tab = "compare";
     this.recompare();
   }
@@ -500,14 +511,14 @@ class Page {
   showClips() {
     const counts = {};
     for (const one of this.folder.clips) counts[one.state] = (counts[one.state] ?? 0) + 1;
-    $("counts").textContent = Object.entries(counts).map(([state, count]) => `${count} ${STATES[state]}`).join(", ");
+    $("counts").textContent = Object.entries(counts).map(([state, count]) => `${count} ${state}`).join(", ");
     $("clips").replaceChildren(...this.folder.clips.map((one) => h("li", {},
       h("button", {
         type: "button", className: "clip", "aria-current": one.clip === this.clip?.clip ? "true" : undefined,
         "data-clip": one.clip, onclick: () => this.open(one.clip),
       },
       h("i", { className: `dot ${one.state}` }), h("span", {}, one.clip),
-      h("small", { className: "soft" }, one.job ? (one.job.state === "reading" ? `${Math.round(100 * one.job.share)} %` : one.job.state) : STATES[one.state])))));
+      h("small", { className: "soft" }, one.job ? (one.job.state === "reading" ? `${Math.round(100 * one.job.share)} %` : one.job.state) : one.state)))));
     $("propose-all").hidden = this.folder.clips.every((one) => one.read || (one.job && one.job.state !== "failed"));
   }
 

@@ -179,7 +179,7 @@ function explanation(page, proposal) {
         row.iod_percent?.toFixed(1) ?? "–", row.z?.toFixed(0) ?? "–",
       ].map((cell) => h("td", {}, String(cell))))))) : null,
     movement.answer ? h("p", { className: "answer" }, movement.answer) : null,
-    movement.cannot_judge.map((text) => h("p", { className: "notice" }, `Cannot be judged. ${text}`)),
+    movement.cannot_judge.map((text) => h("p", { className: "notice" }, `Cannot be judged: ${text}`)),
     page.clip.found.kept ? askForm(page, movement) : null)];
 }
 
@@ -249,7 +249,8 @@ export function comparePanel(page) {
 function dispute(page, row, i) {
   const mine = row.coded_by === "first";
   const item = mine ? page.items.events.find((one) => ["au", "side", "phase", "onset", "offset"].every((key) => one[key] === row[key]))
-    : page.items.theirs[page.items.theirs.findIndex((one) => one.row === i)];
+    : [...page.items.theirs, ...page.items.proposals].find((one) => one.row === i
+      || (one.kind && ["au", "side", "phase", "onset", "offset"].every((key) => one[key] === row[key])));
   return h("li", { className: page.selected && item?.key === page.selected.key ? "chosen" : "" },
     h("button", { type: "button", className: "item", "data-dispute": i, onclick: () => (item ? page.select(item) : page.seek(row.onset)) },
       h("span", { className: `item-code ${mine ? "coded" : "theirs"}` }, codeOf(row.event)),

@@ -34,10 +34,12 @@ export class Player {
     this.index = Math.max(0, Math.min(this.film.count - 1, Math.round(index)));
     const wanted = this.index;
     this.onFrame(wanted);
+    this.canvas.dataset.waiting = wanted; // what is seen is still another frame: it is dimmed
     const bitmap = await this.film.picture(wanted);
     if (wanted !== this.index) return;
     this.shown = bitmap;
     await this.draw();
+    delete this.canvas.dataset.waiting;
     this.canvas.dataset.shown = wanted;
     this.film.ahead(wanted);
   }
