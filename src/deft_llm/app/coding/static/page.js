@@ -31,6 +31,7 @@ class Page {
     this.tab = "event";
     this.asked = {};
     this.together = [];
+    this.turn = 0;
     this.actions = 0;
     this.dirty = false;
     this.saving = null;
@@ -48,7 +49,7 @@ class Page {
 
   async start() {
     this.listen();
-    await this.refresh();
+    this.folder = await get("folder");
     document.title = `${this.folder.folder} – coding – deft-llm`;
     const asked = new URLSearchParams(location.hash.slice(1));
     this.coder = asked.get("coder") || this.folder.coder || this.remembered();
@@ -56,7 +57,7 @@ class Page {
     await this.refresh();
     $("coder").textContent = this.coder;
     await this.follow(asked);
-    if (!this.clip && this.folder.clips.length) await this.open(this.folder.clips[0].clip);
+    if (!this.turn) await this.open(this.folder.clips[0].clip);
   }
 
   remembered() {
@@ -71,12 +72,11 @@ class Page {
       const exact = known.includes(clip) ? [clip] : known.filter((one) => one.split("/").pop() === clip);
       if (exact.length !== 1) return this.say(`${clip} is not in this folder.`);
       if (this.clip?.clip !== exact[0]) await this.open(exact[0]);
+      if (this.clip?.clip !== exact[0]) return; // the coder has gone elsewhere meanwhile
     }
-    if (asked.get("with")) {
-      this.tab = "compare";
-      await this.compareWith(asked.get("with"));
-    }
-    if (/^\d+$/.test(asked.get("frame") ?? "")) await this.seek(Number(asked.get("frame")));
+    const there = this.clip;
+    if (asked.get("with")) await this.compareWith(asked.get("with"));
+    if (this.clip === there && /^\d+$/.test(asked.get("frame") ?? "")) await this.seek(Number(asked.get("frame")));
   }
 
   async askWho() {
@@ -138,8 +138,10 @@ class Page {
 
   // deft has read the open clip meanwhile: its proposals come beside the coder's events.
   async loadFound() {
-    const answer = await get("clip", { clip: this.clip.clip, coder: this.coder });
-    Object.assign(this.clip, { found: answer.found, hidden: answer.hidden, job: answer.job, progress: answer.progress });
+    const { clip } = this;
+    const answer = await get("clip", { clip: clip.clip, coder: this.coder });
+    if (this.clip !== clip) return;
+    Object.assign(clip, { found: answer.found, hidden: answer.hidden, job: answer.job, progress: answer.progress });
     this.list.proposals = answer.found?.proposals ?? [];
     this.render();
   }
@@ -149,6 +151,7 @@ class Page {
   async open(name) {
     await this.flush();
     if (this.dirty) return; // what is not saved is not left behind: the fault is shown
+    const turn = ++this.turn;
     this.player.stop();
     let clip;
     try {
@@ -156,6 +159,7 @@ class Page {
     } catch (error) {
       return this.say(error.message);
     }
+    if (turn !== this.turn) return; // another clip was chosen meanwhile
     Object.assign(this, { clip, key: null, compare: null, asked: {}, together: [], dirty: false });
     clip.names = this.names;
     this.revision = clip.revision;
@@ -431,13 +435,17 @@ class Page {
 
   async compareWith(other) {
     await this.flush();
+    const { clip } = this;
     this.tab = "compare";
     this.key = null;
+    let found = null;
     try {
-      this.compare = other ? await get("agreement", { clip: this.clip.clip, coder: this.coder, other }) : null;
+      found = other ? await get("agreement", { clip: this.clip.clip, coder: this.coder, other }) : null;
     } catch (error) {
-      this.compare = { other, error: error.message };
+      found = { other, error: error.message };
     }
+    if (this.clip !== clip) return;
+    this.compare = found;
     this.render();
   }
 
