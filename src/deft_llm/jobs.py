@@ -23,7 +23,12 @@ from deft_llm.errors import DeftError, UsageError
 ENGINES = ("local", "ray")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PARENT_CHECK_S = 0.25  # how soon a worker notices that its parent is gone
+HANDED_OUT = 2  # jobs per worker that are under way or wait at it
 DIED = "a worker died (out of memory, or killed); run the same command again, with fewer --workers."
+
+
+class WorkerDied(DeftError):
+    """A worker process ended before its job did."""
 
 
 def check_pool(workers: int, engine: str = "local") -> None:
@@ -42,12 +47,15 @@ def run_jobs(
     engine: str = "local",
     ordered: bool = True,
     setup: Callable[[], Any] | None = None,
+    lost: Callable[[Any], Any] | None = None,
 ) -> Iterator[Any]:
     """Results of ``function(job)`` for all jobs, in their order, or as they end where ``ordered`` is False.
 
     ``setup`` is called once per worker; jobs then run as ``function(setup(), job)``: for what is dear to open
     (a renderer, a method with its samples). Function, setup and jobs must be picklable.
 
+    ``lost``: what takes the place of a job's result whose worker dies even when it does that job alone; the
+    other jobs go on (several local workers, results as they end; one worker is this process).
     Raises: UsageError as ``check_pool``; DeftError where a worker dies; else what a job raises.
     """
     check_pool(workers, engine)
@@ -57,6 +65,8 @@ def run_jobs(
         return _ray(call, jobs, max(workers, 1), ordered)
     if workers <= 1:
         return _here(call, jobs)
+    if lost is not None:
+        return _surviving(call, jobs, workers, lost)
     return _processes(call, jobs, workers, ordered)
 
 
@@ -94,18 +104,49 @@ def _processes(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) ->
 
     kind = "generator" if ordered else "generator_unordered"
     with joblib.parallel_config("loky", inner_max_num_threads=1, initializer=_begin, max_nbytes=None):
-        pool = joblib.Parallel(n_jobs=workers, return_as=kind, batch_size=1)
+        pool = joblib.Parallel(n_jobs=workers, return_as=kind, batch_size=1,
+                               pre_dispatch=f"{HANDED_OUT} * n_jobs")  # fmt: skip
     results = pool(joblib.delayed(call)(job) for job in jobs)
     try:
         while (result := next(results, _END)) is not _END:
             yield result
     except BrokenProcessPool as error:
-        raise DeftError(DIED) from error
+        raise WorkerDied(DIED) from error
     finally:
         with warnings.catch_warnings():  # joblib's word on jobs that are given up: that is what was asked
             warnings.simplefilter("ignore", UserWarning)
             results.close()
         get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _surviving(call: _Call, jobs: Sequence[Any], workers: int, lost: Callable[[Any], Any]) -> Iterator[Any]:
+    """As ``_processes``, as they end; where a worker dies, the jobs that may have been its are done one by
+    one, each by workers of its own."""
+    left = dict(enumerate(jobs))
+    while left:
+        try:
+            for number, result in _processes(_Numbered(call), list(left.items()), workers, False):
+                del left[number]
+                yield result
+        except WorkerDied:
+            for number in list(left)[: HANDED_OUT * workers]:
+                job = left.pop(number)
+                try:
+                    results = [one for _, one in _processes(_Numbered(call), [(number, job)], workers, False)]
+                except WorkerDied:
+                    results = [lost(job)]
+                yield from results
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """A call whose results bear the number of their job."""
+
+    call: _Call
+
+    def __call__(self, numbered: tuple[int, Any]) -> tuple[int, Any]:
+        number, job = numbered
+        return number, self.call(job)
 
 
 _END = object()

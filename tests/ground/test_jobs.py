@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -24,15 +25,35 @@ if __name__ == "__main__":
 """
 
 
-def late(number: int) -> int:
-    time.sleep(0.4 if number == 0 else 0.0)
+def late(folder: Path, number: int) -> int:
+    """Job 0 ends after another one has ended, however slowly the second worker starts."""
+    deadline = time.monotonic() + 60
+    while number == 0 and not any(folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if number:
+        (folder / str(number)).touch()
     return number
 
 
-def test_results_come_in_the_order_of_the_jobs_or_as_they_end() -> None:
-    assert list(run_jobs(late, range(5), workers=2)) == [0, 1, 2, 3, 4]
-    unordered = list(run_jobs(late, range(5), workers=2, ordered=False))
-    assert sorted(unordered) == [0, 1, 2, 3, 4] and unordered[0] != 0
+def test_results_come_in_the_order_of_the_jobs_or_as_they_end(tmp_path) -> None:
+    for ordered in (True, False):
+        folder = tmp_path / str(ordered)
+        folder.mkdir()
+        found = list(run_jobs(partial(late, folder), range(5), workers=2, ordered=ordered))
+        assert sorted(found) == [0, 1, 2, 3, 4] and (found[0] == 0) == ordered
+
+
+def dying(number: int) -> int:
+    if number == 3:
+        os._exit(1)
+    return number
+
+
+def test_a_job_that_ends_its_worker_is_lost_alone() -> None:
+    found = list(run_jobs(dying, range(9), workers=2, ordered=False, lost=lambda number: -number))
+    assert sorted(found) == [-3, 0, 1, 2, 4, 5, 6, 7, 8]
+    with pytest.raises(DeftError, match="a worker died"):
+        list(run_jobs(dying, range(9), workers=2))
 
 
 def count_setup(folder) -> str:

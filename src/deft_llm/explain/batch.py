@@ -228,10 +228,20 @@ def _run(
     with bar(f"analysing {len(jobs)} videos") as update:
         update(0, len(jobs))
         for index, record in run_jobs(_analyze, jobs, workers=workers, engine=engine, ordered=False,
-                                      setup=partial(_Worker, options)):  # fmt: skip
+                                      setup=partial(_Worker, options), lost=_lost):  # fmt: skip
             found[index] = record
             update(len(found), len(jobs))
     return found
+
+
+def _lost(job: _Job) -> tuple[int, VideoRecord]:
+    """The record of a video whose worker died over it; it is not kept: next time it is tried again."""
+    return job.index, _failed(job, "the process that analysed it died (out of memory, or a broken file).")
+
+
+def _failed(job: _Job, reason: str) -> VideoRecord:
+    row = {"file": job.video.label, "person": job.video.person, "error": reason}
+    return VideoRecord(key=job.key, file=job.video.label, person=job.video.person, error=reason, rows=[row])
 
 
 def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
@@ -249,8 +259,7 @@ def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
         analysis = analyze_video(analyzer, job.video, worker.options, job.neutral)
         files = write_outputs(analysis, job.video, job.folder, job.extras, timed=False)
     except Exception as error:  # one video must not stop a night's run: its reason is kept
-        record.error = reason_of(error, job.video.path.parent)
-        record.rows = [{"file": record.file, "person": record.person, "error": record.error}]
+        record = _failed(job, reason_of(error, job.video.path.parent))
         for path in (job.folder / RESULT, job.folder / REPORT, *job.extras.paths().values()):
             path.unlink(missing_ok=True)
         if is_passing(error):  # the machine's fault: next time it is tried again
