@@ -2,6 +2,7 @@
 
     python -m benchmarks.analyze                    stages, floor and text on the portrait clip
     python -m benchmarks.analyze --memory 10 600    peak memory at 10 s and 600 s of video (25 fps)
+    ... --memory 60 300 --fast                      the same without optical flow
 
 The floor is decoding, landmarks, alignment and one flow a frame, called bare in the same run on the same
 frames; the movements that are read add flows of their own. CPU time holds where others use the machine.
@@ -138,7 +139,7 @@ def over(one: Taken, other: Taken) -> dict[str, float]:
     return {"wall": round(one.wall / other.wall, 3), "cpu": round(one.cpu / other.cpu, 3)}
 
 
-def memory(seconds: float) -> dict:
+def memory(seconds: float, fast: bool) -> dict:
     """Peak memory of one analysis (rules) of a generated video, in a process of its own."""
     import cv2
 
@@ -147,17 +148,17 @@ def memory(seconds: float) -> dict:
         path = Path(name) / "long.mp4"
         images = living_portrait([MOVEMENT], int(MEMORY_FPS * seconds), fps=MEMORY_FPS, image=small)
         save_video(path, images, MEMORY_FPS, quality=28)
-        command = [sys.executable, __file__, "--child", str(path)]
+        command = [sys.executable, __file__, "--child", str(path), *["--fast"] * fast]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return {"seconds": seconds, "frames": int(MEMORY_FPS * seconds)} | json.loads(out.splitlines()[-1])
 
 
-def child(path: str) -> None:
+def child(path: str, fast: bool) -> None:
     from deft_llm.explain import Analyzer
 
     peak = lambda: round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)  # noqa: E731
     before = time.process_time()
-    analysis = Analyzer.from_pretrained("rules").analyze(path)
+    analysis = Analyzer.from_pretrained("rules").analyze(path, fast=fast)
     print(json.dumps({"peak_mib": peak(), "cpu_seconds": round(time.process_time() - before, 1),
                       "movements": len(analysis.readings)}))  # fmt: skip
 
@@ -171,15 +172,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--memory", type=float, nargs="+", help="seconds of video")
+    parser.add_argument("--fast", action="store_true", help="memory: shape and appearance only")
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--no-text", action="store_true")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.child)
+        child(options.child, options.fast)
     elif options.memory:
         for seconds in options.memory:
-            print(json.dumps(memory(seconds)), flush=True)
+            print(json.dumps(memory(seconds, options.fast)), flush=True)
     else:
         print(json.dumps(stages(options.seconds, 50.0), indent=2), flush=True)
         if not options.no_text:
