@@ -186,7 +186,7 @@ def rows_of(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         points, _ = upright(in_space(landmarks, depth), KEPT)
         channels = shape_channels(points, KEPT)
         channels |= {name: kept["blend"][mine][:, i].astype(float) for i, name in enumerate(BLENDSHAPES)}
-        over = {name: course - np.median(course[calm]) for name, course in channels.items()}
+        over = {name: values - np.median(values[calm]) for name, values in channels.items()}
         lines = np.log(np.maximum(kept["furrows"][mine], 1e-6))
         values, names = features(over, lines - np.median(lines[calm], 0))
         weights = kept["weights"][mine].reshape(len(calm), len(AUS), 2)

@@ -202,7 +202,7 @@ def _side(au: int, explained: Explained, calibration: Calibration, strong: str, 
 def _limits(
     seen: Sighting, rise: Rise | None, vector: RegionVector, calibration: Calibration
 ) -> tuple[str, ...]:
-    """What speaks against the AU in plain words; empty where nothing does."""
+    """What contradicts the AU in plain words; empty where nothing does."""
     gates = calibration.gates
     found = []
     if vector.units == "px" and seen.z < gates.minimum_z:

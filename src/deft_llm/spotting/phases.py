@@ -76,7 +76,7 @@ def phases_of(state: FaceState) -> list[AUPhase]:
         if au not in LIMITS:
             continue
         for side in ("both",) if au in WHOLE else SIDES:
-            curve = _judged_course(state, au, side)
+            curve = _judged_curve(state, au, side)
             floor = state.floor[au, SIDES[0] if side == "both" else side] / VISIBLE[au]
             found += [phase for phase in _changes(curve, au, side, floor, state.fps) if _holds(state, phase)]
     return _without_syllables(found, state.fps)
@@ -99,7 +99,7 @@ def _without_syllables(found: list[AUPhase], fps: float) -> list[AUPhase]:
     return [phase for phase in found if id(phase) not in spoken and id(phase.of) not in spoken]
 
 
-def _judged_course(state: FaceState, au: int, side: str) -> np.ndarray:
+def _judged_curve(state: FaceState, au: int, side: str) -> np.ndarray:
     """(T,) of a unit, NaN where it is hidden, drawn straight through blinks where they touch it."""
     one = SIDES[0] if side == "both" else side
     curve = np.where(state.visibility.hidden[part_of(au)], np.nan, state.share(au, one))

@@ -62,7 +62,7 @@ class Rewriter:
     """Rewords answers with ``say`` (prompt -> text), or with a causal LM by name or folder ("embedded")."""
 
     def __init__(self, model: str | Callable[[str], str]) -> None:
-        self._say = model if callable(model) else _speaker(model)
+        self._say = model if callable(model) else _generator(model)
         self.name = "callable" if callable(model) else model
         self.kept = self.rejected = 0
 
@@ -86,7 +86,7 @@ class Rewriter:
             )
 
 
-def _speaker(name: str) -> Callable[[str], str]:
+def _generator(name: str) -> Callable[[str], str]:
     """Greedy decoding with a causal LM; the same text every time."""
     from typing import Any
 
