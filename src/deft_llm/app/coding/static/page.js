@@ -10,7 +10,7 @@ import { Timeline } from "./timeline.js";
 const $ = (id) => document.getElementById(id);
 const SAVE_MS = 400;
 const POLL_MS = 1500;
-const ENTRY_HELP = "AU, side before it, intensity after it, as FACS writes it. N comes here, ? shows all keys.";
+const ENTRY_HELP = "As FACS writes it: side, AU, intensity. N comes here, ? shows all keys.";
 const KEYS = [
   ["← →", "one frame (Shift: ten)"], ["Home End", "first, last frame"], ["Space", "play, stop"],
   ["1 2 3 4", "speed 1, ½, ¼, ⅛"], ["L, Shift+L", "loop onset to apex, to offset"], ["F", "flicker onset and apex"],

@@ -26,6 +26,8 @@ export function h(tag, props = {}, ...children) {
 
 const button = (text, onclick, props = {}) => h("button", { type: "button", onclick, ...props }, text);
 
+const SHAPE = 1.5; // width over height of the pictures of onset and apex
+
 // The part of the face that an AU moves, in pixels of the frame; the whole frame without a face.
 export function cropOf(page, au, frame) {
   const { clip } = page;
@@ -33,17 +35,22 @@ export function cropOf(page, au, frame) {
   const box = boxes[Math.floor(frame / (clip.found?.curves.step ?? 1))];
   if (!box) return [0, 0, clip.width, clip.height];
   let [left, top, right, bottom] = box;
-  const height = bottom - top;
+  const [width, height] = [right - left, bottom - top];
   if (UPPER.has(au)) bottom -= 0.42 * height;
   else if (au !== null && au !== 9) top += 0.42 * height;
-  left = Math.max(0, left);
-  top = Math.max(0, top);
-  return [left, top, Math.min(clip.width, right) - left, Math.min(clip.height, bottom) - top];
+  left += 0.12 * width;
+  right -= 0.12 * width;
+  const grow = ((right - left) / SHAPE - (bottom - top)) / 2; // to the shape of the pictures
+  if (grow > 0) [top, bottom] = [top - grow, bottom + grow];
+  else [left, right] = [left + grow * SHAPE, right - grow * SHAPE];
+  const [w, hh] = [Math.min(right - left, clip.width), Math.min(bottom - top, clip.height)];
+  const inside = (at, whole, part) => Math.max(0, Math.min(at, whole - part));
+  return [inside(left, clip.width, w), inside(top, clip.height, hh), w, hh];
 }
 
 // A picture of the face at a frame, cut out by the browser; it is kept nowhere.
 function thumb(page, item, frame, label) {
-  const canvas = h("canvas", { width: 264, height: 176, role: "img", "aria-label": `${label}, frame ${frame}` });
+  const canvas = h("canvas", { width: 264, height: 264 / SHAPE, role: "img", "aria-label": `${label}, frame ${frame}` });
   const box = cropOf(page, item.au, item.onset);
   page.film?.picture(frame).then((bitmap) => {
     const context = canvas.getContext("2d");
