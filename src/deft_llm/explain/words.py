@@ -38,7 +38,7 @@ def when_of(movement: Movement) -> str:
     return f"{clock(movement.onset_time)}, apex {clock(movement.apex_time)}{end}"
 
 
-CONFIDENT, DOUBTFUL = 0.75, 0.5
+CONFIDENT, DOUBTFUL = 0.8, 0.6
 """Confidence of a unit from which it is called sure, and below which its confidence is low."""
 
 
