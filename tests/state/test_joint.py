@@ -127,8 +127,8 @@ BOTH_BROWS = [each for ids in (POINTS["brow_in"], POINTS["brow_out"]) for each i
 
 def raised(make_track, course, **shown):
     """A track of brows that go up."""
-    shown |= {"browInnerUp": 0.7 * course, "browOuterUpLeft": 0.7 * course, "browOuterUpRight": 0.7 * course}
-    return make_track(len(course), [(ids, (0, 7), course) for ids in BOTH_BROWS], shown)
+    shown |= {"browInnerUp": 0.5 * course, "browOuterUpLeft": 0.5 * course, "browOuterUpRight": 0.5 * course}
+    return make_track(len(course), [(ids, (0, 5), course) for ids in BOTH_BROWS], shown)
 
 
 def test_brows_that_go_up_as_a_hand_comes_are_not_stated(make_track, hold):

@@ -28,7 +28,7 @@ REVERSAL = 0.6  # share of the limit at which a curve turns
 BELOW_NEUTRAL, BROWS_BELOW = 0.3, 1.0  # limits by which a curve is followed below its neutral
 STANDING = 0.7  # share of the limit that a movement's upper level has over neutral
 HELD_SHARE = 0.35  # a change counts where it is this share of the level: a hold that swells is one movement
-SLOWEST = 1.8  # s: what takes longer is a drift
+SLOWEST = 2.0  # s: what takes longer is a drift
 LEAST_STRETCH = 0.3  # s of a unit that must be seen without a break
 TURN_LEAK = 0.03  # of a reading, for each degree that the head turns meanwhile
 SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this size, and if it lasts
@@ -36,9 +36,9 @@ SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this si
 # limit.
 AGREED, SURE_AGREED = 0.6, 2.5
 BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained reader is sure of
-# Limits that a change takes while a hand is at the face; s around its coming and going in which nothing is
-# told: landmarks give way to it before it covers anything.
-COVERED_STRENGTH, COVER_SECONDS = 1.6, 0.25
+# Limits that a change takes while a hand is at the face, and within so many seconds of its coming and going:
+# landmarks give way to it before it covers anything.
+COVERED_STRENGTH, PASSING_STRENGTH, COVER_SECONDS = 1.6, 3.0, 0.25
 # s from parting to closing of the lips, and between two of them, that make syllables
 SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
@@ -119,9 +119,9 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
     if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned:
         return False
-    if passing_cover(phase, state) or (
-        state.visibility.disturbed[inside].any() and phase.strength < COVERED_STRENGTH
-    ):
+    if passing_cover(phase, state) and phase.strength < PASSING_STRENGTH:
+        return False
+    if state.visibility.disturbed[inside].any() and phase.strength < COVERED_STRENGTH:
         return False
     if not _agreed(state, phase):
         return False
