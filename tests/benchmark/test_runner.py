@@ -242,3 +242,11 @@ def test_questions_are_joined_and_answered(store: Path, tmp_path: Path) -> None:
     write_jsonl(file, [rows[0], rows[0]])
     with pytest.raises(DeftError, match="is there twice"):
         run_benchmark(tmp_path / "twice", [store], settings(task="vqa"), questions=file)
+    for answer, said in (
+        (0.5, "the answer '0.5' names none of"),
+        (None, "has no answer"),
+        ([1], "line 1: ans"),
+    ):
+        write_jsonl(file, [{**rows[0], "answer": answer}])
+        with pytest.raises(DeftError, match=said):
+            run_benchmark(tmp_path / "odd", [store], settings(task="vqa"), questions=file)

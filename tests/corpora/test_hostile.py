@@ -14,6 +14,7 @@ from openpyxl import Workbook
 from pydantic import ValidationError
 
 from deft_llm.corpora import load
+from deft_llm.corpora.check import check
 from deft_llm.corpora.mapfiles import read_map
 from deft_llm.corpora.tables import cell_integer, read_sheets
 from deft_llm.errors import DeftError
@@ -122,22 +123,26 @@ def test_numbers_without_end_are_no_numbers() -> None:
 
 @pytest.mark.parametrize(("path", "kind"), [
     ("../other", "unsafe-name"), ("/etc", "unsafe-name"), ("frames\ns1", "unsafe-name"),
-    ("gone", "missing-frames"), ("frames", "duplicate-clip"),
+    ("gone", "missing-frames"), ("frames", "duplicate-clip"), ("frames/img9.jpg", "missing-frames"),
+    ("9" * 5000, "missing-frames"), ("frames/" + "9" * 5000, "missing-frames"),
+    ("frames/a\nb", "unsafe-name"), ("frames/", "missing-frames"),
 ])  # fmt: skip
 def test_a_synthetic_record_that_leads_elsewhere_is_named_with_its_file(tmp_path: Path, path, kind) -> None:
     (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "img1.jpg").write_bytes(b"x")
+    path, _, frame = path.partition("/") if path.startswith("frames/") else (path, "", "img1.jpg")
     write_json(tmp_path / "corpus.json", {"schema": 1})
     rows = [
         Clip(clip_id="synthetic/s1/a", corpus="synthetic", subject="synthetic/s1",
-             source=Source(kind="frames", path=where, frames=["img1.jpg"]))
-        for where in ("frames", path)
+             source=Source(kind="frames", path=where, frames=[name] if name else None))
+        for where, name in (("frames", "img1.jpg"), (path, frame))
     ]  # fmt: skip
     if kind != "duplicate-clip":
         rows[1].clip_id = "synthetic/s1/b"
     write_jsonl(tmp_path / "records.jsonl", [row.model_dump(by_alias=True) for row in rows])
     corpus = load("synthetic", tmp_path)
     assert [clip.source.path for clip in corpus.clips][:1] == ["frames"]
-    assert [fault.kind for fault in corpus.faults] == [kind]
+    assert [fault.kind for fault in check(corpus).faults] == [kind]
     assert corpus.faults[0].message.startswith("records.jsonl: clip synthetic/s1/")
 
 

@@ -60,6 +60,12 @@ def read_questions(path: Path, clips: Iterable[Clip]) -> tuple[dict[str, ClipQue
         unanswered = next((row.id for row in asked if not (row.answer or "").strip()), None)
         if unanswered is not None:
             raise DeftError(f"{path}: question {unanswered} has no answer to score by; {FORM}.")
+        for row in asked:
+            if question_kind(row.question) == "coarse" and named_class(row.answer, COARSE) is None:
+                raise DeftError(
+                    f"{path}: question {row.id}: the answer {row.answer!r} names none of "
+                    f"{', '.join(COARSE)}; correct it."
+                )
         found[clip_id] = ClipQuestions(
             tuple(
                 Question(row.id, row.question, question_kind(row.question), row.answer or "") for row in asked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from deft_llm.corpora.base import Corpus, Fault, safe_path
@@ -80,6 +81,14 @@ def _check_order(corpus: Corpus) -> None:
             )
 
 
+def _is_empty(path: Path) -> bool:
+    """Whether a file is there and holds nothing; loaders have told what is not there."""
+    try:
+        return path.is_file() and path.stat().st_size == 0
+    except OSError:  # a name too long for the file system, a folder that may not be looked into
+        return False
+
+
 def _check_files(corpus: Corpus) -> None:
     """Flow maps are read whole; frames must not be empty files (decoding them is ``deft prepare``'s work)."""
     sizes: Counter[tuple[int, ...]] = Counter()
@@ -98,8 +107,7 @@ def _check_files(corpus: Corpus) -> None:
                             "unreadable-map", str(error), clip.clip_id, str(path.relative_to(corpus.root))
                         )
         for name in clip.source.frames or ():
-            path = base / name
-            if path.is_file() and path.stat().st_size == 0:
+            if _is_empty(base / name):
                 corpus.fault("empty-file", f"{clip.source.path}/{name} is empty.", clip.clip_id, name)
     if len(sizes) > 1:
         told = ", ".join(f"{count} of {size[1]} x {size[0]}" for size, count in sizes.most_common())

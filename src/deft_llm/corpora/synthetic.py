@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from deft_llm.corpora.base import Corpus, Request, loader, safe_path
 from deft_llm.errors import DeftError, is_plain
 from deft_llm.files import read_object, read_rows
@@ -35,12 +38,25 @@ def load(request: Request) -> Corpus:
         seen.add(clip.clip_id)
         path = clip.source.path
         base = safe_path(root, path)
-        if base is None or not is_plain(path):
+        names = [path, *(clip.source.frames or ())]
+        odd = next((name for name in names if not is_plain(name) or safe_path(root, name) is None), None)
+        if base is None or odd is not None:
             corpus.fault(
-                "unsafe-name", f"{where}: path {path!r} is none of this corpus; left out.", clip.clip_id
+                "unsafe-name", f"{where}: path {odd!r} is none of this corpus; left out.", clip.clip_id
             )
             continue
         corpus.clips.append(clip)
-        if not base.exists():
+        if not os.path.exists(base):
             corpus.fault("missing-frames", f"{where}: {path} is not there.", clip.clip_id, path)
+        elif clip.source.kind == "frames" and (lost := lost_frames(base, clip.source.frames)):
+            corpus.fault("missing-frames", f"{where}: {lost}.", clip.clip_id, path)
     return corpus
+
+
+def lost_frames(folder: Path, names: list[str] | None) -> str:
+    """What of a clip's frames is not there, in words; "" where all are."""
+    if not names:
+        return "lists no frames"
+    there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    lost = [name for name in names if name not in there]
+    return f"{len(lost)} of {len(names)} frames are not there, the first {lost[0]}" if lost else ""
