@@ -32,7 +32,7 @@ from deft_llm.files import read_rows
 from deft_llm.records import Clip
 
 CLOSE = 0.05  # s: a point this near to the truth is left as it is
-WAIT_MS = 600_000
+WAIT_MS = 120_000
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,11 @@ class Coder:
 
     def go(self, frame: int) -> None:
         """Step to a frame by tens and ones."""
-        far = frame - self.ask("frame")
+        now, last = self.ask("frame"), self.ask("clip.frames") - 1
+        far = frame - now
         tens, ones = divmod(abs(far), 10)
-        back = ones > 5
+        beyond = now + (10 if far > 0 else -10) * (tens + 1)
+        back = ones > 5 and 0 <= beyond <= last  # the page stops at the ends
         keys = ["Shift+Arrow{}"] * (tens + back) + ["Arrow{}"] * (10 - ones if back else ones)
         for place, key in enumerate(keys):
             turned = back and place >= tens + 1
