@@ -28,6 +28,7 @@ from deft_llm.app.coding.server import CodingServer
 from deft_llm.app.guard import Guard
 from deft_llm.app.jobs import Slots
 from deft_llm.codings.events import CodedEvent
+from deft_llm.faces.seek import FrameReader
 from deft_llm.files import read_rows
 from deft_llm.records import Clip
 
@@ -46,15 +47,16 @@ class Shown:
     offset: int
 
 
-def truth_of(clip: Clip) -> list[Shown]:
-    """What was shown: the movement's AUs and blinks; sides as the record's AUs say, both else."""
+def truth_of(clip: Clip, corpus: Path) -> list[Shown]:
+    """What was shown: AUs of the movement and blinks, to the film's end; sides are the record's, else both."""
     assert clip.truth is not None
     sides = {unit.number: unit.side for unit in clip.aus or []}
-    found = []
+    found, last = [], FrameReader(corpus / clip.source.path).count - 1
     for event in clip.truth.model_dump()["events"]:
         aus = [45] if event["kind"] == "blink" else [unit["number"] for unit in event.get("aus") or []]
         apex = event.get("apex") or (event["onset"] + event["offset"]) // 2
-        found += [Shown(au, sides.get(au, "both"), event["onset"], apex, event["offset"]) for au in aus]
+        points = (event["onset"], min(apex, last), min(event["offset"], last))
+        found += [Shown(au, sides.get(au, "both"), *points) for au in aus]
     return found
 
 
@@ -191,7 +193,7 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
         read_rows(Clip, corpus / "records.jsonl"), key=lambda clip: (clip.offset or 0, clip.clip_id)
     )
     chosen = {}
-    for clip in [clip for clip in records if clip.truth and truth_of(clip)][:most]:
+    for clip in [clip for clip in records if clip.truth and clip.truth.events][:most]:
         (folder / clip.subject).mkdir(parents=True, exist_ok=True)
         name = f"{clip.subject}/{Path(clip.source.path).name}"
         shutil.copy(corpus / clip.source.path, folder / name)
@@ -212,7 +214,7 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
                     page.goto("about:blank")
                     page.goto(f"{address}#coder={way}&clip={name}")
                     page.wait_for_selector("#picture[data-shown]")
-                    coder, truth = Coder(page, clip.fps or 25.0), truth_of(clip)
+                    coder, truth = Coder(page, clip.fps or 25.0), truth_of(clip, corpus)
                     if pictures is not None and way == "proposals":
                         page.keyboard.press("j")
                         page.wait_for_timeout(1500)
@@ -229,7 +231,7 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
     finally:
         running.should_exit = True
         slots.close()
-    events = sum(len(truth_of(clip)) for clip in chosen.values())
+    events = sum(len(truth_of(clip, corpus)) for clip in chosen.values())
     return {
         "clips": len(chosen), "events": events, "proposals": dict(proposals),
         "actions per event": {way: round(number / events, 1) for way, number in counts.items()},
