@@ -51,3 +51,4 @@ still_plan  # recipes/state_reader.py, and every script that draws one face
 
 # One of the values of a column, beside those that code compares with.
 MATERIAL_SKIN
+_.should_exit  # uvicorn reads it

@@ -48,7 +48,7 @@ class Shown:
 
 
 def truth_of(clip: Clip, corpus: Path) -> list[Shown]:
-    """What was shown: AUs of the movement and blinks, to the film's end; sides are the record's, else both."""
+    """What was shown, AUs and blinks, to the film's end; sides are the record's, else both."""
     assert clip.truth is not None
     sides = {unit.number: unit.side for unit in clip.aus or []}
     found, last = [], FrameReader(corpus / clip.source.path).count - 1
