@@ -125,6 +125,7 @@ def _videos(base: Path) -> None:
     pictures = list(living_portrait([Injected(12, "right", 4, 8, 12, 1.5)], 16, fps=50.0, seed=2))
     (base / "video" / "frames").mkdir(parents=True)
     save_video(base / "video" / "a.mp4", pictures, 50.0)
+    write_text(base / "video" / "list.csv", "video,onset,apex,offset,person\na.mp4,4,8,12,me\n")
     for number, picture in enumerate(pictures):
         cv2.imwrite(str(base / "video" / "frames" / f"img{number}.png"), picture[::2, ::2, ::-1])
 
@@ -145,6 +146,9 @@ def _codings(base: Path) -> None:
         (".d.csv", "datavyu"),
     ):
         _deft("convert", here / "a.csv", here / f"a{suffix}", "--to", form)
+    for coder in ("anna", "ben"):  # as the page keeps what is coded of a folder
+        (base / "study" / "codings" / coder / "s1").mkdir(parents=True)
+        shutil.copy(here / "a.csv", base / "study" / "codings" / coder / "s1" / "a.mp4.csv")
     write_text(here / "labels.csv", "corpus,subject,filename,emotion,aus\ncasme2,sub01,EP01,happiness,12\n"
                "casme2,sub02,EP02,disgust,4+L7\n")  # fmt: skip
     shutil.copy(here / "labels.csv", here / "second.csv")
@@ -230,6 +234,16 @@ KINDS: tuple[tuple[str, str, str, str, Callable[[Path], str] | None, int], ...] 
     ("corpus header", "synthetic", "corpus.json", "corpus check synthetic {here}", None, 1),
     ("video", "video", "a.mp4", "analyze {here}/a.mp4 --method rules --out {here}/out", None, 1),
     ("frame", "video", "frames/*", "analyze {here}/frames --method rules --out {here}/out", None, 1),
+    ("list", "video", "list.csv", "analyze {here}/list.csv --method rules --fast --out {here}/out", None, 1),
+    (
+        "coder",
+        "study",
+        "codings/anna/s1/*",
+        "corpus from-codings {here}/codings/anna --out {here}/o.csv",
+        None,
+        2,
+    ),
+    ("two coders", "study", "codings/*/s1/*", "agree {here}/codings/anna {here}/codings/ben", None, 2),
     ("coding table", "coding", "a.csv", "convert {here}/a.csv {here}/out.eaf", None, 2),
     ("ELAN", "coding", "a.eaf", "convert {here}/a.eaf {here}/out.csv --fps 25", None, 2),
     ("BORIS", "coding", "a.boris", "convert {here}/a.boris {here}/out.csv --fps 25", None, 2),

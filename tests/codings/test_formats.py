@@ -12,6 +12,7 @@ import pytest
 
 from deft_llm.cli import main
 from deft_llm.codings import formats, table
+from deft_llm.codings.as_data import write_clips
 from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_name
 from deft_llm.codings.formats import read_coding
 from deft_llm.codings.proposals import proposals_of
@@ -287,3 +288,16 @@ def test_what_a_coding_lacks_is_named_with_its_file(suffix, old, new, said, tmp_
 def test_a_rate_that_is_none_is_wrong_usage(fps: float) -> None:
     with pytest.raises(UsageError, match="--fps .* is no frame rate"):
         formats.clock_of(None, fps)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"a,b\n1,2\n", None])
+def test_a_damaged_file_of_a_coder_is_no_clip_without_movements(data, tmp_path: Path) -> None:
+    folder = tmp_path / "anna" / "s1"
+    folder.mkdir(parents=True)
+    formats.write_coding(coding(), folder / "a.mp4.csv")
+    assert write_clips(tmp_path / "anna", tmp_path / "out.csv") > 0
+    (folder / "b.mp4.csv").write_bytes(data) if data is not None else (folder / "b.mp4.csv").mkdir()
+    with pytest.raises(DeftError, match=r"b\.mp4\.csv: holds no events"):
+        write_clips(tmp_path / "anna", tmp_path / "out.csv")
+    with pytest.raises(DeftError, match="holds no coding of events"):
+        write_clips(tmp_path / "anna" / "none", tmp_path / "out.csv")

@@ -70,7 +70,10 @@ def write_clips(codings: Path, out: Path, subjects: Mapping[str, str] | None = N
     in is its person. Raises: UsageError where nothing says who a clip shows: folds are disjoint by person.
     """
     rows = []
-    for clip, path in coding_files(codings).items():
+    files = coding_files(codings, whole=True)
+    if not files:
+        raise DeftError(f"{codings}: holds no coding of events; give a coder's folder, codings/NAME.")
+    for clip, path in files.items():
         subject = (subjects or {}).get(clip) or (Path(clip).parent.name if subjects is None else "")
         if not safe_name(subject):
             raise UsageError(
@@ -122,7 +125,7 @@ def write_overlay(codings: Path, clips: Path, name: str, root: Path, out: Path) 
     import yaml
 
     corpus = load(name, root)
-    files = coding_files(codings)
+    files = coding_files(codings, whole=True)
     if not Path(clips).resolve().is_relative_to(Path(root).resolve()):
         raise UsageError(f"--clips {clips}: is not in --root {root}; give the corpus' folder or one in it.")
     base = Path(clips).resolve().relative_to(Path(root).resolve()).as_posix()

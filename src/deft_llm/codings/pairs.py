@@ -29,16 +29,20 @@ class Pairs:
     only_second: list[str]
 
 
-def coding_files(folder: Path) -> dict[str, Path]:
+def coding_files(folder: Path, *, whole: bool = False) -> dict[str, Path]:
     """Clip (path of the file below the folder without its own suffix) -> file of events.
 
-    Raises: DeftError for two files of one clip.
+    Raises: DeftError for two files of one clip; with ``whole``, for a file that holds none: it was damaged.
     """
     found: dict[str, Path] = {}
     for path in sorted(Path(folder).rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file() or not holds_events(path):
+        if hidden or path.suffix.lower() not in SUFFIXES:
+            continue
+        if not path.is_file() or not holds_events(path):
+            if whole:
+                raise DeftError(f"{path}: holds no events; restore it, or take it out of this folder.")
             continue
         clip = relative.with_suffix("").as_posix()
         if clip in found:
@@ -54,7 +58,7 @@ def pairs_of(first: Path, second: Path, media: Path | None = None, fps: float | 
     Raises: DeftError where a file cannot be read, or two folders have no clip in common.
     """
     if first.is_dir():
-        own = coding_files(first), coding_files(second)
+        own = coding_files(first, whole=True), coding_files(second, whole=True)
         clips = [clip for clip in own[0] if clip in own[1]]
         if not clips:
             raise DeftError(
