@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deft_llm.codings import elan
 from deft_llm.codings.proposals import coding_of
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.explain.inputs import VideoInput
 from deft_llm.explain.report import write_report
 from deft_llm.explain.tables import check_table, write_table
@@ -92,11 +92,12 @@ def analyze_video(
 
     Raises: UsageError, DeftError as ``Analyzer.analyze``.
     """
-    analysis = analyzer.analyze(
-        video.path, video.onset, video.apex, video.offset, options.question, video.mirrored, fps=video.fps,
-        neutral=video.neutral if neutral is None else neutral, faces=options.faces,
-        max_movements=options.max_movements, fast=options.fast, on_frame=on_frame,
-    )  # fmt: skip
+    with naming(video.path):
+        analysis = analyzer.analyze(
+            video.path, video.onset, video.apex, video.offset, options.question, video.mirrored,
+            fps=video.fps, neutral=video.neutral if neutral is None else neutral, faces=options.faces,
+            max_movements=options.max_movements, fast=options.fast, on_frame=on_frame,
+        )  # fmt: skip
     if options.attribution:
         analysis.attribute()
     return analysis
