@@ -52,3 +52,5 @@ still_plan  # recipes/state_reader.py, and every script that draws one face
 # One of the values of a column, beside those that code compares with.
 MATERIAL_SKIN
 _.should_exit  # uvicorn reads it
+_.restkey  # csv.DictReader reads it
+_.fitted_on  # Calibration of confidence: what the file was fitted on

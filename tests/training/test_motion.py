@@ -13,9 +13,10 @@ import torch
 from deft_llm.answer import parse
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.training.augment import AugmentSettings, augment, mirror
-from deft_llm.training.flow_text import answer_text, turns_of
+from deft_llm.training.flow_text import facts_of, turns_of
 from deft_llm.training.motion import MotionConfig, MotionPart
 from deft_llm.training.store_data import StoreData
+from deft_llm.unimer.wording import full_text
 
 
 def test_mirror_turns_u_round_and_swaps_sides() -> None:
@@ -41,12 +42,12 @@ def test_augmentation_is_seeded_and_keeps_shapes() -> None:
 
 
 def test_every_training_answer_parses_back_to_its_aus() -> None:
-    rng = np.random.default_rng(0)
+    rng, known = np.random.default_rng(0), np.ones(len(EXPERT_AUS), bool)
     for _ in range(200):
         side = np.zeros((len(EXPERT_AUS), 2), np.uint8)
         for row in rng.choice(len(EXPERT_AUS), 3, replace=False):
             side[row] = ((1, 1), (1, 0), (0, 1))[int(rng.integers(3))]
-        answer = parse(answer_text(side, int(rng.integers(-1, 10)), -1))
+        answer = parse(full_text(facts_of(side, side, known, int(rng.integers(-1, 10)), -1)))
         assert {item.au for item in answer.evidence} <= {n for n, r in zip(EXPERT_AUS, side) if r.any()}
         assert len(answer.rationale) <= 400
 

@@ -5,8 +5,15 @@ import pytest
 
 from deft_llm.answer import parse
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.training.flow_text import answer_text
+from deft_llm.training.flow_text import facts_of
 from deft_llm.unimer.readback import Claim, agrees, read_rationale
+from deft_llm.unimer.wording import full_text
+
+
+def taught(side: np.ndarray, fine: int, coarse: int) -> str:
+    """The answer that a model learns to write of coded sides (A, 2)."""
+    return full_text(facts_of(side, side, np.ones(len(EXPERT_AUS), bool), fine, coarse))
+
 
 SMILE = "Both mouth corners move up and outward, which is AU12. Coders would label this happiness."
 
@@ -36,13 +43,13 @@ def test_every_taught_answer_agrees_with_itself() -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
         side = (rng.random((len(EXPERT_AUS), 2)) < rng.choice([0.0, 0.05, 0.15])).astype(int)
-        assert agrees(parse(answer_text(side, int(rng.integers(-1, 10)), int(rng.integers(-1, 3)))))
+        assert agrees(parse(taught(side, int(rng.integers(-1, 10)), int(rng.integers(-1, 3)))))
 
 
 def test_disagreement_in_unit_side_or_label_is_found() -> None:
     side = np.zeros((len(EXPERT_AUS), 2), int)
     side[EXPERT_AUS.index(12)] = 1
-    text = answer_text(side, -1, 1)
+    text = taught(side, -1, 1)
     assert agrees(parse(text))
     for old, new in (
         ("AU12 both, ", "AU12 left, "),

@@ -8,7 +8,7 @@ person's neutral, the version). A video whose record bears the key that it would
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.analyzer import Analyzer, default_method, writes_text
-from deft_llm.explain.inputs import RECORD, VideoInput
+from deft_llm.explain.inputs import RECORD, Bar, VideoInput
 from deft_llm.explain.outputs import REPORT, RESULT, Extras, Options, analyze_video, rows_of, write_outputs
 from deft_llm.explain.people import people_of, shared_neutrals
 from deft_llm.explain.result import RESULT_SCHEMA
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 RECORD_SCHEMA = 1
 VIDEOS, INDEX, LOCK = "videos", "index.html", ".lock"
 UNREADABLE = "unreadable"
-
-Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-"""Shows progress: entered with a title, it gives ``update(done, total)``."""
 
 
 class VideoRecord(BaseModel):

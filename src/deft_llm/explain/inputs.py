@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +13,8 @@ from deft_llm.corpora.tables import Row, cell_number, cell_text, find_table, is_
 from deft_llm.errors import DeftError, UsageError, printable
 from deft_llm.faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
+Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""Shows progress: entered with a title, it gives ``update(done, total)``."""
 RECORD = "rows.json"
 """What is kept of an analysed video in its folder; such folders hold results, not videos."""
 LIST_COLUMNS: dict[str, tuple[str, ...]] = {

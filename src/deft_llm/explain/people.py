@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deft_llm.errors import DeftError
 from deft_llm.explain.analyzer import shown_frames
-from deft_llm.explain.inputs import VideoInput
+from deft_llm.explain.inputs import Bar, VideoInput
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, probe
 from deft_llm.files import digest, read_object, write_json
@@ -19,9 +19,6 @@ from deft_llm.spotting.watch import watch
 from deft_llm.state.neutral import Neutral
 from deft_llm.state.shared_neutral import ClipChannels, clip_channels, shared_neutral
 from deft_llm.version import __version__
-
-if TYPE_CHECKING:
-    from deft_llm.explain.batch import Bar
 
 NEUTRALS = "neutrals"
 NEUTRAL_SCHEMA = 1

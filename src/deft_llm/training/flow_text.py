@@ -60,11 +60,6 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
     return rows[:6]
 
 
-def answer_text(side: np.ndarray, fine: int, coarse: int) -> str:
-    """The (C, E, R) text without figures, as the model is to write it."""
-    return full_text(facts_of(side, side, np.ones(len(EXPERT_AUS), bool), fine, coarse))
-
-
 def turns_of(
     side: np.ndarray, shown: np.ndarray, known: np.ndarray, fine: int, coarse: int, rng: np.random.Generator,
     count: int = 9, full: float = 0.3, refusal: float = 0.1,
