@@ -97,7 +97,7 @@ def _here(call: _Call, jobs: Sequence[Any]) -> Iterator[Any]:
         _SET_UP.pop(call.token, None)
 
 
-def _processes(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) -> Iterator[Any]:
+def _processes(call: Callable[[Any], Any], jobs: Sequence[Any], workers: int, ordered: bool) -> Iterator[Any]:
     import joblib
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import BrokenProcessPool
