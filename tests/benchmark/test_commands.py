@@ -146,6 +146,7 @@ def test_a_finished_store_stands_for_a_corpus(store: Path, tmp_path: Path) -> No
         (["--method", "svm", "--protocol", "loso", "--labels", "9"], "--labels 9: unknown"),
         (["--method", "svm", "--protocol", "loso", "--annotations", "nowhere.csv"], "no such file"),
         (["--method", "svm", "--protocol", "loso", "trees=5"], "unknown option trees"),
+        (["--method", "deft", "--zero-shot", "options.checkpoint=run"], "unknown option options"),
         (["--method", "rules", "--zero-shot", "--task", "au", "--deletion", "3"], "--task emotion"),
         (["--method", "svm", "--protocol", "loso", "--k", "3"], "--k: no effect"),
         (["--method", "svm", "--protocol", "kfold", "--folds", "nowhere.json"], "no such file"),

@@ -44,8 +44,16 @@ LEAST_AU_SUBJECTS = 5
 """Subjects with coded AUs from which on an emotion run refits the AUs too."""
 
 
+OPTIONS = ("checkpoint", "zero_shot", "answers", "feature_sets", "refit")
+
+
 def build(task: Task, **options: Any) -> DeftMethod:
-    """``deft`` for a task. Options: checkpoint (folder), zero_shot, answers, features, refit={ridge: ..}."""
+    """``deft`` for a task. Options: checkpoint (folder), zero_shot, answers, feature_sets, refit={ridge: ..}.
+
+    Raises: UsageError for another option.
+    """
+    if unknown := [name for name in options if name not in OPTIONS]:
+        raise UsageError(f"method deft: unknown option {unknown[0]}; known: {', '.join(OPTIONS)}.")
     return DeftMethod(task, **options)
 
 
