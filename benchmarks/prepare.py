@@ -116,7 +116,7 @@ class Shares:
         from deft_llm.motion import measure as measuring
         from deft_llm.store import StoreWriter
 
-        video._read_image = self.timed("decode", video._read_image)
+        video.read_picture = self.timed("decode", video.read_picture)
         Landmarker.detect = self.timed("landmarks", Landmarker.detect)  # type: ignore[method-assign]
         Landmarker.track = self.timed("landmarks", Landmarker.track)  # type: ignore[method-assign]
         measuring.estimate = self.timed("flow", measuring.estimate)

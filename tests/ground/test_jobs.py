@@ -102,7 +102,7 @@ def die_at_3(number: int) -> int:
 def test_a_jobs_own_error_comes_through(workers) -> None:
     with pytest.raises(DeftError, match=r"c3\.png: is not an image"):
         list(run_jobs(fail_at_3, range(6), workers=workers))
-    assert list(run_jobs(late, [1, 2, 3], workers=workers)) == [1, 2, 3]  # the pool works again
+    assert list(run_jobs(abs, [1, -2, 3], workers=workers)) == [1, 2, 3]  # the pool works again
 
 
 def test_a_dead_worker_is_one_sentence() -> None:

@@ -49,7 +49,7 @@ def check_corpus(
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
     else:
-        _print(result)
+        _print(result, root)
     if not result.ok:
         raise typer.Exit(1)
 
@@ -100,7 +100,7 @@ def from_codings(
         typer.echo(f"  not corrected: {clip}: nothing was coded where the table has a movement")
 
 
-def _print(result: Any) -> None:
+def _print(result: Any, root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -129,7 +129,9 @@ def _print(result: Any) -> None:
             for fault in faults:
                 table.add_row(fault.kind, Text(fault.clip_id or fault.path or ""), Text(fault.message))
             console.print(table)
-    console.print("No faults." if result.ok else f"{len(result.faults)} faults.")
+    console.print(
+        Text("No faults." if result.ok else f"{root}: {len(result.faults)} faults."), soft_wrap=True
+    )
 
 
 def register(app: typer.Typer) -> None:
