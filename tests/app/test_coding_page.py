@@ -181,7 +181,7 @@ def test_a_second_coder_and_a_second_round(page, study, run, capsys, coding_addr
     page.fill("#coder-name", "ben")
     page.click("#who-dialog button.go")
     page.wait_for_selector("#coder:text-is('ben')")
-    page.wait_for_function("!document.querySelector('.ev')")  # blind: neither deft's nor anna's events
+    page.wait_for_selector(".ev", state="detached")  # blind: neither deft's nor anna's events
     code(page, "R12B", 21, 29, 42)
     page.keyboard.press("Escape")
     code(page, "L4", 5, 7, 9)
