@@ -30,9 +30,10 @@ from deft_llm.records import COARSE
 QUESTIONS = Path(__file__).with_suffix(".json")
 
 
-def asked(clips: Clips, row: int, rng: np.random.Generator) -> Iterator[tuple[str, str, str]]:
+def asked(
+    groups: dict[str, list[Any]], clips: Clips, row: int, rng: np.random.Generator
+) -> Iterator[tuple[str, str, str]]:
     """(group, question, right answer) for one clip; answers of "declined" questions are "declined"."""
-    groups = read_json(QUESTIONS)
     side, known = clips.side[row], clips.known[row]
     there = [n for n, moved, sure in zip(EXPERT_AUS, side.any(-1), known) if moved and sure]
     absent = [n for n, moved, sure in zip(EXPERT_AUS, side.any(-1), known) if not moved and sure]
@@ -83,8 +84,8 @@ def main() -> None:
     parser.add_argument("--answers", type=Path, default=None)
     given = parser.parse_args()
     predictor, clips = load_predictor(given.checkpoint), load(given.shards, given.clips, 0)
-    rng = np.random.default_rng(0)
-    rows = [[*asked(clips, row, rng)] for row in range(len(clips.motions))]
+    rng, groups = np.random.default_rng(0), read_json(QUESTIONS)
+    rows = [[*asked(groups, clips, row, rng)] for row in range(len(clips.motions))]
     readout = predictor.read_motions(clips.motions)
     replies = predictor.ask(readout, [[question for _, question, _ in row] for row in rows])
     scores: dict[str, list[bool]] = {}

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm.corpora import load
-from deft_llm.facs.emotions import FINE, coarse_of, usual_aus
+from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry, name
 from deft_llm.files import write_jsonl
 from deft_llm.model.units import EXPERT_AUS
@@ -31,7 +31,7 @@ from deft_llm.unimer.exports.megc import (
     SIDE,
     YES_NO,
 )
-from deft_llm.unimer.vqa import FORMS, ONE_COMBINED, ONE_COMBINED_ANSWER
+from deft_llm.unimer.vqa import FORMS, ONE_COMBINED, ONE_COMBINED_ANSWER, drawn_negatives
 
 ONE_AU_QUESTION = FORMS["vqa_aus_one"][0]
 
@@ -56,19 +56,12 @@ def questions_of(clip: Clip, rng: np.random.Generator) -> Iterator[tuple[str, st
     there = {unit.number for unit in units}
     for number in sorted(there):
         yield YES_NO.format(name=name(number)), "yes"
-    for number in _absent(there, fine, rng):
+    absent = set(EXPERT_AUS) - there
+    for number in drawn_negatives(there, fine, absent, rng, len(there), (len(there) + 1) // 2):
         yield YES_NO.format(name=name(number)), "no"
     for unit in units:
         if unit.side in ("left", "right") and entry(unit.number).scoring == "sides":
             yield SIDE.format(name=name(unit.number)), unit.side
-
-
-def _absent(there: set[int], fine: str | None, rng: np.random.Generator) -> list[int]:
-    hard = {other for number in there for other in entry(number).look_alikes} | set(usual_aus(fine or ""))
-    absent = [number for number in EXPERT_AUS if number not in there]
-    first = [int(n) for n in rng.permutation([n for n in absent if n in hard])][: (len(there) + 1) // 2]
-    rest = [int(n) for n in rng.permutation([n for n in absent if n not in first])]
-    return first + rest[: len(there) - len(first)]
 
 
 def main() -> None:

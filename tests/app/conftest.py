@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 
@@ -39,30 +40,43 @@ def result(clip):
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory):
-    """The page as ``deft app`` serves it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (tmp_path_factory.mktemp("server") / "log.txt").open("w")
-    code = f"from deft_llm.cli import main; main(['app', '--port', '{port}', '--seconds', '20'])"
-    server = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log,
-                              env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"})  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "deft app ended at once"
+def serve(tmp_path_factory):
+    """``with serve(words, path) as url``: ``deft app`` with ``words`` in a process of its own, answering at
+    ``path``."""
+
+    @contextmanager
+    def served(*words, path="/"):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        log = (tmp_path_factory.mktemp("server") / "log.txt").open("w")
+        code = f"from deft_llm.cli import main; main({['app', '--port', str(port), *words]!r})"
+        server = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log,
+                                  env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"})  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            assert server.poll() is None, "deft app ended at once"
+            try:
+                urllib.request.urlopen(f"{url}{path}", timeout=5).read()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield url
+        server.terminate()
         try:
-            urllib.request.urlopen(url, timeout=5).read()
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield url
-    server.terminate()
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        server.kill()
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+    return served
+
+
+@pytest.fixture(scope="session")
+def address(serve):
+    """The page as ``deft app`` serves it."""
+    with serve("--seconds", "20") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -34,30 +29,10 @@ def study(tmp_path_factory, clip):
 
 
 @pytest.fixture(scope="module")
-def coding_address(study, tmp_path_factory):
+def coding_address(study, serve):
     """The page as ``deft app --folder FOLDER --blind`` serves it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (tmp_path_factory.mktemp("server") / "log.txt").open("w")
-    words = ["app", "--port", str(port), "--folder", str(study), "--blind"]
-    code = f"from deft_llm.cli import main; main({words!r})"
-    server = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "deft app ended at once"
-        try:
-            urllib.request.urlopen(f"{url}/coding/", timeout=5).read()
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield url
-    server.terminate()
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        server.kill()
+    with serve("--folder", str(study), "--blind", path="/coding/") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +156,8 @@ def test_a_second_coder_and_a_second_round(page, study, run, capsys, coding_addr
     page.fill("#coder-name", "ben")
     page.click("#who-dialog button.go")
     page.wait_for_selector("#coder:text-is('ben')")
-    page.wait_for_selector(".ev", state="detached")  # blind: neither deft's nor anna's events
+    page.wait_for_selector(".ev", state="detached")
+    assert page.locator(".ev").count() == 0  # blind: neither deft's nor anna's events
     code(page, "R12B", 21, 29, 42)
     page.keyboard.press("Escape")
     code(page, "L4", 5, 7, 9)

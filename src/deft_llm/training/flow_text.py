@@ -23,8 +23,6 @@ MOST_PRESENT = 2
 """So many Action Units that are there are asked for per clip, and as many that are not."""
 ON_SIDE_SHARE = 0.4
 """Share of the seen Action Units of which it is asked whether they are on one given side."""
-
-
 SIDE_WEIGHT = 2.0
 """Weight of questions about a side: few clips have a one-sided AU."""
 

@@ -161,10 +161,17 @@ def au_present_negatives(
 ) -> list[int]:
     """Up to ``most`` AUs that are not there, to be asked for: half of them hard (look-alikes of what is
     there, or usual for the clip's class), the rest drawn alike: "no" is not the answer to odd questions."""
-    present = {row.au for row in facts.supported}
-    hard = {other for au in present if au for other in entry(au).look_alikes}
-    if facts.fine in FINE:
-        hard |= set(usual_aus(facts.fine or ""))
-    first = [int(au) for au in rng.permutation(sorted(absent & hard))][: most // 2]
+    present = {row.au for row in facts.supported if row.au}
+    fine = facts.fine if facts.fine in FINE else None
+    return drawn_negatives(present, fine, absent, rng, most, most // 2)
+
+
+def drawn_negatives(
+    present: set[int], fine: str | None, absent: set[int], rng: np.random.Generator, most: int, hard: int
+) -> list[int]:
+    """Up to ``most`` of the ``absent`` AUs, first up to ``hard`` look-alikes of the ``present`` or AUs that
+    are usual for the class ``fine``, then any."""
+    near = {other for au in present for other in entry(au).look_alikes} | set(usual_aus(fine or ""))
+    first = [int(au) for au in rng.permutation(sorted(absent & near))][:hard]
     rest = [int(au) for au in rng.permutation(sorted(absent - set(first)))]
     return first + rest[: most - len(first)]
