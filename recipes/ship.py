@@ -36,8 +36,8 @@ class Films:
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of everything: ``shards`` of ``samples`` flow-level samples each, films, and settings of
-    ``deft train``."""
+    """How much of everything: ``shards`` of ``samples`` flow-level samples each, films, and the settings
+    that ``deft train`` is given."""
 
     shards: int
     samples: int

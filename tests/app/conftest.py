@@ -41,8 +41,8 @@ def result(clip):
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory):
-    """``with serve(words, path) as url``: ``deft app`` with ``words`` in a process of its own, answering at
-    ``path``."""
+    """``with serve(words, path) as url``: ``deft app`` with ``words`` in a process of its own, waited for
+    until it answers at ``path``."""
 
     @contextmanager
     def served(*words, path="/"):

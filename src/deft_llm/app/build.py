@@ -69,8 +69,8 @@ class Parts(SimpleNamespace):
 
 
 def build(slots: Slots, limits: Limits, checkpoint: str | None = None) -> Any:
-    """The Gradio Blocks. Heavy work goes to ``slots``; ``limits`` on what is accepted;
-    deft's ``checkpoint``."""
+    """The Gradio Blocks: heavy work goes to ``slots``, ``limits`` on what is accepted, and the
+    ``checkpoint`` that deft reads with."""
     import gradio as gr
 
     page = Page(slots, limits, checkpoint)
@@ -310,8 +310,8 @@ def serve(
 def application(
     blocks: Any, host: str, limits: Limits, names: Sequence[str] = (), coding: CodingServer | None = None
 ) -> Any:
-    """The ASGI application: Gradio's and the coding page's, behind the guard, without leave for pages of
-    other origins."""
+    """The ASGI application: Gradio's and the coding page's, behind the guard; pages of other origins get
+    no leave to read it."""
     import gradio as gr
     from fastapi import FastAPI
     from starlette.middleware import Middleware

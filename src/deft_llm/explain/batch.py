@@ -244,8 +244,7 @@ def _failed(job: _Job, reason: str) -> VideoRecord:
 def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
     """Analyse one video into its folder; its record is written last.
 
-    Raises: DeftError for what is no fault of the video (no method, no weights, a folder that cannot be
-    written).
+    Raises: DeftError for what is no fault of the video: no method, no weights, no folder to write to.
     """
     analyzer = worker.analyzer
     _clear(job.folder)

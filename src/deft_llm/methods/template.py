@@ -130,8 +130,8 @@ class HeadAnswers:
 
 
 class ModelAnswers(HeadAnswers):
-    """The method's language model answers, conditioned on what the heads found: what is adapted on a fold is
-    what answers."""
+    """The method's language model answers, conditioned on what the heads found: what is adapted on a fold
+    is what answers."""
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """One answer per question; classes, AU probabilities and sides of the heads stand beside it."""

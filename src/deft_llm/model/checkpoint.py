@@ -52,8 +52,10 @@ def existing_checkpoint(folder: Path) -> Path:
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config and float32 tensors of a checkpoint folder. Raises: DeftError naming what is missing
-    or too old."""
+    """Config and float32 tensors, of the shapes that they were saved in, of a checkpoint folder.
+
+    Raises: DeftError naming what is missing or too old.
+    """
     import torch
 
     folder = existing_checkpoint(folder)

@@ -344,8 +344,8 @@ class DeftModel(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: Path, *, language: bool = True, backbone: str | None = None,
                         dtype: str = "float32") -> DeftModel:  # fmt: skip
-        """Load a checkpoint strictly; ``language=False`` leaves the language model out (no `deft setup`
-        needed).
+        """Load a checkpoint strictly; ``language=False`` leaves the language model out, and so
+        does without `deft setup`.
 
         Raises: DeftError for missing, extra or wrong-shaped keys, both sides printed.
         """

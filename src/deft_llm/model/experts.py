@@ -57,6 +57,8 @@ class MotionOutput(NamedTuple):
 
 
 class _Residual(nn.Module):
+    """Features (N, channels, h, w) plus a normalised convolution of them, of the same shape."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, channels)

@@ -35,10 +35,8 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None =
 
 
 def clean_flow_loss(predicted: Tensor, clean: Tensor) -> Tensor:
-    """Squared error to the expression-only flow (B, 2, h,
-    w), both scaled to unit root mean square of the target.
-
-    Rows whose target has no motion ask for zeros.
+    """Scalar smooth L1 distance to the expression-only flow (B, 2, h, w), which is scaled to unit root mean
+    square; rows whose target has no motion ask for zeros.
     """
     rms = clean.square().mean((1, 2, 3), keepdim=True).sqrt()
     target = torch.where(rms > 1e-6, clean / rms.clamp_min(1e-6), torch.zeros_like(clean))
@@ -64,14 +62,16 @@ def text_contrast(tokens: Tensor, texts: Tensor, present: Tensor, temperature: f
 
 
 def cross_covariance(first: Tensor, second: Tensor) -> Tensor:
-    """Mean squared correlation between the features of two experts (B,
-    D1), (B, D2); 0 when linearly unrelated."""
+    """Scalar mean squared correlation between the features of two experts (B, D1), (B, D2); 0 where they
+    are linearly unrelated."""
     first = (first - first.mean(0)) / (first.std(0) + 1e-4)
     second = (second - second.mean(0)) / (second.std(0) + 1e-4)
     return (first.t() @ second / max(len(first) - 1, 1)).square().mean()
 
 
 class _Reverse(torch.autograd.Function):
+    """The identity, x of any shape to the same; its gradient is multiplied by -strength."""
+
     @staticmethod
     def forward(ctx, x: Tensor, strength: float) -> Tensor:  # type: ignore[override]
         ctx.strength = strength
@@ -85,7 +85,8 @@ class _Reverse(torch.autograd.Function):
 class SubjectAdversary(nn.Module):
     """Tells subjects from expert features and AUs; its gradient reaches the expert reversed (Ganin 2016).
 
-    It is given the AUs, so that the expert is not punished for AUs that few subjects show.
+    It is given the AUs, so that the expert is not punished for AUs that few subjects show. ``forward``:
+    features (B, width), aus (B, A) and subjects (B,) to a scalar cross-entropy.
     """
 
     def __init__(self, width: int, aus: int, subjects: int) -> None:

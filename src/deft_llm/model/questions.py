@@ -255,8 +255,8 @@ def _generated(
 
 
 class GreedyWithProbability:
-    """Takes the likeliest token of each row; ``total`` (B,) sums its log probability among those that the
-    form allows."""
+    """Takes the likeliest token of each row; ``total`` (B,) sums its log probability among the tokens that
+    the form allows."""
 
     def __init__(self, rows: int) -> None:
         self.total = torch.zeros(rows)

@@ -30,6 +30,7 @@ def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
     landmarks = None if motion.landmarks is None else motion.landmarks[0]
 
     def seen(size: tuple[int, int]) -> np.ndarray:
+        """Share (H, W) of each pixel of a map of ``size`` that stays."""
         weights = region_weights(landmarks, size=size)[rows]
         peak = np.maximum(weights.max((-2, -1), keepdims=True), 1e-12)
         # Half of a region's peak weight is its edge; everything inside goes.
@@ -37,6 +38,7 @@ def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
         return 1 - (_grown(inside, margin * min(size)) if margin else inside)
 
     def still(maps: np.ndarray) -> np.ndarray:
+        """Maps (..., H, W) with their median where regions are hidden."""
         level = np.median(maps, axis=(-2, -1), keepdims=True)
         return (level + (maps - level) * seen(maps.shape[-2:])).astype(maps.dtype)
 

@@ -191,8 +191,8 @@ def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: f
 def corners(rising: np.ndarray) -> tuple[int, int]:
     """Where a rise begins and where it has arrived.
 
-    Outwards from its steepest moment until it goes at a fifth of that pace, a tenth from either end at the
-    latest.
+    Outwards from its steepest moment until it goes at a fifth of that pace, at the latest a tenth of the
+    rise from either end.
     """
     done = (rising - rising[0]) / (rising[-1] - rising[0])
     pace = np.gradient(smooth(rising, 3)) if len(rising) > 2 else np.ones(len(rising))

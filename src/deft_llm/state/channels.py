@@ -35,6 +35,7 @@ def shape_channels(points: np.ndarray, ids: np.ndarray) -> Channels:
     """Channels (T,) of upright points (T, K, 3) of the landmarks ``ids`` (K,), ascending."""
 
     def at(numbers) -> np.ndarray:
+        """Mean point (T, 3) of some landmarks."""
         return points[:, np.searchsorted(ids, np.asarray(numbers))].mean(1)
 
     out: Channels = {}

@@ -24,8 +24,8 @@ SPEECH_AUS = frozenset({10, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28})
 def speech_frames(d: Channels, fps: float, hidden: np.ndarray) -> np.ndarray:
     """(T,) bool: from the first to the last of the reversals that lie densely, and a syllable around.
 
-    hidden (T,) bool: frames in which something covers the mouth; what the landmarker makes up there is no
-    reversal.
+    hidden (T,) bool: frames in which something covers the mouth; what the landmarker makes up there
+    counts as no reversal.
     """
     turns = _reversals(d, fps, hidden)
     out = np.zeros(len(d["gap"]), bool)

@@ -204,19 +204,19 @@ class FacePart(Part):
 def read_faces(
     deft: DeftModel, data: FaceData, drop: tuple[str, ...] = (), structure_of: np.ndarray | None = None
 ) -> Readout:
-    """What all experts say of the clips; ``structure_of``: rows
-    whose structure the heads read instead of a clip's own."""
+    """What all experts say of the clips; ``structure_of`` (N,): rows whose structure the heads read instead
+    of the clips' own."""
     deft.eval()
     found, device = [], next(deft.parameters()).device
     for start in range(0, len(data), READ):
         rows = np.arange(start, min(start + READ, len(data)))
         batch = data.batch(rows).to(device)
         readout = deft.read(batch.clips, drop=drop, motion=batch.motion)
-        if structure_of is not None and batch.motion is not None:
+        if structure_of is not None:
             other = data.batch(structure_of[rows]).to(device)
             structure = deft.read(other.clips, drop=drop, motion=other.motion).structure
-            au, coarse, fine = deft.fusion(batch.motion, structure, readout.texture)
-            readout = replace(readout, au=au, coarse=coarse, fine=fine, structure=structure)
+            exchanged = replace(readout, structure=structure)
+            readout = deft.read(batch.clips, motion=batch.motion, faces=exchanged)
         found.append(moved(readout, "cpu"))
     return Readout.joined(found)
 

@@ -271,10 +271,9 @@ class TrainedModel(nn.Module):
         """The readout with the heads' logits as they are beside another clip's structure."""
         if readout.structure is None or batch.motion is None:
             return readout
-        au, coarse, fine = self.deft.fusion(
-            batch.motion, readout.structure.roll(1, 0), readout.texture, readout.saw[:, 0]
-        )
-        return replace(readout, au=au, coarse=coarse, fine=fine)
+        exchanged = replace(readout, structure=readout.structure.roll(1, 0))
+        heads = self.deft.read(batch.clips, motion=batch.motion, faces=exchanged)
+        return replace(readout, au=heads.au, coarse=heads.coarse, fine=heads.fine)
 
 
 def _per_process(total: Tensor) -> Tensor:

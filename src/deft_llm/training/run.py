@@ -267,8 +267,8 @@ def _part(
 
 
 def language_source(data: Data, settings: language.LanguageConfig, deft: DeftModel | None) -> language.Source:
-    """What the language part learns from: Uni-MER rows, flow-level samples (or a store's own labels), or both
-    in turns."""
+    """What the language part learns from: Uni-MER rows, flow-level samples (or a store's own labels), or
+    both, turn by turn."""
     if not data.unimer or data.store is None:
         return language.text_source(data.maps, settings, deft)
     rows = language.unimer_source(data.store, data.unimer, settings)

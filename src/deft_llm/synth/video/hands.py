@@ -117,8 +117,7 @@ def _touching(
 def hidden_shares(
     scene: Scene, state: FaceState, hand: tuple[Mesh, np.ndarray] | None, dressing: Dressing
 ) -> np.ndarray:
-    """Shares (3,) of the brows', the eyes' and the mouth's landmarks that a hand, a mask or dark glasses
-    hide."""
+    """Shares (3,) of the landmarks of brows, eyes and mouth that a hand, a mask or dark glasses hide."""
     shares = np.zeros(len(HIDDEN), np.float32)
     if hand is not None:
         mesh, place = hand
