@@ -168,7 +168,7 @@ def test_page_command_and_python_give_the_same_numbers(smile_clip, tmp_path, run
     page = analyse(smile_clip, "rules", False, Limits(), None, lambda share, text: None).analysis
     python = Analyzer.from_pretrained("rules").analyze(smile_clip)
     for name, analysis in (("page.csv", page), ("python.csv", python)):
-        write_table(tmp_path / name, analysis.to_dataframe())
+        write_table(tmp_path / name, [analysis.to_dataframe()])
     texts = {(tmp_path / f"{name}.csv").read_text() for name in ("one", "many", "page", "python")}
     assert len(texts) == 1 and ",12," in texts.pop()
 

@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from deft_llm import spooled
 from deft_llm.errors import UsageError
 from deft_llm.explain.samples import portrait
 from deft_llm.faces.align import align, transform_of
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.regions import TWIN
-from deft_llm.state import face_state
-from deft_llm.state import track as track_module
 from deft_llm.state.channels import POINTS
 from deft_llm.state.compression import MODERATE, skipped_share
 from deft_llm.state.face_state import state_of, table_of
@@ -30,14 +29,20 @@ def test_a_rolling_head_moves_nothing_in_the_persons_own_frame(make_track):
     assert all(np.ptp(course) < 0.5 for course in still.intensity.values())
 
 
-def test_a_long_video_is_read_in_parts_to_the_same_numbers(make_track, monkeypatch):
-    track = make_track(60, turn=np.linspace(-25, 25, 60))
+def test_a_long_video_is_read_in_parts_to_the_same_numbers(smile, monkeypatch):
+    track = smile(turn=np.linspace(-5, 5, 120), noise=0.3)
     track.landmarks[20:24], track.depth[20:24] = np.nan, np.nan
-    whole, angles = face_state.channels_of(track)
-    monkeypatch.setattr(face_state, "PART", 7)
-    parts, again = face_state.channels_of(track)
-    assert all(np.array_equal(whole[name], parts[name], equal_nan=True) for name in whole)
-    assert np.array_equal(angles, again, equal_nan=True) and np.isnan(angles[20:24]).all()
+    whole = state_of(track)
+    monkeypatch.setattr(spooled, "PART", 7)
+    monkeypatch.setattr(spooled, "LARGE", 0)
+    parts = state_of(track)
+    assert list(whole.intensity) == list(parts.intensity)
+    for curves, again in ((whole.intensity, parts.intensity), (whole.trained, parts.trained)):
+        assert all(np.allclose(curves[key], again[key], atol=1e-9, equal_nan=True) for key in curves)
+    assert np.allclose(whole.angles, parts.angles, equal_nan=True) and np.isnan(parts.angles[20:24]).all()
+    assert whole.neutral.frames == parts.neutral.frames and whole.lid_events == parts.lid_events
+    first, second = table_of([whole]), table_of([parts])
+    assert all(np.allclose(first[name], second[name], equal_nan=True) for name in first)
 
 
 def test_a_track_is_packed_in_blocks_to_the_same_arrays(monkeypatch):
@@ -47,7 +52,8 @@ def test_a_track_is_packed_in_blocks_to_the_same_arrays(monkeypatch):
     aligned = align(grey, transform_of(face.landmarks))
     tracks = []
     for block in (512, 3):
-        monkeypatch.setattr(track_module, "BLOCK", block)
+        monkeypatch.setattr(spooled, "BLOCK", block)
+        monkeypatch.setattr(spooled, "KEPT_BLOCKS", block // 512)
         builder = TrackBuilder(25.0)
         for number in range(8):
             seen = face if number not in (2, 3) else None

@@ -135,7 +135,7 @@ def _one(
         )
     write_outputs(analysis, video, folder, extras)
     if table is not None:
-        write_table(table, tidy(rows_of(analysis, video)))
+        write_table(table, [tidy(rows_of(analysis, video))])
     if as_json:
         typer.echo(json.dumps(analysis.to_dict(), ensure_ascii=False, allow_nan=False))
         return
@@ -160,7 +160,7 @@ def _many(
     writable_folder(out)
     batch = analyze_videos(videos, out, options, extras=extras, workers=workers, engine=engine, bar=bar)
     if table is not None:
-        write_table(table, batch.to_dataframe())
+        write_table(table, [batch.to_dataframe()])
     typer.echo(json.dumps(batch.to_dict(), ensure_ascii=False) if as_json else _summary(batch, out, table))
     if batch.failed:
         names = ", ".join(record.file for record in batch.failed[:NAMED])

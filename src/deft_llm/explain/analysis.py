@@ -25,14 +25,15 @@ class Analysis(AnalysisResult):
 
         Takes some three seconds of a core per movement; then JSON and report hold it. Returns this analysis.
         """
+        if self.method != "deft":
+            return self
         from deft_llm.explain.attribution import attribute
 
         started = perf_counter()
         for reading in self.readings:
-            if self.method != "deft" or reading.motion is None or reading.prediction is None:
-                continue
-            if reading.attribution is None:
-                reading.attribution = attribute(reading.motion, self.checkpoint)
+            motion = reading.motion
+            if motion is not None and reading.prediction is not None and reading.attribution is None:
+                reading.attribution = attribute(motion, self.checkpoint)
         self.seconds.setdefault("attribution", perf_counter() - started)
         return self
 

@@ -19,7 +19,7 @@ from deft_llm.explain.analysis import Analysis
 from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
-from deft_llm.explain.snapshots import pictured
+from deft_llm.explain.snapshots import pictured, pictured_movements
 from deft_llm.explain.units import BRIEF, between, measured, of_motion, rows_of
 from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
@@ -33,13 +33,14 @@ from deft_llm.motion.measure import MeasureSettings, measure_shots
 from deft_llm.motion.shots import Collector, make_plan
 from deft_llm.records import Evidence, Prediction
 from deft_llm.setup.weights import require
+from deft_llm.spooled import Spool
 from deft_llm.spotting.joint import events_of, joint_movements
 from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
 from deft_llm.spotting.watch import Watched, watch
 from deft_llm.state.face_state import FaceState, state_of
 from deft_llm.state.neutral import Neutral, frames_named
-from deft_llm.store import Motion
+from deft_llm.store.motion import StoredMotion
 
 LONGEST_RETURN = 1.5  # s after the onset up to which the way back is measured with the rise
 LEAST_FRAMES = 2
@@ -277,11 +278,12 @@ class Analyzer:
         chosen = sorted(order[:most])
         if not watched.signals:
             readings = [self._unmeasured(movement) for movement in movements]
-            for at, shown in pictured(dict(enumerate(movements)), watched, read).items():
+            chosen_ones = {at: movements[at] for at in pictured_movements(movements)}
+            for at, shown in pictured(chosen_ones, watched, read).items():
                 readings[at].pictures = shown
             return readings
         motions = self._measure(path, {at: movements[at] for at in chosen}, states, watched, read)
-        unread = [at for at in range(len(movements)) if isinstance(motions.get(at, ""), str)]
+        unread = [at for at in pictured_movements(movements) if isinstance(motions.get(at, ""), str)]
         pictures = pictured({at: movements[at] for at in unread}, watched, read)
         readings = []
         for at, movement in enumerate(movements):
@@ -304,11 +306,12 @@ class Analyzer:
     def _measure(
         self, path: Path, movements: dict[int, Movement], states: dict[int, FaceState], watched: Watched,
         read: Callable[..., Iterator[Frame]],
-    ) -> dict[int, Motion | str]:  # fmt: skip
+    ) -> dict[int, StoredMotion | str]:  # fmt: skip
         """Index of a movement -> its measured motion, or why it could not be measured."""
         settings = MeasureSettings()
         waiting: dict[int, Collector] = {}
-        done: dict[int, Motion | str] = {}
+        done: dict[int, StoredMotion | str] = {}
+        spool: Spool[tuple[str, str]] = Spool()
         for at, movement in movements.items():
             state = states[movement.face]
             offset = movement.offset
@@ -337,14 +340,18 @@ class Analyzer:
                     del waiting[at]
                     continue
                 if collector.full:
-                    done[at] = self._finish(path, at, waiting.pop(at), states[movements[at].face].fps)
+                    fps = states[movements[at].face].fps
+                    done[at] = self._finish(path, at, waiting.pop(at), fps, spool)
         for at, collector in waiting.items():
-            done[at] = self._finish(path, at, collector, states[movements[at].face].fps)
+            done[at] = self._finish(path, at, collector, states[movements[at].face].fps, spool)
         return done
 
-    def _finish(self, path: Path, at: int, collector: Collector, fps: float) -> Motion | str:
+    def _finish(
+        self, path: Path, at: int, collector: Collector, fps: float, spool: Spool[tuple[str, str]]
+    ) -> StoredMotion | str:  # fmt: skip
         try:
-            return measure_shots(collector.finish(), fps=fps, clip_id=self._clip_id(path, at))
+            motion = measure_shots(collector.finish(), fps=fps, clip_id=self._clip_id(path, at))
+            return StoredMotion(motion, spool)
         except DeftError as error:
             return f"It could not be measured: {error}"
 
@@ -352,14 +359,15 @@ class Analyzer:
         return f"video/{path.stem}/{self._count}.{at + 1}"
 
     def _named(
-        self, movement: Movement, motion: Motion | str, state: FaceState, path: Path, at: int,
+        self, movement: Movement, stored: StoredMotion | str, state: FaceState, path: Path, at: int,
         question: str | None,
     ) -> MovementReading:  # fmt: skip
         """What is said of one measured movement: units with figures, class and answer of the method."""
-        if isinstance(motion, str):
+        if isinstance(stored, str):
             reading = self._unmeasured(movement)
-            reading.warning = motion
+            reading.warning = stored
             return reading
+        motion = stored.open()
         units = read_units(motion)
         not_judged = dict(units.not_judged)
         movement = measured(movement, motion, units.evidence)
@@ -368,11 +376,11 @@ class Analyzer:
             not_judged |= refused
         evidence = rows_of(movement, units.evidence)
         if movement.is_release or (movement.units and not movement.rises):
-            return MovementReading(movement, evidence, motion=motion, not_judged=not_judged,
+            return MovementReading(movement, evidence, motion=stored, not_judged=not_judged,
                                    answer=release_answer(movement))  # fmt: skip
         if not movement.rises and movement.kind not in BRIEF:
             why = "No Action Unit can be told in its motion, and it is too slow for a micro-expression."
-            return MovementReading(movement, motion=motion, not_judged=not_judged, warning=why)
+            return MovementReading(movement, motion=stored, not_judged=not_judged, warning=why)
         asked = Question("asked", question, "open") if question else None
         sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,
                         question=asked)  # fmt: skip
@@ -382,7 +390,7 @@ class Analyzer:
             warning = warning if prediction.answer else WORDLESS
             prediction = _with_answer(prediction, evidence)
         return MovementReading(
-            movement, evidence, prediction, motion, warning, not_judged, answer=prediction.answer,
+            movement, evidence, prediction, stored, warning, not_judged, answer=prediction.answer,
             marks=contradicted(prediction.answer, movement),
         )  # fmt: skip
 

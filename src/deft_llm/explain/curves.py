@@ -22,9 +22,9 @@ PHASES = {"rise": "#2f855a", "release": "#805ad5"}
 NEUTRAL, FLOOR, UNSURE = "#38a169", "#cbd5e0", "#edf2f7"
 
 
-def strongest_side(state: FaceState, au: int) -> np.ndarray:
-    """(T,) intensity of the side that shows more."""
-    return np.fmax(state.intensity[au, "left"], state.intensity[au, "right"])
+def strongest_side(state: FaceState, au: int, part: slice = slice(None)) -> np.ndarray:
+    """(T,) intensity of the side that shows more, or that of the frames ``part`` alone."""
+    return np.fmax(state.intensity[au, "left"][part], state.intensity[au, "right"][part])
 
 
 def shown_units(movements: Sequence[Movement], state: FaceState) -> list[int]:

@@ -117,7 +117,7 @@ def write_outputs(
         write_report(folder / REPORT, analysis)
         written += [folder / RESULT, folder / REPORT]
     if extras.frames is not None:
-        write_table(extras.frames, analysis.frames_table())
+        write_table(extras.frames, analysis.frames_parts())
     if extras.overlay is not None:
         write_overlay(extras.overlay, video.path, analysis, fps=video.fps)
     if extras.elan is not None:

@@ -81,11 +81,15 @@ def face_picture(motion: Motion, which: int) -> np.ndarray:
 
 
 def _face(motion: Motion, which: int) -> np.ndarray:
+    assert motion.faces is not None
+    return enlarged(motion.faces[which])
+
+
+def enlarged(face: np.ndarray) -> np.ndarray:
+    """An aligned face (S, S, 3) as pictures show it, twice as large."""
     import cv2
 
-    assert motion.faces is not None
-    side = ZOOM * motion.faces.shape[1]
-    return cv2.resize(motion.faces[which], (side, side), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(face, (ZOOM * len(face), ZOOM * len(face)), interpolation=cv2.INTER_CUBIC)
 
 
 def as_data(picture: np.ndarray, quality: int = 82) -> str:

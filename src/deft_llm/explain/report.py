@@ -10,7 +10,15 @@ from deft_llm.answer import AnswerError, parse
 from deft_llm.aus.readout import describe
 from deft_llm.claims import LIMITS
 from deft_llm.explain.curves import svg_curves
-from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
+from deft_llm.explain.overlays import (
+    arrow_gain,
+    as_data,
+    enlarged,
+    face_picture,
+    flow_overlay,
+    strain_overlay,
+)
+from deft_llm.explain.snapshots import MOST, pictured_movements
 from deft_llm.explain.timeline import NARROW, lane_height, svg_timeline
 from deft_llm.explain.unjudged import by_reason
 from deft_llm.explain.words import (
@@ -37,7 +45,11 @@ SEEN_BY = {"state": "shape", "motion": "motion", "both": "shape and motion"}
 def render_report(analysis: AnalysisResult) -> str:
     """The page of an analysis as one HTML text."""
     fps, several = analysis.video["fps"], len(analysis.states) > 1
-    read = [_reading(rank, reading, fps, several) for rank, reading in enumerate(analysis.readings, 1)]
+    drawn = pictured_movements(analysis.movements)
+    read = [
+        _reading(rank, reading, fps, several, pictures=rank - 1 in drawn)
+        for rank, reading in enumerate(analysis.readings, 1)
+    ]
     curves = [
         {"face": state.face, "wide": svg_curves(state, analysis.movements),
          "narrow": svg_curves(state, analysis.movements, NARROW), "neutral": neutral_words(state)}
@@ -47,7 +59,7 @@ def render_report(analysis: AnalysisResult) -> str:
         analysis=analysis, video=analysis.video, read=read, events=_events(analysis), curves=curves,
         several=several, timeline=svg_timeline(analysis) if analysis.signal else "",
         narrow_timeline=svg_timeline(analysis, NARROW) if analysis.signal else "",
-        scale=lane_height(analysis) / 0.9, limits=LIMITS, version=__version__,
+        most=MOST, scale=lane_height(analysis) / 0.9, limits=LIMITS, version=__version__,
     )  # fmt: skip
 
 
@@ -67,23 +79,12 @@ def neutral_words(state: FaceState) -> str:
     return f"{state.neutral.source} from {len(frames)} frames between {between}"
 
 
-def _reading(rank: int, reading: MovementReading, fps: float, several: bool) -> dict[str, Any]:
+def _reading(
+    rank: int, reading: MovementReading, fps: float, several: bool, *, pictures: bool
+) -> dict[str, Any]:  # fmt: skip
     """What the template shows of one movement."""
-    movement, seen, motion = reading.movement, reading.prediction, reading.motion
+    movement, seen = reading.movement, reading.prediction
     probabilities = seen.probabilities if seen is not None else {}
-    pictures = []
-    if motion is not None and motion.faces is not None:
-        pictures = [
-            ("Onset", f"frame {movement.onset}", as_data(face_picture(motion, 0))),
-            ("Apex", f"frame {movement.apex}", as_data(face_picture(motion, 1))),
-            ("Motion", f"arrows {arrow_gain(motion):.0f} times longer than the motion",
-             as_data(flow_overlay(motion))),
-            ("Strain", "where the skin stretches or folds", as_data(strain_overlay(motion))),
-        ]  # fmt: skip
-    elif reading.pictures:
-        titles = (("Onset", movement.onset), ("Apex", movement.apex))
-        pictures = [(title, f"frame {frame}", as_data(picture))
-                    for (title, frame), picture in zip(titles, reading.pictures, strict=False)]  # fmt: skip
     try:
         answer = parse(reading.answer or "") if seen is not None else None
     except AnswerError:
@@ -95,18 +96,37 @@ def _reading(rank: int, reading: MovementReading, fps: float, several: bool) -> 
         "units": [_unit(unit) for unit in movement.units], "marks": reading.marks,
         "regions": regions_of(movement), "read": reading.read, "when": when_of(movement),
         "lasts": duration_of(movement, fps),
-        "reason": movement.reason, "warning": reading.warning, "pictures": pictures,
+        "reason": movement.reason, "warning": reading.warning, "pictured": pictures,
+        "pictures": _pictures(reading) if pictures else [],
         "unjudged": [one for one in reading.unjudged if one.state != "below-noise"],
         "aus_unjudged": by_reason(reading.not_judged),
         "answer": answer, "raw_answer": reading.answer,
         "sure": certainty_of(probabilities), "agreement": agreement_of(reading),
-        "probabilities": ranked, "rests_on": _rests_on(reading),
+        "probabilities": ranked, "rests_on": _rests_on(reading) if pictures else None,
         "evidence": [
             {"au": row.au, "name": name(row.au) if row.au else "", "side": row.part or row.side,
              "region": row.region, "direction": row.direction, "px": row.px, "iod": row.iod_percent,
              "z": row.z, "support": row.support, "words": describe(row)} for row in reading.evidence
         ],
     }  # fmt: skip
+
+
+def _pictures(reading: MovementReading) -> list[tuple[str, str, str]]:
+    """Title, text and data of a movement's pictures."""
+    movement, motion = reading.movement, reading.motion
+    if motion is not None and motion.faces is not None:
+        return [
+            ("Onset", f"frame {movement.onset}", as_data(face_picture(motion, 0))),
+            ("Apex", f"frame {movement.apex}", as_data(face_picture(motion, 1))),
+            ("Motion", f"arrows {arrow_gain(motion):.0f} times longer than the motion",
+             as_data(flow_overlay(motion))),
+            ("Strain", "where the skin stretches or folds", as_data(strain_overlay(motion))),
+        ]  # fmt: skip
+    titles = (("Onset", movement.onset), ("Apex", movement.apex))
+    return [
+        (title, f"frame {frame}", as_data(enlarged(picture)))
+        for (title, frame), picture in zip(titles, reading.pictures, strict=False)
+    ]
 
 
 def _unit(unit: MovementUnit) -> dict[str, Any]:

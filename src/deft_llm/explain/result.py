@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,12 @@ from deft_llm.explain.unjudged import Unjudged, of_movement, of_video
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
 from deft_llm.records import COARSE, Evidence, Prediction
+from deft_llm.spooled import OnDisk
 from deft_llm.spotting.excursions import smooth
 from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.signal import Signal
 from deft_llm.spotting.spot import AREA, Spotting
-from deft_llm.state.face_state import FaceState, table_of
+from deft_llm.state.face_state import FaceState, table_parts
 from deft_llm.version import __version__
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class MovementReading:
     movement: Movement
     evidence: list[Evidence] = field(default_factory=list)
     prediction: Prediction | None = None
-    motion: Motion | None = field(default=None, repr=False)
+    motion: OnDisk[Motion | None] = OnDisk(None)
     warning: str = ""
     not_judged: dict[int, str] = field(default_factory=dict)
     attribution: Attribution | None = field(default=None, repr=False)
@@ -183,7 +185,13 @@ class AnalysisResult:
         """FrameState: one row per frame and face (columns in docs/reference/result.md)."""
         import pandas as pd
 
-        return pd.DataFrame(table_of(self.states))
+        return pd.concat(self.frames_parts(), ignore_index=True)
+
+    def frames_parts(self) -> Iterator[pd.DataFrame]:
+        """The rows of ``frames_table`` in parts: of hours of video the table would be most of the memory."""
+        import pandas as pd
+
+        yield from map(pd.DataFrame, table_parts(self.states))
 
     def to_dataframe(self) -> pd.DataFrame:
         """One tidy row per movement and Action Unit (``tables.COLUMNS``); see ``rows``."""
@@ -233,7 +241,7 @@ def area_curves(signal: Signal) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     from scipy.ndimage import median_filter
 
     curves = {area: np.full(len(signal), np.nan) for area in AREAS}
-    for part in signal.segments():
+    for part, own in signal.windows():
         path = smooth(signal.displacement[part], signal.fps)
         width = max(1, int(2 * signal.fps) | 1)
         step = max(1, width // 25)  # a median over two seconds needs no more than some 25 samples
@@ -244,7 +252,8 @@ def area_curves(signal: Signal) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         ], axis=1).reshape(path.shape)  # fmt: skip
         away = np.linalg.norm(path - rest, axis=2)
         for area in AREAS:
-            curves[area][part] = away[:, area == AREA].max(1)
+            inside = slice(own.start - part.start, own.stop - part.start)
+            curves[area][own] = away[inside, area == AREA].max(1)
     return signal.times, curves
 
 

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from deft_llm.explain.overlays import ZOOM
 from deft_llm.faces.align import align, transform_of
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import Frame
 from deft_llm.spotting.movement import Movement
 from deft_llm.spotting.watch import Watched
-from deft_llm.store.motion import ALIGNED_SIZE
 
 MOST = 40  # movements that are pictured: a report holds every picture in itself
+
+
+def pictured_movements(movements: Sequence[Movement]) -> set[int]:
+    """Indices of the movements that a report pictures: the strongest, those that are judged first."""
+    order = sorted(range(len(movements)), key=lambda at: (not movements[at].judged, -movements[at].strength))
+    return set(order[:MOST])
 
 
 def pictured(
     movements: Mapping[int, Movement], watched: Watched, read: Callable[..., Iterator[Frame]]
 ) -> dict[int, list[np.ndarray]]:  # fmt: skip
-    """Index of a movement -> RGB faces (448, 448, 3) of its onset and apex, those that are seen.
+    """Index of a movement -> RGB faces (224, 224, 3) of its onset and apex, those that are seen.
 
     ``read(start, stop)`` streams frames. One pass over the part of the video that holds the movements.
     """
     wanted: dict[int, list[int]] = {}
-    for at, movement in list(movements.items())[:MOST]:
+    for at, movement in movements.items():
         for index in (movement.onset, movement.apex):
             wanted.setdefault(index, []).append(at)
     found: dict[int, list[np.ndarray]] = {}
@@ -41,13 +45,9 @@ def pictured(
 
 def _face(frame: Frame, landmarks: np.ndarray) -> np.ndarray | None:
     """The aligned face whose landmarks (K, 2) were followed; None where it is not found again."""
-    import cv2
-
     faces = default_landmarker().detect(frame.image)
     if not faces or not np.isfinite(landmarks).all():
         return None
     middle = landmarks.mean(0)
     face = min(faces, key=lambda one: float(np.linalg.norm(one.landmarks.mean(0) - middle)))
-    side = ZOOM * ALIGNED_SIZE
-    picture = align(frame.image, transform_of(face.landmarks))
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+    return align(frame.image, transform_of(face.landmarks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +45,21 @@ def check_table(path: Path | None) -> None:
         raise UsageError(f"{path}: its folder is not there; make it first.")
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table; its name decides on the format."""
+def write_table(path: Path, parts: Iterable[pd.DataFrame]) -> None:
+    """Write a table that comes in parts, of which there is one at least; its name decides on the format."""
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".csv":
-            texts = table.select_dtypes(["object", "str"]).columns
-            safe = {name: table[name].map(csv_cell, na_action="ignore") for name in texts}
-            table.assign(**safe).to_csv(temporary, index=False)
-        else:
-            table.to_parquet(temporary, index=False)
+            with temporary.open("w", encoding="utf-8", newline="") as handle:
+                for number, part in enumerate(parts):
+                    texts = part.select_dtypes(["object", "str"]).columns
+                    safe = {name: part[name].map(csv_cell, na_action="ignore") for name in texts}
+                    part.assign(**safe).to_csv(handle, index=False, header=number == 0, lineterminator="\n")
+            return
+        from pyarrow import Table, parquet
+
+        with ExitStack() as stack:
+            writer = None
+            for part in parts:
+                rows = Table.from_pandas(part, preserve_index=False)
+                writer = writer or stack.enter_context(parquet.ParquetWriter(temporary, rows.schema))
+                writer.write_table(rows)

@@ -19,7 +19,7 @@ from deft_llm.spotting.movement import Movement, MovementUnit, UnitPhase
 from deft_llm.spotting.phases import LIMITS
 from deft_llm.state.channels import SIDES
 from deft_llm.state.compression import MODERATE, STRONG
-from deft_llm.state.face_state import FaceState, unsure
+from deft_llm.state.face_state import FULL, FaceState, unsure
 from deft_llm.state.intensity import STATE_AUS, VISIBLE, part_of
 from deft_llm.store import Motion
 from deft_llm.store.motion import ALIGNED_IOD
@@ -46,8 +46,8 @@ def change_of(state: FaceState, au: int, side: str, onset: int, apex: int) -> fl
     not read or hidden."""
     if au not in STATE_AUS or unsure(state, au)[[onset, apex]].any():
         return float("nan")
-    curves = [state.share(au, one) for one in (SIDES if side in ("both", "asymmetric") else (side,))]
-    return float(np.mean([curve[apex] - curve[onset] for curve in curves]))
+    sides = SIDES if side in ("both", "asymmetric") else (side,)
+    return float(np.mean([state.share(au, one, apex) - state.share(au, one, onset) for one in sides]))
 
 
 def measured(movement: Movement, motion: Motion | None, evidence: list[Evidence]) -> Movement:
@@ -194,8 +194,7 @@ def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase
     side = row.side if phase == "rise" else "both"
     if au in STATE_AUS:
         one = side if side in SIDES else SIDES[0]
-        curve = np.clip(np.nan_to_num(state.intensity[au, one]), 0, 5)
-        before, after = round(float(curve[movement.onset]), 2), round(float(curve[movement.apex]), 2)
+        before, after = (_level(state, au, one, at) for at in (movement.onset, movement.apex))
     return MovementUnit(
         number=au, side=side, phase=phase, onset=movement.onset, apex=movement.apex, offset=movement.offset,
         onset_time=movement.onset_time, apex_time=movement.apex_time, offset_time=movement.offset_time,
@@ -203,6 +202,11 @@ def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase
         confidence=MOTION_CONFIDENCE if phase == "rise" else RELEASE_CONFIDENCE, seen_by="motion",
         z=row.z, px=row.px, iod_percent=row.iod_percent, support=row.support if phase == "rise" else None,
     )  # fmt: skip
+
+
+def _level(state: FaceState, au: int, side: str, at: int) -> float:
+    """Intensity in one frame, 0 to 5."""
+    return round(float(np.clip(np.nan_to_num(state.intensity[au, side][at]), 0, FULL)), 2)
 
 
 def between(state: FaceState, movement: Movement) -> Movement:
@@ -219,12 +223,11 @@ def between(state: FaceState, movement: Movement) -> Movement:
         side = "both" if len(strong) == 2 else strong[0]
         rise = changes[strong[0]] > 0
         one = strong[0]
-        curve = np.clip(np.nan_to_num(state.intensity[au, one]), 0, 5)
         units.append(MovementUnit(
             number=au, side=side, phase="rise" if rise else "release", onset=movement.onset,
             apex=movement.apex, offset=movement.offset, onset_time=movement.onset_time,
             apex_time=movement.apex_time, offset_time=movement.offset_time,
-            intensity_before=round(float(curve[movement.onset]), 2),
-            intensity_after=round(float(curve[movement.apex]), 2), confidence=MOTION_CONFIDENCE,
+            intensity_before=_level(state, au, one, movement.onset),
+            intensity_after=_level(state, au, one, movement.apex), confidence=MOTION_CONFIDENCE,
         ))  # fmt: skip
     return replace(movement, units=tuple(units))

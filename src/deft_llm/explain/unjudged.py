@@ -147,7 +147,7 @@ def least_visible(signal: Signal, settings: SpottingSettings | None = None) -> f
     lag = max(1, int(round(0.1 * signal.fps)))
     steps = [
         np.linalg.norm(signal.displacement[part][lag:] - signal.displacement[part][:-lag], axis=2).ravel()
-        for part in signal.segments()
+        for part, _ in signal.windows()
         if part.stop - part.start > lag
     ]
     noise = float(np.nanmedian(np.concatenate(steps))) if steps else 0.0

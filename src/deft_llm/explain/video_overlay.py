@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from deft_llm.explain.curves import shown_units, strongest_side
 from deft_llm.explain.magnify import write_stream
 from deft_llm.faces.video import frames as frames_of
 from deft_llm.files import atomic_path
+from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.state.face_state import FULL, FaceState
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ LEAST_WIDTH = 480  # px: smaller pictures are enlarged so that words can be read
 COLOURS = ((255, 196, 61), (87, 186, 255), (126, 217, 137), (255, 138, 128), (206, 160, 255))
 POINT, WORD, SHADE = (80, 255, 170), (255, 255, 255), (18, 22, 30)
 WINDOW = 6.0  # s of the curves that are in view
+BLOCK = 256  # frames
+
+Span = TypeVar("Span", Movement, OtherEvent)
 
 
 def check_overlay(path: Path | None) -> None:
@@ -46,6 +50,7 @@ def _drawn(video: Path, analysis: AnalysisResult, fps: float | None) -> Iterator
 
     state = analysis.states[0]
     chosen = shown_units(analysis.movements, state)[:CURVES]
+    movements, events = _by_block(analysis.movements), _by_block(analysis.events)
     for frame in frames_of(video, fps=fps):
         if frame.index >= len(state):
             return
@@ -55,7 +60,8 @@ def _drawn(video: Path, analysis: AnalysisResult, fps: float | None) -> Iterator
         picture = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
         for one in analysis.states:
             _points(picture, analysis, one, frame.index, zoom)
-        _names(picture, analysis, frame.index)
+        block = frame.index // BLOCK
+        _names(picture, movements.get(block, []), events.get(block, []), frame.index)
         strip = np.full((2 * round(STRIP * size[1] / 2), size[0], 3), SHADE, np.uint8)
         _curves(strip, state, chosen, frame.index)
         yield np.vstack([picture, strip])
@@ -76,10 +82,21 @@ def _points(
         _write(picture, f"face {state.face}", (int(x), int(y) - 8), POINT)
 
 
-def _names(picture: np.ndarray, analysis: AnalysisResult, at: int) -> None:
+def _by_block(spans: Iterable[Span]) -> dict[int, list[Span]]:
+    """Number of a block of frames -> what goes on in it: of hours of video a frame looks at little."""
+    found: dict[int, list[Span]] = {}
+    for span in spans:
+        units = span.units if isinstance(span, Movement) else ()
+        ends = [unit.apex if unit.offset is None else unit.offset for unit in units]
+        for block in range(span.onset // BLOCK, max(span.end, *ends, 0) // BLOCK + 1):
+            found.setdefault(block, []).append(span)
+    return found
+
+
+def _names(picture: np.ndarray, movements: list[Movement], events: list[OtherEvent], at: int) -> None:
     """Units that rise, are held or are released in this frame, and other events."""
     lines = []
-    for movement in analysis.movements:
+    for movement in movements:
         for unit in movement.units:
             end = unit.apex if unit.offset is None else unit.offset
             if unit.phase == "rise" and unit.onset <= at <= end:
@@ -88,7 +105,7 @@ def _names(picture: np.ndarray, analysis: AnalysisResult, at: int) -> None:
                 lines.append(unit.words)
         if not movement.units and movement.onset <= at <= movement.end:
             lines.append(movement.kind)
-    lines += [f"({event.kind})" for event in analysis.events if event.onset <= at <= event.end]
+    lines += [f"({event.kind})" for event in events if event.onset <= at <= event.end]
     going = {f"{line.removeprefix('release of ')}  held" for line in lines if line.startswith("release")}
     lines = [line for line in dict.fromkeys(lines) if line not in going]
     for row, line in enumerate(lines[:10]):
@@ -110,10 +127,10 @@ def _curves(strip: np.ndarray, state: FaceState, chosen: list[int], at: int) -> 
 
     height, width = strip.shape[:2]
     now, left, right = state.times[at], 8, width - 76
-    part = np.flatnonzero((state.times > now - WINDOW) & (state.times <= now))
+    part = slice(int(np.searchsorted(state.times, now - WINDOW, side="right")), at + 1)
     for number, au in enumerate(chosen):
         colour = COLOURS[number % len(COLOURS)]
-        curve = np.clip(np.nan_to_num(strongest_side(state, au)[part]), 0, FULL)
+        curve = np.clip(np.nan_to_num(strongest_side(state, au, part)), 0, FULL)
         x = left + (right - left) * (1 - (now - state.times[part]) / WINDOW)
         y = height - 8 - (height - 16) * curve / FULL
         line = np.round(np.stack([x, y], 1)).astype(np.int32).reshape(-1, 1, 2)

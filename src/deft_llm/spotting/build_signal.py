@@ -3,7 +3,7 @@
 The transform that aligns the frames is held while the head stays put and follows it when it moves; what it
 adds is a similarity, which the fit of the skull's motion takes out too. When the head has turned too
 far, a new reference takes over; a few frames measured against both join the two.
-Memory holds one reference, one frame and less than a kilobyte a frame of results.
+Memory holds one reference, one frame and some fifty bytes a frame of results.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from deft_llm.faces.regions import region_weights
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.motion.flow import estimate, estimate_small
 from deft_llm.motion.skull import CELLS, Skull
+from deft_llm.spooled import Recorded, loaded
 from deft_llm.spotting.signal import HANDOVER, Array, Signal
 
 FLOW_SIZE = 112  # region means are taken on the flow at half size: same figures, a quarter of the work
@@ -96,7 +97,8 @@ class SignalBuilder:
         self.matrix: Array = np.zeros((2, 3))
         self._middle: Array | None = None
         self._place: Array = np.zeros(2)
-        self._rows: list[tuple[float, int, Array, Array, Array, float, float, float]] = []
+        self._rows = Recorded(_nothing())
+        self._seen = False
 
     def add(self, time: float, image: Array, face: Face | None) -> None:
         """Measure one more frame (uint8 RGB, or grey); ``face`` is None where it is not seen."""
@@ -118,26 +120,23 @@ class SignalBuilder:
             self._begin(time, aligned, face.landmarks)
         measured = self._measure(time, aligned, face.landmarks)
         eyes, mouth = _openings(face.landmarks, iod)
-        moved, head = (part.astype(np.float32) for part in measured[:2])
-        self._rows.append((time, self._segment, moved, head, eyes, mouth, measured[2], iod))
+        self._seen = True
+        self._rows.add({
+            "times": time, "segment": self._segment, "displacement": measured[0], "head": measured[1],
+            "residual": measured[2], "eye_opening": eyes, "mouth_opening": mouth, "iod_px": iod,
+        })  # fmt: skip
 
     def finish(self) -> Signal:
         """The signal of all frames so far; short gaps are bridged by straight lines."""
-        seen = sum(row[1] >= 0 for row in self._rows)
-        if not seen:
+        if not self._seen:
             raise DeftError(
                 f"no face was found in {len(self._rows)} frames; use a video that shows a frontal face "
                 "of at least 40 px between chin and brow."
             )
-        columns = list(zip(*self._rows))
-        signal = Signal(
-            times=np.array(columns[0]), segment=np.array(columns[1]),
-            displacement=np.stack(columns[2]).astype(np.float32),
-            head=np.stack(columns[3]).astype(np.float32),
-            eye_opening=np.stack(columns[4]).astype(np.float32),
-            mouth_opening=np.array(columns[5], np.float32),
-            residual=np.array(columns[6], np.float32), iod_px=np.array(columns[7], np.float32), fps=self.fps,
-        )  # fmt: skip
+        columns = self._rows.finish()
+        moved = columns.pop("displacement")
+        small = {name: loaded(held) for name, held in columns.items()}
+        signal = Signal(displacement=moved, fps=self.fps, **small)  # type: ignore[arg-type]
         _bridge_gaps(signal)
         return signal
 
@@ -145,9 +144,7 @@ class SignalBuilder:
         self._face = None
         if self._lost_since is None:
             self._lost_since = time
-        nothing = np.full((len(REGION_KEYS), 2), np.nan)
-        row = (time, -1, nothing, np.full(6, np.nan), np.full(2, np.nan), np.nan, np.nan, np.nan)
-        self._rows.append(row)
+        self._rows.add({"times": time})
 
     def _follow(self, landmarks: Array) -> None:
         """Hold the aligning transform while the head stays within a small range, else move it on."""
@@ -240,6 +237,16 @@ class SignalBuilder:
         return means - carried, head, residual
 
 
+def _nothing() -> dict[str, Array]:
+    """A row of each column where the face is not seen."""
+    gone = lambda *shape: np.full(shape, np.nan, np.float32)  # noqa: E731
+    return {
+        "times": np.zeros(()), "segment": np.array(-1), "displacement": gone(len(REGION_KEYS), 2),
+        "head": gone(6), "residual": gone(), "eye_opening": gone(2), "mouth_opening": gone(),
+        "iod_px": gone(),
+    }  # fmt: skip
+
+
 def _angle(matrix: Array) -> float:
     return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
 
@@ -262,11 +269,10 @@ def _bridge_gaps(signal: Signal) -> None:
             continue
         inside = slice(start, stop)
         at = np.array([signal.times[start - 1], signal.times[stop]])
-        for values in (signal.displacement, signal.head, signal.eye_opening, signal.mouth_opening,
-                       signal.residual, signal.iod_px):  # fmt: skip
-            flat = values.reshape(len(values), -1)
-            for column in flat.T:
-                column[inside] = np.interp(signal.times[inside], at, column[[start - 1, stop]])
+        for name in ("displacement", "head", "eye_opening", "mouth_opening", "residual", "iod_px"):
+            ends = getattr(signal, name)[[start - 1, stop]].reshape(2, -1)
+            lines = np.stack([np.interp(signal.times[inside], at, end) for end in ends.T], 1)
+            signal.set_rows(name, start, lines)
         signal.segment[inside] = signal.segment[stop]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -33,6 +33,19 @@ class Span:
     def overlaps(self, start: int, stop: int, margin: int = 0) -> bool:
         """Whether the span and [start, stop] share a frame, ``margin`` frames added on both sides."""
         return self.start - margin <= stop and start <= self.stop + margin
+
+
+def joined(spans: list[Span]) -> list[Span]:
+    """Spans in the order of time, those that share a frame as one (found in windows that overlap)."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.start):
+        if found and found[-1].overlaps(span.start, span.stop):
+            main = max(found[-1], span, key=lambda one: one.strength)
+            stop = max(found[-1].stop, span.stop)
+            found[-1] = replace(main, start=found[-1].start, stop=stop)
+        else:
+            found.append(span)
+    return found
 
 
 def find_blinks(signal: Signal, part: slice) -> list[Span]:

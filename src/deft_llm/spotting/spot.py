@@ -19,6 +19,7 @@ from deft_llm.spotting.events import (
     find_restless,
     find_speech,
     head_speed,
+    joined,
     restlessness,
 )
 from deft_llm.spotting.excursions import Excursion, find_excursions, measure_paths, unusual
@@ -91,10 +92,11 @@ def spot(signal: Signal, settings: SpottingSettings | None = None) -> Spotting:
     """Find and rank the movements of a signal."""
     settings = settings or SpottingSettings()
     found = Spotting(notes=list(signal.notes))
-    for part in signal.segments():
-        if part.stop - part.start < 4:
+    for near, own in signal.windows():
+        if near.stop - near.start < 4:
             continue
-        _spot_stretch(signal, part, settings, found)
+        _spot_stretch(signal, near, own, settings, found)
+    found.speech, found.restless = joined(found.speech), joined(found.restless)
     order = {"micro-expression": 0, "macro-expression": 1, "movement": 2}
     found.movements.sort(key=lambda m: (not m.judged, order.get(m.kind, 3), -m.strength))
     found.events.sort(key=lambda m: m.onset)
@@ -106,13 +108,18 @@ def spot(signal: Signal, settings: SpottingSettings | None = None) -> Spotting:
     return found
 
 
-def _spot_stretch(signal: Signal, part: slice, settings: SpottingSettings, found: Spotting) -> None:
+def _spot_stretch(
+    signal: Signal, part: slice, own: slice, settings: SpottingSettings, found: Spotting
+) -> None:  # fmt: skip
+    """Adds what is found in the frames ``part`` and has its apex among the ``own`` ones, or near them."""
+    slack = int(signal.fps)
+    mine = range(own.start - slack, own.stop + slack)
     blinks = find_blinks(signal, part)
     speech = find_speech(signal, part)
     turns = find_head_turns(signal, part)
     found.speech += speech
     found.restless += find_restless(signal, part, settings.head_limit, settings.residual_limit)
-    found.events += [_event(signal, span) for span in (*blinks, *turns)]
+    found.events += [_event(signal, span) for span in (*blinks, *turns) if span.peak in mine]
     context = _Context(signal, part, settings, blinks, speech)
     taken: list[tuple[int, int, Array]] = []
     for excursion in context.excursions():
@@ -122,7 +129,7 @@ def _spot_stretch(signal: Signal, part: slice, settings: SpottingSettings, found
             continue
         movement, span, members = context.movement_of(excursion)
         taken.append((*span, members))
-        if movement is None:
+        if movement is None or movement.apex not in mine:
             continue
         (found.events if movement.kind in ("blink", "eye closure") else found.movements).append(movement)
     found.events = _without_doubles(found.events)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,7 @@ class Watched:
 class _Recorder:
     """Builders of one face."""
 
-    def __init__(self, fps: float, motion: bool, missed: list[float]) -> None:
+    def __init__(self, fps: float, motion: bool, missed: Sequence[float]) -> None:
         self.track = TrackBuilder(fps)
         self.signal = SignalBuilder(fps) if motion else None
         for time in missed:  # it came into view later than the video began
@@ -63,7 +64,7 @@ def watch(
 
     follower = FaceFollower(landmarker, most=faces)
     recorders: dict[int, _Recorder] = {}
-    times: list[float] = []
+    times = array("d")
     for frame in frames:
         found = follower.find(frame.image)
         grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)

@@ -6,10 +6,12 @@ in ``_right`` and ``_left``, the subject's own; blendshapes keep the landmarker'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.regions import TWIN
+from deft_llm.spooled import Spool
 
 SIDES = ("right", "left")
 # Landmarks of the subject's right side (the image's left); the left side's are their twins.
@@ -28,17 +30,18 @@ SMOOTHING = 0.05  # s, half of the triangle that smooths channels
 QUICK = ("aperture", "eyeBlink")  # lids move within a frame: never smoothed
 LIDS = ("aperture", "lid_", "eyeBlink")  # no median either
 
-Channels = dict[str, np.ndarray]
+Channels = Mapping[str, np.ndarray]
+"""Name -> (T,) of every frame."""
 
 
-def shape_channels(points: np.ndarray, ids: np.ndarray) -> Channels:
+def shape_channels(points: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
     """Channels (T,) of upright points (T, K, 3) of the landmarks ``ids`` (K,), ascending."""
 
     def at(numbers) -> np.ndarray:
         """Mean point (T, 3) of some landmarks."""
         return points[:, np.searchsorted(ids, np.asarray(numbers))].mean(1)
 
-    out: Channels = {}
+    out: dict[str, np.ndarray] = {}
     mid = {name: at(numbers) for name, numbers in MIDDLE.items()}
     parting = (mid["gap_up"][:, 1] + mid["gap_low"][:, 1]) / 2
     for side, outwards in zip(SIDES, (-1, 1), strict=True):
@@ -71,11 +74,11 @@ def shape_channels(points: np.ndarray, ids: np.ndarray) -> Channels:
     return out
 
 
-def smoothed(shape: Channels, blend: np.ndarray, fps: float) -> Channels:
-    """Shape channels and blendshapes (T, 52), single-frame spikes taken out and smoothed."""
+def smoothed(raw: Channels, fps: float) -> Channels:
+    """Shape channels and blendshapes, single-frame spikes taken out and smoothed."""
     width = max(3, 2 * round(SMOOTHING * fps) + 1)
-    out = dict(shape) | {name: blend[:, i].astype(float) for i, name in enumerate(BLENDSHAPES)}
-    for name, curve in out.items():
+    out: Spool[str] = Spool()
+    for name, curve in raw.items():
         if not name.startswith(LIDS):
             curve = without_spikes(curve)
         out[name] = curve if name.startswith(QUICK) else smooth(curve, width)

@@ -6,10 +6,13 @@ cannot be judged in which frame.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from deft_llm.faces.graph import BLENDSHAPES
+from deft_llm.spooled import Spool, in_parts
 from deft_llm.state.channels import SIDES, Channels, jitter, shape_channels, smooth, smoothed
 from deft_llm.state.intensity import (
     FURROW_SHARE,
@@ -30,7 +33,6 @@ from deft_llm.state.speech import SPEECH_AUS, speech_frames
 from deft_llm.state.track import KEPT, FaceTrack
 from deft_llm.state.visibility import Visibility, visibility_of
 
-PART = 4096  # frames whose points are turned upright at once
 FULL = 5.0  # intensity of a unit at its full weight
 FLOOR_JITTERS = 5.0  # times the landmarker's jitter that a change takes
 GOOD_PRESENCE, NO_PRESENCE = 14.0, 0.0  # logits of the landmarker: a good face, none
@@ -40,15 +42,14 @@ FARTHEST = 40.0  # degrees of yaw or pitch beyond which nothing is sure
 @dataclass
 class FaceState:
     """One face over T frames. ``intensity``: (AU, side) -> (T,) 0..5, may be below 0 where the face is under
-    its neutral; ``trained``: the same by the trained reader; ``floor``: what of it is noise; ``landmarks``
-    (T, K, 2) px of ``track.KEPT``; ``channels``: shape over neutral; ``skipped`` (T,): share of
-    blocks that an encoder left out."""
+    its neutral; ``trained``: the same by the trained reader; ``floor``: what of it is noise; ``skipped``
+    (T,): share of blocks that an encoder left out. Curves of a long video lie on the disk."""
 
     face: int
     times: np.ndarray
     fps: float
-    intensity: dict[Key, np.ndarray]
-    trained: dict[Key, np.ndarray]
+    intensity: Mapping[Key, np.ndarray]
+    trained: Mapping[Key, np.ndarray]
     floor: dict[Key, float]
     neutral: Neutral
     angles: np.ndarray
@@ -61,8 +62,7 @@ class FaceState:
     confidence: np.ndarray
     iod: np.ndarray
     skipped: np.ndarray
-    channels: Channels = field(repr=False)
-    landmarks: np.ndarray = field(repr=False)
+    track: FaceTrack = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -71,6 +71,11 @@ class FaceState:
     def seen(self) -> np.ndarray:
         """(T,) bool: frames in which the face is there."""
         return np.isfinite(self.iod)
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """(T, K, 2) px of ``track.KEPT``."""
+        return self.track.landmarks
 
     def share(self, au: int, side: str, at: int | slice = slice(None)) -> np.ndarray:
         """(T,) intensity over what is clearly visible of the unit, or that of the frames ``at`` alone."""
@@ -98,8 +103,10 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
         shape = read[4, side]
         read[4, side] = np.where(np.isfinite(lines), FURROW_SHARE * lines + (1 - FURROW_SHARE) * shape, shape)
     trained = read_trained(d, track.furrows, rest, track.fps)
-    read |= {(7, side): tightened(d, trained[7, side], side) for side in SIDES}
-    intensity = {key: np.where(track.seen, VISIBLE[key[0]] * curve, np.nan) for key, curve in read.items()}
+    read.update({(7, side): tightened(d, trained[7, side], side) for side in SIDES})
+    intensity: Spool[Key] = Spool()
+    for key, curve in read.items():
+        intensity[key] = np.where(track.seen, VISIBLE[key[0]] * curve, np.nan)
     events = lid_events(c, track.fps, track.seen & ~visible.hidden["eyes"] & ~visible.dark)
     return FaceState(
         face=face, times=track.times, fps=track.fps, intensity=intensity, trained=trained,
@@ -109,24 +116,26 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
         lid_events=events, blinks=blink_masks(events, len(track), track.fps),
         speech=speech_frames(d, track.fps, visible.hidden["mouth"]), visibility=visible,
         confidence=_confidence(track, angles, visible),
-        iod=track.iod, skipped=np.nan_to_num(track.skipped), channels=d, landmarks=track.landmarks,
+        iod=track.iod, skipped=np.nan_to_num(track.skipped), track=track,
     )  # fmt: skip
 
 
 def channels_of(track: FaceTrack) -> tuple[Channels, np.ndarray]:
     """Smoothed channels (T,) each, not yet over any neutral, and the head's angles (T, 3) in degrees.
 
-    Points are turned upright PART frames at a time: of a long video they would be most of its memory.
+    Points are turned upright in parts: of a long video they would be most of its memory.
     """
     rigid = np.searchsorted(KEPT, RIGID)
-    head = fit_head(in_space(track.landmarks[:, rigid], track.depth[:, rigid]))
-    parts = []
-    for start in range(0, len(track), PART):
-        part = slice(start, start + PART)
+    head = fit_head(
+        len(track), lambda part: in_space(track.landmarks[part][:, rigid], track.depth[part][:, rigid])
+    )
+    raw: Spool[str] = Spool()
+    for part in in_parts(len(track)):
         points = head.upright(in_space(track.landmarks[part], track.depth[part]), part)
-        parts.append(shape_channels(points, KEPT))
-    shape = {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
-    return smoothed(shape, track.blend, track.fps), head.angles
+        shown = zip(BLENDSHAPES, track.blend[part].T.astype(float), strict=True)
+        for name, curve in (shape_channels(points, KEPT) | dict(shown)).items():
+            raw.put(name, curve, part.start, len(track))
+    return smoothed(raw, track.fps), head.angles
 
 
 def _gaze(d: Channels) -> np.ndarray:
@@ -154,21 +163,33 @@ def unsure(state: FaceState, au: int) -> np.ndarray:
 
 def table_of(states: list[FaceState]) -> dict[str, np.ndarray]:
     """FrameState columns of all faces, (frames x faces,) each (schema in docs/reference/result.md)."""
-    columns: dict[str, list[np.ndarray]] = {}
+    parts = list(table_parts(states))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def table_parts(states: list[FaceState]) -> Iterator[dict[str, np.ndarray]]:
+    """The columns of ``table_of`` in parts of at most PART rows, one face after the other."""
     for state in states:
-        count = len(state)
-        row = {
-            "frame": np.arange(count), "time_s": np.round(state.times, 4), "face": np.full(count, state.face),
-            "confidence": np.round(state.confidence, 3), "pitch": state.angles[:, 1],
-            "yaw": state.angles[:, 0], "roll": state.angles[:, 2], "gaze_x": state.gaze[:, 0],
-            "gaze_y": state.gaze[:, 1], "lid_left": state.lids["left"], "lid_right": state.lids["right"],
-        }  # fmt: skip
-        for au in STATE_AUS:
-            for side in ("left", "right"):
-                row[f"AU{au:02d}_{side[0].upper()}"] = np.clip(state.intensity[au, side], 0, FULL)
-        for au in STATE_AUS:
-            row[f"AU{au:02d}_sure"] = (state.seen & ~unsure(state, au)).astype(int)
-        for name, values in row.items():
-            rounded = np.round(values, 3) if np.issubdtype(values.dtype, np.floating) else values
-            columns.setdefault(name, []).append(rounded)
-    return {name: np.concatenate(parts) for name, parts in columns.items()}
+        for part in in_parts(len(state)):
+            yield {
+                name: np.round(values, 3) if np.issubdtype(values.dtype, np.floating) else values
+                for name, values in _rows(state, part).items()
+            }
+
+
+def _rows(state: FaceState, part: slice) -> dict[str, np.ndarray]:
+    """FrameState columns of one face in some frames."""
+    at = np.arange(part.start, part.stop)
+    row = {
+        "frame": at, "time_s": np.round(state.times[part], 4), "face": np.full(len(at), state.face),
+        "confidence": np.round(state.confidence[part], 3), "pitch": state.angles[part, 1],
+        "yaw": state.angles[part, 0], "roll": state.angles[part, 2], "gaze_x": state.gaze[part, 0],
+        "gaze_y": state.gaze[part, 1], "lid_left": state.lids["left"][part],
+        "lid_right": state.lids["right"][part],
+    }  # fmt: skip
+    for au in STATE_AUS:
+        for side in ("left", "right"):
+            row[f"AU{au:02d}_{side[0].upper()}"] = np.clip(state.intensity[au, side][part], 0, FULL)
+    for au in STATE_AUS:
+        row[f"AU{au:02d}_sure"] = (state.seen[part] & ~unsure(state, au)[part]).astype(int)
+    return row

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deft_llm.spooled import Spool
 from deft_llm.state.channels import SIDES, Channels, smooth
 from deft_llm.state.furrows import PATCH_NAMES
 from deft_llm.state.neutral import OPEN_EYE
@@ -44,13 +45,14 @@ REFERENCES = ("forehead", "nose_root", "cheek_right", "cheek_left", "chin")
 NOT_SMILING, SMILE_GAIN = 0.2, 8.0  # corners that rise while no blendshape smiles count up to the first
 
 
-def readings(c: Channels, d: Channels) -> dict[Key, np.ndarray]:
+def readings(c: Channels, d: Channels) -> Spool[Key]:
     """(AU, side) -> (T,) share of clearly visible. ``d``: channels over neutral; ``c``: as measured."""
-    out: dict[Key, np.ndarray] = {}
+    out: Spool[Key] = Spool()
     for side in SIDES:
-        out |= _upper(c, d, side) | _middle(d, side) | _corners(d, side)
+        for of_side in (_upper(c, d, side), _middle(d, side), _corners(d, side)):
+            out.update(of_side)
     for au, curve in _whole(d).items():
-        out |= {(au, side): curve for side in SIDES}
+        out.update({(au, side): curve for side in SIDES})
     return out
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deft_llm.errors import UsageError
+from deft_llm.spooled import Spool, in_parts
 from deft_llm.state.channels import Channels, smooth
 
 # Blendshapes that are near 0 on anybody's resting face count as they are; the others over their low level in
@@ -85,17 +86,17 @@ def neutral_of(
 
 def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.ndarray) -> np.ndarray:
     """(K,) frames in which the face is calm and shows nothing: the densest half of the least expressive."""
-    blank = lambda curve: np.where(usable, curve, np.nan)  # noqa: E731
-    c = {name: blank(curve) for name, curve in channels.items()}
-    cost = sum(np.clip(c[name] - RESTING, 0, None) for name in ABSOLUTE)
-    cost = cost + sum(np.clip(c[name] - np.nanquantile(c[name], LOW), 0, None) for name in RELATIVE)
-    shape = np.stack([c[name] for name in c if name.startswith(SHAPES)], 1)
-    speed = np.abs(np.gradient(shape, axis=0)).mean(1) * fps / 30
+    blank = lambda name: np.where(usable, channels[name], np.nan)  # noqa: E731
+    cost = sum(np.clip(blank(name) - RESTING, 0, None) for name in ABSOLUTE)
+    cost = cost + sum(np.clip(c - np.nanquantile(c, LOW), 0, None) for c in map(blank, RELATIVE))
+    names = [name for name in channels if name.startswith(SHAPES)]
+    speed = _speed([channels[name] for name in names], usable) * fps / 30
     turned = np.linalg.norm(angles - np.nanmedian(angles[usable], 0), axis=1)
     cost = smooth(cost + PER_SPEED * speed + PER_DEGREE * turned, 2 * round(0.1 * fps) + 1)
-    good = np.flatnonzero(np.isfinite(cost) & np.isfinite(shape).all(1))
+    whole = np.logical_and.reduce([np.isfinite(blank(name)) for name in names])
+    good = np.flatnonzero(np.isfinite(cost) & whole)
     if len(good) < 3:
-        good = np.flatnonzero(np.isfinite(shape).all(1))
+        good = np.flatnonzero(whole)
         return good if len(good) else np.flatnonzero(np.isfinite(channels["gap"]))
     ranked = good[np.argsort(cost[good])]
     bare = cost[ranked[len(ranked) // 50]]  # the least that the face shows, but for single frames
@@ -105,7 +106,7 @@ def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.n
     alike = int((cost[ranked] < cost[ranked[least // 2]] + SIMILAR).sum())
     ranked = ranked[: min(max(least, alike), max(least, len(good) // 2))]
     ranked = ranked[:: max(1, len(ranked) // COMPARED)]
-    z = shape[ranked] / (np.nanstd(shape, 0) + SHAPE_NOISE)
+    z = np.stack([blank(name)[ranked] / (np.nanstd(blank(name)) + SHAPE_NOISE) for name in names], 1)
     apart = np.sqrt(np.maximum((z**2).sum(1)[:, None] + (z**2).sum(1)[None] - 2 * z @ z.T, 0))
     near = max(3, len(ranked) // 2)
     middle = int(np.argmin(np.sort(apart, 1)[:, :near].mean(1)))
@@ -113,12 +114,26 @@ def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.n
     return np.sort(ranked[np.argsort(apart[middle])[:count]])
 
 
+def _speed(curves: list[np.ndarray], usable: np.ndarray) -> np.ndarray:
+    """(T,) mean change per frame of curves (T,), NaN beside frames that are not usable."""
+    out = np.empty(len(usable))
+    for part in in_parts(len(usable)):
+        near = slice(max(part.start - 1, 0), part.stop + 1)
+        shape = np.stack([np.where(usable[near], curve[near], np.nan) for curve in curves], 1)
+        pace = np.abs(np.gradient(shape, axis=0)).mean(1)
+        out[part] = pace[part.start - near.start :][: part.stop - part.start]
+    return out
+
+
 def over_neutral(channels: Channels, neutral: Neutral) -> Channels:
     """Every channel minus its level at rest.
 
     No slope on the head's angles is taken out: within a clip it would eat expressions that come with a nod.
     """
-    return {name: curve - neutral.levels[name] for name, curve in channels.items()}
+    over: Spool[str] = Spool()
+    for name, curve in channels.items():
+        over[name] = curve - neutral.levels[name]
+    return over
 
 
 def half_sample_mode(values: np.ndarray) -> float:

@@ -8,11 +8,13 @@ forehead, by -1.3 % without, on rendered faces).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
+from deft_llm.spooled import Spool, in_parts
 
 # Bridge and tip of the nose, eye corners, temples.
 RIGID = (168, 6, 197, 195, 5, 4, 1, 33, 133, 263, 362, 127, 356, 34, 264, 162, 389)
@@ -80,23 +82,51 @@ class Head:
         ], 1))  # fmt: skip
 
 
-def fit_head(rigid: np.ndarray) -> Head:
-    """The head from its points RIGID in space (T, n, 3), NaN where no face is seen: first laid on the mean
-    face, then on the person's own shape."""
-    count = len(rigid)
+def fit_head(count: int, rigid: Callable[[slice], np.ndarray]) -> Head:
+    """The head in ``count`` frames: first laid on the mean face, then on the person's own shape.
+
+    ``rigid`` gives its points RIGID in space (t, n, 3) of some frames, NaN where no face is seen.
+    """
     scale, turn = np.full(count, np.nan), np.full((count, 3, 3), np.nan)
     shift = np.full((count, 3), np.nan)
     head = Head(scale, turn, shift)
-    good = np.flatnonzero(np.isfinite(rigid).all((1, 2)))
-    if not len(good):
-        return head
-    # Points first in memory: their sums then do not depend on how the caller's array lies.
-    seen = np.ascontiguousarray(rigid[good].transpose(1, 0, 2)).transpose(1, 0, 2)
     known = canonical_shape(np.asarray(RIGID))
     for _ in range(2):
-        scale[good], turn[good], shift[good] = lay_on(seen, known)
-        known = np.median(head.upright(rigid)[good], 0)
+        own = _OwnShape(count)
+        for part in in_parts(count):
+            points = rigid(part)
+            good = np.flatnonzero(np.isfinite(points).all((1, 2)))
+            if not len(good):
+                continue
+            # Points first in memory: their sums then do not depend on how the caller's array lies.
+            seen = np.ascontiguousarray(points[good].transpose(1, 0, 2)).transpose(1, 0, 2)
+            at = part.start + good
+            scale[at], turn[at], shift[at] = lay_on(seen, known)
+            own.add(head.upright(points, part)[good])
+        if not own.frames:
+            break
+        known = own.median()
     return head
+
+
+class _OwnShape:
+    """The median of a person's upright points RIGID, of which memory never holds all frames."""
+
+    def __init__(self, count: int) -> None:
+        self.frames = 0
+        self._most = count
+        self._values: Spool[int] = Spool()
+
+    def add(self, points: np.ndarray) -> None:
+        """Points (t, n, 3) of more frames."""
+        for number, column in enumerate(points.reshape(len(points), -1).T):
+            self._values.put(number, column, self.frames, self._most)
+        self.frames += len(points)
+
+    def median(self) -> np.ndarray:
+        """(n, 3)."""
+        middle = [np.median(self._values[number][: self.frames]) for number in range(len(self._values))]
+        return np.array(middle).reshape(-1, 3)
 
 
 def upright(points: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,5 +134,6 @@ def upright(points: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
     points: landmarks ``ids`` (K,) in space (``in_space``), NaN where no face is seen.
     """
-    head = fit_head(points[:, np.searchsorted(ids, RIGID)])
+    rigid = points[:, np.searchsorted(ids, RIGID)]
+    head = fit_head(len(points), rigid.__getitem__)
     return head.upright(points), head.angles

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deft_llm.faces.graph import BLENDSHAPES
+from deft_llm.spooled import Spool, in_parts
 from deft_llm.state.channels import SIDES, Channels, smooth
 from deft_llm.state.furrows import PATCH_NAMES
 from deft_llm.state.intensity import Key, part_of
@@ -88,7 +89,7 @@ def usable_features(au: int, names: tuple[str, ...]) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
-def read_trained(d: Channels, furrows: np.ndarray, rest: np.ndarray, fps: float) -> dict[Key, np.ndarray]:
+def read_trained(d: Channels, furrows: np.ndarray, rest: np.ndarray, fps: float) -> Spool[Key]:
     """(AU, side) -> (T,) intensity 0 to 5 of the shipped reader; missing channels count as neutral.
 
     furrows (T, P) contrasts as measured; rest: indices of the neutral frames.
@@ -98,12 +99,13 @@ def read_trained(d: Channels, furrows: np.ndarray, rest: np.ndarray, fps: float)
     lines = np.log(np.maximum(furrows, 1e-6))
     lines = lines - np.nanmedian(lines[rest], axis=0)
     lines = np.stack([smooth(column, width) for column in lines.T], 1)
-    seen, names = features(d, lines)
-    if names != reader.names:
-        raise RuntimeError(f"{FILE.name} was fitted for other channels; run recipes/state_reader.py fit.")
-    out = {}
-    for side, values in seen.items():
-        z = np.clip(np.nan_to_num(values) / reader.spread, -FARTHEST, FARTHEST)
-        for au, weights in zip(READ_AUS, reader.weights, strict=True):
-            out[au, side] = z @ weights
+    out: Spool[Key] = Spool()
+    for part in in_parts(len(lines)):
+        seen, names = features({name: curve[part] for name, curve in d.items()}, lines[part])
+        if names != reader.names:
+            raise RuntimeError(f"{FILE.name} was fitted for other channels; run recipes/state_reader.py fit.")
+        for side, values in seen.items():
+            z = np.clip(np.nan_to_num(values) / reader.spread, -FARTHEST, FARTHEST)
+            for au, weights in zip(READ_AUS, reader.weights, strict=True):
+                out.put((au, side), z @ weights, part.start, len(lines))
     return out

@@ -1,6 +1,7 @@
 """What is kept of one face over a video: some landmarks with depth, blendshapes, furrows, a thumbnail.
 
-Under two kilobytes a frame, so that a long video fits; everything in ``state`` works on this alone.
+Under two kilobytes a frame, of which memory holds some thirty bytes in a long video (``spooled``); everything
+in ``state`` works on this alone.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from deft_llm.faces.geometry import inter_ocular
 from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.regions import TWIN
 from deft_llm.files import read_arrays, reading
+from deft_llm.spooled import OnDisk, Recorded, loaded
 from deft_llm.state.channels import MIDDLE, POINTS
 from deft_llm.state.compression import skipped_share
 from deft_llm.state.furrows import PATCH_NAMES, furrow_contrast
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from deft_llm.faces.landmarker import Face
 
 THUMBNAIL = 16  # px of a side
-BLOCK = 512  # frames that are packed at once
+IN_MEMORY = ("times", "presence", "iod", "skipped")
 
 
 def _kept() -> np.ndarray:
@@ -40,26 +42,27 @@ KEPT: np.ndarray = _kept()
 """The landmarks that are kept, ascending."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FaceTrack:
     """One face over T frames; rows of frames without it are NaN (``thumbnail``: 0).
 
     times (T,) s; landmarks (T, K, 2) px and depth (T, K) px of KEPT; blend (T, 52); presence (T,)
     the landmarker's logit; iod (T,) px between the eyes; furrows (T, P); lips (T, 5) as
     ``lip_contrast``; skipped (T,) share of blocks as ``skipped_share``; thumbnail (T, 16, 16) uint8
-    of the aligned grey face; size (width, height) px.
+    of the aligned grey face; size (width, height) px. The wide ones of a long video lie on the disk: go
+    through them in parts (``spooled.in_parts``).
     """
 
     times: np.ndarray
-    landmarks: np.ndarray
-    depth: np.ndarray
-    blend: np.ndarray
+    landmarks: OnDisk[np.ndarray] = OnDisk()
+    depth: OnDisk[np.ndarray] = OnDisk()
+    blend: OnDisk[np.ndarray] = OnDisk()
     presence: np.ndarray
     iod: np.ndarray
-    furrows: np.ndarray
-    lips: np.ndarray
+    furrows: OnDisk[np.ndarray] = OnDisk()
+    lips: OnDisk[np.ndarray] = OnDisk()
     skipped: np.ndarray
-    thumbnail: np.ndarray
+    thumbnail: OnDisk[np.ndarray] = OnDisk()
     size: tuple[int, int]
     fps: float
 
@@ -86,13 +89,11 @@ class FaceTrack:
 
 
 class TrackBuilder:
-    """Collects a ``FaceTrack`` frame by frame; BLOCK frames at a time are packed into arrays."""
+    """Collects a ``FaceTrack`` frame by frame."""
 
     def __init__(self, fps: float) -> None:
         self.fps = fps
-        self._times: list[float] = []
-        self._rows: list[tuple | None] = []
-        self._blocks: list[list[np.ndarray]] = []
+        self._rows = Recorded(_nothing())
         self._size = (0, 0)
         self._grey: np.ndarray | None = None
 
@@ -104,46 +105,37 @@ class TrackBuilder:
         grey face, None where it is not seen, and ``matrix`` (2, 3) what aligns it (computed without)."""
         import cv2
 
-        if len(self._rows) >= BLOCK:
-            self._pack()
-        self._times.append(time)
         before, self._grey = self._grey, grey
         if face is None or aligned is None or image is None or grey is None:
-            self._rows.append(None)
+            self._rows.add({"times": time})
             return
         matrix = transform_of(face.landmarks) if matrix is None else matrix
-        skipped = 0.0 if before is None else skipped_share(before, grey, face.box)
         self._size = (image.shape[1], image.shape[0])
-        thumbnail = cv2.resize(aligned, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-        self._rows.append((
-            face.landmarks[KEPT].astype(np.float32), face.depth[KEPT].astype(np.float32),
-            np.fromiter((face.blendshapes[name] for name in BLENDSHAPES), np.float32, len(BLENDSHAPES)),
-            np.float32(face.presence), np.float32(inter_ocular(face.landmarks)), furrow_contrast(aligned),
-            lip_contrast(image, face.landmarks, matrix),
-            np.float32(skipped), thumbnail,
-        ))  # fmt: skip
-
-    def _pack(self) -> None:
-        """Rows to arrays, one per column: many small arrays would take as much again."""
-        k = len(KEPT)
-        empty = (
-            np.full((k, 2), np.nan, np.float32), np.full(k, np.nan, np.float32),
-            np.full(len(BLENDSHAPES), np.nan, np.float32), np.float32(np.nan), np.float32(np.nan),
-            np.full(len(PATCH_NAMES), np.nan, np.float32), np.full(LIP_VALUES, np.nan, np.float32),
-            np.float32(np.nan), np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
-        )  # fmt: skip
-        rows, self._rows = self._rows, []
-        self._blocks.append([np.stack(part) for part in zip(*(row or empty for row in rows), strict=True)])
+        self._rows.add({
+            "times": time, "landmarks": face.landmarks[KEPT], "depth": face.depth[KEPT],
+            "blend": [face.blendshapes[name] for name in BLENDSHAPES],
+            "presence": face.presence, "iod": inter_ocular(face.landmarks),
+            "furrows": furrow_contrast(aligned), "lips": lip_contrast(image, face.landmarks, matrix),
+            "skipped": 0.0 if before is None else skipped_share(before, grey, face.box),
+            "thumbnail": cv2.resize(aligned, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA),
+        })  # fmt: skip
 
     def finish(self) -> FaceTrack:
-        """Everything that was added; the builder is empty then."""
-        if self._rows:
-            self._pack()
-        blocks, self._blocks = self._blocks, []
-        columns: Any = []
-        while blocks[0]:  # column by column: the blocks of one are let go before the next is joined
-            columns.append(np.concatenate([block.pop(0) for block in blocks]))
-        return FaceTrack(np.array(self._times), *columns, self._size, self.fps)  # type: ignore[call-arg]
+        """Everything that was added."""
+        columns = self._rows.finish()
+        small = {name: loaded(columns.pop(name)) for name in IN_MEMORY}
+        return FaceTrack(**columns, **small, size=self._size, fps=self.fps)  # type: ignore[arg-type]
+
+
+def _nothing() -> dict[str, np.ndarray]:
+    """A row of each column where the face is not seen."""
+    gone = lambda *shape: np.full(shape, np.nan, np.float32)  # noqa: E731
+    k = len(KEPT)
+    return {
+        "times": np.zeros(()), "landmarks": gone(k, 2), "depth": gone(k), "blend": gone(len(BLENDSHAPES)),
+        "presence": gone(), "iod": gone(), "furrows": gone(len(PATCH_NAMES)), "lips": gone(LIP_VALUES),
+        "skipped": gone(), "thumbnail": np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
+    }  # fmt: skip
 
 
 def points_of(ids: Sequence[int]) -> np.ndarray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deft_llm.spooled import in_parts
 from deft_llm.state.channels import runs, smooth
 from deft_llm.state.lips import GREY
 from deft_llm.state.track import FaceTrack, points_of
@@ -53,7 +54,7 @@ def visibility_of(track: FaceTrack) -> Visibility:
     presence = smooth(np.where(seen, track.presence, np.nan), 5)
     usual = float(np.nanmedian(track.presence)) if seen.any() else 0.0
     covered = seen & (np.nan_to_num(presence, nan=np.inf) < COVERED_PRESENCE * usual)
-    light = track.thumbnail.reshape(len(track), -1).mean(1)
+    light = np.concatenate([_looks(track, part).mean(1) for part in in_parts(len(track))])
     dark = seen & (light < DARK_LEVEL)
     beyond = {"mouth": _beyond(track, MOUTH_POINTS), "brows": _beyond(track, BROW_POINTS)}
     beyond["eyes"] = beyond["brows"]
@@ -70,13 +71,21 @@ def visibility_of(track: FaceTrack) -> Visibility:
     return Visibility(usable, hidden, anywhere, disturbed, beyond, dark, _cuts(track))
 
 
+def _looks(track: FaceTrack, part: slice) -> np.ndarray:
+    """(t, 256) thumbnails of some frames."""
+    return track.thumbnail[part].reshape(part.stop - part.start, -1)
+
+
 def _beyond(track: FaceTrack, numbers: tuple[int, ...]) -> np.ndarray:
     """(T,) frames in which the landmarks lie beyond the picture: what is seen there is a guess."""
     width, height = track.size
-    points = track.landmarks[:, points_of(numbers)]
-    x, y = points[..., 0], points[..., 1]
-    out = (x < EDGE) | (y < EDGE) | (x > width - 1 - EDGE) | (y > height - 1 - EDGE)
-    return track.seen & out.any(1)
+    found = []
+    for part in in_parts(len(track)):
+        points = track.landmarks[part][:, points_of(numbers)]
+        x, y = points[..., 0], points[..., 1]
+        out = (x < EDGE) | (y < EDGE) | (x > width - 1 - EDGE) | (y > height - 1 - EDGE)
+        found.append(out.any(1))
+    return track.seen & np.concatenate(found)
 
 
 def _covered_part(track: FaceTrack, part: str) -> np.ndarray:
@@ -86,13 +95,20 @@ def _covered_part(track: FaceTrack, part: str) -> np.ndarray:
     out = np.zeros(len(track), bool)
     if seen.sum() < 3:
         return out
-    looks = track.thumbnail[seen][:, rows, columns].reshape(int(seen.sum()), -1).astype(float)
-    usual = np.median(looks, 0)
-    away = looks - looks.mean(1, keepdims=True)
+    all_looks = np.concatenate([
+        track.thumbnail[span][seen[span]][:, rows, columns].reshape(int(seen[span].sum()), -1)
+        for span in in_parts(len(track))
+    ])  # fmt: skip
+    usual = np.array([np.median(column) for column in all_looks.T])
     norm = usual - usual.mean()
-    like = (away * norm).sum(1) / (np.linalg.norm(away, axis=1) * np.linalg.norm(norm) + 1e-9)
-    changed = np.abs(looks - usual).mean(1)
-    out[seen] = (like < 1 - UNLIKE) & (changed > CHANGED)
+    unlike = []
+    for span in in_parts(len(all_looks)):
+        looks = all_looks[span].astype(float)
+        away = looks - looks.mean(1, keepdims=True)
+        like = (away * norm).sum(1) / (np.linalg.norm(away, axis=1) * np.linalg.norm(norm) + 1e-9)
+        changed = np.abs(looks - usual).mean(1)
+        unlike.append((like < 1 - UNLIKE) & (changed > CHANGED))
+    out[seen] = np.concatenate(unlike)
     least = LEAST_COVER * track.fps
     for start, stop in runs(out):
         if stop - start < least:
@@ -114,12 +130,11 @@ def _covered_lips(track: FaceTrack) -> np.ndarray:
     """(T,) frames in which the lips' colour is gone, or other edges are in their place."""
     out = np.zeros(len(track), bool)
     known = track.seen & np.isfinite(track.lips).all(1)
-    if known.sum() < 5 or np.median(track.lips[known][:, 4]) < GREY:
+    values = track.lips
+    if known.sum() < 5 or np.median(values[known][:, 4]) < GREY:
         return out
     width = 2 * round(0.1 * track.fps) + 1
-    lips = np.stack([smooth(np.where(known, column, np.nan), width) for column in track.lips[:, :4].T], 1)[
-        known
-    ]
+    lips = np.stack([smooth(np.where(known, column, np.nan), width) for column in values[:, :4].T], 1)[known]
     usual = np.median(lips, 0)
     if usual[::2].max() < NO_LIPS:  # a mask: lips are never there
         return known
@@ -141,7 +156,11 @@ def _covered_lips(track: FaceTrack) -> np.ndarray:
 
 def _cuts(track: FaceTrack) -> tuple[int, ...]:
     """Frames at which the picture changed as a cut does."""
-    looks = track.thumbnail.astype(float)
-    change = np.abs(np.diff(looks, axis=0)).mean((1, 2))
+    change = np.zeros(len(track))
+    for part in in_parts(len(track)):
+        near = slice(max(part.start - 1, 0), part.stop)
+        change[near.start + 1 : part.stop] = np.abs(np.diff(_looks(track, near).astype(float), axis=0)).mean(
+            1
+        )
     both = track.seen[1:] & track.seen[:-1]
-    return tuple(int(at) + 1 for at in np.flatnonzero(both & (change > CUT_DIFFERENCE)))
+    return tuple(int(at) + 1 for at in np.flatnonzero(both & (change[1:] > CUT_DIFFERENCE)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.records import Units
+from deft_llm.spooled import Spool, Stored
 
 ALIGNED_SIZE = 224
 ALIGNED_IOD = 90.0
@@ -83,6 +85,25 @@ class Motion:
         if self.regions.profile.shape[1]:
             names.add("profile")
         return frozenset(names)
+
+
+class StoredMotion(Stored[Motion]):
+    """A motion whose arrays lie in a ``Spool``: an hour of video has hundreds, a megabyte each."""
+
+    def __init__(self, motion: Motion, spool: Spool[tuple[str, str]]) -> None:
+        self._spool = spool
+        arrays = {name: getattr(motion, name) for name in TENSOR_FIELDS}
+        self._names = [name for name, array in arrays.items() if array is not None]
+        for name in self._names:
+            spool[motion.clip_id, name] = arrays[name]
+        nothing: dict[str, Any] = dict.fromkeys(self._names, np.empty(0))
+        self._rest = replace(motion, **nothing)
+
+    def open(self) -> Motion:
+        """The motion as it was."""
+        clip = self._rest.clip_id
+        arrays: dict[str, Any] = {name: np.array(self._spool[clip, name]) for name in self._names}
+        return replace(self._rest, **arrays)
 
 
 TENSOR_FIELDS = ("flow", "strain", "head", "mask", "faces", "landmarks", "depth", "dynamic")
