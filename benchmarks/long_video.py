@@ -33,12 +33,12 @@ SIDE = 240  # px of the picture
 SECONDS, BRIEF = 120, 2
 # AU, side, onset and apex and offset (s), px of the warp: what a face does in two minutes.
 MOVEMENTS = ((12, "both", 8, 8.6, 10, 5.0), (1, "both", 25, 25.6, 27, 5.0), (4, "both", 41, 41.6, 43, 4.0),
-             (15, "both", 60, 60.6, 62, 5.0), (12, "left", 78, 78.6, 80, 6.0), (26, "both", 95, 95.6, 97, 6.0),
-             (2, "right", 110, 110.6, 112, 5.0))  # fmt: skip
+             (15, "both", 60, 60.6, 62, 5.0), (12, "left", 78, 78.6, 80, 6.0),
+             (26, "both", 95, 95.6, 97, 6.0), (2, "right", 110, 110.6, 112, 5.0))  # fmt: skip
 TABLES = ("frames.csv", "all.csv")
 
 
-def film(path: Path, fps: float, seconds: int = SECONDS) -> Path:
+def film(path: Path, fps: float, seconds: float) -> Path:
     """The first ``seconds`` of two minutes of the portrait."""
     import cv2
 
@@ -113,30 +113,30 @@ def frames_in(out: Path) -> int:
     return sum(1 for _ in (out / TABLES[0]).open()) - 1
 
 
-def measured(work: Path, minutes: int, fps: float, more: Sequence[str]) -> dict[str, Any]:
+def measured(work: Path, minutes: float, fps: float, seconds: float, more: Sequence[str]) -> dict[str, Any]:
     """The undisturbed run of one length, made or found."""
-    kept = work / f"{minutes}.json"
+    kept = work / f"{minutes:g}.json"
     if not kept.is_file():
-        short = film(work / "film.mp4", fps)
-        video = repeated(short, work / f"{minutes}min.mp4", minutes * 60 // SECONDS)
-        found = analysed(video, work / f"{minutes}", more)
+        short = film(work / "film.mp4", fps, seconds)
+        video = repeated(short, work / f"{minutes:g}min.mp4", round(minutes * 60 / seconds))
+        found = analysed(video, work / f"{minutes:g}", more)
         brief = analysed(film(work / "brief.mp4", fps, BRIEF), work / "brief", more)
-        frames = frames_in(work / f"{minutes}")
+        frames = frames_in(work / f"{minutes:g}")
         rate = (frames - frames_in(work / "brief")) / (found["cpu_s"] - brief["cpu_s"])
         speed = {"frames": frames, "loading_cpu_s": brief["cpu_s"], "frames_per_cpu_s": round(rate, 2)}
         write_json(kept, {"minutes": minutes, **found, **speed})
     return read_object(kept)
 
 
-def killed(work: Path, minutes: int, share: float, more: Sequence[str]) -> dict[str, Any]:
+def killed(work: Path, minutes: float, share: float, more: Sequence[str]) -> dict[str, Any]:
     """The run that is ended in the middle and run again, against the undisturbed one."""
-    whole = read_object(work / f"{minutes}.json")
-    out = work / f"{minutes}-killed"
+    whole = read_object(work / f"{minutes:g}.json")
+    out = work / f"{minutes:g}-killed"
     shutil.rmtree(out, ignore_errors=True)
-    video = work / f"{minutes}min.mp4"
+    video = work / f"{minutes:g}min.mp4"
     first = analysed(video, out, more, kill_after=share * whole["cpu_s"])
     second = analysed(video, out, more)
-    same = {name: (out / name).read_bytes() == (work / f"{minutes}" / name).read_bytes() for name in TABLES}
+    same = {name: (out / name).read_bytes() == (work / f"{minutes:g}" / name).read_bytes() for name in TABLES}
     return {
         "killed_after_cpu_s": first["cpu_s"],
         "was_killed": first["killed"],
@@ -150,15 +150,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work", type=Path)
-    parser.add_argument("--minutes", type=int, nargs="+", default=[2, 60])
+    parser.add_argument("--minutes", type=float, nargs="+", default=[2, 60])
     parser.add_argument("--fps", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of the film that is repeated")
     parser.add_argument("--kill-at", type=float, help="share of the undisturbed run's CPU time")
     parser.add_argument("--fast", action="store_true", help="as deft analyze has it")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     more = ["--fast"] * options.fast
-    rows = [measured(options.work, minutes, options.fps, more) for minutes in options.minutes]
+    rows = [
+        measured(options.work, minutes, options.fps, options.seconds, more) for minutes in options.minutes
+    ]
     for row in rows:
         print(json.dumps(row), flush=True)
     first, last = rows[0], rows[-1]

@@ -47,6 +47,15 @@ def test_startup(script):
 
 
 @pytest.mark.slow
+def test_long_video(script, tmp_path):
+    words = ["--seconds", 6, "--minutes", 0.1, 0.2, "--fps", 8, "--fast", "--kill-at", 0.5]
+    lines = script("benchmarks.long_video", tmp_path, *words).splitlines()
+    short, long, ratio, again = (json.loads(line) for line in lines)
+    assert short["frames"] == 48 and long["frames"] == 96 and 0.8 < ratio["memory_over"] < 1.2
+    assert again["was_killed"] and again["equal"] == {"frames.csv": True, "all.csv": True}
+
+
+@pytest.mark.slow
 def test_coding(figures, tmp_path):
     pytest.importorskip("playwright")
     if shutil.which("chromium") is None:

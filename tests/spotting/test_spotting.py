@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.samples import Injected
-from deft_llm.spotting.events import reversals
+from deft_llm.spotting import signal as signal_module
+from deft_llm.spotting.events import Span, joined, reversals
 from deft_llm.spotting.fit import fit_curve
 from deft_llm.spotting.spot import spot
 
@@ -135,3 +136,28 @@ def test_landmarks_that_jitter_on_a_small_face_are_no_speech(make_signal, iod, s
     signal = make_signal(mouth=lambda times: random.normal(10, 1.2, len(times)), fps=30.0)
     signal.iod_px[:] = iod
     assert bool(spot(signal).speech) is seen
+
+
+def test_a_long_stretch_is_decided_in_windows_to_the_same_movements(make_signal, monkeypatch):
+    done = [
+        Injected(au, "both", at, at + 15, at + 35, 2.5)
+        for au, at in zip((12, 1, 4, 12, 1, 15, 4), range(120, 2900, 400), strict=True)
+    ]
+    made = make_signal(60.0, fps=50.0, movements=done, blinks=(300, 1500, 1495 + 700))
+    whole = spot(made)
+    monkeypatch.setattr(signal_module, "WINDOW", 10.0)
+    monkeypatch.setattr(signal_module, "OVERLAP", 5.0)
+    spans = [own for _, own in made.windows()]
+    assert len(spans) == 6 and spans[0].start == 0 and spans[-1].stop == 3000
+    assert all(one.stop == other.start for one, other in zip(spans, spans[1:], strict=False))
+    parts = spot(made)
+    for one in done:
+        for found in (whole, parts):
+            near = [m for m in found.movements if abs(m.apex - one.apex) <= 3]
+            assert len(near) == 1, one
+    assert len(parts.events) == len(whole.events) == 3
+
+
+def test_spans_of_overlapping_windows_are_joined():
+    spans = [Span("speech", 40, 60, 50, 2.0), Span("speech", 0, 9, 4, 1.0), Span("speech", 55, 90, 70, 3.0)]
+    assert joined(spans) == [Span("speech", 0, 9, 4, 1.0), Span("speech", 40, 90, 70, 3.0)]
