@@ -6,9 +6,6 @@ import hashlib
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,12 +15,14 @@ from pympi import Elan
 
 from deft_llm.app.limits import Limits
 from deft_llm.app.worker import analyse
+from deft_llm.cli import main
 from deft_llm.explain import Analyzer
 from deft_llm.explain.batch import analyze_videos
 from deft_llm.explain.inputs import collect
 from deft_llm.explain.outputs import Options
 from deft_llm.explain.samples import Injected, save_video
 from deft_llm.explain.tables import write_table
+from recipes.forked import start
 
 LENGTHS = (20, 22, 24)
 
@@ -97,13 +96,12 @@ def test_killed_and_run_again_leaves_the_bytes_of_an_undisturbed_run(clips, tmp_
     assert run(*words, "--out", tmp_path / "whole") == 1
     whole, table = tree(tmp_path / "whole"), (tmp_path / "all.csv").read_bytes()
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "deft_llm.cli", *map(str, words), "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(main, [*map(str, words), "--out", str(out)], log=tmp_path / "log")
     deadline = time.monotonic() + 120
     while not list(out.glob("videos/*/rows.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     there = list(out.glob("videos/*/rows.json"))
     assert 0 < len(there) < 4 and not (out / "index.html").exists()
     kept = there[0].stat().st_mtime_ns

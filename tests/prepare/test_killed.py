@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
+import runpy
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from deft_llm.prepare import prepare
 from deft_llm.prepare import work as work_module
 from deft_llm.store import Store
+from recipes.forked import start
 
 # Small shards and a pause a clip: kills fall between and inside shards.
 SLOW = """
@@ -41,25 +41,25 @@ def maps(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ten_kills_and_the_same_store(workers, maps, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("workers", "kills"), [(1, 10), (2, 4)])
+def test_kills_and_the_same_store(workers, kills, maps, tmp_path, monkeypatch):
     chance = random.Random(3)
     store = tmp_path / "store"
     killed = 0
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
-    for _ in range(10):
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(maps), str(store), str(workers)], stderr=subprocess.PIPE
-        )
+    words = [str(word) for word in (script, maps, store, workers)]
+    for _ in range(kills):
+        process = start(runpy.run_path, str(script), None, "__main__", log=tmp_path / "log", words=words)
         deadline = time.monotonic() + 60
         before = shards(store)
-        while process.poll() is None and shards(store) == before and time.monotonic() < deadline:
+        while process.is_alive() and shards(store) == before and time.monotonic() < deadline:
             time.sleep(0.005)  # it has begun to work
         time.sleep(chance.uniform(0.0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-    assert killed >= 5, "most runs must have been stopped in their work"
+        process.kill()
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
+    assert killed >= kills / 2, "most runs must have been stopped in their work"
     monkeypatch.setattr(work_module, "FLOW_SHARD", 3)
     reused = []
     prepare("flowmaps", maps, store, progress=lambda done, total: reused.append(done.reused))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from deft_llm.cli import main
+from recipes.forked import run as forked
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
@@ -33,11 +33,10 @@ def test_every_command_of_the_readme_runs(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = runnable(text)
     assert len(found) >= 5
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in found:
         words = shlex.split(command, comments=True)
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        code, said = forked(main, words[1:], log=tmp_path / "log", folder=tmp_path, words=words)
+        assert code == 0, f"{command}\n{said[-2000:]}"
         if "--out" in words:
             out = tmp_path / words[words.index("--out") + 1]
             assert out.is_file() == bool(out.suffix) and out.exists(), f"{command}: {out.name}"

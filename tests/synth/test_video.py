@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from deft_llm.cli import main
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.synth.core.settings import VideoSettings, clip_specs
+from recipes import forked
 
 pytest.importorskip("moderngl")
 
@@ -70,26 +72,25 @@ def test_a_stopped_run_goes_on(made: Path, tmp_path: Path) -> None:
 def test_killed_at_random_moments_it_ends_with_the_same_corpus(made: Path, tmp_path: Path) -> None:
     import random
     import signal
-    import subprocess
-    import sys
     import time
 
     out = tmp_path / "killed"
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
-    command = [sys.executable, "-m", "deft_llm.cli", "synth", str(out), *options, "--workers", "2"]
+    command = ["synth", str(out), *options, "--workers", "2"]
     chance, killed = random.Random(0), 0
     for _ in range(3):
         before = files_in(out)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = forked.start(main, command, log=tmp_path / "log")
         deadline = time.monotonic() + 120
-        while process.poll() is None and files_in(out) == before and time.monotonic() < deadline:
+        while process.is_alive() and files_in(out) == before and time.monotonic() < deadline:
             time.sleep(0.02)  # it has begun to write
         time.sleep(chance.uniform(0.0, 1.0))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
     assert killed, "at least one run must have been stopped in its work"
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    code, said = forked.run(main, command, log=tmp_path / "log")
+    assert code == 0, said
     assert digests(out) == digests(made)
 
 

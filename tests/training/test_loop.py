@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -19,9 +17,8 @@ from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.loop import fit
 from deft_llm.training.motion import MotionConfig, MotionPart
 from deft_llm.training.state import BEST, HEADER, LOG, STATE, read_state
+from recipes.forked import world
 
-# Two processes on CPU: torchrun sets the world up, Accelerate takes it from there (gloo).
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 QUICK: dict[str, Any] = {"steps": 6, "batch": 8, "seed": 3, "save_every": 2, "warmup_steps": 1}
 
 
@@ -160,8 +157,6 @@ def test_training_stops_early_and_keeps_the_best_state(part_of: Any, tmp_path: P
 
 
 PROGRAM = """
-import sys
-from pathlib import Path
 import torch
 from accelerate import Accelerator
 from deft_llm.model.deft import DeftConfig, DeftModel
@@ -171,34 +166,24 @@ from deft_llm.training.motion import MotionConfig, MotionPart
 torch.manual_seed(0)
 small = dict(width=16, stem=8, middle=8, blocks=1, heads=2, dropout=0.0)
 deft = DeftModel(DeftConfig(motion=small, experts=["motion"], conditioned_on=["motion"]))
-part = MotionPart(deft, MotionConfig(**eval(sys.argv[3])), FlowShards(Path(sys.argv[1])))
+part = MotionPart(deft, MotionConfig(**given), FlowShards(shards))
 """
+"""Run in two processes of one world, gloo on CPU: Accelerate takes it from the environment."""
 
 
-def launched(launch: list[str], script: Path, *arguments: object) -> None:
-    done = subprocess.run(
-        [*launch, str(script), *map(str, arguments)], capture_output=True, text=True, timeout=500
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
-@pytest.mark.slow
 def test_two_processes_give_the_loss_curve_of_one(shards: Path, tmp_path: Path) -> None:
     script = tmp_path / "two.py"
-    script.write_text(
-        PROGRAM + "fit(part, Path(sys.argv[2]), log_every=1, accelerator=Accelerator(cpu=True))"
-    )
+    script.write_text(PROGRAM + "fit(part, out, log_every=1, accelerator=Accelerator(cpu=True))")
     losses = {"au": 1.0, "coarse": 0.0, "fine": 0.0, "clean": 1.0, "contrast": 0.0}
     given = {"steps": 4, "batch": 8, "augment": None, "table": 1.0, "both_phases": 0.0, "losses": losses}
-    launched([sys.executable], script, shards, tmp_path / "one", given)
-    launched(LAUNCH, script, shards, tmp_path / "two", given)
+    for count, name in ((1, "one"), (2, "two")):
+        world(script, count, tmp_path / name, shards=shards, out=tmp_path / name, given=given)
     assert [read_state(tmp_path / name / STATE)[1]["processes"] for name in ("one", "two")] == [1, 2]
     one, two = (read_state(tmp_path / name / STATE)[0]["model"] for name in ("one", "two"))
     for name, value in one.items():
         assert torch.allclose(value, two[name], atol=2e-3), name
 
 
-@pytest.mark.slow
 def test_early_stopping_ends_every_process(shards: Path, tmp_path: Path) -> None:
     """The score is known on the main process alone; both must stop at the same step."""
     script = tmp_path / "stop.py"
@@ -206,9 +191,9 @@ def test_early_stopping_ends_every_process(shards: Path, tmp_path: Path) -> None
         PROGRAM + "scores, steps, batch_of = iter([.5, .4, .3, .9]), [], part.batch_of\n"
         "part.batch_of = lambda step, *rest: steps.append(step) or batch_of(step, *rest)\n"
         "a = Accelerator(cpu=True)\n"
-        "fit(part, Path(sys.argv[2]), validate=lambda: {'uf1': next(scores)}, accelerator=a)\n"
-        "Path(sys.argv[2], f'rank{a.process_index}').write_text(str(len(steps)))\n"
+        "fit(part, out, validate=lambda: {'uf1': next(scores)}, accelerator=a)\n"
+        "(out / f'rank{a.process_index}').write_text(str(len(steps)))\n"
     )
     given = {"steps": 50, "batch": 8, "validate_every": 2, "patience": 2}
-    launched(LAUNCH, script, shards, tmp_path / "r", given)
+    world(script, 2, tmp_path / "log", shards=shards, out=tmp_path / "r", given=given)
     assert [(tmp_path / "r" / f"rank{rank}").read_text() for rank in (0, 1)] == ["6", "6"]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from deft_llm.config import load_config
 from deft_llm.training.settings import TrainConfig
-from recipes.ship import FULL, ROOT, SMALL, commands
+from recipes import forked, ship
+from recipes.ship import FULL, SMALL, commands
 
 
 @pytest.mark.parametrize("profile", [SMALL, FULL], ids=["small", "full"])
@@ -24,15 +23,19 @@ def test_settings_of_every_profile_are_read(profile, tmp_path: Path) -> None:
     assert settings.flow_shards == str(tmp_path / "samples")
 
 
-@pytest.mark.slow
-def test_the_small_profile_makes_a_checkpoint_of_all_parts_and_goes_on(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+def test_the_small_profile_makes_a_checkpoint_of_all_parts_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(words: list[str], env: dict[str, str], check: bool) -> subprocess.CompletedProcess:
+        code, said = forked.run(forked.module, words[2:], log=tmp_path / "log", environment=env)
+        assert code == 0, said[-2000:]
+        return subprocess.CompletedProcess(words, code)
+
+    monkeypatch.setattr(ship.subprocess, "run", step)
+    monkeypatch.setattr("sys.argv", ["ship", "out", "--small"])
+    monkeypatch.chdir(tmp_path)
     for _ in range(2):  # the second time nothing is left to do
-        done = subprocess.run(
-            [sys.executable, "-m", "recipes.ship", "out", "--small"], cwd=tmp_path, env=environment,
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
+        ship.main()
         card = json.loads((tmp_path / "out" / "run" / "model" / "config.json").read_text())
         assert card["experts"] == ["structure", "texture", "motion"]
         assert card["conditioned_on"] == [*card["experts"], "beliefs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -17,12 +18,14 @@ import yaml
 from safetensors.torch import load_file
 
 from deft_llm.answer import parse
+from deft_llm.cli import main
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.model.checkpoint import CONFIG, WEIGHTS
 from deft_llm.model.deft import DeftModel, is_language
 from deft_llm.training.run import train
 from deft_llm.training.settings import TrainConfig
 from deft_llm.training.state import STATE, read_state
+from recipes.forked import run as forked
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
 FACES = {"width": 8, "channels": 4, "space": 2}
@@ -214,18 +217,16 @@ def test_a_finished_folder_survives_a_kill_while_it_is_replaced(
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from deft_llm.cli import main
-left = int(sys.argv.pop(1))
-for name in ("replace",):
-    def counted(*rest, plain=getattr(os, name)):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return plain(*rest)
-    setattr(os, name, counted)
-main(sys.argv[1:])
+def counted(*rest, plain=os.replace):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*rest)
+os.replace = counted
+main(line)
 """
 
 
@@ -239,22 +240,26 @@ def words(store: Path, out: Path) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("writes", [2, 3, 5, 7, 9])
-def test_a_killed_command_goes_on_to_the_same_files(writes: int, seen_store: Path, tmp_path: Path) -> None:
+def test_a_killed_command_goes_on_to_the_same_files(seen_store: Path, tmp_path: Path) -> None:
     """Killed in the middle of its n-th write, then run again: all bytes as of a run without a kill."""
-    run = lambda name, *before: subprocess.run(  # noqa: E731
-        [sys.executable, *before, *words(seen_store, Path("run"))], cwd=tmp_path / name,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    for name in ("killed", "whole"):
-        (tmp_path / name).mkdir()
-    done = run("killed", "-c", KILLED, str(writes))
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-    for name in ("killed", "whole"):
-        done = run(name, "-m", "deft_llm.cli")
-        assert done.returncode == 0, done.stderr[-2000:]
-    assert tree(tmp_path / "killed" / "run") == tree(tmp_path / "whole" / "run")
+    script, line = tmp_path / "killed.py", words(seen_store, Path("run"))
+    script.write_text(KILLED)
+
+    def whole(name: str) -> dict[str, str]:
+        (tmp_path / name).mkdir(exist_ok=True)
+        code, said = forked(main, line, log=tmp_path / "log", folder=tmp_path / name, words=["deft", *line])
+        assert code == 0, said
+        return tree(tmp_path / name / "run")
+
+    undisturbed = whole("whole")
+    for writes in (2, 3, 5, 7, 9):
+        folder = tmp_path / f"killed{writes}"
+        folder.mkdir()
+        given = {"left": writes, "line": line}
+        code, said = forked(runpy.run_path, str(script), given, log=tmp_path / "log", folder=folder,
+                            words=["deft", *line])  # fmt: skip
+        assert code == -signal.SIGKILL, said
+        assert whole(folder.name) == undisturbed, f"killed at write {writes}"
 
 
 @pytest.mark.slow
@@ -262,13 +267,14 @@ def test_two_processes_train_the_language_part_of_one(seen_store: Path, tmp_path
     """`torchrun -m deft_llm.cli train`: two processes, gloo on CPU; frozen experts have no dropout."""
     line = ["parts=[language]", "language.batch=4", "language.steps=4", "language.expert_dropout=0.0"]
     begun = start("motion")
-    run = lambda name, *launch: subprocess.run(  # noqa: E731
-        [*launch, "-m", "deft_llm.cli", *words(seen_store, tmp_path / name), f"start={begun}", *line],
-        capture_output=True, text=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+    one, two = ([*words(seen_store, tmp_path / name), f"start={begun}", *line] for name in ("one", "two"))
+    code, said = forked(main, one, log=tmp_path / "log", environment={"ACCELERATE_USE_CPU": "true"})
+    assert code == 0, said
+    done = subprocess.run(
+        [*LAUNCH, "-m", "deft_llm.cli", *two], capture_output=True, text=True,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
     )  # fmt: skip
-    for name, launch in (("one", [sys.executable]), ("two", LAUNCH)):
-        done = run(name, *launch)
-        assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-2000:]
     metas = [read_state(tmp_path / name / "language" / STATE)[1] for name in ("one", "two")]
     assert [meta["processes"] for meta in metas] == [1, 2]
     one, two = (tensors(tmp_path / name) for name in ("one", "two"))
@@ -277,8 +283,6 @@ def test_two_processes_train_the_language_part_of_one(seen_store: Path, tmp_path
 
 
 def test_command_config_and_versions_stand_in_the_run(seen_store: Path, tmp_path: Path, capsys: Any) -> None:
-    from deft_llm.cli import main
-
     line = [*words(seen_store, tmp_path / "a run"), "motion.steps=1", "parts=[motion]"]
     call(main, *line)
     assert "motion: 1 steps, from nothing" in capsys.readouterr().out
@@ -289,8 +293,6 @@ def test_command_config_and_versions_stand_in_the_run(seen_store: Path, tmp_path
 
 def test_the_exact_command_is_recorded(seen_store: Path, tmp_path: Path, monkeypatch: Any) -> None:
     import shlex
-
-    from deft_llm.cli import main
 
     line = [*words(seen_store, tmp_path / "a run"), "motion.steps=1", "parts=[motion]"]
     monkeypatch.setattr(sys, "argv", ["deft", *line])
@@ -312,8 +314,6 @@ def test_all_parts_then_predict(
     face_store: Path, fresh_store: Path, instructions: Path, tmp_path: Path, capsys: Any
 ) -> None:
     """`deft predict` with answers on unseen subjects; subjects of the training are refused."""
-    from deft_llm.cli import main
-
     run = tmp_path / "run"
     train(config(), [face_store], run, [instructions])
     assert len(card(run)["trained_on"]["subjects"]) == 3  # the fourth validated

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit, softmax
-from sklearn.metrics import f1_score
-from sklearn.metrics.pairwise import rbf_kernel
 
 TINY = 1e-12
 
@@ -42,6 +40,8 @@ class KernelMachine:
         self, features: np.ndarray, targets: np.ndarray, weights: np.ndarray, groups: np.ndarray
     ) -> np.ndarray:
         """Fit on features (n, D) with row weights (n,); returns held-out scores (n, K) by group."""
+        from sklearn.metrics.pairwise import rbf_kernel
+
         self.mean, self.scale = features.mean(0), features.std(0) + 1e-6
         x = self._scaled(features)
         self.gamma = 1.0 / x.shape[1]
@@ -59,6 +59,8 @@ class KernelMachine:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Scores (n, K) of new rows."""
+        from sklearn.metrics.pairwise import rbf_kernel
+
         found: np.ndarray = (rbf_kernel(self._scaled(features), self.rows, self.gamma) + 1.0) @ self.alpha
         return found
 
@@ -294,6 +296,8 @@ def f1_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
 
 def macro_f1(truth: np.ndarray, chosen: np.ndarray, classes: int) -> float:
     """Unweighted mean of F1 over classes 0..K-1; a class that nobody has counts 0."""
+    from sklearn.metrics import f1_score
+
     return float(
         f1_score(truth, chosen, labels=np.arange(classes), average="macro", zero_division=0)  # type: ignore[call-arg]
     )
