@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
+# Tests start many processes; without bytecode each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install install-dev setup demo app test lint mutants format clean
 
@@ -47,7 +49,7 @@ test: install-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 mutants: install-dev
-	$(BIN)/python -m recipes.mutants
+	OMP_NUM_THREADS=1 $(BIN)/python -m recipes.mutants
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ import numpy as np
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablations"
 SMALL = {"stem": 16, "middle": 32, "width": 64, "blocks": 1}
 RESAMPLES = 300
-FLOW_TEST = 2000
+FLOW_TEST, TEST_IDENTITIES = 2000, 40
 PROBES = (
     "AU AUROC, linear, structure", "pose R2, linear, structure", "exact geometry R2, linear, structure",
     "same subject, structure", "AU AUROC, linear, texture", "same subject, texture",
@@ -42,7 +42,7 @@ def flow_test(path: Path) -> dict[str, np.ndarray]:
     from recipes.flow_samples import targets_of
 
     if not path.exists():
-        batch = FlowSynth("test", FlowConfig(identities=40)).batch(FLOW_TEST, 77)
+        batch = FlowSynth("test", FlowConfig(identities=TEST_IDENTITIES)).batch(FLOW_TEST, 77)
         targets = targets_of(batch)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, subject=batch["subjects"], **{name: getattr(targets, name) for name in FIELDS})

@@ -61,9 +61,11 @@ def ended(process: ForkServerProcess, log: Path, seconds: float = SECONDS) -> tu
     return process.exitcode, log.read_text(encoding="utf-8", errors="replace")
 
 
-def run(function: Callable[..., Any], *arguments: Any, log: Path, **given: Any) -> tuple[int, str]:
+def run(
+    function: Callable[..., Any], *arguments: Any, log: Path, seconds: float = SECONDS, **given: Any
+) -> tuple[int, str]:
     """``start`` and ``ended``."""
-    return ended(start(function, *arguments, log=log, **given), log)
+    return ended(start(function, *arguments, log=log, **given), log, seconds)
 
 
 def world(script: Path, count: int, log: Path, **names: Any) -> None:
@@ -108,6 +110,8 @@ def _begin(
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     os.environ.update(environment)
     os.chdir(folder)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     if words:
         sys.argv = words
     function(*arguments)

@@ -2,6 +2,7 @@
 
 A mutant is one replacement in one file of the package. The tests that it names pass without it and fail with
 it; a mutant that they let pass, or whose text is not in the file any more, ends the run with exit code 1.
+Each is tested in a process of its own, a fork of one that has imported the libraries but not the package.
 
     python -m recipes.mutants [NAME ...] [--workers 2]
 """
@@ -10,22 +11,24 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
 
+from recipes import forked
 from recipes.mutant_table import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 600
-"""Longest that the tests of one mutant may take."""
+SECONDS = 600.0
+"""Longest that the tests of one mutant, or all of them without a mutant, may take."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Outcome:
     detail: str = ""
 
 
-def apply(mutant: Mutant, package: Path) -> str:
-    """Put the mutant into the copy ``package``; gives the file's text before it.
+@contextmanager
+def applied(mutant: Mutant, package: Path) -> Iterator[None]:
+    """The copy ``package`` with the mutant in it; its file is as before afterwards.
 
     Raises: ValueError where its text is not there exactly once.
     """
@@ -49,42 +53,60 @@ def apply(mutant: Mutant, package: Path) -> str:
     if found != 1:
         raise ValueError(f"{mutant.file}: the text of {mutant.name} is there {found} times; mend the table")
     path.write_text(before.replace(mutant.old, mutant.new), encoding="utf-8")
-    return before
+    try:
+        yield
+    finally:
+        path.write_text(before, encoding="utf-8")
 
 
-def run_tests(tests: Sequence[str], source: Path) -> subprocess.CompletedProcess[str]:
-    """pytest on ``tests`` of this checkout with the package of ``source``."""
-    environment = os.environ | {
+def run_tests(tests: Sequence[str], source: Path) -> tuple[int, str]:
+    """Exit code and output of pytest on ``tests`` of this checkout with the package of ``source``.
+
+    Raises: TimeoutError where they do not end.
+    """
+    environment = {
         "PYTHONPATH": os.pathsep.join([str(source), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
-    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
-    return subprocess.run(
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    return forked.run(_tested, list(tests), str(source), log=source.with_suffix(".log"), folder=ROOT,
+                      environment=environment, preload=forked.LIBRARIES, seconds=SECONDS)  # fmt: skip
+
+
+def _tested(tests: list[str], source: str) -> None:
+    """In the new process: run the tests with the package of ``source`` and no other, and leave."""
+    import pytest
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "deft_llm"]:
+        del sys.modules[name]
+    sys.path[:0] = [source, str(ROOT)]
+    sys.dont_write_bytecode = True
+    import deft_llm
+
+    if not Path(deft_llm.__file__).is_relative_to(source):
+        raise RuntimeError(f"{deft_llm.__file__} is not the copy in {source}")
+    sys.exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
 
 
 def judge(mutant: Mutant, source: Path) -> Outcome:
     """Apply ``mutant`` in the copy ``source``, run its tests, take it back."""
     started = perf_counter()
     try:
-        before = apply(mutant, source / "deft_llm")
+        with applied(mutant, source / "deft_llm"):
+            code, said = run_tests(mutant.tests, source)
     except ValueError as error:
         return Outcome(mutant, "not applied", 0.0, str(error))
-    try:
-        ended = run_tests(mutant.tests, source)
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         return Outcome(mutant, "killed", perf_counter() - started, "its tests never end")
-    finally:
-        (source / "deft_llm" / mutant.file).write_text(before, encoding="utf-8")
     # 1: tests failed. Other codes (2: not collected, 4: no such test, 5: none) say nothing of the mutant.
-    state = {0: "survived", 1: "killed"}.get(ended.returncode, "not applied")
-    detail = "" if state != "not applied" else ended.stdout.strip().split("\n")[-1]
+    state = {0: "survived", 1: "killed"}.get(code, "not applied")
+    if state == "killed" and not re.search(r"^(FAILED|ERROR) ", said, re.MULTILINE):
+        state = "not applied"  # 1 is the code of a process that ends with a traceback too
+    detail = "" if state != "not applied" else said.strip().split("\n")[-1]
     return Outcome(mutant, state, perf_counter() - started, detail)
 
 
 def run(mutants: Sequence[Mutant], workers: int = 2) -> list[Outcome]:
-    """The outcomes of all mutants; before them, that their tests pass on the package as it is.
+    """The outcomes of all mutants; beside them, that their tests pass on the package as it is.
 
     Raises: RuntimeError where they do not.
     """
@@ -95,15 +117,13 @@ def run(mutants: Sequence[Mutant], workers: int = 2) -> list[Outcome]:
             shutil.copytree(ROOT / "src" / "deft_llm", source / "deft_llm",
                             ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
             copies.put(source)
-        first = copies.get()
-        clean = run_tests(list(dict.fromkeys(test for mutant in mutants for test in mutant.tests)), first)
-        copies.put(first)
-        if clean.returncode:
-            raise RuntimeError("the tests fail without any mutant:\n" + clean.stdout[-3000:])
 
-        def one(mutant: Mutant) -> Outcome:
+        def one(mutant: Mutant | None) -> Outcome | None:
             source = copies.get()
             try:
+                if mutant is None:
+                    _check(mutants, source)
+                    return None
                 outcome = judge(mutant, source)
             finally:
                 copies.put(source)
@@ -112,7 +132,15 @@ def run(mutants: Sequence[Mutant], workers: int = 2) -> list[Outcome]:
             return outcome
 
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(one, mutants))
+            return [found for found in pool.map(one, [None, *mutants]) if found is not None]
+
+
+def _check(mutants: Sequence[Mutant], source: Path) -> None:
+    """Raises: RuntimeError where a mutant's tests fail without any mutant, and so prove nothing."""
+    tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
+    code, said = run_tests(tests, source)
+    if code:
+        raise RuntimeError("the tests fail without any mutant:\n" + said[-3000:])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import ablations
 from benchmarks.expert_duty import PROMPTS
 from deft_llm.cli import main
 from deft_llm.model.checkpoint import SHIPPED
@@ -193,7 +194,14 @@ def test_packing(figures):
     assert all(value > 0 for value in figures("benchmarks.packing", *words).values())
 
 
-def test_ablations_of_the_motion_expert(script, shards, tmp_path):
+@pytest.fixture
+def few(monkeypatch):
+    """Ablations are tested on few samples and intervals."""
+    for name, count in {"FLOW_TEST": 150, "TEST_IDENTITIES": 2, "RESAMPLES": 20}.items():
+        monkeypatch.setattr(ablations, name, count)
+
+
+def test_ablations_of_the_motion_expert(script, shards, tmp_path, few):
     words = ("--out", tmp_path, "--seeds", 1, "--steps", 3, "--batch", 8, "--shards", 1)
     script("benchmarks.ablations", "motion", shards, *words)
     rows = [line for line in script("benchmarks.ablations", "table", *words).splitlines() if "[" in line]
@@ -201,7 +209,7 @@ def test_ablations_of_the_motion_expert(script, shards, tmp_path):
     assert all(0 <= numbers(row)[0] <= 1 for row in rows)
 
 
-def test_ablations_of_the_face_experts(script, films, tmp_path):
+def test_ablations_of_the_face_experts(script, films, tmp_path, few):
     words = ("--out", tmp_path, "--seeds", 1, "--steps", 3, "--batch", 4)
     script("benchmarks.ablations", "faces", films, "--test", films, *words)
     out = script("benchmarks.ablations", "table", *words)

@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 
-from deft_llm.aus.calibration import Atom, complete_atoms, load_calibration
+from deft_llm.aus.calibration import CALIBRATION_FILE, Atom, complete_atoms, load_calibration
 from deft_llm.aus.region_vectors import REGION_COUNT, mirrored
 from deft_llm.records import Clip, Source, Truth
-from recipes.au_support.calibrate import Held, best_cut, feature_table, kept_maps, shares_of
+from recipes.au_support import calibrate
+from recipes.au_support.calibrate import Held, best_cut, feature_table, kept_maps, largest, shares_of
 from recipes.au_support.calibrate_sides import fit_second_pass
 from recipes.au_support.simulate import PX, World, simulate
 from recipes.au_support.store_cases import true_sizes
@@ -102,3 +103,30 @@ def test_true_sizes_come_from_flow_truth_and_from_truth_files(tmp_path):
     assert set(found) == {12}
     assert abs(found[12] - 0.2 * AU_MAP[12].full * 90) < 1e-5
     assert true_sizes(clip(truth_file="c.npz"), None) == {}
+
+
+def test_the_program_makes_a_file_whose_constraint_tells_aus_apart(tmp_path, monkeypatch):
+    def brows_and_smile(people: int, seed: int) -> World:
+        world = toy_world(people, seed)
+        kept = np.isin(world.aus, (1, 2, 4, 12, 43))
+        return World(world.responses[:, kept], world.aus[kept], world.sides[kept], world.centres)
+
+    out = tmp_path / "calibration.json"
+    out.write_bytes(CALIBRATION_FILE.read_bytes())
+    monkeypatch.setattr(
+        calibrate, "synthetic_worlds",
+        lambda seeds, jitters, seed: [brows_and_smile(4, seed + len(seeds)) for _ in jitters],
+    )  # fmt: skip
+    words = ["--only", "regions", "--scenes", "600", "--seed", "3", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["calibrate", *words])
+    calibrate.main()
+    made = load_calibration(out)
+    assert made.maps == load_calibration().maps and made.made_from["scenes"] == 600
+    assert "--scenes 600" in made.command and made.second_pass is not None
+    assert {1, 2, 4, 12} <= set(made.models["px"]) == set(made.models["relative"])
+    fresh = brows_and_smile(6, 9)
+    scenes = simulate(fresh, 200, np.random.default_rng(4), PX)
+    table, _ = feature_table(scenes, made, "px", (12,))
+    moves = largest(scenes, fresh, 12) > 1
+    support = made.models["px"][12].presence.probability(table[12])
+    assert moves.sum() > 5 and support[moves].mean() > support[~moves].mean() + 0.3
