@@ -54,7 +54,7 @@ class Spooled(Stored[np.ndarray]):
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def open(self) -> np.ndarray:
-        """A fresh read-only map of it."""
+        """A fresh read-only map, of the shape that was given."""
         if not self.nbytes:
             return np.empty(self.shape, self.dtype)
         return np.asarray(np.memmap(self._handle, self.dtype, "r", self._offset, self.shape))
@@ -192,5 +192,5 @@ class OnDisk(Generic[Value]):
 
 
 def loaded(held: np.ndarray | Spooled) -> np.ndarray:
-    """The array in memory."""
+    """The array in memory, of the shape that was given."""
     return np.array(held.open()) if isinstance(held, Spooled) else held
