@@ -146,18 +146,29 @@ def half_sample_mode(values: np.ndarray) -> float:
     return float(np.median(values))
 
 
-def frames_named(text: str, times: np.ndarray) -> np.ndarray:
-    """Frames (indices) of ``--neutral``: "10-24" in frames, "0.5s-1.2s" in seconds, both ends included.
+def range_named(text: str) -> tuple[float, float, bool]:
+    """First and last of "10-24" or "0.5s-1.2s", and whether they are seconds.
 
-    times (T,) s of the video's frames. Raises: UsageError for another form or a range outside the video.
+    Raises: UsageError for another form, or a range that ends before it begins.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)(s?)\s*-\s*(\d+(?:\.\d+)?)(s?)\s*", text)
     if not match or match[2] != match[4] or (not match[2] and "." in text):
         raise UsageError(f"--neutral {text}: give frames (10-24) or seconds (0.5s-1.2s).")
     first, last = float(match[1]), float(match[3])
-    at = times if match[2] else np.arange(len(times))
+    if first > last:
+        raise UsageError(f"--neutral {text}: ends before it begins; give the first frame first.")
+    return first, last, bool(match[2])
+
+
+def frames_named(text: str, times: np.ndarray) -> np.ndarray:
+    """Frames (indices) of ``--neutral``: "10-24" in frames, "0.5s-1.2s" in seconds, both ends included.
+
+    times (T,) s of the video's frames. Raises: UsageError for another form or a range outside the video.
+    """
+    first, last, in_seconds = range_named(text)
+    at = times if in_seconds else np.arange(len(times))
     chosen = np.flatnonzero((at >= first) & (at <= last))
-    if first > last or not len(chosen):
-        unit = f"{times[-1]:.2f} s" if match[2] else f"{len(times)} frames, 0 to {len(times) - 1}"
+    if not len(chosen):
+        unit = f"{times[-1]:.2f} s" if in_seconds else f"{len(times)} frames, 0 to {len(times) - 1}"
         raise UsageError(f"--neutral {text}: names no frame of this video ({unit}).")
     return chosen
