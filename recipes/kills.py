@@ -29,6 +29,10 @@ TRAINING = (
     "motion.validate_every=3 motion.expert.stem=8 motion.expert.middle=8 motion.expert.width=16 "
     "motion.expert.blocks=1 motion.expert.heads=2"
 )
+LANGUAGE = (
+    f"{TRAINING.replace('parts=[motion]', 'parts=[motion,language]')} backbone=tiny-random lora_rank=2 "
+    "language.steps=4 language.batch=2 language.questions=2 language.cooldown_steps=1 language.save_every=2"
+)
 # Per command: base folder of its input, the command, its output folder. Times that a run took are no product.
 COMMANDS = {
     "prepare": ("maps", PREPARE, "store"),
@@ -36,6 +40,8 @@ COMMANDS = {
     "synth": ("maps", f"synth {{here}}/out --level flow --clips {CLIPS} --subjects {SUBJECTS}", "out"),
     "benchmark": ("store", f"{MAJORITY} --out {{here}}/out", "out"),
     "train": ("store", f"train {{here}}/store --out {{here}}/out {TRAINING}", "out"),
+    "language": ("store", f"train {{here}}/store --out {{here}}/out {LANGUAGE}", "out"),
+    "batch": ("video", "analyze {here}/a.mp4 {here}/frames --method rules --fast --out {here}/out", "out"),
 }
 TIMED = ("summary.json", ".lock", "tensorboard")
 

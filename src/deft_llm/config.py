@@ -17,6 +17,8 @@ from deft_llm.files import read_yaml, write_text
 from deft_llm.version import __version__
 
 Model = TypeVar("Model")
+RESOLVED = "config.yaml"
+MOST_SEED = 2**32 - 1  # what every generator of random numbers takes
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "opencv-contrib-python-headless",
              "scikit-learn", "ai-edge-litert", "llguidance", "safetensors")  # fmt: skip
 
@@ -136,7 +138,7 @@ def save_resolved(config: Any, run_dir: Path, *, seed: int | None = None, comman
         "git_revision": git_revision(),
         "versions": package_versions(),
     }
-    path = Path(run_dir) / "config.yaml"
+    path = Path(run_dir) / RESOLVED
     write_text(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
     return path
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, UsageError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -28,6 +28,20 @@ MEND_LINE = "mend or remove that line"
 MOST_NODES = 20_000
 MOST_YAML_BYTES = 1_000_000
 PART = ".part"
+PRODUCTS = {
+    "store.json": "a store",
+    "synth.json": "a corpus of 'deft synth'",
+    "corpus.json": "a corpus of 'deft synth'",
+    "build.json": "a build of 'deft unimer'",
+    "config.yaml": "a training run",
+    "model.safetensors": "a checkpoint",
+    "benchmark.json": "a benchmark run",
+    "summary.csv": "a comparison of runs",
+    "report.json": "a validation",
+    "result.json": "an analysis",
+    "index.html": "an analysis of several videos",
+}
+"""The file by which the folder of each product is known."""
 
 
 @contextmanager
@@ -92,6 +106,20 @@ def lives(pid: int) -> bool:
     except OSError:
         return True  # somebody else's
     return True
+
+
+def claim_folder(folder: Path, *own: str) -> Path:
+    """``folder``, which a command writes its product into; ``own``: the files of PRODUCTS that mark it.
+
+    Raises: UsageError for a file, and where another command's product lies there: the two would mix.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file where a folder is meant; choose another one.")
+    for name, product in PRODUCTS.items():
+        if name not in own and (folder / name).exists():
+            raise UsageError(f"{folder}: holds {product} ({name}); choose another folder.")
+    return folder
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -24,6 +24,7 @@ ENGINES = ("local", "ray")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PARENT_CHECK_S = 0.25  # how soon a worker notices that its parent is gone
 HANDED_OUT = 2  # jobs per worker that are under way or wait at it
+MOST_WORKERS = 1024
 DIED = "a worker died (out of memory, or killed); run the same command again, with fewer --workers."
 
 
@@ -32,11 +33,11 @@ class WorkerDied(DeftError):
 
 
 def check_pool(workers: int, engine: str = "local") -> None:
-    """Raises: UsageError for an unknown engine or a number of workers below 1."""
+    """Raises: UsageError for an unknown engine or a number of workers that cannot be."""
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: unknown; choose {' or '.join(ENGINES)}.")
-    if workers < 1:
-        raise UsageError(f"--workers {workers}: give 1 or more.")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UsageError(f"--workers {workers}: give 1 to {MOST_WORKERS}.")
 
 
 def run_jobs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,31 @@ def test_contradictory_rows_are_named_and_not_scored(
         "not compared: twice.csv row 2: two values of aus: 12 in twice.csv row 2, 4 in twice.csv row 6" in out
     )
     assert "(2 clips coded by both)" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("a remark below\n", "row 6 ('a remark below') lacks subject and filename and was not read"),
+        ("samm,,006_1_9,Anger,4\n", "row 6 ('samm') lacks subject and was not read"),
+        ("samm,6,,Anger,4\n", "row 6 ('samm') lacks filename and was not read"),
+    ],
+)
+def test_a_row_without_its_clip_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, told: str
+) -> None:
+    table = tmp_path / "more.csv"
+    table.write_text((HERE / "coder1.csv").read_text() + more)
+    assert run("agree", HERE / "coder2.csv", table, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["problems"] == [f"more.csv {told}"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_binary_noise_below_a_table_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
+) -> None:
+    table = tmp_path / "noise.csv"
+    table.write_bytes((HERE / "coder1.csv").read_bytes() + random.Random(seed).randbytes(100))
+    assert run("agree", table, HERE / "coder2.csv") == 1
+    said = capsys.readouterr().err
+    assert f"{table}: the table cannot be read" in said and "line 6" in said

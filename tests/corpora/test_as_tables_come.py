@@ -44,7 +44,7 @@ def test_au_cells_in_every_reader(make, cell: str, expected: set[int]) -> None:
     make.casme2("coded/CASME2-coding-20140508.xlsx", [[1, "EP01_01", None, 1, 5, 9, None, cell, "disgust"]])
     folder = load("folder", make.root).clips[0]
     manifest = load("flowmaps", make.root / "maps").clips[0]
-    (joined,) = read_annotations(make.root / "join.csv").values()
+    (joined,) = read_annotations(make.root / "join.csv").clips.values()
     coded = load("casme2", make.root / "coded").clips[0]
     for found in (folder, manifest, joined, coded):
         assert numbers(found) == expected
@@ -57,7 +57,7 @@ def test_what_cannot_be_read_is_named_and_never_no_au(make, kinds, cell: str) ->
     corpus = load("folder", make.root)
     assert kinds(corpus) == ["unread-aus"] and corpus.clips[0].aus is None
     make.csv("join.csv", f"dataset,subject,filename,aus\nsamm,6,006_1_2,{quoted(cell)}\n")
-    (joined,) = read_annotations(make.root / "join.csv").values()
+    (joined,) = read_annotations(make.root / "join.csv").clips.values()
     assert joined.aus is None and "could not be read" in joined.problems[0]
 
 
@@ -106,7 +106,7 @@ def test_one_person_has_one_name(make, kinds, spellings: tuple[str, str]) -> Non
     rows = [f"samm,{subject},006_1_2" for subject in spellings if subject.strip()[0].isdigit()]
     if rows:
         make.csv("join.csv", "\n".join(["dataset,subject,filename", *rows]) + "\n")
-        assert len(read_annotations(make.root / "join.csv")) == 1
+        assert len(read_annotations(make.root / "join.csv").clips) == 1
 
 
 def test_two_names_are_noted(make, kinds) -> None:
@@ -169,7 +169,19 @@ def test_contradictory_rows_are_reported_and_left_open(tmp_path: Path) -> None:
         "dataset,subject,filename,emotion,aus\nsamm,6,006_1_2,anger,4\nsamm,006,006_1_2,anger,7\n"
         "samm,6,006_1_3,anger,4\nsamm,6,006_1_3,anger,4\n"
     )
-    first, second = read_annotations(path).values()
+    first, second = read_annotations(path).clips.values()
     assert first.aus is None and first.emotion == "anger"
     assert first.problems == ["two values of aus: 4 in t.csv row 2, 7 in t.csv row 3"]
     assert numbers(second) == {4} and not second.problems
+
+
+def test_rows_that_name_no_clip_are_named(make, kinds) -> None:
+    make.csv("clips.csv", "path,subject,aus\na.avi,anna,4\n,ben,7\n,,\n,,sums to 2\n")
+    corpus = load("folder", make.root)
+    assert len(corpus.clips) == 1 and [fault.kind for fault in corpus.faults].count("unread-row") == 2
+    assert "unread-row" in kinds(corpus) and kinds(corpus, "note") == ["unread-row"]
+    assert any("clips.csv row 3 ('ben') lacks path" in fault.message for fault in corpus.faults)
+    make.frames("coded/CASME2_RAW_selected/sub01/EP01_01", range(1, 12))
+    row = [1, "EP01_01", None, 1, 5, 9, None, "4", "disgust"]
+    make.casme2("coded/CASME2-coding-20140508.xlsx", [row, [*[None] * 5, 9, None, "4", None]])
+    assert "unread-row" in kinds(load("casme2", make.root / "coded"))

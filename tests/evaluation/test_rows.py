@@ -203,3 +203,13 @@ def test_names_from_outside_are_no_html_and_no_formula_in_a_report(tmp_path):
     text = markdown([table], ["<img src=x>"])
     assert "<script>" not in text and "<img" not in text and "<b>" not in text
     assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|x\n# y" in text and "-0.5" in text
+
+
+@pytest.mark.parametrize(
+    "told", ['{"options": "megc3"}', '{"options": [1]}', '{"zero_shot": "x"}', "[]", "{"]
+)
+def test_settings_of_another_shape_are_named(tmp_path: Path, told: str) -> None:
+    path = write_run(tmp_path, rows_of())
+    (path / "benchmark.json").write_text(told)
+    with pytest.raises(DeftError, match=r"benchmark\.json: "):
+        read_run(path)

@@ -121,7 +121,7 @@ def test_a_run_that_nobody_reads_to_the_end_leaves_no_worker() -> None:
 def test_engine_and_workers_are_checked_in_one_place() -> None:
     with pytest.raises(UsageError, match="--engine spark: unknown; choose local or ray"):
         run_jobs(late, [1], engine="spark")
-    with pytest.raises(UsageError, match="--workers -3: give 1 or more"):
+    with pytest.raises(UsageError, match="--workers -3: give 1 to 1024"):
         run_jobs(late, [1], workers=-3)
 
 

@@ -86,13 +86,17 @@ def test_named_frames_are_the_neutral(smile):
     assert np.allclose(kept.intensity[12, "left"], state.intensity[12, "left"])
 
 
-@pytest.mark.parametrize(("text", "first", "last"), [("3-5", 3, 5), ("0.2s-0.4s", 5, 10)])
+@pytest.mark.parametrize(
+    ("text", "first", "last"), [("3-5", 3, 5), ("0.2s-0.4s", 5, 10), ("45-49", 45, 49), ("1.8s-2s", 45, 49)]
+)
 def test_neutral_in_frames_or_seconds(text, first, last):
     chosen = frames_named(text, np.arange(50) / 25)
     assert (chosen[0], chosen[-1]) == (first, last)
 
 
-@pytest.mark.parametrize("text", ["", "7", "9-3", "0.5-1.2", "1s-2", "80-90", "a-b"])
+@pytest.mark.parametrize(
+    "text", ["", "7", "9-3", "0.5-1.2", "1s-2", "80-90", "a-b", "40-50", "1s-2.1s", "3s-9s"]
+)
 def test_a_neutral_that_names_no_frames_is_refused(text):
     with pytest.raises(UsageError, match="--neutral"):
         frames_named(text, np.arange(50) / 25)

@@ -44,7 +44,11 @@ def test_as_many_subjects_as_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["--level", "flow", "--size", "0"], "--size 0"),
         (["--size", "0"], "--size 0"),
+        (["--level", "flow", "--clips", "9" * 20], "--clips"),
+        (["--level", "flow", "--clips", "0"], "--clips"),
+        (["--long-videos", "9" * 20], "--long-videos"),
         (["--workers", "-3"], "--workers -3"),
+        (["--workers", "99999"], "--workers 99999"),
         (["--level", "flow", "--workers", "-3"], "--workers -3"),
         (["--level", "flow", "--clips", "3", "--subjects", "5"], "--subjects 5: choose 1 to 3"),
         (["--level", "flow", "--crf", "20"], "--crf: no effect with --level flow"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from deft_llm.config import load_config
 from deft_llm.errors import UsageError
@@ -79,3 +79,14 @@ def test_bfloat16_is_taken_where_the_processor_has_units_for_it(monkeypatch: Any
     for name, able in (("amx_bf16", True), ("avx512_bf16", True), ("avx2", False)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True})
         assert fast_bfloat16("cpu") is able
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seed": 10**30}, {"language": {"batch": 10**12}},
+     {"motion": {"seed": 2**32}}, {"parts": []}, {"faces": {"batch": 10**12}},
+     {"motion": {"batch": 10**12}}, {"motion": {"expert": {"width": 10**9}}}],
+)  # fmt: skip
+def test_numbers_beyond_all_use_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValidationError):
+        TrainConfig(**wrong)

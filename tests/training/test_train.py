@@ -345,3 +345,15 @@ def test_a_checkpoint_with_a_tensor_of_another_shape_is_refused(start: Any, tmp_
 def test_a_start_without_a_checkpoint_is_named(seen_store: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--start .*no checkpoint there"):
         train(config(start=str(tmp_path / "no")), [seen_store], tmp_path / "run")
+
+
+def test_rows_of_other_clips_are_found_before_the_first_part_trains(
+    seen_store: Path, instructions: Path, tmp_path: Path
+) -> None:
+    rows = (instructions / "instructions.jsonl").read_text()
+    (instructions / "instructions.jsonl").write_text(rows.replace("seen/", "gone/"))
+    with pytest.raises(DeftError, match="no instruction belongs to a clip of these stores"):
+        train(config(parts=["motion", "language"]), [seen_store], tmp_path / "run", [instructions])
+    with pytest.raises(DeftError, match="no such file"):
+        train(config(parts=["motion", "language"]), [seen_store], tmp_path / "run", [tmp_path / "none"])
+    assert not (tmp_path / "run").exists()

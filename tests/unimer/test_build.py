@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +166,15 @@ def test_same_result_for_any_number_of_workers_and_resumed(store: Store, built: 
     assert (tmp_path / "two" / "instructions.jsonl").read_bytes() == (
         built / "instructions.jsonl"
     ).read_bytes()
+
+
+def test_a_pipe_among_the_facts_is_made_again(store: Store, built: Path, tmp_path: Path):
+    shutil.copytree(built, tmp_path / "build")
+    part = sorted((tmp_path / "build" / "facts").glob("*.jsonl"))[-1]
+    part.unlink()
+    os.mkfifo(part)
+    build(store.root, tmp_path / "build")
+    assert part.is_file() and part.read_bytes() == (built / "facts" / part.name).read_bytes()
 
 
 def test_another_seed_needs_another_folder(store: Store, built: Path):

@@ -27,8 +27,9 @@ def read_codings(path: Path) -> Codings:
         return _joined(path, ((row.clip_id, _of_prediction(row)) for row in read_rows(path)))
     if "clip_id" in first and "source" in first:
         return _joined(path, ((clip.clip_id, _of_clip(clip)) for clip in _clips(path)))
-    found = Codings(str(path), {})
-    for key, row in read_annotations(path).items():
+    read = read_annotations(path)
+    found = Codings(str(path), {}, problems=read.unread)
+    for key, row in read.clips.items():
         found.clips["/".join(key)] = _of_annotation(row)
         found.problems += [f"{row.where}: {text}" for text in row.problems]
         found.notes += [f"{row.where}: {text}" for text in row.notes]

@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.config import git_revision, package_versions
 from deft_llm.errors import DeftError
-from deft_llm.files import digest, read_object, write_json
+from deft_llm.files import claim_folder, digest, read_object, write_json
 
 # The same whatever they are: they change speed, not results.
 NEUTRAL = frozenset({"workers"})
 # Left out where not asked for, so that run folders of earlier versions can still be resumed.
 OPTIONAL = frozenset({"deletion", "features"})
+SETTINGS_FILE = "benchmark.json"
 
 
 class BenchmarkSettings(BaseModel):
@@ -48,9 +49,9 @@ def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]
     """Write ``benchmark.json``: settings, what they were run on, git revision and package versions.
 
     ``inputs``: digests of the stores and the folds.
-    Raises: DeftError where the folder holds another benchmark.
+    Raises: UsageError where the folder holds another product, DeftError for another benchmark.
     """
-    path = run / "benchmark.json"
+    path = claim_folder(run, SETTINGS_FILE) / SETTINGS_FILE
     asked = settings.model_dump(mode="json", exclude=set(NEUTRAL))
     asked = {name: value for name, value in asked.items() if value or name not in OPTIONAL}
     key = digest([asked, inputs])

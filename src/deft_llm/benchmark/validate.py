@@ -23,10 +23,11 @@ from deft_llm.evaluation.report import Table, markdown_table
 from deft_llm.evaluation.units import auroc
 from deft_llm.evaluation.words import figure
 from deft_llm.facs.units import name as unit_name
-from deft_llm.files import write_json, write_text
+from deft_llm.files import claim_folder, write_json, write_text
 from deft_llm.store import Store
 
 FEW = 5
+REPORT = "report.json"
 LOSO_METHODS = ("majority", "svm", "deft")
 
 
@@ -43,6 +44,7 @@ def validate_corpus(
 ) -> dict[str, Any]:
     """Run all parts and write report.json and report.md into ``out``; a part that cannot run says why."""
     opened = Store(store)
+    claim_folder(out, REPORT)
     report: dict[str, Any] = {
         "corpus": name,
         "labels": labels,
@@ -79,7 +81,7 @@ def validate_corpus(
         report["support"] = support_of_labels(opened) if coded else None
     except DeftError as error:
         report["support"], report["support_not_run"] = None, _without_paths(str(error))
-    write_json(out / "report.json", report)
+    write_json(out / REPORT, report)
     write_text(out / "report.md", _markdown(report))
     return report
 

@@ -123,12 +123,19 @@ def _one(
 ) -> None:  # fmt: skip
     """Analyse one video, write what was asked for, print what was found."""
     from deft_llm.cli._progress import bar
-    from deft_llm.explain.outputs import REPORT, analyze_video, rows_of, writable_folder, write_outputs
+    from deft_llm.explain.outputs import (
+        REPORT,
+        RESULT,
+        analyze_video,
+        rows_of,
+        writable_folder,
+        write_outputs,
+    )
     from deft_llm.explain.tables import tidy, write_table
 
     analyzer = options.analyzer()
     if folder is not None:
-        writable_folder(folder)
+        writable_folder(folder, RESULT)
     with bar(f"reading {video.label}") as update:
         analysis = analyze_video(
             analyzer, video, options, on_frame=lambda done, total: update(done, total or 0)
@@ -153,11 +160,11 @@ def _many(
     """
     from deft_llm.cli._progress import bar
     from deft_llm.errors import DeftError
-    from deft_llm.explain.batch import analyze_videos
+    from deft_llm.explain.batch import INDEX, analyze_videos
     from deft_llm.explain.outputs import writable_folder
     from deft_llm.explain.tables import write_table
 
-    writable_folder(out)
+    writable_folder(out, INDEX)
     batch = analyze_videos(videos, out, options, extras=extras, workers=workers, engine=engine, bar=bar)
     if table is not None:
         write_table(table, [batch.to_dataframe()])

@@ -19,7 +19,7 @@ def demo(
     from deft_llm.explain.analyzer import Analyzer
     from deft_llm.explain.demo import TRUTH, portrait_clip
     from deft_llm.explain.inputs import VideoInput
-    from deft_llm.explain.outputs import REPORT, Extras, writable_folder, write_outputs
+    from deft_llm.explain.outputs import REPORT, RESULT, Extras, writable_folder, write_outputs
     from deft_llm.setup.weights import require
 
     folder = writable_folder(out)
@@ -29,7 +29,7 @@ def demo(
                          ("A talking man in a car, 176 x 144 px", require("carphone"))):  # fmt: skip
         typer.echo(f"== {title}")
         analysis = analyzer.analyze(video).attribute()
-        place = writable_folder(folder / video.stem)
+        place = writable_folder(folder / video.stem, RESULT)
         write_outputs(analysis, VideoInput(video, video.name), place, Extras())
         if video == clip:
             typer.echo(f"Truth: {TRUTH}")

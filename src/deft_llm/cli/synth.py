@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+MOST = 10_000_000  # clips, subjects: what is asked for is planned before it is made
+
 
 def synth(
     context: typer.Context,
@@ -17,8 +19,10 @@ def synth(
         list[str] | None,
         typer.Argument(metavar="[a.b=c]...", help="With --film keys: settings, as in conditions.light=any."),
     ] = None,
-    clips: Annotated[int, typer.Option("--clips", help="How many clips (flow level: samples).")] = 200,
-    subjects: Annotated[int, typer.Option("--subjects", help="How many subjects.")] = 20,
+    clips: Annotated[
+        int, typer.Option("--clips", min=1, max=MOST, help="How many clips (flow level: samples).")
+    ] = 200,
+    subjects: Annotated[int, typer.Option("--subjects", min=1, max=MOST, help="How many subjects.")] = 20,
     seed: Annotated[
         int, typer.Option("--seed", help="Chooses subjects and clips; same seed, same bytes.")
     ] = 0,
@@ -52,7 +56,9 @@ def synth(
     ] = 0.2,
     long_videos: Annotated[
         int | None,
-        typer.Option("--long-videos", help="Long videos with several events [default: clips / 50]."),
+        typer.Option(
+            "--long-videos", min=0, max=MOST, help="Long videos with several events [default: clips / 50]."
+        ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="frames (PNG) or video (H.264).")] = "frames",
     crf: Annotated[

@@ -190,13 +190,12 @@ def import_questions(
 
     Example: deft unimer import me_vqa_samm_casme2_smic.jsonl stores/casme2 --out unimer/megc
     """
-    from deft_llm.errors import DeftError, UsageError
-    from deft_llm.files import write_jsonl
+    from deft_llm.errors import DeftError
+    from deft_llm.files import claim_folder, write_jsonl
     from deft_llm.store import Store
     from deft_llm.unimer.importing import import_megc
 
-    if (out / "build.json").exists():
-        raise UsageError(f"{out}: holds a build of 'deft unimer build'; choose another folder with --out.")
+    claim_folder(out)
     found = import_megc(questions, Store(store).clips)
     if not found.instructions:
         raise DeftError(

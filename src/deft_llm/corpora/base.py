@@ -14,6 +14,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Literal
 
+from deft_llm.corpora.tables import Table
 from deft_llm.errors import DeftError, UsageError, is_plain, printable
 from deft_llm.facs.notation import parse_aus
 from deft_llm.records import Clip, loose, person
@@ -97,6 +98,12 @@ class Corpus:
     def note(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
         """Add a note: known, handled, no reason to stop."""
         self.faults.append(Fault(kind, message, clip_id, path, severity="note"))
+
+    def unread(self, table: Table) -> None:
+        """Name the rows of a table that no clip was made of: a fault where it looks like a damaged row (two
+        cells or more), a note where it may be a remark."""
+        for row in table.unread:
+            (self.fault if row.filled > 1 else self.note)("unread-row", f"{table.path.name} {row.told}.")
 
 
 @dataclass(frozen=True)

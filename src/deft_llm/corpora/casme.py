@@ -35,4 +35,4 @@ def load(request: Request) -> Corpus:
         )
         folder = tree.find(subject, name, prefer=("raw_selected", "raw", "cropped"))
         builder.add(Coded(subject, name, row.number, cells_of(row, _READ), folder, notes=notes))
-    return builder.finish(table.coding)
+    return builder.finish(table.coding, table)

@@ -46,7 +46,7 @@ def load(request: Request) -> Corpus:
         used |= {folder or ""}
         builder.add(Coded(subject, name, row.number, cells_of(row, _READ), folder))
     note_unused(builder, tree, used, lambda path: _is_spare(path, used))
-    return builder.finish(f"{edition(table)} coding, {table.coding}")
+    return builder.finish(f"{edition(table)} coding, {table.coding}", table)
 
 
 def edition(table: Table) -> str:

@@ -59,7 +59,8 @@ def load(request: Request) -> Corpus:
         _load_part_a(builder, tree, tables["A"])
     if "C" in tables:
         _load_part_c(builder, tree, tables["C"])
-    return builder.finish(" + ".join(f"part {part}: {table.coding}" for part, table in tables.items()))
+    coding = " + ".join(f"part {part}: {table.coding}" for part, table in tables.items())
+    return builder.finish(coding, *tables.values())
 
 
 def _load_part_a(builder: Builder, tree: Tree, table: Table) -> None:

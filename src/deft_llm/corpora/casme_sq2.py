@@ -55,7 +55,7 @@ def load(request: Request) -> Corpus:
             builder.add_empty_video(video[1].casefold(), path)
     if macro:
         builder.corpus.note("left-out", f"{macro} macro-expressions of {table.path.name} are left out.")
-    return builder.finish(table.coding)
+    return builder.finish(table.coding, table)
 
 
 def _folder(tree: Tree, names: _Names, subject: str, filename: str) -> tuple[str | None, bool]:

@@ -59,8 +59,11 @@ class Builder:
         corrections = corrections_for(request.name, request.corrections)
         return cls(Corpus(request.name, request.root), fps, corrections, coarse_only, people or request.name)
 
-    def finish(self, coding: str) -> Corpus:
-        """The corpus, its clips carrying the edition of the annotation and of the corrections."""
+    def finish(self, coding: str, *tables: Table) -> Corpus:
+        """The corpus, its clips carrying the edition of the annotation and of the corrections; rows of its
+        ``tables`` that were not read are named."""
+        for table in tables:
+            self.corpus.unread(table)
         used = len(self.corrections.used)
         self.corpus.coding = coding + (f"; {used} corrections ({self.corrections.version})" if used else "")
         for clip in self.corpus.clips:

@@ -31,7 +31,7 @@ def load(request: Request) -> Corpus:
     tables = tables_of(request, tree, COLUMNS, ("subject", "filename", "onset", "apex"), builder.corpus)
     for table in tables:
         _load_table(builder, tree, table)
-    return builder.finish(" + ".join(table.coding for table in tables))
+    return builder.finish(" + ".join(table.coding for table in tables), *tables)
 
 
 def _load_table(builder: Builder, tree: Tree, table: Table) -> None:

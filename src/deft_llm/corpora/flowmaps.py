@@ -232,6 +232,7 @@ def _clip(maps: Corpus, corpus: str, folder: str, file: str, path: str, coarse: 
 
 def _load_manifest(corpus: Corpus, manifest: Path) -> None:
     table = find_table(manifest, MANIFEST, ("clip_id", "subject", "path"))
+    corpus.unread(table)
     seen: set[str] = set()
     for row in table.rows:
         clip_id = row.text("clip_id")
@@ -312,7 +313,8 @@ def _manifest_labels(corpus: Corpus, clip: Clip, row, where: str) -> None:  # ty
 
 def _join(corpus: Corpus, path: Path) -> None:
     """Bring emotion and AUs to the clips; a class folder's label stays, disagreement is a fault."""
-    annotations = read_annotations(path)
+    read = read_annotations(path)
+    annotations = read.clips
     unused: dict[Key, Annotation] = dict(annotations)
     matched = 0
     for clip in corpus.clips:
@@ -324,6 +326,8 @@ def _join(corpus: Corpus, path: Path) -> None:
         matched += 1
         unused.pop(found.key, None)
         _annotate(corpus, clip, found)
+    for row in read.unread:
+        corpus.note("unread-row", f"{row}.")
     for annotation in unused.values():
         corpus.note(
             "unmatched-annotation", f"{annotation.where}: {'/'.join(annotation.key)} matches no clip."

@@ -42,6 +42,7 @@ def load(request: Request) -> Corpus:
         table = find_table(table_path, COLUMNS, ("path",))
         for row in table.rows:
             _add_row(corpus, row, f"{table_path.name} row {row.number}")
+        corpus.unread(table)
         corpus.coding = table.coding
     else:
         _add_files(corpus, Tree(request.root))

@@ -46,7 +46,7 @@ def load(request: Request) -> Corpus:
             builder.corpus.note("several-labels", f"row {row.number}: {', '.join(said)}.", clip.clip_id)
         else:
             builder.corpus.fault("unknown-label", f"row {row.number}: no emotion is given.", clip.clip_id)
-    return builder.finish(table.coding)
+    return builder.finish(table.coding, table)
 
 
 def labels_of(row: Row) -> list[str]:

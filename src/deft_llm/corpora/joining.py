@@ -12,7 +12,7 @@ from typing import Any
 from deft_llm.corpora.base import subject_number
 from deft_llm.corpora.labels import coarse_word, fine_word
 from deft_llm.corpora.questions import QuestionRow, read_question_rows
-from deft_llm.corpora.tables import Row, cell_integer, cell_text, find_table
+from deft_llm.corpora.tables import Row, Table, cell_integer, cell_text, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.notation import ParsedAUs, format_aus, parse_aus
 from deft_llm.facs.units import number_of
@@ -150,7 +150,15 @@ def _key_of(row: QuestionRow) -> Key:
     return join_key(corpus, row.subject, row.filename)
 
 
-def read_annotations(path: Path) -> dict[Key, Annotation]:
+@dataclass(frozen=True)
+class Annotations:
+    """What a file says of clips, and in words those of its rows that name no clip."""
+
+    clips: dict[Key, Annotation]
+    unread: list[str]
+
+
+def read_annotations(path: Path) -> Annotations:
     """Read a CSV/xlsx table or an ME-VQA jsonl; several questions on one clip become one annotation.
 
     Rows of a table that contradict each other are a problem, and leave what they dispute open.
@@ -158,7 +166,14 @@ def read_annotations(path: Path) -> dict[Key, Annotation]:
     """
     with existing_file(path).open("rb") as handle:
         head = handle.read(1)
-    rows = _from_questions(path) if path.suffix.casefold() == ".jsonl" or head == b"{" else _from_table(path)
+    if path.suffix.casefold() == ".jsonl" or head == b"{":
+        return Annotations(_merged(_from_questions(path)), [])
+    table = find_table(path, COLUMNS, ("subject", "filename"))
+    return Annotations(_merged(_from_table(table)), [f"{path.name} {row.told}" for row in table.unread])
+
+
+def _merged(rows: Iterable[Annotation]) -> dict[Key, Annotation]:
+    """One annotation per clip."""
     found: dict[Key, Annotation] = {}
     disputed: dict[Key, set[str]] = defaultdict(set)
     for row in rows:
@@ -204,12 +219,12 @@ def _merge(known: list[ActionUnit] | None, more: list[ActionUnit]) -> list[Actio
     return list(merged.values())
 
 
-def _from_table(path: Path) -> Iterator[Annotation]:
-    table = find_table(path, COLUMNS, ("subject", "filename"))
+def _from_table(table: Table) -> Iterator[Annotation]:
     for row in table.rows:
         subject = row.text("subject")
         corpus = row.text("corpus") or corpus_of_subject(subject) or ""
-        found = Annotation(join_key(corpus, subject, row.text("filename")), f"{path.name} row {row.number}")
+        where = f"{table.path.name} row {row.number}"
+        found = Annotation(join_key(corpus, subject, row.text("filename")), where)
         _words(found, row.text("emotion"), row.text("coarse"))
         if "aus" in table.columns:
             _read_units(found, row.get("aus"))

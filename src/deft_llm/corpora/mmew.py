@@ -44,4 +44,4 @@ def load(request: Request) -> Corpus:
                     f"mmew/{subject}/{name}",
                     folder,
                 )
-    return builder.finish(table.coding)
+    return builder.finish(table.coding, table)

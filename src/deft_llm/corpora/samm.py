@@ -38,7 +38,7 @@ def load(request: Request) -> Corpus:
         check_row(builder, row, subject, name)
         builder.add(Coded(subject, name, row.number, cells_of(row, _READ), folder))
     note_unused(builder, tree, set(), lambda path: loose("/".join(path.split("/")[-2:])) not in used)
-    return builder.finish(table.coding)
+    return builder.finish(table.coding, table)
 
 
 def check_row(builder: Builder, row: Row, subject: str, name: str) -> None:

@@ -63,7 +63,7 @@ def load(request: Request) -> Corpus:
             "SAMM's micro-expression table was not found below the root: clips have "
             "no emotion; put SAMM_Micro_FACS_Codes_v2.xlsx there to join them by file name.",
         )
-    return builder.finish(table.coding)
+    return builder.finish(table.coding, table)
 
 
 def _emotions(tree: Tree) -> dict[str, Row]:

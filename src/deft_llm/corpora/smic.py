@@ -154,6 +154,7 @@ def _rows(request: Request, tree: Tree, builder: Builder, mode: str) -> tuple[di
     if not found:
         return {}, "labels of folder names"
     table = min(found, key=lambda t: ("orig" in t.path.stem, t.path.name))
+    builder.corpus.unread(table)
     rows = {}
     for row in table.rows:
         match = _CLIP.search(smic_name(row.text("filename")))

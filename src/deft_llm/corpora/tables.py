@@ -7,22 +7,24 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deft_llm.errors import DeftError
 from deft_llm.files import existing_file, sha256_of
 
 SUFFIXES = (".xlsx", ".xls", ".xlsm", ".csv", ".tsv")
 _HEADER_SEARCH = 40
+SHOWN = 40  # characters of a cell that a message shows
 # Limits far above any annotation table: one cell at the far corner of a sheet, or a file that unpacks without
 # end, must not cost memory.
 MOST_BYTES, MOST_UNPACKED = 100_000_000, 500_000_000
 MOST_ROWS, MOST_COLUMNS, MOST_CELLS, SHEET_ROWS = 200_000, 1_000, 4_000_000, 1_048_576
 
 DELIMITERS = (",", ";", "\t")
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")  # in no text file; \x1a: DOS's last byte
 
 Sheet = list[list[Any]]
 
@@ -46,14 +48,27 @@ class Row:
         return cell_text(self.cells.get(name))
 
 
+class Unread(NamedTuple):
+    """A row that was not read: its number, how many of its known cells are filled, and all that as words."""
+
+    number: int
+    filled: int
+    told: str
+
+
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header that was found, and where they come from."""
+    """Rows under a header that was found, and where they come from.
+
+    ``unread``: rows below the header that say something in a known column and lack what names their clip:
+    remarks, or rows that are damaged.
+    """
 
     path: Path
     sheet: str
     rows: list[Row]
     columns: frozenset[str]
+    unread: tuple[Unread, ...] = ()
 
     @property
     def coding(self) -> str:
@@ -180,8 +195,9 @@ def _read_csv(path: Path) -> dict[str, Sheet]:
     lists inside cells, may hold more commas than the table has columns).
     """
     text = _decoded(path.read_bytes())
-    if "\x00" in text:
-        raise ValueError("binary data")
+    found = _BINARY.search(text)
+    if found:
+        raise ValueError(f"binary data in line {text.count(chr(10), 0, found.start()) + 1}")
     sheets = {}
     for delimiter in DELIMITERS:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -214,8 +230,8 @@ def find_table(
 ) -> Table:  # fmt: skip
     """The sheet of ``path`` whose header holds the ``required`` fields, found wherever it stands.
 
-    ``columns`` maps a field to the names that files give it (compared by ``plain``); rows without any
-    required cell (blank lines, remarks below the table) are skipped.
+    ``columns`` maps a field to the names that files give it (compared by ``plain``); rows without what is
+    ``required`` (blank lines, remarks below the table) are no clips; those that say something are ``unread``.
     Raises: DeftError where the file cannot be read, no sheet has such a header, a column is there twice, or a
     row of a CSV has more cells than the header: what stands in which column is not known then.
     """
@@ -227,14 +243,14 @@ def find_table(
             number, places = found
             header = sheets[name][number]
             _check_header(path, header, places)
-            rows = list(_rows(sheets[name], number, places, required))
+            rows, unread = _rows(sheets[name], number, places, required)
             long = next((row for row in rows if row.length > len(header)), None)
             if name in DELIMITERS and long is not None:
                 raise DeftError(
                     f"{path}: row {long.number} has {long.length} cells, the header {len(header)}; put a "
                     "cell that holds the delimiter into quotes."
                 )
-            return Table(path, name, rows, frozenset(places))
+            return Table(path, name, rows, frozenset(places), tuple(unread))
     wanted = ", ".join(columns[field][0] for field in required)
     raise DeftError(f"{path}: no sheet with the columns {wanted}; {mend}.")
 
@@ -262,12 +278,21 @@ def _header(
     return None
 
 
-def _rows(sheet: Sheet, header: int, places: Mapping[str, int], required: Sequence[str]) -> Iterator[Row]:
+def _rows(
+    sheet: Sheet, header: int, places: Mapping[str, int], required: Sequence[str]
+) -> tuple[list[Row], list[Unread]]:
+    rows, unread = [], []
     for number, row in enumerate(sheet[header + 1 :], header + 2):
         cells = {name: row[place] if place < len(row) else None for name, place in places.items()}
-        filled = [name for name in required if cell_text(cells[name])]
-        if len(filled) >= min(2, len(required)):
-            yield Row(number, cells, len(row))
+        there = [name for name in cells if cell_text(cells[name])]
+        lacking = [name for name in required if name not in there]
+        if len(required) - len(lacking) >= min(2, len(required)):
+            rows.append(Row(number, cells, len(row)))
+        elif there:
+            said = cell_text(cells[there[0]])
+            told = f"row {number} ({said[:SHOWN]!r}) lacks {' and '.join(lacking)} and was not read"
+            unread.append(Unread(number, len(there), told))
+    return rows, unread
 
 
 def is_table(path: Path) -> bool:

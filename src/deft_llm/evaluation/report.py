@@ -16,8 +16,9 @@ from deft_llm.evaluation.figures import report_figures
 from deft_llm.evaluation.rows import Run, read_run
 from deft_llm.evaluation.score import LEAK_STAMP, score_run
 from deft_llm.evaluation.words import figure
-from deft_llm.files import csv_cell, write_text
+from deft_llm.files import claim_folder, csv_cell, write_text
 
+SUMMARY = "summary"
 NOTE = (
     "Scores are pooled over all folds' predictions; intervals are 95 % bootstraps over subjects. A class is "
     "the "
@@ -37,8 +38,10 @@ class Table(NamedTuple):
 def write_report(paths: Sequence[Path], out: Path) -> list[Path]:
     """Score the runs at ``paths`` and write report.html, report.md and a CSV a table into ``out``.
 
-    Raises: DeftError where a run cannot be scored, or all runs are of different tasks.
+    Raises: UsageError where ``out`` holds another product; DeftError where a run cannot be scored, or all
+    runs are of different tasks.
     """
+    claim_folder(out, f"{SUMMARY}.csv")
     runs = [read_run(path) for path in paths]
     metrics = [score_run(run) for run in runs]
     names = run_names(runs)
@@ -63,7 +66,7 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     names = [run.name for run in runs]
     tasks = {run.rows[0].task for run in runs}
     for index, run in enumerate(runs):
-        options = " ".join(f"{k}={_shown(v)}" for k, v in _flat(run.config.get("options", {})).items())
+        options = " ".join(f"{k}={_shown(v)}" for k, v in _flat(run.settings.options).items())
         names[index] += f" {options}" if options else ""
         names[index] += f" [{run.rows[0].task}]" if len(tasks) > 1 else ""
     for index, run in enumerate(runs):
@@ -147,7 +150,7 @@ def _summary(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
         "left out",
         "leak",
     ]
-    return Table("Runs", "summary", head, rows)
+    return Table("Runs", SUMMARY, head, rows)
 
 
 def _per_corpus(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:

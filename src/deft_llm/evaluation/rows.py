@@ -8,14 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.folds import Folds, read_folds
-from deft_llm.files import read_jsonl, read_object
+from deft_llm.files import read_jsonl, read_model
 from deft_llm.records import COARSE, PREDICTION_SCHEMA, Prediction
 
 Key = tuple[str, str | None, int]
+
+
+class RunSettings(BaseModel):
+    """What scores and tables say of a run's settings (``benchmark.json`` holds more)."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    zero_shot: bool = False
 
 
 @dataclass
@@ -25,15 +32,13 @@ class Run:
     path: Path
     rows: list[Prediction]
     folds: Folds | None = None
-    config: dict[str, Any] = field(default_factory=dict)
+    settings: RunSettings = field(default_factory=RunSettings)
 
     @property
     def name(self) -> str:
         """Method and what sets this run apart, for tables."""
         row = self.rows[0]
-        extra = [
-            word for word, on in (("zero-shot", self.config.get("zero_shot")), ("LEAKY", row.leaky)) if on
-        ]
+        extra = [word for word, on in (("zero-shot", self.settings.zero_shot), ("LEAKY", row.leaky)) if on]
         return " ".join([row.method, *(f"({word})" for word in extra)])
 
 
@@ -126,11 +131,11 @@ def read_run(path: Path) -> Run:
     if path.is_dir() and not file.exists():
         raise DeftError(f"{path}: holds no predictions.jsonl; run 'deft benchmark' to its end first.")
     rows = read_rows(file)
-    folds_file, config_file = file.parent / "folds.json", file.parent / "benchmark.json"
+    folds_file, settings_file = file.parent / "folds.json", file.parent / "benchmark.json"
     folds = read_folds(folds_file) if folds_file.exists() else None
     check_rows(rows, folds, str(file))
-    config = read_object(config_file) if config_file.exists() else {}
-    return Run(path, sorted(rows, key=sort_key), folds, config)
+    settings = read_model(RunSettings, settings_file) if settings_file.exists() else RunSettings()
+    return Run(path, sorted(rows, key=sort_key), folds, settings)
 
 
 def scorable(rows: Sequence[Prediction]) -> list[Prediction]:

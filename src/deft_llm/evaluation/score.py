@@ -45,7 +45,7 @@ def score_run(run: Run) -> dict[str, Any]:
         "seed": first.seed,
         "label_space": first.label_space,
         "leaky": first.leaky,
-        "protocol": "zero-shot" if run.config.get("zero_shot") else run.folds.protocol if run.folds else None,
+        "protocol": "zero-shot" if run.settings.zero_shot else run.folds.protocol if run.folds else None,
         "folds": run.folds.hash if run.folds else None,
         "rows": len(rows),
         "clips": len({row.clip_id for row in rows}),

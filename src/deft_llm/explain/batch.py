@@ -25,7 +25,7 @@ from deft_llm.explain.result import RESULT_SCHEMA
 from deft_llm.explain.tables import tidy
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import image_files
-from deft_llm.files import digest, read_model, sha256_of, write_json, write_text
+from deft_llm.files import claim_folder, digest, read_model, sha256_of, write_json, write_text
 from deft_llm.jobs import check_pool, run_jobs, single_thread
 from deft_llm.model.checkpoint import CONFIG, SHIPPED
 from deft_llm.prepare.work import is_passing, reason_of
@@ -124,8 +124,8 @@ def analyze_videos(
 
     ``extras``: file names, written into each video's folder. People who are in several clips share one
     neutral. A video that fails keeps its reason; a stopped run goes on where it was.
-    Raises: UsageError for options that make no sense; DeftError where ``out`` cannot be written, is in use,
-    or a worker dies.
+    Raises: UsageError for options that make no sense and an ``out`` of another product; DeftError where
+    ``out`` cannot be written or is in use, or a worker dies.
     """
     from filelock import FileLock, Timeout
 
@@ -134,7 +134,7 @@ def analyze_videos(
     extras.check(names_only=True)
     if options.faces > 1 and people_of(videos):
         raise UsageError("--faces: a list with persons says who the one face of a clip is; leave it out.")
-    out = Path(out).absolute()
+    out = claim_folder(Path(out).absolute(), INDEX)
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / LOCK)
     try:

@@ -14,7 +14,7 @@ from deft_llm.explain.inputs import VideoInput
 from deft_llm.explain.report import write_report
 from deft_llm.explain.tables import check_table, write_table
 from deft_llm.explain.video_overlay import check_overlay, write_overlay
-from deft_llm.files import write_json
+from deft_llm.files import claim_folder, write_json
 from deft_llm.state.neutral import Neutral
 
 if TYPE_CHECKING:
@@ -132,11 +132,12 @@ def rows_of(analysis: Analysis, video: VideoInput) -> list[dict[str, Any]]:
     return [row | {"file": video.label, "person": video.person} for row in analysis.rows()]
 
 
-def writable_folder(folder: Path) -> Path:
-    """The output folder, made and proven writable before the work starts.
+def writable_folder(folder: Path, *own: str) -> Path:
+    """The output folder, made and proven writable before the work starts; ``own``: as ``claim_folder``.
 
-    Raises: DeftError where it cannot be written.
+    Raises: UsageError where it holds another product, DeftError where it cannot be written.
     """
+    claim_folder(folder, *own)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".deft-write"

@@ -11,7 +11,7 @@ from typing import Any
 
 from deft_llm.corpora.base import Corpus, Fault, load
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import write_json
+from deft_llm.files import claim_folder, write_json
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import MeasureSettings
 from deft_llm.prepare.contact import draw_contact_sheet
@@ -20,6 +20,7 @@ from deft_llm.prepare.purge import purged_subjects
 from deft_llm.prepare.work import Done, do, plan
 from deft_llm.records import Clip
 from deft_llm.store import Store, StoreWriter
+from deft_llm.store.layout import HEADER as STORE_HEADER
 from deft_llm.store.layout import Failure
 
 # Loader faults that mean a clip (or a whole table) is not in the store; others are mended or noted.
@@ -124,9 +125,9 @@ def prepare_corpus(
             f"{count} x {kind}" for kind, count in Counter(f.kind for f in corpus.faults).items()
         )
         raise DeftError(f"{corpus.root}: no clip of {corpus.name} was found ({kinds or 'nothing there'}).")
-    store = Path(store)
-    if store.exists() and not store.is_dir():
-        raise UsageError(f"{store}: is a file; give a folder with --store.")
+    store = claim_folder(store, STORE_HEADER)
+    if store.resolve() == corpus.root.resolve():
+        raise UsageError(f"{store}: is the corpus itself; give another folder with --store.")
     header = {"corpus": corpus.name, "measure": _settings(settings)}
     writer = StoreWriter(store, header)
     lock = FileLock(store / ".lock")

@@ -17,6 +17,7 @@ from deft_llm.files import digest, read_model, write_text
 from deft_llm.records import Clip, Units
 
 STORE_SCHEMA = 1
+HEADER = "store.json"
 DAMAGED = "damaged: "
 MAKE_STORE_AGAIN = "run the command that made the store again"
 

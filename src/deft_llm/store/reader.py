@@ -13,7 +13,7 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.files import open_tensors, read_object, read_rows, sha256_of
 from deft_llm.records import Clip
-from deft_llm.store.layout import MAKE_STORE_AGAIN, STORE_SCHEMA, Failure, IndexRow, shard_path
+from deft_llm.store.layout import HEADER, MAKE_STORE_AGAIN, STORE_SCHEMA, Failure, IndexRow, shard_path
 from deft_llm.store.motion import REGION_FIELDS, TENSOR_FIELDS, Motion, RegionTable
 
 
@@ -25,9 +25,9 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        if not (self.root / "store.json").exists():
+        if not (self.root / HEADER).exists():
             raise DeftError(f"{self.root}: is not a store (no store.json); make one with 'deft prepare'.")
-        header = read_object(self.root / "store.json", mend=MAKE_STORE_AGAIN)
+        header = read_object(self.root / HEADER, mend=MAKE_STORE_AGAIN)
         if header.get("schema") != STORE_SCHEMA:
             raise DeftError(f"{self.root}: store of schema {header.get('schema')}, this version reads "
                             f"{STORE_SCHEMA}; prepare the corpus again.")  # fmt: skip

@@ -15,6 +15,7 @@ from deft_llm.files import atomic_path, digest, read_object, sha256_of, write_js
 from deft_llm.records import Clip
 from deft_llm.store.layout import (
     DAMAGED,
+    HEADER,
     STORE_SCHEMA,
     Failure,
     IndexRow,
@@ -38,7 +39,7 @@ class StoreWriter:
     def __init__(self, root: Path, settings: dict[str, Any]) -> None:
         self.root = Path(root)
         self.settings = settings
-        header = self.root / "store.json"
+        header = self.root / HEADER
         if header.exists():
             found = read_object(header, mend="prepare into a new folder")
             if found.get("schema") != STORE_SCHEMA:
@@ -118,9 +119,7 @@ class StoreWriter:
             )
         write_jsonl(self.root / "failed.jsonl", sorted(failures, key=lambda f: f.clip_id))
         write_jsonl(self.root / "index.jsonl", (row_line(row) for row in rows))
-        write_json(
-            self.root / "store.json", store_header(self.settings, sha256_of(self.root / "index.jsonl"))
-        )
+        write_json(self.root / HEADER, store_header(self.settings, sha256_of(self.root / "index.jsonl")))
         return failures
 
 

@@ -27,7 +27,7 @@ from deft_llm.model.inputs import (
     region_pool,
 )
 from deft_llm.model.readout import Readout
-from deft_llm.training.loop import Part, PartSettings
+from deft_llm.training.loop import MOST_BATCH, Part, PartSettings
 from deft_llm.training.motion import checked_sizes, scores
 from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved
 from deft_llm.training.store_data import StoreData
@@ -46,7 +46,7 @@ class FaceConfig(PartSettings):
 
     parts = frozenset({"au", "coarse", "fine", "texture", "structure", "independence", "adversary"})
     steps: int = Field(700, ge=0, description="Steps of the optimiser.")
-    batch: int = Field(48, ge=1, description="Clips per step, all processes together.")
+    batch: int = Field(48, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
     weight_decay: float = Field(0.05, ge=0, le=1, description="Weight decay of AdamW.")
     cooldown_steps: int = Field(250, ge=0, description="Last steps, over which the rate falls.")

@@ -19,7 +19,7 @@ from deft_llm.model.packing import RowCollator, Turn
 from deft_llm.records import COARSE
 from deft_llm.training.augment import AugmentSettings
 from deft_llm.training.flow_text import turns_of
-from deft_llm.training.loop import Part, PartSettings
+from deft_llm.training.loop import MOST_BATCH, Part, PartSettings
 from deft_llm.training.motion import Samples, augmented, tensors_of
 from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved
 from deft_llm.training.store_data import StoreData, dialogue_rows
@@ -39,7 +39,7 @@ class LanguageConfig(PartSettings):
 
     parts = frozenset({"text"})
     steps: int = Field(2000, ge=0, description="Steps of the optimiser.")
-    batch: int = Field(4, ge=1, description="Clips per step, all processes together.")
+    batch: int = Field(4, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
     learning_rate: float = Field(5e-4, gt=0, le=1, description="Rate between warm-up and cool-down.")
     save_every: int = Field(50, ge=1, description="Steps between saved states.")
     losses: Weights = Field(default_factory=lambda: Weights(text=1), description="Weights of the loss.")

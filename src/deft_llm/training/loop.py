@@ -16,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from deft_llm.config import MOST_SEED
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.training.objective import Weights
 from deft_llm.training.state import BEST, STATE, read_state, save_state, writer
 
+MOST_BATCH = 65_536
 LEAST_RATE = 0.02
 """Share of the learning rate at which warm-up begins and cool-down ends."""
 SEED_STRIDE = 1_000_003
@@ -32,9 +34,11 @@ class PartSettings(BaseModel):
     parts: ClassVar[frozenset[str]] = frozenset()
     """Parts of the loss that exist in this part of the training."""
     model_config = ConfigDict(extra="forbid")
-    seed: int | None = Field(None, ge=0, description="Seed of weights, batches, dropout; null: the run's.")
+    seed: int | None = Field(
+        None, ge=0, le=MOST_SEED, description="Seed of weights, batches, dropout; null: the run's."
+    )
     steps: int = Field(1000, ge=0, description="Steps of the optimiser.")
-    batch: int = Field(32, ge=1, description="Clips per step, all processes together.")
+    batch: int = Field(32, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Weight decay of AdamW.")
     warmup_steps: int = Field(30, ge=0, description="First steps, over which the rate rises.")

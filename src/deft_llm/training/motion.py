@@ -16,7 +16,7 @@ from deft_llm.model.experts import MotionExpertConfig
 from deft_llm.model.inputs import DeftBatch
 from deft_llm.training.augment import AugmentSettings, augment, relative
 from deft_llm.training.flow_shards import FlowBatch
-from deft_llm.training.loop import Part, PartSettings
+from deft_llm.training.loop import MOST_BATCH, Part, PartSettings
 from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved
 
 MOST = 4096
@@ -38,7 +38,7 @@ class MotionConfig(PartSettings):
 
     parts = frozenset({"au", "coarse", "fine", "clean", "contrast"})
     steps: int = Field(4000, ge=0, description="Steps of the optimiser.")
-    batch: int = Field(128, ge=1, description="Clips per step, all processes together.")
+    batch: int = Field(128, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
     learning_rate: float = Field(1.5e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
     weight_decay: float = Field(0.03, ge=0, le=1, description="Weight decay of AdamW.")
     warmup_steps: int = Field(100, ge=0, description="First steps, over which the rate rises.")

@@ -13,9 +13,9 @@ from typing import Any
 
 from accelerate import PartialState
 
-from deft_llm.config import save_resolved
+from deft_llm.config import RESOLVED, save_resolved
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import read_json, sha256_of, write_json
+from deft_llm.files import claim_folder, read_json, sha256_of, write_json
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import WEIGHTS
 from deft_llm.model.deft import FACE_EXPERTS, LANGUAGE, DeftModel
@@ -40,7 +40,7 @@ from deft_llm.training.joint import JointPart
 from deft_llm.training.loop import Part, fit, on_cpu
 from deft_llm.training.settings import PARTS, PartName, TrainConfig
 from deft_llm.training.state import BEST, STATE
-from deft_llm.training.store_data import StoreData, split_subjects, subjects_of
+from deft_llm.training.store_data import StoreData, dialogue_rows, split_subjects, subjects_of
 from deft_llm.training.text import word_source
 
 FINISHED = "finished.json"
@@ -78,6 +78,13 @@ class Data:
             StoreData(stores, known) if stores else None, StoreData(stores, held) if held else None,
             shards(config.flow_shards), shards(config.flow_validation), tuple(unimer),
         )  # fmt: skip
+
+    def check_dialogues(self, settings: Sequence[language.LanguageConfig]) -> None:
+        """Read the Uni-MER rows that the parts of ``settings`` will learn from, before the parts that come
+        first take hours. Raises: DeftError for a folder that cannot be read or has none for these clips."""
+        for one in settings:
+            if self.store is not None and self.unimer:
+                dialogue_rows(self.unimer, self.store.rows, one.tasks)
 
     @property
     def maps(self) -> Any:
@@ -170,13 +177,14 @@ def train(
     """Train the parts that ``config`` names; returns the folder of the finished checkpoint (``out``/model).
 
     ``command`` is recorded; ``say`` is told which parts are trained and which not.
-    Raises: UsageError for parts that cannot be trained, or an ``out`` of other settings.
+    Raises: UsageError for parts that cannot be trained, or an ``out`` of other settings or another product.
     """
-    out, start = Path(out), checkpoint_folder(config.start)
+    out, start = claim_folder(out, RESOLVED), checkpoint_folder(config.start)
     data = Data.of(config, [Path(store) for store in stores], unimer)
     process = PartialState(cpu=on_cpu())
     main = process.is_main_process
     parts = chosen_parts(config, data, saved_config(start), say if main else lambda text: None)
+    data.check_dialogues([getattr(config, name) for name in parts if name in ("language", "joint")])
     if main:
         save_resolved(config, out, seed=config.seed, command=command)
         for folder in (out / MODEL, *(out / name / MODEL for name in parts)):

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deft_llm.config import MOST_SEED
 from deft_llm.training.faces import FaceConfig
 from deft_llm.training.joint import JointConfig
 from deft_llm.training.language import LanguageConfig
@@ -32,9 +33,12 @@ class TrainConfig(BaseModel):
     }  # fmt: skip
     """Keys of older settings, and what to write instead."""
 
-    seed: int = Field(0, ge=0, description="Seed of everything that a part does not say itself.")
+    seed: int = Field(
+        0, ge=0, le=MOST_SEED, description="Seed of everything that a part does not say itself."
+    )
     parts: list[PartName] | None = Field(
         None,
+        min_length=1,
         description="Parts of the model that are trained: motion, faces, language, joint; null: all that the "
         "data allow.",
     )

@@ -16,6 +16,7 @@ from typing import Any
 from deft_llm.aus.calibration import CALIBRATION_FILE, load_calibration
 from deft_llm.errors import UsageError
 from deft_llm.files import (
+    claim_folder,
     digest,
     json_line,
     read_json,
@@ -37,6 +38,7 @@ from deft_llm.unimer.tasks import clip_instructions
 
 BUILD_SCHEMA = 1
 CHUNK = 64
+HEADER = "build.json"
 INSTRUCTIONS = "instructions.jsonl"
 REJECTIONS = "rejections.jsonl"
 
@@ -67,7 +69,7 @@ def build(
     ``figures`` false: text that a model is to learn, with nothing that it could not read from the clip (see
     ``ClipFacts.without_figures``). ``rewrite`` names a local LLM (see ``unimer.rewrite``) that may reword
     answers where it changes no fact.
-    Returns the statistics. Raises: UsageError where ``out`` holds another build.
+    Returns the statistics. Raises: UsageError where ``out`` holds another build or another product.
     """
 
     check_pool(workers, engine)
@@ -101,7 +103,7 @@ def _claim(out: Path, store: Any, seed: int, figures: bool, rewrite: str | None)
         "figures": figures,
         "rewrite": rewrite,
     }
-    path = out / "build.json"
+    path = claim_folder(out, HEADER) / HEADER
     if path.exists() and read_json(path) != header:
         raise UsageError(f"{out}: holds a build of another store, seed or version; choose a new --out.")
     if not path.exists():
@@ -137,7 +139,7 @@ def measure_chunk(chunk: Chunk) -> int:
 
 def _is_done(chunk: Chunk) -> bool:
     """Whether the chunk's facts are there, made from the same clips and unharmed."""
-    if not chunk.target.exists():
+    if not chunk.target.is_file():
         return False
     head, _, facts = chunk.target.read_bytes().partition(b"\n")
     wanted = json_line({"key": chunk.key, "sha256": hashlib.sha256(facts).hexdigest()})

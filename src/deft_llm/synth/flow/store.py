@@ -19,11 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.facs.notation import format_aus
-from deft_llm.files import digest, read_json, write_bytes, write_json, write_text
+from deft_llm.files import claim_folder, digest, read_json, write_bytes, write_json, write_text
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.records import ActionUnit, Clip, Source, Truth, Units
 from deft_llm.store import StoreWriter
+from deft_llm.store.layout import HEADER as STORE_HEADER
 from deft_llm.synth.core.coder import annotate
 from deft_llm.synth.core.identity import SEED_RANGES, Split, sample_identity
 from deft_llm.synth.core.prior import load_prior
@@ -33,6 +34,7 @@ from deft_llm.synth.flow.folders import check_folders, link_training, map_path
 from deft_llm.synth.flow.sampler import FlowSynth, Sample
 
 SHARD = 256
+HEADER = "synth.json"
 GENERATOR = 5  # raised when the same settings give other bytes
 MANIFEST = ("clip_id", "corpus", "subject", "path", "path_offset", "emotion", "coarse", "aus")
 
@@ -86,7 +88,8 @@ def write_flow(
 ) -> dict[str, Any]:
     """Make the samples of ``settings`` in ``out``; returns what a summary says.
 
-    Raises: UsageError for impossible options; DeftError where ``out`` holds other settings or is unwritable.
+    Raises: UsageError for impossible options and an ``out`` of another product; DeftError where ``out`` holds
+    other settings or is unwritable.
     """
     settings.check()
     check_pool(workers)
@@ -113,7 +116,8 @@ def write_flow(
 
 def _claim(out: Path, settings: FlowSettings) -> None:
     """Refuse a folder of other settings; note ours."""
-    header = out / "synth.json"
+    header = out / HEADER
+    claim_folder(out, HEADER, *([STORE_HEADER] if header.exists() else []))
     wanted = settings.model_dump(mode="json")
     if header.exists() and read_json(header) != wanted:
         raise DeftError(f"{header}: was made with other options; choose a new folder or remove this one.")

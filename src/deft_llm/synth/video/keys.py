@@ -18,12 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.faces.video import Frame
+from deft_llm.files import claim_folder
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import MeasureSettings, measure_clip
 from deft_llm.motion.shots import make_plan
 from deft_llm.records import Clip, Source, Truth
 from deft_llm.store import Motion, Store, StoreWriter
-from deft_llm.store.layout import Failure
+from deft_llm.store.layout import HEADER, Failure
 from deft_llm.synth.core.coder import Annotation, annotate
 from deft_llm.synth.core.events import LURES, PX_PER_IOD, Plan, mislead
 from deft_llm.synth.core.identity import Split, sample_identity, split_seeds
@@ -95,11 +96,12 @@ def make_keys(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make the store ``out``; returns what a summary says. Samples whose face is not found are listed as
-    failed. Raises: UsageError for impossible options, DeftError where ``out`` holds another store."""
+    failed. Raises: UsageError for impossible options or another product in ``out``, DeftError where it holds
+    another store."""
     settings.check()
     check_pool(workers)
     split_seeds(settings.split, settings.subjects, settings.seed * settings.subjects)
-    writer = _writer(Path(out), settings)
+    writer = _writer(claim_folder(out, HEADER), settings)
     tasks = [(str(out), settings.model_dump_json(), number) for number in range(settings.subjects)]
     done = 0
     for count in run_jobs(_work, tasks, workers=workers, ordered=False, setup=Studio):

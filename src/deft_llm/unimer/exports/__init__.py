@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import claim_folder
 from deft_llm.records import Instruction
 
 FORMATS = ("llava", "llamafactory", "messages", "trl", "megc")
@@ -22,15 +23,15 @@ def export(rows: Iterable[Instruction], format_name: str, out: Path) -> list[Pat
 
     ``out``: the file; a folder, or a name without a suffix, gets a file of the format's usual name.
 
-    Raises: UsageError for an unknown format; DeftError where nothing is left to write, a row does not fit the
-    format, or the result breaks a rule.
+    Raises: UsageError for an unknown format or the folder of another product; DeftError where nothing is left
+    to write, a row does not fit the format, or the result breaks a rule.
     """
     if format_name not in FORMATS:
         raise UsageError(f"--format {format_name}: unknown; choose one of {', '.join(FORMATS)}.")
     module = import_module(f"deft_llm.unimer.exports.{format_name}")
     path = Path(out)
     if path.is_dir() or not path.suffix:
-        path /= module.FILE
+        path = claim_folder(path, "build.json") / module.FILE
     remaining = iter(rows)
     first = next(remaining, None)
     if first is None:
