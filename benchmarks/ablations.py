@@ -173,7 +173,7 @@ def _keep(path: Path, found: dict[str, np.ndarray], started: float) -> None:
 
 
 def figures(run: dict[str, np.ndarray], truth: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """(2, W) UF1 and mean AU AUROC of clips under weights (W, N), one row a resample of subjects."""
+    """(2, W) UF1 and mean AU AUROC of clips under weights (W, N), one row per resample of subjects."""
     keep = truth["coarse"] >= 0
     real, called = truth["coarse"][keep], run["classes"][keep].argmax(1)
     f1 = []

@@ -65,7 +65,7 @@ def sides(cases: Iterable[Case], ways: dict[str, Calibration]) -> list[Side]:
 
 
 def show(title: str, rows: list[Side], wrong: bool) -> None:
-    """Print one line a range and way, then which sides each way misses."""
+    """Print one line per range and way, then which sides each way misses."""
     for name, (low, high) in RANGES.items():
         some = [row for row in rows if low <= row.size < high]
         for way in some[0].right if some else ():

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deft_llm.methods.refit import macro_f1
 from deft_llm.motion.normalise import relative
 from deft_llm.records import COARSE
 from deft_llm.synth.flow.config import FlowConfig
@@ -62,15 +63,6 @@ def statistics(maps: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def uf1(truth: np.ndarray, called: np.ndarray) -> float:
-    """Unweighted mean F1 of the three classes."""
-    scores = []
-    for c in range(3):
-        hit = ((truth == c) & (called == c)).sum()
-        scores.append(2 * hit / max((truth == c).sum() + (called == c).sum(), 1))
-    return float(np.mean(scores))
-
-
 def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(
@@ -106,14 +98,15 @@ def main() -> None:
     half = len(ours) * 3 // 4
     flat = ours.reshape(len(ours), -1)
     model.fit(flat[:half], labels[:half])
-    held = uf1(labels[half:], model.predict(flat[half:]))
+    held = macro_f1(labels[half:], model.predict(flat[half:]), len(COARSE))
     print(f"SVM trained on {half} synthetic maps: UF1 {held:.3f} on {len(flat) - half} more")
     called = model.predict(theirs.reshape(len(theirs), -1))
-    print(f"UF1 {uf1(truth, called):.3f} on the target ({len(truth)} maps)")
+    print(f"UF1 {macro_f1(truth, called, len(COARSE)):.3f} on the target ({len(truth)} maps)")
     for kind in ("portrait", "render"):
         chosen = np.array([kind in subject for subject in subjects])
         if chosen.any():
-            print(f"  {kind}: UF1 {uf1(truth[chosen], called[chosen]):.3f} ({chosen.sum()} maps)")
+            score = macro_f1(truth[chosen], called[chosen], len(COARSE))
+            print(f"  {kind}: UF1 {score:.3f} ({chosen.sum()} maps)")
     if args.plot:
         rows = []
         for images, classes in ((maps, labels), (target, truth)):

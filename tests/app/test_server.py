@@ -89,10 +89,16 @@ def test_its_own_page_is_served_without_leave_for_other_origins(application):
     assert "deft-llm" in application.get("/").text
 
 
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A video that takes a while to read."""
+    frames = list(living_portrait([], 40, fps=50.0, seed=1))
+    return save_video(tmp_path_factory.mktemp("visitor") / "face.mp4", 5 * [*frames, *frames[::-1]], 50.0)
+
+
 @pytest.fixture
-def busy(tmp_path):
+def busy(tmp_path, video):
     """``deft app`` in the midst of a visitor's job: (process, its temporary folder, its workers)."""
-    video = save_video(tmp_path / "face.mp4", living_portrait([], 400, fps=50.0, seed=1), 50.0)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deft_llm.cli import main
 from deft_llm.corpora import load
 from deft_llm.corpora.check import check
 from deft_llm.store import Store
 
 
-def run(*words: object) -> int:
-    """Exit code of a command."""
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
 @pytest.mark.parametrize("layout", ["store", "flowmaps", "ststnet"])
-def test_as_many_subjects_as_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str) -> None:
+def test_as_many_subjects_as_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: Callable[..., int], layout: str
+) -> None:
     out = tmp_path / layout
     words = ("--level", "flow", "--layout", layout, "--clips", 60, "--subjects", 6, "--seed", 1, "--json")
     assert run("synth", out, *words) == 0
@@ -58,7 +51,11 @@ def test_as_many_subjects_as_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     ],
 )
 def test_wrong_and_idle_options_are_usage_errors(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+    run: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
 ) -> None:
     assert run("synth", tmp_path / "out", *words) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "out").exists()

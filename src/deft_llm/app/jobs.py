@@ -40,6 +40,7 @@ class _Slot:
         self.pipe: Any = None
 
     def start(self) -> None:
+        """A living process that has not served too many jobs; nothing where there is one."""
         if self.process is not None and self.process.is_alive() and self.served < TASKS_A_PROCESS:
             return
         self.stop()
@@ -51,6 +52,7 @@ class _Slot:
         self.served = 0
 
     def stop(self) -> None:
+        """End the process, whatever it is at."""
         if self.pipe is not None:
             self.pipe.close()
         if self.process is not None and self.process.is_alive():

@@ -62,7 +62,7 @@ def pictures_html(result: Result, rank: int) -> str:
 
 
 def region_figures(reading: MovementReading, most: int = 4) -> list[str]:
-    """One figure an evidence row: where the AU was read and which way the skin moved."""
+    """One figure per evidence row: where the AU was read and which way the skin moved."""
     from deft_llm.explain.region_overlay import region_overlay
 
     figures: list[str] = []

@@ -59,7 +59,7 @@ def motion_of(region: str, side: str, vector: RegionVector) -> tuple[float, floa
 
 
 def word_side(region: str, side: str) -> str:
-    """The side in whose coordinates an evidence's dx, dy are to be read."""
+    """The side in whose coordinates dx, dy of a row of evidence are to be read."""
     if region in MIDLINE_REGIONS:
         return "mid"
     return side if side in ("left", "right") else "right"

@@ -61,6 +61,8 @@ def faithfulness(rows: Sequence[Prediction]) -> dict[str, Any] | None:
 
 
 class _Counts:
+    """Claimed and true AUs over rows: how many, how many in common."""
+
     def __init__(self) -> None:
         self.shared = self.claimed = self.there = self.rows = 0
 

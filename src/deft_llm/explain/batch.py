@@ -106,6 +106,7 @@ class _Worker:
 
     @cached_property
     def analyzer(self) -> Analyzer:
+        """It, with its landmarker loaded."""
         default_landmarker()
         return self.options.analyzer()
 

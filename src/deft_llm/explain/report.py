@@ -19,7 +19,7 @@ from deft_llm.explain.overlays import (
     strain_overlay,
 )
 from deft_llm.explain.snapshots import MOST, pictured_movements
-from deft_llm.explain.timeline import NARROW, lane_height, svg_timeline
+from deft_llm.explain.timeline import COLOURS, HEAD, MARKS, NARROW, SHADES, lane_height, svg_timeline
 from deft_llm.explain.unjudged import by_reason
 from deft_llm.explain.words import (
     agreement_of,
@@ -59,7 +59,8 @@ def render_report(analysis: AnalysisResult) -> str:
         analysis=analysis, video=analysis.video, read=read, events=_events(analysis), curves=curves,
         several=several, timeline=svg_timeline(analysis) if analysis.signal else "",
         narrow_timeline=svg_timeline(analysis, NARROW) if analysis.signal else "",
-        most=MOST, scale=lane_height(analysis) / 0.9, limits=LIMITS, version=__version__,
+        colours=COLOURS, head=HEAD, shades=SHADES, marks=MARKS, most=MOST,
+        scale=lane_height(analysis) / 0.9, limits=LIMITS, version=__version__,
     )  # fmt: skip
 
 

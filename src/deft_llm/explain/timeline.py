@@ -1,58 +1,72 @@
-"""The timeline: motion of brows, eyes and mouth over time, movements marked; as SVG and as a figure."""
+"""The timeline: motion of brows, eyes and mouth over time, movements marked; as SVG and as a figure.
+
+One SVG for the report and for the page: its parts bear classes, and each page has their colours in its style
+sheet. The page's movements are buttons.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deft_llm.explain.curves import shown_units, strongest_side
-from deft_llm.explain.result import AREAS, AnalysisResult, area_curves
+from deft_llm.explain.result import AREAS, AnalysisResult, MovementReading, area_curves
+from deft_llm.explain.words import clock, duration_of
 from deft_llm.state.face_state import FULL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"brows": "#2b6cb0", "eyes": "#718096", "mouth": "#c05621"}
-MARKS = {
-    "micro-expression": "#b7791f",
-    "macro-expression": "#2f855a",
-    "movement": "#805ad5",
-    "given": "#b7791f",
-}
+KINDS = {"micro-expression": "micro", "macro-expression": "macro", "given": "micro",
+         "mouth movement in speech": "speech"}  # fmt: skip
+"""Class of a movement's mark; "other" for all other kinds."""
+MARKS = {"micro": "#b7791f", "macro": "#2f855a", "other": "#805ad5", "speech": "#d53f8c"}
 COVER = "#a0aec0"
 SPEECH = "#f7a8c4"  # told apart from the ochre of a micro-expression
-WIDTH, NARROW, LANE, LEFT, TOP, FOOT = 860, 350, 62, 58, 26, 34
-LABELLED = 6  # movements that carry a number
+SHADES = {"speech": SPEECH, "blink": "#e2e8f0", "wink": "#e2e8f0", "eyes-closed": "#e2e8f0",
+          "occlusion": COVER, "darkness": COVER, "face-lost": COVER}  # fmt: skip
+"""Colour of the band of an event by its class; HEAD for all others, which are turns of the head."""
+HEAD = "#edf2f7"
+WIDTH, NARROW, LANE, LEFT, RIGHT, TOP, FOOT = 860, 350, 60, 60, 12, 34, 34
+LISTED, LISTED_NARROW = 10, 6  # movements that are marked
+STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 1e9)  # s between two ticks
+TICK = 80  # px that a tick's words need
+
+Place = Callable[[float], float]
+"""x in px of a time in seconds."""
 
 
-def svg_timeline(analysis: AnalysisResult, width: int = WIDTH) -> str:
-    """An SVG with one lane an area, ``width`` units wide; it scales to its place and prints in grey too."""
+def svg_timeline(analysis: AnalysisResult, width: int = WIDTH, chosen: int | None = None) -> str:
+    """An SVG with one lane per area, ``width`` units wide, that scales to its place.
+
+    ``chosen``: rank (from 0) of the movement that is pressed, for a page where movements are buttons with
+    ``data-rank``; None: a picture.
+    """
     line = analysis.timeline()
     times = np.array(line["times"])
     end = max(float(analysis.times[-1]), 1e-3)
     height = TOP + LANE * len(AREAS) + FOOT
-    x = lambda t: LEFT + (width - LEFT - 12) * t / end  # noqa: E731
-    parts = [
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Motion of brows, eyes, mouth over time" '
-        'xmlns="http://www.w3.org/2000/svg" font-family="system-ui,sans-serif" font-size="12">'
-    ]
+    x = lambda t: LEFT + (width - LEFT - RIGHT) * t / end  # noqa: E731
+    role = 'role="img"' if chosen is None else 'role="group"'
+    what = "Motion of brows, eyes and mouth over time" + ("; movements are buttons" * (chosen is not None))
+    parts = [f'<svg class="deft-timeline" viewBox="0 0 {width} {height}" {role} aria-label="{what}" '
+             'xmlns="http://www.w3.org/2000/svg">']  # fmt: skip
     parts += _bands(analysis, x, height)
     top = lane_height(analysis)
     for lane, area in enumerate(AREAS):
         base = TOP + LANE * (lane + 1) - 4
-        curve = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 10)
+        curve = np.minimum(np.array(line[area]) / top, 1.0) * (LANE - 11)
         points = " ".join(f"{x(t):.1f},{base - value:.1f}" for t, value in zip(times, curve))
-        parts.append(f'<line x1="{LEFT}" x2="{width - 12}" y1="{base}" y2="{base}" stroke="#cbd5e0"/>')
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[area]}" stroke-width="1.4"/>')
-        parts.append(
-            f'<text x="{LEFT - 8}" y="{base - 4}" text-anchor="end" fill="{COLOURS[area]}">{area}</text>'
-        )
-    parts += _marks(analysis, x)
+        parts.append(f'<path class="base" d="M{LEFT} {base}H{width - RIGHT}"/>')
+        parts.append(f'<polyline class="curve {area}" points="{points}"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{base - 5}" text-anchor="end" class="lane">{area}</text>')
+    parts += _marks(analysis, x, LISTED if width > NARROW else LISTED_NARROW, chosen)
     parts += _axis(x, end, height, width)
-    parts.append("</svg>")
-    return "".join(parts)
+    return "".join([*parts, "</svg>"])
 
 
 def lane_height(analysis: AnalysisResult) -> float:
@@ -61,62 +75,74 @@ def lane_height(analysis: AnalysisResult) -> float:
     return max(1.05 * float(max(np.quantile(line[area] or [0.0], 0.995) for area in AREAS)), 0.5)
 
 
-def _bands(analysis: AnalysisResult, x, height: int) -> list[str]:
-    """Shades behind the lanes: speech, and turns of the head and blinks."""
-    shades = {"speech": SPEECH, "blink": "#e2e8f0", "wink": "#e2e8f0", "eyes closed": "#e2e8f0",
-              "occlusion": COVER, "darkness": COVER, "face lost": COVER}  # fmt: skip
-    spans = [(e.onset, e.end, shades.get(e.kind, "#edf2f7"), e.kind) for e in analysis.events]
-    times = analysis.times
-    bands = []
-    for start, stop, colour, label in spans:
-        left, right = x(times[start]), x(times[stop])
+def kind_class(kind: str) -> str:
+    """Class of a kind of movement."""
+    return KINDS.get(kind, "other")
+
+
+def name_of(rank: int, reading: MovementReading, fps: float) -> str:
+    """ "Movement 1: micro-expression at 1.18 s, 460 ms"; says where it cannot be judged."""
+    movement = reading.movement
+    judged = "" if movement.judged else ", cannot be judged"
+    return (
+        f"Movement {rank + 1}: {movement.kind} at {clock(movement.onset_time)}, "
+        f"{duration_of(movement, fps)}{judged}"
+    )
+
+
+def _bands(analysis: AnalysisResult, x: Place, height: int) -> list[str]:
+    """Shades behind the lanes: speech, turns of the head, blinks, what covers the face."""
+    times, bands = analysis.times, []
+    for event in analysis.events:
+        left, right = x(times[event.onset]), x(times[event.end])
         bands.append(
-            f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 2):.1f}" '
-            f'height="{height - TOP - FOOT}" '
-            f'fill="{colour}" opacity=".55"><title>{escape(label)}</title></rect>'
+            f'<rect class="band {event.kind.replace(" ", "-")}" x="{left:.1f}" y="{TOP}" '
+            f'width="{max(right - left, 2):.1f}" height="{height - TOP - FOOT}">'
+            f"<title>{escape(event.kind)}</title></rect>"
         )
     return bands
 
 
-def _marks(analysis: AnalysisResult, x) -> list[str]:
+def _marks(analysis: AnalysisResult, x: Place, most: int, chosen: int | None) -> list[str]:
+    """Span, apex and number of the first movements."""
+    floor, fps = TOP + LANE * len(AREAS), analysis.video["fps"]
     marks = []
-    floor = TOP + LANE * len(AREAS)
-    shown = [m for m in analysis.movements if m.kind in MARKS][:LABELLED]
-    for rank, movement in enumerate(shown, 1):
-        colour = MARKS[movement.kind]
+    for rank, reading in enumerate(analysis.readings[:most]):
+        movement = reading.movement
         left, right = x(movement.onset_time), x(analysis.times[movement.end])
         apex = x(movement.apex_time)
+        button = "" if chosen is None else (
+            f' role="button" tabindex="0" data-rank="{rank}" aria-pressed="{str(rank == chosen).lower()}" '
+            f'aria-label="{escape(name_of(rank, reading, fps))}"'
+        )  # fmt: skip
         marks.append(
-            f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 2):.1f}" height="{floor - TOP}" '
-            f'fill="{colour}" opacity=".16"/>'
-            f'<path d="M{left:.1f} {TOP}V{floor}M{right:.1f} {TOP}V{floor}" stroke="{colour}" '
-            f'stroke-dasharray="3 2"/>'
-            f'<path d="M{apex:.1f} {TOP}V{floor}" stroke="{colour}" stroke-width="2"/>'
-            f'<circle cx="{apex:.1f}" cy="{TOP - 10}" r="9" fill="{colour}"/>'
-            f'<text x="{apex:.1f}" y="{TOP - 6}" text-anchor="middle" fill="#fff" font-weight="700">'
-            f"{rank}</text>"
+            f'<g class="mark {kind_class(movement.kind)}"{button}>'
+            f'<rect class="span" x="{left:.1f}" y="{TOP}" width="{max(right - left, 4):.1f}" '
+            f'height="{floor - TOP}"/>'
+            f'<path class="ends" d="M{left:.1f} {TOP}V{floor}M{right:.1f} {TOP}V{floor}"/>'
+            f'<path class="apex" d="M{apex:.1f} {TOP - 6}V{floor}"/>'
+            f'<circle cx="{apex:.1f}" cy="{TOP - 17}" r="12"/>'
+            f'<text x="{apex:.1f}" y="{TOP - 12.5}" text-anchor="middle">{rank + 1}</text></g>'
         )
     return marks
 
 
-def _axis(x, end: float, height: int, width: int) -> list[str]:
-    step = next(
-        s
-        for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 1e9)
-        if end / s <= max(3, width / 80)
-    )
+def _axis(x: Place, end: float, height: int, width: int) -> list[str]:
+    """Ticks with the seconds."""
+    step = next(s for s in STEPS if end / s <= max(3, width / TICK))
     parts = []
-    for i in range(int(end / step) + 1):
-        at = i * step
-        parts.append(f'<path d="M{x(at):.1f} {height - FOOT}v5" stroke="#4a5568"/>')
-        place = f'x="{x(at):.1f}" y="{height - FOOT + 18}" text-anchor="middle"'
-        parts.append(f'<text {place} fill="#4a5568">{at:g}</text>')
-    parts.append(f'<text x="{width - 12}" y="{height - 3}" text-anchor="end" fill="#4a5568">seconds</text>')
+    for number in range(int(end / step) + 1):
+        at = x(number * step)
+        parts.append(f'<path class="base" d="M{at:.1f} {height - FOOT}v5"/>')
+        parts.append(
+            f'<text class="tick" x="{at:.1f}" y="{height - FOOT + 18}" text-anchor="middle">'
+            f"{number * step:g}{' s' if number == 0 else ''}</text>"
+        )
     return parts
 
 
 def plot_timeline(analysis: AnalysisResult) -> Figure:
-    """The same as a matplotlib figure, one axis an area, motion in aligned px."""
+    """The same as a matplotlib figure, one axis per area, motion in aligned px."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
@@ -129,8 +155,8 @@ def plot_timeline(analysis: AnalysisResult) -> Figure:
         axis.set_ylabel(area)
         for event in analysis.speech:
             axis.axvspan(times[event.onset], times[event.end], color=SPEECH, alpha=0.5, linewidth=0)
-        for movement in [m for m in analysis.movements if m.kind in MARKS][:LABELLED]:
-            colour = MARKS[movement.kind]
+        for movement in analysis.movements[:LISTED]:
+            colour = MARKS[kind_class(movement.kind)]
             axis.axvspan(movement.onset_time, times[movement.end], color=colour, alpha=0.18, linewidth=0)
             axis.axvline(movement.apex_time, color=colour, linewidth=1.5)
     axes[0].set_title(f"{analysis.source}: motion in aligned px (90 px between the eyes); lines: apex")

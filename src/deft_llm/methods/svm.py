@@ -1,4 +1,4 @@
-"""RBF-SVM on relative flow maps (u, v, strain at 28x28): the field's honest reference."""
+"""RBF-SVM on relative flow maps (u, v, strain at 28x28): the field's plain reference."""
 
 from __future__ import annotations
 

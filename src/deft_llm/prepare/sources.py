@@ -40,7 +40,7 @@ def source_files(root: Path, clip: Clip) -> list[Path]:
 
 @lru_cache(maxsize=256)
 def _file_digest(path: str, _size: int, _modified_ns: int) -> bytes:
-    """Hash of a file's content; size and time only keep the cache honest."""
+    """Hash of a file's content; size and time only tell when a cached one is old."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).digest()
 

@@ -1,4 +1,4 @@
-"""What ``deft setup`` brings: one row an item, pinned by version and by hash."""
+"""What ``deft setup`` brings: one row per item, pinned by version and by hash."""
 
 from __future__ import annotations
 

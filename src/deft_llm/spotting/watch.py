@@ -36,6 +36,7 @@ class _Recorder:
             self.add(time, None, None, None)
 
     def add(self, time: float, image, grey, face: Face | None) -> None:
+        """Take in a frame; ``face`` None: it was not found in it."""
         aligned: Any
         matrix: Any
         if self.signal is not None:

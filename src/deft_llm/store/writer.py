@@ -125,7 +125,7 @@ class StoreWriter:
 
 @lru_cache(maxsize=4096)
 def _hash(path: str, size: int, modified: int) -> str:
-    """SHA-256 of a shard; size and time only keep the cache honest."""
+    """SHA-256 of a shard; size and time only tell when a cached one is old."""
     return sha256_of(Path(path))
 
 

@@ -21,6 +21,7 @@ from deft_llm.records import COARSE, Instruction
 from deft_llm.unimer.readback import faults, outcome
 from deft_llm.unimer.rows import AU_CODE, AU_NAME, asked_unit, texts
 
+EXAMPLES = 5  # of a fault that are shown
 ORDER_LIMIT = 0.8
 MINIMUM = 12  # rows below which a share says nothing
 BALANCE = (0.3, 0.7)
@@ -54,13 +55,15 @@ class CheckReport(BaseModel):
 
 
 class _Faults:
+    """Faults by kind: how many, and the first examples."""
+
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = defaultdict(list)
 
     def add(self, kind: str, example: str, count: int = 1) -> None:
         self.count[kind] += count
-        if len(self.examples[kind]) < 5:
+        if len(self.examples[kind]) < EXAMPLES:
             self.examples[kind].append(example)
 
     def findings(self) -> list[Finding]:
