@@ -48,6 +48,10 @@ class Spooled(Stored[np.ndarray]):
     def __init__(self, handle: IO[bytes], offset: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._handle, self._offset, self.shape, self.dtype = handle, offset, shape, dtype
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the array in its memory."""
+        return np.array, (self.open(),)
+
     @property
     def nbytes(self) -> int:
         """Bytes on the disk."""
@@ -73,6 +77,10 @@ class Spool(MutableMapping[Key, np.ndarray]):
         self._handle: IO[bytes] | None = None
         self._end = 0
         self.update(arrays or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process keeps the arrays in a file of its own."""
+        return Spool, (dict(self),)
 
     def __getitem__(self, key: Key) -> np.ndarray:
         held = self._held[key]

@@ -88,8 +88,37 @@ def test_coders_of_known_reliability_come_back() -> None:
             truth = [event(int(rng.choice([1, 4, 12])), 20 * i, 20 * i + 9) for i in range(40)]
             coders = [of(*(e for e in truth if rng.random() < p)) for _ in range(2)]
             shares.append(agreement_of(*coders)["agreement"]["iou"])
-        error = np.std(shares) / np.sqrt(len(shares))
-        assert abs(np.mean(shares) - p) < 3 * error + 0.01
+        assert recovered(shares, p)
+
+
+def recovered(values: list[float], truth: float) -> bool:
+    """Whether the 95 % confidence interval of the mean holds the truth."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return bool(abs(np.mean(values) - truth) <= 1.96 * error)
+
+
+@pytest.mark.parametrize("slip", [0.05, 0.2])
+def test_kappa_of_coders_who_slip_comes_back(slip: float) -> None:
+    """Half of the frames show AU4; each coder gets a frame wrong with chance e: kappa is (1 - 2 e)^2."""
+    rng = np.random.default_rng(4)
+    kappas = []
+    for _ in range(12):
+        truth = rng.random(300) < 0.5
+        coders = []
+        for _ in range(2):
+            said = truth ^ (rng.random(300) < slip)
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], said.astype(int), [0]])))
+            coders.append(of(*(event(4, int(a), int(b) - 1) for a, b in edges.reshape(-1, 2))))
+        kappas.append(agreement_of(*coders, frames=300)["per_au"]["4"]["kappa_frames"])
+    assert recovered(kappas, (1 - 2 * slip) ** 2)
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0])
+def test_icc_of_raters_of_known_noise_comes_back(noise: float) -> None:
+    """Targets of variance 4, raters with an error of variance ``noise`` squared: ICC(2,1) is their share."""
+    rng = np.random.default_rng(5)
+    tables = (rng.normal(0, 2, (150, 1)) + rng.normal(0, noise, (150, 2)) for _ in range(60))
+    assert recovered([icc_2_1(table) for table in tables], 4 / (4 + noise**2))
 
 
 def test_refusals() -> None:

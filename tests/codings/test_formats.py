@@ -55,6 +55,40 @@ def test_round_trip_keeps_every_event(name: str, fps: float, tmp_path: Path) -> 
         assert getattr(again, what) == ("" if what in lacks else getattr(first, what))
 
 
+NOTES = ("Zoë: 笑顔 😀", '"quoted", with; =1+1', "@x", "-1", "a\tb", "<b>&amp;</b>", "x" * 3000)
+
+
+@pytest.mark.parametrize("fps", [25.0, 29.97, 120.0, 500.0])
+@pytest.mark.parametrize("name", list(formats.FORMATS))
+def test_odd_events_are_kept_and_read_by_the_libraries(name: str, fps: float, tmp_path: Path) -> None:
+    """No length, on the first and last frame, touching, both sides at once, any script and punctuation."""
+    clock, last = FrameClock(fps), round(2 * fps) - 1
+    of = lambda *words, **rest: event(*words, clock, **rest)  # noqa: E731
+    events = [
+        of(12, last, last, last, side="left"), of(12, last, None, last, side="right"), of(4, 0, 0, 0),
+        of(4, 0, None, 0, side="left"), of(1, 5, 5, 9), of(1, 9, 9, 12), of(1, 12, 12, 12, phase="release"),
+        of(12, 5, 7, 9, side="left", intensity="E"), of(12, 5, 7, 9, side="right", intensity="A"),
+        of(12, 5, 7, 9), *(of(45, 20 + 2 * i, None, 21 + 2 * i, note=note) for i, note in enumerate(NOTES)),
+    ]  # fmt: skip
+    first = Coding(media="Ordner ü/中 文.mp4", fps=fps, coder="Zoë Ångström", events=events).sorted()
+    path = tmp_path / f"odd{formats.FORMATS[name].suffix}"
+    formats.write_coding(first, path, name)
+    assert formats.read_coding(path, clock).events == first.events
+    seen = None
+    if name == "elan":
+        from pympi import Elan
+
+        eaf = Elan.Eaf(str(path), suppress_version_warning=True)
+        own = [tier for tier in eaf.get_tier_names() if not tier.endswith((" apex", " note"))]
+        seen = sum(len(eaf.get_annotation_data_for_tier(tier)) for tier in own)
+    elif name == "textgrid":
+        from praatio import textgrid
+
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+        seen = sum(len(tier.entries) for tier in grid.tiers if not tier.name.endswith(" apex"))
+    assert seen in (None, len(events))
+
+
 @pytest.mark.parametrize("name", list(formats.FORMATS))
 def test_a_coding_without_events_is_kept(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"none{formats.FORMATS[name].suffix}"

@@ -122,11 +122,35 @@ def test_a_list_says_person_frames_and_neutral(clips, tmp_path, run):
     assert len(list((tmp_path / "o" / "videos").iterdir())) == 3
 
 
-@pytest.mark.parametrize("row", ["a.mp4,-3,", "a.mp4,x,", "a.mp4,1,maybe"])
-def test_a_list_with_a_value_that_cannot_be_is_refused_with_its_row(tmp_path, run, capsys, row):
-    (tmp_path / "list.csv").write_text(f"video,onset,mirrored\nb.mp4,1,no\n{row}\n")
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a.mp4,-3,,", "onset '-3'"),
+        ("a.mp4,x,,", "onset 'x'"),
+        ("a.mp4,1,maybe,", "mirrored 'maybe'"),
+        ("a.mp4,,,calm", "neutral calm: give frames (10-24) or seconds (0.5s-1.2s)"),
+        ("a.mp4,,,1s-20", "neutral 1s-20"),
+        ("a.mp4,,,24-10", "neutral 24-10: ends before it begins"),
+    ],
+)
+def test_a_list_with_a_value_that_cannot_be_is_refused_with_its_row(tmp_path, run, capsys, row, said):
+    (tmp_path / "list.csv").write_text(f"video,onset,mirrored,neutral\nb.mp4,1,no,3-9\n{row}\n")
     assert run("analyze", tmp_path / "list.csv") == 2
-    assert "list.csv: row 3: " in capsys.readouterr().err
+    assert f"list.csv: row 3: {said}" in capsys.readouterr().err
+
+
+def test_a_neutral_that_cannot_be_is_refused_before_any_video_is_read(clips, tmp_path, run, capsys):
+    assert run("analyze", clips, "--neutral", "calm", "--out", tmp_path / "o") == 2
+    assert "--neutral calm: give frames" in capsys.readouterr().err and not (tmp_path / "o").exists()
+
+
+def test_neutral_frames_outside_a_video_are_named_for_that_video(clips, tmp_path, run):
+    listed = tmp_path / "list.csv"
+    there = os.path.relpath(clips, tmp_path)
+    listed.write_text(f"video,neutral\n{there}/a.mp4,900-950\n{there}/b.mp4,0-3\n")
+    assert run("analyze", listed, "--fast", "--table", tmp_path / "t.csv", "--out", tmp_path / "o") == 1
+    rows = pd.read_csv(tmp_path / "t.csv").set_index("file")["error"].dropna()
+    assert list(rows.index) == [f"{there}/a.mp4"] and "900-950: the video has frames 0 to" in rows.iloc[0]
 
 
 def test_people_share_the_neutral_of_their_clips(tmp_path, make_frames):

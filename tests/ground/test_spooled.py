@@ -1,5 +1,6 @@
 """Arrays on the disk: equal to those in memory, let go of after use, gone with the process."""
 
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -53,6 +54,14 @@ def test_a_field_opens_what_lies_on_the_disk_and_needs_a_value(monkeypatch):
     assert row.values.sum() == 36 and row.values is not row.values and row.more is None
     with pytest.raises(TypeError, match="values"):
         Row()
+
+
+def test_another_process_gets_the_arrays(monkeypatch):
+    monkeypatch.setattr(spooled, "LARGE", 0)
+    spool = Spool({"v": np.arange(9.0), ("a", 1): np.eye(3)})
+    again = pickle.loads(pickle.dumps(spool))
+    assert list(again) == list(spool) and all(np.array_equal(again[key], spool[key]) for key in spool)
+    assert np.array_equal(pickle.loads(pickle.dumps(spool._held["v"])), spool["v"])
 
 
 def test_parts_cover_every_frame_once(monkeypatch):

@@ -62,7 +62,7 @@ def write(coding: Coding, path: Path) -> None:
 
 
 def _span(event: CodedEvent) -> tuple[int, int]:
-    """Start and end of the event's annotation, ms: ELAN has none of no length."""
+    """Start and end of the event's annotation, ms: ELAN has none of no length, one frame takes 1 ms."""
     start = round(event.onset_time * 1000)
     return start, max(round(event.offset_time * 1000), start + 1)
 
@@ -112,7 +112,8 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
             apex = first_inside(apexes, start, max(end - 1, start))
             events.append(event_at(
                 clock, where=where, au=au, side=side, onset_time=start / 1000, face=face,
-                apex_time=None if apex is None else apex / 1000, offset_time=end / 1000,
+                apex_time=None if apex is None else apex / 1000,
+                offset_time=(end if end - start > 1 else start) / 1000,
                 **words_of(value, notes.get((start, end), "")),
             ))  # fmt: skip
     media = eaf.media_descriptors[0].get("MEDIA_URL", "") if eaf.media_descriptors else ""

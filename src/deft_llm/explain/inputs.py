@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from deft_llm.corpora.tables import Row, cell_number, cell_text, find_table, is_table
 from deft_llm.errors import DeftError, UsageError, printable
 from deft_llm.faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from deft_llm.state.neutral import range_named
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows progress: entered with a title, it gives ``update(done, total)``."""
@@ -71,9 +72,11 @@ def collect(
 
     neutral, fps, mirrored: for all videos whose list does not say otherwise. ``leave_out``: a folder of
     results, not looked through.
-    Raises: UsageError for a list with values that cannot be; DeftError for a list that cannot be read and a
-    folder without videos.
+    Raises: UsageError for values that cannot be, in a list or not; DeftError for a list that cannot be read
+    and a folder without videos.
     """
+    if neutral is not None:
+        range_named(neutral)
     default = VideoInput(Path(), "", neutral=neutral, fps=fps, mirrored=mirrored)
     found: list[VideoInput] = []
     several = len(sources) > 1
@@ -129,7 +132,7 @@ def _listed(path: Path, default: VideoInput) -> list[VideoInput]:
             default, path=path.parent / label, label=label, person=row.text("person") or None,
             onset=_frame(row, "onset", path), apex=_frame(row, "apex", path),
             offset=_frame(row, "offset", path),
-            neutral=row.text("neutral") or default.neutral,
+            neutral=_neutral(row, path) or default.neutral,
             fps=_rate(row, path) or default.fps,
             mirrored=_truth(row, path, default.mirrored),
         ))  # fmt: skip
@@ -145,6 +148,17 @@ def _frame(row: Row, name: str, path: Path) -> int | None:
     if not re.fullmatch(r"\d{1,9}", text):
         raise UsageError(f"{path}: row {row.number}: {name} {text!r} is no frame; give one, counted from 0.")
     return int(text)
+
+
+def _neutral(row: Row, path: Path) -> str | None:
+    text = row.text("neutral")
+    if not text:
+        return None
+    try:
+        range_named(text)
+    except UsageError as error:
+        raise UsageError(f"{path}: row {row.number}: {str(error).removeprefix('--')}") from error
+    return text
 
 
 def _rate(row: Row, path: Path) -> float | None:

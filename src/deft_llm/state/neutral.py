@@ -146,20 +146,31 @@ def half_sample_mode(values: np.ndarray) -> float:
     return float(np.median(values))
 
 
+def range_named(text: str) -> tuple[float, float, bool]:
+    """First and last of "10-24" or "0.5s-1.2s", and whether they are seconds.
+
+    Raises: UsageError for another form, or a range that ends before it begins.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)(s?)\s*-\s*(\d+(?:\.\d+)?)(s?)\s*", text)
+    if not match or match[2] != match[4] or (not match[2] and "." in text):
+        raise UsageError(f"--neutral {text}: give frames (10-24) or seconds (0.5s-1.2s).")
+    first, last = float(match[1]), float(match[3])
+    if first > last:
+        raise UsageError(f"--neutral {text}: ends before it begins; give the first frame first.")
+    return first, last, bool(match[2])
+
+
 def frames_named(text: str, times: np.ndarray) -> np.ndarray:
     """Frames (indices) of ``--neutral``: "10-24" in frames, "0.5s-1.2s" in seconds, both ends included.
 
     times (T,) s of the video's frames.
     Raises: UsageError for another form, or a range that the video does not hold from end to end.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)(s?)\s*-\s*(\d+(?:\.\d+)?)(s?)\s*", text)
-    if not match or match[2] != match[4] or (not match[2] and "." in text):
-        raise UsageError(f"--neutral {text}: give frames (10-24) or seconds (0.5s-1.2s).")
-    first, last = float(match[1]), float(match[3])
-    at = times if match[2] else np.arange(len(times))
-    end = times[-1] + np.median(np.diff(times)) if match[2] and len(times) > 1 else at[-1]
+    first, last, in_seconds = range_named(text)
+    at = times if in_seconds else np.arange(len(times))
+    end = times[-1] + np.median(np.diff(times)) if in_seconds and len(times) > 1 else at[-1]
     chosen = np.flatnonzero((at >= first) & (at <= last))
     if last > end or not len(chosen):
-        there = f"0 s to {end:.2f} s" if match[2] else f"frames 0 to {len(times) - 1}"
-        raise UsageError(f"--neutral {text}: the video has {there}; give a range within it, first to last.")
+        there = f"0 s to {end:.2f} s" if in_seconds else f"frames 0 to {len(times) - 1}"
+        raise UsageError(f"--neutral {text}: the video has {there}; give a range within it.")
     return chosen

@@ -525,9 +525,23 @@ class Page {
         type: "button", className: "clip", "aria-current": one.clip === this.clip?.clip ? "true" : undefined,
         "data-clip": one.clip, onclick: () => this.open(one.clip),
       },
-      h("i", { className: `dot ${one.state}` }), h("span", {}, one.clip),
+      h("i", { className: `dot ${one.state}` }), h("span", { title: one.clip }, h("bdi", {}, one.clip)),
       h("small", { className: "soft" }, one.job ? (one.job.state === "reading" ? `${Math.round(100 * one.job.share)} %` : one.job.state) : one.state)))));
+    this.scrollToClip();
     $("propose-all").hidden = this.folder.clips.every((one) => one.read || (one.job && one.job.state !== "failed"));
+  }
+
+  // The open clip's entry, when another clip was opened; the page itself stays where it is.
+  scrollToClip() {
+    const entry = $("clips").querySelector("[aria-current]");
+    if (!entry || this.entryOf === this.clip.clip) return;
+    this.entryOf = this.clip.clip;
+    for (const box of [$("clips"), $("clips").parentElement]) {
+      const inner = entry.getBoundingClientRect();
+      const outer = box.getBoundingClientRect();
+      box.scrollLeft += Math.min(0, inner.left - outer.left) || Math.max(0, inner.right - outer.right);
+      box.scrollTop += Math.min(0, inner.top - outer.top) || Math.max(0, inner.bottom - outer.bottom);
+    }
   }
 
   // ---- keys and buttons
