@@ -14,18 +14,20 @@ import argparse
 import csv
 import hashlib
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pandas as pd
 
+from deft_llm.cli import main as deft
 from deft_llm.explain.inputs import RECORD
 from deft_llm.explain.samples import Injected, landmarks_of, living_portrait, portrait, save_video
+from recipes import forked
 
 FPS, SHORTEST, LONGEST = 25, 10, 16  # frames of a video
 SCENES = ((12, "both"), (4, "both"), (1, "both"), (15, "left"), (12, "right"))
@@ -75,22 +77,21 @@ def make_videos(folder: Path, count: int) -> Path:
     return folder / LIST
 
 
-def start(videos: Path, work: Path, workers: int) -> subprocess.Popen[str]:
+def start(videos: Path, work: Path, workers: int) -> ForkServerProcess:
     """``deft analyze`` on the list, in a process of its own."""
     words = ["analyze", videos, "--fast", "--table", work / TABLE, "--out", work / OUT, "--workers", workers]
-    command = [sys.executable, "-m", "deft_llm.cli", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return forked.start(deft, [str(word) for word in words], log=work.with_suffix(".log"))
 
 
-def kill_after(process: subprocess.Popen[str], work: Path, done: int) -> int:
+def kill_after(process: ForkServerProcess, work: Path, done: int) -> int:
     """End the command by SIGKILL once ``done`` videos have their record; how many have then."""
     began = time.monotonic()
-    while process.poll() is None and time.monotonic() - began < LONGEST_RUN:
+    while process.is_alive() and time.monotonic() - began < LONGEST_RUN:
         if len(list((work / OUT).glob(f"videos/*/{RECORD}"))) >= done:
             break
         time.sleep(0.005)
     process.kill()
-    process.communicate()
+    process.join()
     return len(list((work / OUT).glob(f"videos/*/{RECORD}")))
 
 
@@ -105,11 +106,11 @@ def run(name: str, videos: Path, work: Path, workers: int, kills: Sequence[int] 
             raise SystemExit(f"{name}: ended before it could be killed at {done} videos; give more of them.")
         print(f"  killed with {there} videos done", flush=True)
     process = start(videos, work, workers)
-    said, _ = process.communicate(timeout=LONGEST_RUN)
+    code, said = forked.ended(process, work.with_suffix(".log"), LONGEST_RUN)
     seconds = time.monotonic() - began
     if not (work / TABLE).is_file():
         raise SystemExit(f"{name}: ends without a table: {said[-500:]}")
-    return Run(name, seconds, process.returncode, said, tree(work), pd.read_csv(work / TABLE))
+    return Run(name, seconds, code, said, tree(work), pd.read_csv(work / TABLE))
 
 
 def tree(folder: Path) -> dict[str, str]:

@@ -78,7 +78,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_corpus(made: Path, tmp_p
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     command = ["synth", str(out), *options, "--workers", "2"]
     chance, killed = random.Random(0), 0
-    for _ in range(3):
+    for _ in range(2):
         before = files_in(out)
         process = forked.start(main, command, log=tmp_path / "log")
         deadline = time.monotonic() + 120
