@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -129,9 +130,18 @@ def test_a_worker_ends_with_its_parent(worker_left_behind) -> None:
     assert not worker_left_behind(ORPHAN)
 
 
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Ray cluster of this machine that is there already; without one, ``run_jobs`` starts its own."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
 @pytest.mark.slow
-def test_ray_runs_the_same_jobs() -> None:
-    pytest.importorskip("ray")
+def test_ray_runs_the_same_jobs(cluster: None) -> None:
     assert list(run_jobs(abs, [-3, 2, -1], workers=2, engine="ray")) == [3, 2, 1]
     assert sorted(run_jobs(abs, [-3, 2, -1], workers=2, engine="ray", ordered=False)) == [1, 2, 3]
     with pytest.raises(DeftError, match="fails on Ray"):
