@@ -18,8 +18,8 @@ from deft_llm.faces.align import inter_ocular
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.video import Frame, frames, probe
 from deft_llm.spotting.build_signal import signal_of
-from deft_llm.spotting.events import runs
 from deft_llm.spotting.spot import spot
+from deft_llm.state.channels import runs
 
 NOISE = 1.0  # grey levels of camera noise, fresh in each frame
 

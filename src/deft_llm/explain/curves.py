@@ -16,6 +16,8 @@ from deft_llm.state.intensity import STATE_AUS, VISIBLE
 
 MOST_CURVES = 14
 WIDTH, NARROW, LANE, LEFT, RIGHT, TOP, FOOT = 860, 350, 46, 58, 12, 8, 34
+STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 1e9)  # s between two ticks
+TICK = 80  # px that a tick's words need
 POINTS = 700  # of a curve: more are thinned, keeping each bin's largest
 COLOURS = {"left": "#2b6cb0", "right": "#c05621"}
 PHASES = {"rise": "#2f855a", "release": "#805ad5"}
@@ -107,9 +109,13 @@ def _neutral_runs(state: FaceState) -> list[tuple[int, int]]:
     return runs(mask)
 
 
+def tick_step(end: float, width: int) -> float:
+    """Seconds between two ticks of an axis of ``end`` s that is ``width`` px long."""
+    return next(step for step in STEPS if end / step <= max(3, width / TICK))
+
+
 def _axis(end: float, x, height: int, width: int) -> list[str]:
-    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 1e9)
-    step = next(one for one in steps if end / one <= max(3, width / 80))
+    step = tick_step(end, width)
     parts = []
     for i in range(int(end / step) + 1):
         place = f'x="{x(i * step):.1f}" y="{height - FOOT + 20}" text-anchor="middle"'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deft_llm.explain.curves import shown_units, strongest_side
+from deft_llm.explain.curves import shown_units, strongest_side, tick_step
 from deft_llm.explain.result import AREAS, AnalysisResult, MovementReading, area_curves
 from deft_llm.explain.words import clock, duration_of
 from deft_llm.state.face_state import FULL
@@ -33,8 +33,6 @@ SHADES = {"speech": SPEECH, "blink": "#e2e8f0", "wink": "#e2e8f0", "eyes-closed"
 HEAD = "#edf2f7"
 WIDTH, NARROW, LANE, LEFT, RIGHT, TOP, FOOT = 860, 350, 60, 60, 12, 34, 34
 LISTED, LISTED_NARROW = 10, 6  # movements that are marked
-STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 1e9)  # s between two ticks
-TICK = 80  # px that a tick's words need
 
 Place = Callable[[float], float]
 """x in px of a time in seconds."""
@@ -129,7 +127,7 @@ def _marks(analysis: AnalysisResult, x: Place, most: int, chosen: int | None) ->
 
 def _axis(x: Place, end: float, height: int, width: int) -> list[str]:
     """Ticks with the seconds."""
-    step = next(s for s in STEPS if end / s <= max(3, width / TICK))
+    step = tick_step(end, width)
     parts = []
     for number in range(int(end / step) + 1):
         at = x(number * step)

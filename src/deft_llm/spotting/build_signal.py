@@ -25,6 +25,7 @@ from deft_llm.motion.flow import estimate, estimate_small
 from deft_llm.motion.skull import CELLS, Skull
 from deft_llm.spooled import Recorded, loaded
 from deft_llm.spotting.signal import HANDOVER, Array, Signal
+from deft_llm.state.channels import runs
 
 FLOW_SIZE = 112  # region means are taken on the flow at half size: same figures, a quarter of the work
 OVERLAP, HASTY = 4, 2  # frames measured against both references when one takes over; HASTY: in motion
@@ -264,7 +265,7 @@ def _openings(landmarks: Array, iod: float) -> tuple[Array, float]:
 
 def _bridge_gaps(signal: Signal) -> None:
     """Straight lines over the frames without a face that lie inside one stretch."""
-    for start, stop in _runs(signal.segment < 0):
+    for start, stop in runs(signal.segment < 0):
         if start == 0 or stop == len(signal) or signal.segment[start - 1] != signal.segment[stop]:
             continue
         inside = slice(start, stop)
@@ -274,8 +275,3 @@ def _bridge_gaps(signal: Signal) -> None:
             lines = np.stack([np.interp(signal.times[inside], at, end) for end in ends.T], 1)
             signal.set_rows(name, start, lines)
         signal.segment[inside] = signal.segment[stop]
-
-
-def _runs(flags: Array) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist()))

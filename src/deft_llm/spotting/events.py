@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from deft_llm.spotting.signal import HANDOVER, Array, Signal, jitter_of
+from deft_llm.state.channels import runs
 
 BLINK_DEPTH = 0.28  # share of the eye's usual opening that a blink takes away
 BLINK_MAX, CLOSED_MAX = 0.5, 4.0  # s
@@ -177,12 +178,6 @@ def reversals(values: Array, swing: float) -> list[int]:
         if rising is False and value < values[low]:
             low = i
     return found
-
-
-def runs(flags: Array) -> list[tuple[int, int]]:
-    """(start, stop) of the stretches where ``flags`` hold; stop is exclusive."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(flags).astype(int), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist()))
 
 
 def _running_median(values: Array, width: int) -> Array:
