@@ -185,7 +185,9 @@ def _child(words: Sequence[str], log: Path, first: Callable[[], None] | None) ->
 WARM = (
     "ai_edge_litert.interpreter", "accelerate", "antlr4", "av", "filelock", "jinja2", "joblib", "omegaconf",
     "openpyxl", "pandas", "pympi", "rich.progress", "scipy.ndimage", "scipy.optimize", "scipy.stats",
-    "sklearn.metrics", "sklearn.svm", "torch", "yaml",
+    "peft", "sklearn.metrics", "sklearn.svm", "torch", "torch._dynamo", "torch.utils.tensorboard",
+    "transformers.models.auto", "transformers.models.llama.modeling_llama",
+    "transformers.optimization", "yaml",
     "deft_llm.benchmark.runner", "deft_llm.codings.formats",
     "deft_llm.explain.analyzer", "deft_llm.prepare", "deft_llm.training.run", "deft_llm.unimer.build",
 )  # fmt: skip
