@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deft_llm.errors import is_plain
 
@@ -26,6 +26,16 @@ ROLES = ("system", "user", "assistant")
 AnsweredBy = Literal["language", "template", "prior", "measurement", "declined"]
 Phase = Literal["onset-apex", "apex-offset"]
 Units = Literal["px", "relative"]
+
+
+def _plain(text: str) -> str:
+    if not is_plain(text):
+        raise ValueError(f"{text!r} holds a control or formatting character")
+    return text
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+"""A text of one line that can be shown as it is: labels and names, which tables and terminals print."""
 
 
 def loose(name: object) -> str:
@@ -80,10 +90,10 @@ class Truth(Record):
     onset: int | None = None
     apex: int | None = None
     offset: int | None = None
-    emotion: str | None = None
+    emotion: Plain | None = None
     coarse: Coarse | None = None
     aus: list[ActionUnit] = Field(default_factory=list)
-    kind: str = "micro-expression"
+    kind: Plain = "micro-expression"
     events: list[dict[str, Any]] = Field(default_factory=list)
     attributes: dict[str, Any] = Field(default_factory=dict)
 
@@ -105,9 +115,9 @@ class Clip(Record):
     apex: int | None = None
     offset: int | None = None
     apex_is_annotated: bool = False
-    emotion: str | None = None
+    emotion: Plain | None = None
     coarse: Coarse | None = None
-    objective: str | None = None
+    objective: Plain | None = None
     aus: list[ActionUnit] | None = None
     coding: str = ""
     notes: list[str] = Field(default_factory=list)
@@ -227,7 +237,7 @@ class Interval(Record):
     onset: int = Field(ge=0, strict=True)
     apex: int | None = Field(default=None, ge=0, strict=True)
     offset: int = Field(ge=0, strict=True)
-    label: str | None = None
+    label: Plain | None = None
     strength: float | None = None
     unnamed: str | None = None
 
@@ -241,9 +251,9 @@ class Interval(Record):
 class PredictionTruth(Record):
     """The truth that a prediction is scored against, carried by the same row."""
 
-    fine: str | None = None
+    fine: Plain | None = None
     coarse: Coarse | None = None
-    label: str | None = None
+    label: Plain | None = None
     aus: list[ActionUnit] | None = None
     answer: str | None = None
     intervals: list[Interval] | None = None
@@ -257,21 +267,21 @@ class Prediction(Record):
     """
 
     schema_version: int = Field(default=PREDICTION_SCHEMA, alias="schema")
-    method: str
+    method: Plain
     task: Literal["emotion", "au", "vqa", "spotting"] = "emotion"
     seed: int = 0
     leaky: bool = False
-    fold: str | None = None
-    clip_id: str
-    question_id: str | None = None
-    corpus: str
-    subject: str
-    label_space: str
-    probabilities: dict[str, float] = Field(default_factory=dict)
-    label: str | None = None
-    fine: str | None = None
+    fold: Plain | None = None
+    clip_id: Plain
+    question_id: Plain | None = None
+    corpus: Plain
+    subject: Plain
+    label_space: Plain
+    probabilities: dict[Plain, float] = Field(default_factory=dict)
+    label: Plain | None = None
+    fine: Plain | None = None
     coarse: Coarse | None = None
-    text_label: str | None = None
+    text_label: Plain | None = None
     aus: dict[str, float] = Field(default_factory=dict)
     sides: dict[str, AUSide] = Field(default_factory=dict)
     intervals: list[Interval] | None = None

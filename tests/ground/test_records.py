@@ -38,3 +38,21 @@ def test_a_clip_round_trips_through_json_and_says_whether_aus_were_coded():
 def test_an_unknown_method_lists_the_known_ones():
     with pytest.raises(UsageError, match="deft"):
         build_method("oracle", Task())
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m", "a\nb", "\u202eevil", "\x00", "a\x7f"])
+def test_labels_and_names_are_of_plain_text(text: str) -> None:
+    clip = {"clip_id": "c/s/1", "corpus": "c", "subject": "c/s", "source": {"kind": "flow", "path": "x"}}
+    Clip.model_validate(clip | {"emotion": "happiness"})
+    with pytest.raises(ValueError, match="emotion"):
+        Clip.model_validate(clip | {"emotion": text})
+    row = {"method": "m", "clip_id": "c/s/1", "corpus": "c", "subject": "c/s", "label_space": "native"}
+    Prediction.model_validate(row | {"label": "anger", "probabilities": {"anger": 1.0}})
+    for wrong in (
+        {"label": text},
+        {"method": text},
+        {"probabilities": {text: 1.0}},
+        {"truth": {"label": text}},
+    ):
+        with pytest.raises(ValueError, match="control or formatting character"):
+            Prediction.model_validate(row | wrong)

@@ -105,22 +105,24 @@ def _print(result: Any, root: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from deft_llm.errors import printable
+
     console = Console(width=None if Console().is_terminal else 200)
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
     facts = result.to_dict()
-    console.print(
-        Text(
-            f"{facts['corpus']}: {facts['clips']} clips, {facts['subjects']} subjects, {facts['with_aus']} "
-            f"with AUs, {facts['with_annotated_apex']} with an annotated apex"
-        )
+    say(
+        f"{facts['corpus']}: {facts['clips']} clips, {facts['subjects']} subjects, {facts['with_aus']} "
+        f"with AUs, {facts['with_annotated_apex']} with an annotated apex"
     )
-    console.print(Text(f"annotation: {facts['coding'] or 'none'}"))
+    say(f"annotation: {facts['coding'] or 'none'}")
     for setting, found in result.settings.items():
         counts = ", ".join(f"{name} {count}" for name, count in found.counts.items()) or "none"
-        console.print(
-            Text(f"  {setting}: {len(found.kept)} clips of {len(found.subjects)} subjects ({counts})")
-        )
+        say(f"  {setting}: {len(found.kept)} clips of {len(found.subjects)} subjects ({counts})")
         for reason, count in found.reasons.items():
-            console.print(Text(f"      left out: {count} - {reason}"))
+            say(f"      left out: {count} - {reason}")
     for title, faults in (("faults", result.faults), ("notes", result.notes)):
         if faults:
             table = Table(
@@ -129,9 +131,7 @@ def _print(result: Any, root: Path) -> None:
             for fault in faults:
                 table.add_row(fault.kind, Text(fault.clip_id or fault.path or ""), Text(fault.message))
             console.print(table)
-    console.print(
-        Text("No faults." if result.ok else f"{root}: {len(result.faults)} faults."), soft_wrap=True
-    )
+    say("No faults." if result.ok else f"{root}: {len(result.faults)} faults.")
 
 
 def register(app: typer.Typer) -> None:

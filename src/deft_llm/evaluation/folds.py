@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import digest, read_object, reading, write_text
-from deft_llm.records import person
+from deft_llm.records import Plain, person
 
 FOLDS_SCHEMA = 1
 FOLDS_AGAIN = "run the benchmark again"
@@ -52,12 +52,12 @@ class Folds(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
     schema_version: int = Field(default=FOLDS_SCHEMA, alias="schema")
-    protocol: str
+    protocol: Plain
     seed: int = 0
     folds: list[Fold]
     clips: dict[str, list[str]]
     questions: dict[str, list[str]] | None = None
-    left_out: dict[str, str] = Field(default_factory=dict)
+    left_out: dict[Plain, Plain] = Field(default_factory=dict)
 
     @property
     def hash(self) -> str:
