@@ -70,6 +70,7 @@ PATHS = ["/", "/config", "/gradio_api/info", "/gradio_api/upload", "/gradio_api/
     {"Host": "evil.example", "Origin": "http://evil.example"},
     {"Origin": "http://evil.example"},
     {"Origin": "null"},
+    {"Origin": "http://[::1"},
     {"Origin": "http://127.0.0.1:81"},
     {"Origin": "http://localhost"},
 ])  # fmt: skip

@@ -66,7 +66,10 @@ class Guard:
         hosts, origins = found.get(b"host", []), found.get(b"origin", [])
         if len(hosts) != 1 or not self.lets_in(hosts[0]) or len(origins) > 1:
             return False
-        return not origins or urlsplit(origins[0]).netloc.lower() == hosts[0].lower()
+        try:
+            return not origins or urlsplit(origins[0]).netloc.lower() == hosts[0].lower()
+        except ValueError:  # as in "http://[::1"
+            return False
 
 
 def _is_address(name: str) -> bool:
