@@ -193,11 +193,11 @@ class Instruction(Record):
     """One Uni-MER row: a dialogue about a clip, its target and the evidence that carries it."""
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
-    id: str
-    clip_id: str
-    corpus: str
-    subject: str
-    task: str
+    id: Plain
+    clip_id: Plain
+    corpus: Plain
+    subject: Plain
+    task: Plain
     media: list[Media] = Field(default_factory=list)
     messages: list[dict[str, Any]]
     target: Target

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from deft_llm.errors import printable
 from deft_llm.facs.emotions import FINE
 from deft_llm.records import COARSE, Instruction
 from deft_llm.unimer.readback import faults, outcome
@@ -64,7 +65,7 @@ class _Faults:
     def add(self, kind: str, example: str, count: int = 1) -> None:
         self.count[kind] += count
         if len(self.examples[kind]) < EXAMPLES:
-            self.examples[kind].append(example)
+            self.examples[kind].append(printable(example))
 
     def findings(self) -> list[Finding]:
         return [
