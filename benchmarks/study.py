@@ -96,7 +96,7 @@ def code_blind(visit: Visit, name: str, truth: list[Shown], fps: float) -> None:
     visit.picture("coded-blind")
 
 
-def correct_one(visit: Visit, names: list[str]) -> str:
+def correct_one(visit: Visit, names: list[str]) -> None:
     """anna finishes a film empty-handed, has it read, and corrects the first proposal by the mouse."""
     for name in names:
         visit.open("anna", name)
@@ -110,7 +110,8 @@ def correct_one(visit: Visit, names: list[str]) -> str:
             visit.steps["nothing proposed"] = name
             visit.picture("nothing-proposed")
     else:
-        raise SystemExit("deft proposes nothing in these films; make others (--seed)")
+        visit.steps["corrected"] = None  # deft proposes nothing in these films
+        return
     page = visit.page
     page.wait_for_selector(PROPOSALS)
     page.click(PROPOSALS)
@@ -131,7 +132,6 @@ def correct_one(visit: Visit, names: list[str]) -> str:
     visit.steps["corrected"] = {"clip": name, "AU": mended.au, "was": [event.onset, event.apex, event.offset],
                                 "is": [mended.onset, mended.apex, mended.offset]}  # fmt: skip
     visit.picture("corrected")
-    return name
 
 
 def hand_over(visit: Visit, name: str, folder: Path) -> None:

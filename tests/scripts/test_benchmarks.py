@@ -56,11 +56,27 @@ def test_long_video(script, tmp_path):
     assert again["was_killed"] and again["equal"] == {"frames.csv": True, "all.csv": True}
 
 
-@pytest.mark.slow
-def test_coding(figures, tmp_path):
+@pytest.fixture
+def chromium():
     pytest.importorskip("playwright")
     if shutil.which("chromium") is None:
         pytest.skip("no Chromium here: apt-get install chromium (CI does)")
+
+
+@pytest.mark.slow
+def test_study(figures, chromium, tmp_path):
+    words = ["--clips", "2", "--subjects", "1", "--size", "192", "--format", "video", "--negatives", "0"]
+    _deft("synth", tmp_path / "films", *words, "--long-videos", "0")
+    found = figures("benchmarks.study", tmp_path / "films", tmp_path / "work")
+    assert found["clips listed"] == 2 and found["coded blind"]["first round"] == "blind"
+    theirs, kept, mine = found["ELAN"]["events of anna, in the file, of ben"]
+    assert theirs == kept == mine >= 1 and found["agreement"]["rows that differ"] == 1
+    widths = [path.stem.rsplit("-", 1)[1] for path in (tmp_path / "work" / "pictures").glob("*.png")]
+    assert widths.count("390") == widths.count("1440") >= 4
+
+
+@pytest.mark.slow
+def test_coding(figures, chromium, tmp_path):
     words = ["--clips", "1", "--subjects", "1", "--size", "192", "--format", "video", "--negatives", "0"]
     _deft("synth", tmp_path / "films", *words, "--long-videos", "0")
     found = figures("benchmarks.coding", tmp_path / "films", "--clips", 1)

@@ -133,7 +133,7 @@ function emptyPanel(page) {
   const what = page.clip?.hidden
     ? "Blind: what deft proposes is kept back until you have coded this clip."
     : open ? `${open} proposal${open > 1 ? "s" : ""} to decide on. J goes to the first.`
-      : page.clip?.found ? (page.list.events.length ? "No proposal is left to decide on." : "deft has read this clip and proposes nothing.") : "deft has not read this clip.";
+      : page.clip?.found ? (page.list.proposals.length ? "No proposal is left to decide on." : "deft has read this clip and proposes nothing.") : "deft has not read this clip.";
   return h("div", { className: "empty" }, h("p", {}, what),
     h("p", { className: "soft" }, "Step to the onset, press N, type the AU, Enter. Then P at the apex, O at the offset."),
     !page.clip?.hidden && page.clip && !page.clip.found
