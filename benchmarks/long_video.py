@@ -1,14 +1,19 @@
 """An hour of video against two minutes: peak memory, speed, and what a kill in the middle changes.
 
     python -m benchmarks.long_video WORK [--minutes 2 60] [--fps 3] [--kill-at 0.5] [--fast] [--replay]
+    python -m benchmarks.long_video WORK --minutes 2 60 --fps 25 --tracks
 
 Films a portrait with movements for two minutes and repeats that film, packet by packet, to the other lengths.
 Each is analysed by ``deft analyze`` with --frames, --table and --overlay, in a process of its own whose
 highest resident memory and CPU time the system tells; frames a second are those of CPU time, less what a film
 of two seconds takes (loading). With --kill-at the longest is analysed once more, ended by SIGKILL at that
 share of the undisturbed run's CPU time, run again, and its tables compared byte by byte. What is there
-already is not made again. --replay: a frame that was seen before gets the landmarks that it had; finding them
-is most of the time and none of the growth, so a busy machine can afford an hour.
+already is not made again.
+
+--replay: a frame that was seen before gets the landmarks that it had; finding them is most of the time and
+none of the growth, so a busy machine can afford an hour. --tracks: no video at all, the landmarks of four
+seconds are repeated with noise of their own: what is worked out of them (state, movements, tables), at a full
+rate.
 """
 
 from __future__ import annotations
@@ -28,12 +33,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 
 from deft_llm.cli import main as deft
 from deft_llm.explain.samples import Injected, living_portrait, portrait, save_video
-from deft_llm.faces.landmarker import Face, Landmarker
+from deft_llm.explain.tables import write_table
+from deft_llm.faces.landmarker import Face, Landmarker, default_landmarker
+from deft_llm.faces.video import Frame
 from deft_llm.files import atomic_path, read_object, write_json
+from deft_llm.spooled import Recorded, loaded
+from deft_llm.spotting.joint import joint_movements
+from deft_llm.spotting.watch import watch
+from deft_llm.state.face_state import state_of, table_parts
+from deft_llm.state.track import IN_MEMORY, FaceTrack, empty_row
 
 SIDE = 240  # px of the picture
 SECONDS, BRIEF = 120, 2
@@ -41,14 +55,12 @@ SECONDS, BRIEF = 120, 2
 MOVEMENTS = ((12, "both", 8, 8.6, 10, 5.0), (1, "both", 25, 25.6, 27, 5.0), (4, "both", 41, 41.6, 43, 4.0),
              (15, "both", 60, 60.6, 62, 5.0), (12, "left", 78, 78.6, 80, 6.0),
              (26, "both", 95, 95.6, 97, 6.0), (2, "right", 110, 110.6, 112, 5.0))  # fmt: skip
-REPLAY = "--replay"
+REPLAY, TRACKS = "--replay", "--tracks"
 TABLES = ("frames.csv", "all.csv")
 
 
 def film(path: Path, fps: float, seconds: float) -> Path:
     """The first ``seconds`` of two minutes of the portrait."""
-    import cv2
-
     if not path.is_file():
         image = cv2.resize(portrait(), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         done = [
@@ -169,6 +181,30 @@ def killed(work: Path, minutes: float, share: float, more: Sequence[str]) -> dic
     }
 
 
+def from_tracks(frames: int, fps: float, path: Path) -> None:
+    """State, movements and table of so many frames of repeated landmarks; prints the peak."""
+    image = cv2.resize(portrait(), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    smile = Injected(12, "both", round(fps), round(1.6 * fps), round(3 * fps), 5.0)
+    drawn = living_portrait([smile], round(4 * fps), fps=fps, image=image)
+    shown = [Frame(i, i / fps, picture) for i, picture in enumerate(drawn)]
+    base = watch(shown, fps, default_landmarker(), motion=False).tracks[1]
+    columns = {name: np.asarray(getattr(base, name)) for name in empty_row()}
+    rows, noise, started = Recorded(empty_row()), np.random.default_rng(0), time.process_time()
+    for i in range(frames):
+        row = {name: column[i % len(base)] for name, column in columns.items()}
+        moved = row["landmarks"] + noise.normal(0, 0.05, row["landmarks"].shape)
+        rows.add(row | {"times": i / fps, "landmarks": moved})
+    wide = rows.finish()
+    small = {name: loaded(wide.pop(name)) for name in IN_MEMORY}
+    state = state_of(FaceTrack(**wide, **small, size=base.size, fps=fps))  # type: ignore[arg-type]
+    movements = len(joint_movements(state, None))
+    write_table(path, map(pd.DataFrame, table_parts([state])))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took = time.process_time() - started
+    print(json.dumps({"frames": frames, "movements": movements, "peak_mib": round(peak, 1),
+                      "ms_a_frame": round(1000 * took / frames, 3)}))  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -180,10 +216,16 @@ def main() -> None:
     parser.add_argument("--kill-at", type=float, help="share of the undisturbed run's CPU time")
     parser.add_argument("--fast", action="store_true", help="as deft analyze has it")
     parser.add_argument(REPLAY, action="store_true", help="look for a frame's landmarks once")
+    parser.add_argument(TRACKS, action="store_true", help="repeated landmarks instead of films")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     more = ["--fast"] * options.fast + [REPLAY] * options.replay
+    if options.tracks:
+        for minutes in options.minutes:
+            words = [str(round(minutes * 60 * options.fps)), str(options.fps), str(options.work / "t.csv")]
+            subprocess.run([sys.executable, __file__, TRACKS, *words], check=True)
+        return
     rows = [
         measured(options.work, minutes, options.fps, options.seconds, more) for minutes in options.minutes
     ]
@@ -200,5 +242,7 @@ if __name__ == "__main__":
     if sys.argv[1:3] == [REPLAY, "analyze"]:
         replayed()
         deft(sys.argv[2:])
+    elif sys.argv[1:2] == [TRACKS]:
+        from_tracks(int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
     else:
         main()

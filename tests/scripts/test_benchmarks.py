@@ -56,6 +56,22 @@ def test_long_video(script, tmp_path):
     assert again["was_killed"] and again["equal"] == {"frames.csv": True, "all.csv": True}
 
 
+def test_memory_of_long_tracks_is_that_of_short_ones(script, tmp_path):
+    lines = script(
+        "benchmarks.long_video", tmp_path, "--tracks", "--minutes", 0.5, 8, "--fps", 12
+    ).splitlines()
+    short, long = (json.loads(line) for line in lines)
+    assert long["frames"] == 5760 and long["movements"] > 10 * short["movements"] > 0
+    assert long["peak_mib"] < short["peak_mib"] + 40
+
+
+@pytest.mark.slow
+def test_corrections(figures, maps, tmp_path):
+    found = figures("benchmarks.corrections", maps, tmp_path / "work", "--steps", 4, "--share", 0.5)
+    assert found["people coded, tested"] == [2, 2] and len(found["more right classes"]) == 3
+    assert all(0 <= found[one]["uf1"][0] <= 1 for one in ("shipped", "trained"))
+
+
 @pytest.fixture
 def chromium():
     pytest.importorskip("playwright")

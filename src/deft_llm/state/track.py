@@ -93,7 +93,7 @@ class TrackBuilder:
 
     def __init__(self, fps: float) -> None:
         self.fps = fps
-        self._rows = Recorded(_nothing())
+        self._rows = Recorded(empty_row())
         self._size = (0, 0)
         self._grey: np.ndarray | None = None
 
@@ -127,7 +127,7 @@ class TrackBuilder:
         return FaceTrack(**columns, **small, size=self._size, fps=self.fps)  # type: ignore[arg-type]
 
 
-def _nothing() -> dict[str, np.ndarray]:
+def empty_row() -> dict[str, np.ndarray]:
     """A row of each column where the face is not seen."""
     gone = lambda *shape: np.full(shape, np.nan, np.float32)  # noqa: E731
     k = len(KEPT)
