@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
@@ -30,7 +30,10 @@ def in_parts(count: int) -> Iterator[slice]:
         yield slice(start, min(start + PART, count))
 
 
-def _nameless_file() -> IO[bytes]:
+Files = Callable[[str], IO[bytes]]
+
+
+def _nameless_file(_: str = "") -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
@@ -127,9 +130,10 @@ class Spool(MutableMapping[Key, np.ndarray]):
 
 class Recorded:
     """Columns that grow row by row; ``empty``: name of a column -> its row where nothing is seen, which sets
-    its shape and type."""
+    its shape and type. ``files``: name of a column -> the file that it goes to (a nameless one without)."""
 
-    def __init__(self, empty: Mapping[str, Any]) -> None:
+    def __init__(self, empty: Mapping[str, Any], files: Files | None = None) -> None:
+        self._opened = files or _nameless_file
         self._empty = {name: np.asarray(row) for name, row in empty.items()}
         self._rows: list[Mapping[str, Any]] = []
         self._blocks: dict[str, list[np.ndarray]] = {name: [] for name in self._empty}
@@ -157,10 +161,30 @@ class Recorded:
     def _write(self) -> None:
         for name, blocks in self._blocks.items():
             if name not in self._files:
-                self._files[name] = _nameless_file()
+                self._files[name] = self._opened(name)
             for block in blocks:
                 self._files[name].write(memoryview(block).cast("B"))
             blocks.clear()
+
+    def flush(self) -> int:
+        """Put all rows on the disk; their number."""
+        if self._rows:
+            self._pack()
+        self._write()
+        return self._count
+
+    def resume(self, count: int) -> None:
+        """Take the first ``count`` rows that lie in the files; what comes behind them is cut off.
+
+        Raises: ValueError where a file holds fewer.
+        """
+        for name, empty in self._empty.items():
+            file = self._files[name] = self._opened(name)
+            if file.seek(0, 2) < count * empty.nbytes:
+                raise ValueError(f"column {name} holds fewer than {count} rows")
+            file.truncate(count * empty.nbytes)
+            file.seek(0, 2)
+        self._count = count
 
     def finish(self) -> dict[str, np.ndarray | Spooled]:
         """All columns (T, ...)."""
@@ -197,6 +221,19 @@ class OnDisk(Generic[Value]):
 
     def __set__(self, instance: object, value: Value | Stored[Value]) -> None:
         instance.__dict__[self._name] = value
+
+
+def standing(builder: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What an object with ``_rows`` (``Recorded``) knows, its rows as their number: they are on the disk."""
+    return {name: value for name, value in vars(builder).items() if name not in (*without, "_rows")} | {
+        "_rows": builder._rows.flush()
+    }
+
+
+def resumed(builder: Any, state: Mapping[str, Any]) -> None:
+    """Give an object what ``standing`` told. Raises: ValueError where its rows are not there."""
+    builder._rows.resume(state["_rows"])
+    vars(builder).update({name: value for name, value in state.items() if name != "_rows"})
 
 
 def loaded(held: np.ndarray | Spooled) -> np.ndarray:

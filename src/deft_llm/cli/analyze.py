@@ -122,8 +122,11 @@ def _one(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Analyse one video, write what was asked for, print what was found."""
+    import shutil
+
     from deft_llm.cli._progress import bar
     from deft_llm.explain.outputs import (
+        READING,
         REPORT,
         RESULT,
         analyze_video,
@@ -136,13 +139,16 @@ def _one(
     analyzer = options.analyzer()
     if folder is not None:
         writable_folder(folder, RESULT)
+    kept = None if folder is None else folder / READING
     with bar(f"reading {video.label}") as update:
         analysis = analyze_video(
-            analyzer, video, options, on_frame=lambda done, total: update(done, total or 0)
+            analyzer, video, options, on_frame=lambda done, total: update(done, total or 0), kept=kept
         )
     write_outputs(analysis, video, folder, extras)
     if table is not None:
         write_table(table, [tidy(rows_of(analysis, video))])
+    if kept is not None:
+        shutil.rmtree(kept, ignore_errors=True)
     if as_json:
         typer.echo(json.dumps(analysis.to_dict(), ensure_ascii=False, allow_nan=False))
         return

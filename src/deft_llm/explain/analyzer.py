@@ -25,7 +25,7 @@ from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
-from deft_llm.files import read_object
+from deft_llm.files import digest, read_object
 from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
 from deft_llm.model.checkpoint import CONFIG, SHIPPED
 from deft_llm.model.language import EMBEDDED
@@ -37,10 +37,11 @@ from deft_llm.spooled import Spool
 from deft_llm.spotting.joint import events_of, joint_movements
 from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
-from deft_llm.spotting.watch import Watched, watch
+from deft_llm.spotting.watch import Watched, Watcher
 from deft_llm.state.face_state import FaceState, state_of
 from deft_llm.state.neutral import Neutral, frames_named
 from deft_llm.store.motion import StoredMotion
+from deft_llm.version import __version__
 
 LONGEST_RETURN = 1.5  # s after the onset up to which the way back is measured with the rise
 LEAST_FRAMES = 2
@@ -133,6 +134,7 @@ class Analyzer:
         max_movements: int | None = None,
         fast: bool = False,
         on_frame: Callable[[int, int | None], None] | None = None,
+        kept: Path | None = None,
     ) -> Analysis:
         """Analyse a video file or a folder of images.
 
@@ -142,7 +144,9 @@ class Analyzer:
         first face's neutral itself; estimated without. ``faces``: how many are followed.
         ``max_movements``: read only so many (the strongest). ``fast``: shape and appearance only, no
         optical flow, no class. A ``question`` that holds regions still ("What if the brow had not moved?")
-        is answered for the first movement by measuring it again so.
+        is answered for the first movement by measuring it again so. ``kept``: a folder in which the pass over
+        a long video keeps where it stands, so that the same call goes on from there after a kill; the
+        caller removes it.
 
         Raises: UsageError for impossible indices; DeftError where the video or face cannot be read.
         """
@@ -155,9 +159,15 @@ class Analyzer:
 
         read = partial(shown_frames, path, fps=fps, mirrored=mirrored)
         started = perf_counter()
-        tell = (lambda index: on_frame(index + 1, info.frames)) if on_frame else None
-        watched = watch(_counted(read(), path), rate, default_landmarker(), faces=faces, motion=not fast,
-                        on_frame=tell)  # fmt: skip
+        key = digest([str(path.absolute()), path.stat().st_mtime_ns, rate, mirrored, __version__], 32)
+        watcher = Watcher(rate, default_landmarker(), faces=faces, motion=not fast, kept=kept, key=key)
+        for frame in read(watcher.frames):
+            watcher.add(frame)
+            if on_frame is not None:
+                on_frame(watcher.frames, info.frames)
+        if watcher.frames < LEAST_FRAMES:
+            raise DeftError(f"{path}: holds one frame; motion needs a video of at least {LEAST_FRAMES}.")
+        watched = watcher.finish()
         seconds["signal"] = perf_counter() - started
         started = perf_counter()
         states, motions = self._states(watched, neutral)
@@ -429,16 +439,6 @@ class Analyzer:
 def _told(movements: list[Movement]) -> list[Movement]:
     """Movements without what only motion saw while the mouth spoke or the head turned: events say so."""
     return [movement for movement in movements if movement.judged or movement.units]
-
-
-def _counted(stream: Iterator[Frame], path: Path) -> Iterator[Frame]:
-    """The stream, refused when it ends before motion can be seen."""
-    count = 0
-    for frame in stream:
-        count += 1
-        yield frame
-    if count < LEAST_FRAMES:
-        raise DeftError(f"{path}: holds one frame; motion needs a video of at least {LEAST_FRAMES}.")
 
 
 def _video(info: VideoInfo, state: FaceState, fps: float, mirrored: bool) -> dict[str, Any]:

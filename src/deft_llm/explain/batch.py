@@ -7,6 +7,7 @@ person's neutral, the version). A video whose record bears the key that it would
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +20,16 @@ from pydantic import BaseModel, ConfigDict
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.analyzer import Analyzer, default_method, writes_text
 from deft_llm.explain.inputs import RECORD, Bar, VideoInput
-from deft_llm.explain.outputs import REPORT, RESULT, Extras, Options, analyze_video, rows_of, write_outputs
+from deft_llm.explain.outputs import (
+    READING,
+    REPORT,
+    RESULT,
+    Extras,
+    Options,
+    analyze_video,
+    rows_of,
+    write_outputs,
+)
 from deft_llm.explain.people import people_of, shared_neutrals
 from deft_llm.explain.result import RESULT_SCHEMA
 from deft_llm.explain.tables import tidy
@@ -253,7 +263,8 @@ def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
     try:
         if isinstance(job.neutral, str):
             raise DeftError(job.neutral)
-        analysis = analyze_video(analyzer, job.video, worker.options, job.neutral)
+        kept = job.folder / READING
+        analysis = analyze_video(analyzer, job.video, worker.options, job.neutral, kept=kept)
         files = write_outputs(analysis, job.video, job.folder, job.extras, timed=False)
     except Exception as error:  # one video must not stop a night's run: its reason is kept
         record = _failed(job, reason_of(error, job.video.path.parent))
@@ -264,6 +275,7 @@ def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
     else:
         record.rows, record.movements = rows_of(analysis, job.video), len(analysis.readings)
         record.files = sorted(path.name for path in files)
+    shutil.rmtree(job.folder / READING, ignore_errors=True)
     write_json(job.folder / RECORD, record.model_dump())
     return job.index, record
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from deft_llm.explain.analyzer import Analyzer
 
 RESULT, REPORT = "result.json", "report.html"
+READING = ".reading"
+"""Folder beside them in which a long video keeps how far it was read; gone when all is written."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ class Extras:
 
 def analyze_video(
     analyzer: Analyzer, video: VideoInput, options: Options, neutral: Neutral | None = None,
-    on_frame: Callable[[int, int | None], None] | None = None,
+    on_frame: Callable[[int, int | None], None] | None = None, kept: Path | None = None,
 ) -> Analysis:  # fmt: skip
-    """Analyse one video; ``neutral``: one that its person's other clips were read for too.
+    """Analyse one video; ``neutral``: one that its person's other clips were read for too; ``kept``: a folder
+    for where the pass over it stands.
 
     Raises: UsageError, DeftError as ``Analyzer.analyze``.
     """
@@ -96,7 +99,7 @@ def analyze_video(
         analysis = analyzer.analyze(
             video.path, video.onset, video.apex, video.offset, options.question, video.mirrored,
             fps=video.fps, neutral=video.neutral if neutral is None else neutral, faces=options.faces,
-            max_movements=options.max_movements, fast=options.fast, on_frame=on_frame,
+            max_movements=options.max_movements, fast=options.fast, on_frame=on_frame, kept=kept,
         )  # fmt: skip
     if options.attribution:
         analysis.attribute()

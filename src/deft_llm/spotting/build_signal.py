@@ -23,7 +23,7 @@ from deft_llm.faces.regions import region_weights
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.motion.flow import estimate, estimate_small
 from deft_llm.motion.skull import CELLS, Skull
-from deft_llm.spooled import Recorded, loaded
+from deft_llm.spooled import Files, Recorded, loaded, resumed, standing
 from deft_llm.spotting.signal import HANDOVER, Array, Signal
 from deft_llm.state.channels import runs
 
@@ -66,7 +66,7 @@ def signal_of(
 
 
 @dataclass
-class _Reference:
+class Reference:
     """The frame that motion is measured against, and what is derived from it once."""
 
     grey: Array
@@ -83,13 +83,15 @@ class SignalBuilder:
     that the face's size in the source calls for. ``aligned``: the last frame's aligned grey face,
     ``matrix`` (2, 3) what aligned it."""
 
-    def __init__(self, fps: float, *, flow: Callable[[Array, Array], Array] | None = None) -> None:
+    def __init__(
+        self, fps: float, *, flow: Callable[[Array, Array], Array] | None = None, rows: Files | None = None
+    ) -> None:
         self.fps = fps
         self.aligned: Array | None = None
         self._flow = flow
         self._face: Face | None = None
-        self._reference: _Reference | None = None
-        self._next: _Reference | None = None
+        self._reference: Reference | None = None
+        self._next: Reference | None = None
         self._joining: list[tuple[Array, Array]] = []
         self._overlap = OVERLAP
         self._segment = -1
@@ -98,7 +100,7 @@ class SignalBuilder:
         self.matrix: Array = np.zeros((2, 3))
         self._middle: Array | None = None
         self._place: Array = np.zeros(2)
-        self._rows = Recorded(_nothing())
+        self._rows = Recorded(_nothing(), rows)
         self._seen = False
 
     def add(self, time: float, image: Array, face: Face | None) -> None:
@@ -126,6 +128,14 @@ class SignalBuilder:
             "times": time, "segment": self._segment, "displacement": measured[0], "head": measured[1],
             "residual": measured[2], "eye_opening": eyes, "mouth_opening": mouth, "iod_px": iod,
         })  # fmt: skip
+
+    def standing(self) -> dict[str, Any]:
+        """Where it stands, to be given to ``resume``; its rows are on the disk then."""
+        return standing(self, without=("_flow", "aligned", "_face"))
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from where another one stood."""
+        resumed(self, state)
 
     def finish(self) -> Signal:
         """The signal of all frames so far; short gaps are bridged by straight lines."""
@@ -174,13 +184,13 @@ class SignalBuilder:
         self._thumbnail, self._next = None, None
         self._reference = self._make_reference(time, aligned, landmarks)
 
-    def _make_reference(self, time: float, grey: Array, landmarks: Array) -> _Reference:
+    def _make_reference(self, time: float, grey: Array, landmarks: Array) -> Reference:
         matrix = self.matrix
         aligned = landmarks @ matrix[:, :2].T + matrix[:, 2]
         weights = region_weights(aligned, (FLOW_SIZE, FLOW_SIZE))
         assert self._face is not None  # a reference is made of a face that is followed
         depth = (self._face.depth - np.median(self._face.depth)) * scale_of(matrix)
-        return _Reference(
+        return Reference(
             grey, weights.reshape(len(REGION_KEYS), -1), Skull(aligned, depth, weights), time,
             np.zeros((len(REGION_KEYS), 2)), np.zeros(2),
             estimate_small if scale_of(matrix) > SMALL else estimate,
@@ -227,7 +237,7 @@ class SignalBuilder:
             return HASTY
         return OVERLAP if age > MAX_AGE else 0
 
-    def _against(self, reference: _Reference, aligned: Array) -> tuple[Array, Array, float]:
+    def _against(self, reference: Reference, aligned: Array) -> tuple[Array, Array, float]:
         import cv2
 
         flow = (self._flow or reference.flow)(reference.grey, aligned)

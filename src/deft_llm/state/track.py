@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from deft_llm.faces.geometry import inter_ocular
 from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.regions import TWIN
 from deft_llm.files import read_arrays, reading
-from deft_llm.spooled import OnDisk, Recorded, loaded
+from deft_llm.spooled import Files, OnDisk, Recorded, loaded, resumed, standing
 from deft_llm.state.channels import MIDDLE, POINTS
 from deft_llm.state.compression import skipped_share
 from deft_llm.state.furrows import PATCH_NAMES, furrow_contrast
@@ -91,9 +91,9 @@ class FaceTrack:
 class TrackBuilder:
     """Collects a ``FaceTrack`` frame by frame."""
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, rows: Files | None = None) -> None:
         self.fps = fps
-        self._rows = Recorded(empty_row())
+        self._rows = Recorded(empty_row(), rows)
         self._size = (0, 0)
         self._grey: np.ndarray | None = None
 
@@ -119,6 +119,14 @@ class TrackBuilder:
             "skipped": 0.0 if before is None else skipped_share(before, grey, face.box),
             "thumbnail": cv2.resize(aligned, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA),
         })  # fmt: skip
+
+    def standing(self) -> dict[str, Any]:
+        """Where it stands, to be given to ``resume``; its rows are on the disk then."""
+        return standing(self)
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from where another one stood."""
+        resumed(self, state)
 
     def finish(self) -> FaceTrack:
         """Everything that was added."""
