@@ -117,19 +117,17 @@ def correct_one(visit: Visit, names: list[str]) -> None:
     page.click(PROPOSALS)
     page.wait_for_selector("#accept")
     visit.picture("proposal")
-    page.click("#accept")
-    visit.saved()
-    event = visit.events("anna", name)[0]
-    box = page.locator(".handle.apex, .handle.offset").first.bounding_box()
+    proposal = visit.page.evaluate("window.deftCoding.selected")
+    box = page.locator(".handle.offset").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
-    page.mouse.move(box["x"] + 40, box["y"] + 8, steps=4)
+    page.mouse.move(box["x"] - 60, box["y"] + 8, steps=4)
     page.mouse.up()
     page.wait_for_selector(".badge.corrected")
     visit.saved()
     mended = visit.events("anna", name)[0]
-    assert mended.status == "corrected" and mended != event and mended.note, mended
-    visit.steps["corrected"] = {"clip": name, "AU": mended.au, "was": [event.onset, event.apex, event.offset],
+    assert mended.status == "corrected" and mended.note and mended.offset < proposal["offset"], mended
+    visit.steps["corrected"] = {"clip": name, "AU": mended.au, "was": [proposal[point] for point in ("onset", "apex", "offset")],
                                 "is": [mended.onset, mended.apex, mended.offset]}  # fmt: skip
     visit.picture("corrected")
 

@@ -181,12 +181,12 @@ def test_people_share_the_neutral_of_their_clips(tmp_path, make_frames):
 
 
 def test_page_command_and_python_give_the_same_numbers(smile_clip, tmp_path, run):
-    words = ("--method", "rules", "--out", tmp_path / "out")
-    assert run("analyze", smile_clip, "--table", tmp_path / "one.csv", *words) == 0
+    words = ("--method", "rules", "--out")
+    assert run("analyze", smile_clip, "--table", tmp_path / "one.csv", *words, tmp_path / "out") == 0
     copy = tmp_path / "more" / smile_clip.name
     copy.parent.mkdir()
     copy.write_bytes(smile_clip.read_bytes())
-    assert run("analyze", copy.parent, "--table", tmp_path / "many.csv", *words) == 0
+    assert run("analyze", copy.parent, "--table", tmp_path / "many.csv", *words, tmp_path / "outs") == 0
     page = analyse(smile_clip, "rules", False, Limits(), None, lambda share, text: None).analysis
     python = Analyzer.from_pretrained("rules").analyze(smile_clip)
     for name, analysis in (("page.csv", page), ("python.csv", python)):
