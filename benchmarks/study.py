@@ -127,8 +127,9 @@ def correct_one(visit: Visit, names: list[str]) -> None:
     visit.saved()
     mended = visit.events("anna", name)[0]
     assert mended.status == "corrected" and mended.note and mended.offset < proposal["offset"], mended
-    visit.steps["corrected"] = {"clip": name, "AU": mended.au, "was": [proposal[point] for point in ("onset", "apex", "offset")],
-                                "is": [mended.onset, mended.apex, mended.offset]}  # fmt: skip
+    was = [proposal[point] for point in ("onset", "apex", "offset")]
+    now = [mended.onset, mended.apex, mended.offset]
+    visit.steps["corrected"] = {"clip": name, "AU": mended.au, "was": was, "is": now}
     visit.picture("corrected")
 
 
