@@ -28,6 +28,7 @@ MEND_LINE = "mend or remove that line"
 MOST_NODES = 20_000
 MOST_YAML_BYTES = 1_000_000
 PART = ".part"
+SEAL = ".sha256"
 PRODUCTS = {
     "store.json": "a store",
     "synth.json": "a corpus of 'deft synth'",
@@ -408,6 +409,34 @@ def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file, read in blocks."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def seal(path: Path, *more: Path) -> None:
+    """Write beside ``path`` (PATH.sha256) what it and ``more`` hold: the last step of a piece of work."""
+    write_text(_seal_of(path), _content((path, *more)))
+
+
+def is_whole(path: Path, *more: Path) -> bool:
+    """Whether a piece of work is there as ``seal`` left it.
+
+    One without a seal (the kill came just before it, or an earlier version made it) is sealed now.
+    """
+    files = (path, *more)
+    if not all(file.is_file() for file in files):
+        return False
+    mark = _seal_of(path)
+    if not mark.is_file():
+        seal(*files)
+        return True
+    return mark.read_bytes() == _content(files).encode("ascii")
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{SEAL}")
+
+
+def _content(files: Iterable[Path]) -> str:
+    return digest([[file.name, sha256_of(file)] for file in files], 64) + "\n"
 
 
 def digest(value: Any, length: int = 16) -> str:

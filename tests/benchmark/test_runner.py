@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,25 @@ def test_resumes_fold_by_fold(store: Path, tmp_path: Path, spy: list[Spy]) -> No
     assert run_benchmark(tmp_path, [store], settings("spy")) == first
     assert [kind for kind, _, _ in spy[1].calls] == ["prepare", "fit False", "predict"]
     assert all(shard.stat().st_mtime_ns == before[shard] for shard in shards[1:])
+
+
+@pytest.mark.parametrize("damage", ["a line lost", "cut off", "a digit changed", "a pipe"])
+def test_a_damaged_fold_is_run_again(store: Path, tmp_path: Path, spy: list[Spy], damage: str) -> None:
+    first = run_benchmark(tmp_path, [store], settings("spy"))
+    before = (tmp_path / "predictions.jsonl").read_bytes()
+    shard = min((tmp_path / "folds").glob("*.jsonl"))
+    text = shard.read_text()
+    if damage == "a pipe":
+        shard.unlink()
+        os.mkfifo(shard)
+    else:
+        shard.write_text({
+            "a line lost": "".join(text.splitlines(keepends=True)[1:]), "cut off": text[:100],
+            "a digit changed": text.replace("1", "2", 1),
+        }[damage])  # fmt: skip
+    assert run_benchmark(tmp_path, [store], settings("spy")) == first
+    assert (tmp_path / "predictions.jsonl").read_bytes() == before
+    assert [kind for kind, _, _ in spy[1].calls] == ["prepare", "fit False", "predict"]
 
 
 def test_a_folder_holds_one_benchmark(store: Path, tmp_path: Path) -> None:

@@ -136,3 +136,17 @@ def test_a_coded_film_shows_its_unit_or_none(
     (unit,) = [unit for m in found["movements"] for unit in m["aus"]]
     assert unit["onset_time"] == pytest.approx(ONSET / FPS, abs=0.06)
     assert unit["apex_time"] == pytest.approx(APEX / FPS, abs=0.06)
+
+
+@pytest.mark.parametrize("layout", ["flowmaps", "ststnet"])
+def test_maps_that_were_damaged_are_made_again(tmp_path: Path, layout: str) -> None:
+    words = ("--level", "flow", "--clips", 24, "--subjects", 3, "--layout", layout)
+    assert run("synth", tmp_path / "maps", *words) == 0
+    files = {path: path.read_bytes() for path in sorted((tmp_path / "maps").rglob("*")) if path.is_file()}
+    pictures = [path for path in files if path.suffix == ".png"]
+    rows = [path for path in files if path.name.startswith("00000.")]
+    assert pictures and len(rows) >= 2
+    for damaged in (pictures[0], pictures[-1], *rows):
+        os.truncate(damaged, len(files[damaged]) // 2)
+        assert run("synth", tmp_path / "maps", *words) == 0
+        assert {path: path.read_bytes() for path in files} == files, damaged

@@ -81,6 +81,18 @@ def test_what_is_done_is_not_done_again_unless_it_changed(clips, tmp_path, run, 
     assert result.is_file()
 
 
+def test_a_damaged_result_is_made_again(clips, tmp_path, run, capsys):
+    words = ("analyze", clips / "a.mp4", clips / "b.mp4", "--fast", "--json", "--out", tmp_path / "out")
+    assert run(*words) == 0
+    before = tree(tmp_path / "out")
+    folder = tmp_path / "out" / "videos" / "a"
+    for name, data in (("report.html", b""), ("result.json", b"{}"), ("rows.json", b"{")):
+        (folder / name).write_bytes(data)
+        capsys.readouterr()
+        assert run(*words) == 0 and json.loads(capsys.readouterr().out)["reused"] == 1
+        assert tree(tmp_path / "out") == before
+
+
 def test_two_workers_leave_the_bytes_of_one(clips, tmp_path, run):
     found = []
     for workers in (1, 2):

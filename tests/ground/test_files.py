@@ -20,6 +20,7 @@ from deft_llm.files import (
     atomic_path,
     csv_cell,
     digest,
+    is_whole,
     open_tensors,
     read_arrays,
     read_json,
@@ -28,6 +29,7 @@ from deft_llm.files import (
     read_object,
     read_rows,
     read_yaml,
+    seal,
     sha256_of,
     write_json,
     write_jsonl,
@@ -227,3 +229,26 @@ def test_cells_that_a_spreadsheet_would_run_are_text():
     assert [csv_cell(v) for v in (-0.5, "-1e-3", "+2", None, "a=b", "4+12")] == [
         "-0.5", "-1e-3", "+2", "", "a=b", "4+12",
     ]  # fmt: skip
+
+
+def test_a_seal_tells_what_is_not_as_it_was_written(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.png"
+    assert not is_whole(first, second)
+    first.write_bytes(b"{}")
+    second.write_bytes(b"12345678")
+    seal(first, second)
+    assert is_whole(first, second)
+    for damage in (b"1234567", b"12345679", b""):
+        second.write_bytes(damage)
+        assert not is_whole(first, second)
+    second.unlink()
+    assert not is_whole(first, second)
+    os.mkfifo(second)
+    assert not is_whole(first, second)
+
+
+def test_what_an_earlier_version_left_is_sealed_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"{}")
+    assert is_whole(tmp_path / "a.json") and (tmp_path / "a.json.sha256").is_file()
+    (tmp_path / "a.json").write_bytes(b"{} ")
+    assert not is_whole(tmp_path / "a.json")

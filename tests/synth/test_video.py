@@ -69,6 +69,24 @@ def test_a_stopped_run_goes_on(made: Path, tmp_path: Path) -> None:
     assert (out / "records" / "c0000.json").stat().st_mtime_ns == kept
 
 
+@pytest.mark.parametrize("damage", ["frame cut off", "frame lost", "truth cut off", "record cut off"])
+def test_a_damaged_clip_is_made_again(made: Path, tmp_path: Path, damage: str) -> None:
+    import shutil
+
+    from deft_llm.synth.video.corpus import make_corpus
+
+    out = tmp_path / "damaged"
+    shutil.copytree(made, out)
+    kept = (out / "records" / "c0000.json").stat().st_mtime_ns
+    frame = sorted(out.glob("frames/*/c0001/*"))[3]
+    file = {"frame": frame, "truth": out / "truth" / "c0001.npz", "record": out / "records" / "c0001.json"}
+    what, _, how = damage.partition(" ")
+    file[what].unlink() if how == "lost" else os.truncate(file[what], 100)
+    make_corpus(out, VideoSettings(**SMALL))
+    assert digests(out) == digests(made)
+    assert (out / "records" / "c0000.json").stat().st_mtime_ns == kept
+
+
 def test_killed_at_random_moments_it_ends_with_the_same_corpus(made: Path, tmp_path: Path) -> None:
     import random
     import signal

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deft_llm.errors import UsageError
-from deft_llm.files import atomic_path
+from deft_llm.files import atomic_path, is_whole, seal
 from deft_llm.methods.protocol import Method, Sample
 
 FILE = "features.npz"
@@ -21,7 +21,7 @@ def export_features(run: Path, method: Method, samples: Sequence[Sample]) -> Pat
     The features are those that do not depend on a fold. Raises: UsageError where a method has none.
     """
     path = run / FILE
-    if path.exists():
+    if is_whole(path):
         return path
     make = getattr(method, "features", None)
     if make is None:
@@ -37,4 +37,5 @@ def export_features(run: Path, method: Method, samples: Sequence[Sample]) -> Pat
             subjects=np.array([sample.subject for sample in clips]),
             **arrays,
         )
+    seal(path)
     return path

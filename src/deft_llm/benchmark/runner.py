@@ -29,7 +29,7 @@ from deft_llm.evaluation.rows import check_rows, read_rows, read_run, sort_key
 from deft_llm.evaluation.score import score_run
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import BENCHMARK_AUS
-from deft_llm.files import digest, read_json, sha256_of, write_json, write_jsonl
+from deft_llm.files import digest, is_whole, read_json, seal, sha256_of, write_json, write_jsonl
 from deft_llm.jobs import run_jobs, single_thread
 from deft_llm.methods.protocol import Method, Sample, Task
 from deft_llm.methods.template import build_for
@@ -109,7 +109,7 @@ def run_benchmark(
     inputs |= {"folds": folds.hash} | ({"questions": sha256_of(questions)[:16]} if questions else {})
     save_settings(place.run, settings, inputs)
     write_folds(place.run / "folds.json", folds)
-    todo = [fold for fold in folds.folds if not _shard(place.run, fold).exists()]
+    todo = [fold for fold in folds.folds if not is_whole(_shard(place.run, fold))]
     done = len(folds.folds) - len(todo)
     report = progress or (lambda finished, total: None)
     report(done, len(folds.folds))
@@ -191,6 +191,7 @@ def run_fold(place: Workplace, fold: Fold) -> None:
     if settings.deletion:
         _draw_curves(place, complete, {sample.clip_id: sample for sample in test})
     write_jsonl(_shard(place.run, fold), complete)
+    seal(_shard(place.run, fold))
 
 
 def _draw_curves(place: Workplace, rows: Sequence[Prediction], samples: dict[str, Sample]) -> None:

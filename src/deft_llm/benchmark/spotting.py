@@ -21,7 +21,7 @@ from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.evaluation.folds import FoldClip, Folds, write_folds, zero_shot_folds
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import frames, image_files
-from deft_llm.files import digest, write_jsonl
+from deft_llm.files import digest, is_whole, seal, write_jsonl
 from deft_llm.jobs import run_jobs
 from deft_llm.methods.protocol import Method, Sample, Task, build_method
 from deft_llm.motion.measure import measure_clip
@@ -155,7 +155,7 @@ def run_spotting(
     content = digest([[v.video_id, v.fps, list(v.truth)] for v in videos])
     save_settings(run, settings, {"videos": content, "folds": folds.hash})
     write_folds(run / "folds.json", folds)
-    todo = [video for video in videos if not _shard(run, video).exists()]
+    todo = [video for video in videos if not is_whole(_shard(run, video))]
     report = progress or (lambda done, total: None)
     done = len(videos) - len(todo)
     report(done, len(videos))
@@ -195,4 +195,5 @@ def _spot(spotter: _Spotter, video: Video) -> str:
         intervals=intervals, truth=PredictionTruth(intervals=list(video.truth)), extras={"seconds": seconds},
     )  # fmt: skip
     write_jsonl(_shard(spotter.run, video), [row])
+    seal(_shard(spotter.run, video))
     return video.video_id

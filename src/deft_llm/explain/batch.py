@@ -35,7 +35,17 @@ from deft_llm.explain.result import RESULT_SCHEMA
 from deft_llm.explain.tables import tidy
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import image_files
-from deft_llm.files import claim_folder, digest, read_model, sha256_of, write_json, write_text
+from deft_llm.files import (
+    SEAL,
+    claim_folder,
+    digest,
+    is_whole,
+    read_model,
+    seal,
+    sha256_of,
+    write_json,
+    write_text,
+)
 from deft_llm.jobs import check_pool, run_jobs, single_thread
 from deft_llm.model.checkpoint import CONFIG, SHIPPED
 from deft_llm.prepare.work import is_passing, reason_of
@@ -222,8 +232,8 @@ def _there(job: _Job) -> VideoRecord | None:
         record = read_model(VideoRecord, path)
     except DeftError:
         return None
-    done = record.key == job.key and all((job.folder / name).is_file() for name in record.files)
-    return record if done else None
+    whole = record.key == job.key and is_whole(path, *(job.folder / name for name in record.files))
+    return record if whole else None
 
 
 def _run(
@@ -276,7 +286,9 @@ def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
         record.rows, record.movements = rows_of(analysis, job.video), len(analysis.readings)
         record.files = sorted(path.name for path in files)
     shutil.rmtree(job.folder / READING, ignore_errors=True)
-    write_json(job.folder / RECORD, record.model_dump())
+    path = job.folder / RECORD
+    write_json(path, record.model_dump())
+    seal(path, *(job.folder / name for name in record.files))
     return job.index, record
 
 
@@ -291,6 +303,7 @@ def _clear(folder: Path) -> None:
         names = []
     for name in names:
         (folder / Path(name).name).unlink(missing_ok=True)
+    path.with_name(f"{RECORD}{SEAL}").unlink(missing_ok=True)
     path.unlink()
 
 

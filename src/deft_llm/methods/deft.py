@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.facs.emotions import FINE, coarse_of
-from deft_llm.files import digest, sha256_of
+from deft_llm.files import digest, is_whole, seal, sha256_of
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.refit import AURefit, EmotionRefit, RefitSettings
 from deft_llm.model.checkpoint import SHIPPED, WEIGHTS, existing_checkpoint
@@ -103,8 +103,9 @@ class DeftMethod:
         weights = self.folder / WEIGHTS
         known = sha256_of(weights) if weights.is_file() else ""
         path = Path(workdir) / f"readout-{digest([list(clips), known, list(CROPS)])}.npz"
-        if not path.is_file():
+        if not is_whole(path):
             save_readout(path, *self._read(clips.values()))
+            seal(path)
         self._readout, self._features = load_readout(path)
         self._rows_of = {clip: row for row, clip in enumerate(clips)}
         self._both_phases = bool(self._features.phases.all())

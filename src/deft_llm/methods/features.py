@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_llm.files import atomic_path, digest, reading
+from deft_llm.files import atomic_path, digest, is_whole, reading, seal
 from deft_llm.methods.protocol import Sample
 from deft_llm.motion.normalise import relative
 
@@ -25,13 +25,14 @@ class FeatureTable:
         """Read the features of ``samples`` from ``workdir``, or make and write them."""
         clips = [sample.clip_id for sample in samples]
         path = Path(workdir) / f"{name}-{digest(clips)}.npy"
-        if path.exists():
+        if is_whole(path):
             with reading(path):
                 self.known.update(zip(clips, np.load(path, allow_pickle=False), strict=True))
             return
         table = self.of(samples)
         with atomic_path(path) as temporary, temporary.open("wb") as handle:
             np.save(handle, table)
+        seal(path)
 
     def of(self, samples: Sequence[Sample]) -> np.ndarray:
         """Features (N, ...) of samples, float32."""

@@ -6,6 +6,7 @@ Every subject's folder is one fold of leave-one-subject-out: its own maps in ``u
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -52,7 +53,7 @@ def link_training(out: Path, paths: list[str]) -> None:
         for path in paths:
             owner, _, coarse, file = path.split("/")
             target = out / own / "u_train" / coarse / file
-            if owner == own or target.exists():
+            if owner == own or (target.exists() and filecmp.cmp(out / path, target, shallow=False)):
                 continue
             try:
                 _link(out / path, target)

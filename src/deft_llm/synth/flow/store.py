@@ -19,7 +19,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.facs.notation import format_aus
-from deft_llm.files import claim_folder, digest, read_json, write_bytes, write_json, write_text
+from deft_llm.files import (
+    claim_folder,
+    digest,
+    is_whole,
+    read_json,
+    seal,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.records import ActionUnit, Clip, Source, Truth, Units
@@ -136,7 +145,7 @@ def _work(task: tuple[str, str, int]) -> int:
         key = writer.work_key([GENERATOR, number, count])
         if not writer.has_shard(number, key):
             writer.write_shard(number, key, [_stored(s, c) for s, c in _clips(synth, settings, first, count)])
-    elif not (_shards(out, settings) / f"{number:05d}.csv").exists():
+    elif not is_whole(*_files_of(out, settings, number)):
         _write_maps(out, settings, number, list(_clips(synth, settings, first, count)))
     return number
 
@@ -252,7 +261,17 @@ def _write_maps(out: Path, settings: FlowSettings, number: int, made: list[tuple
     csv.writer(text).writerows(rows)
     lines = "".join(clip.model_dump_json(by_alias=True, exclude_none=True) + "\n" for _, clip in made)
     write_text(_shards(out, settings) / f"{number:05d}.jsonl", lines)
-    write_text(_shards(out, settings) / f"{number:05d}.csv", text.getvalue())  # last: it marks the shard done
+    write_text(_shards(out, settings) / f"{number:05d}.csv", text.getvalue())
+    seal(*_files_of(out, settings, number))
+
+
+def _files_of(out: Path, settings: FlowSettings, number: int) -> list[Path]:
+    """The files of one shard of maps: its rows, its records, and the maps that the rows name."""
+    rows = _shards(out, settings) / f"{number:05d}.csv"
+    told = rows.read_text(encoding="utf-8", errors="replace") if rows.is_file() else ""
+    table = [row for row in csv.reader(io.StringIO(told.replace("\0", ""))) if len(row) == len(MANIFEST)]
+    at = (MANIFEST.index("path"), MANIFEST.index("path_offset"))
+    return [rows, rows.with_suffix(".jsonl"), *(out / row[i] for row in table for i in at if row[i])]
 
 
 def _row(clip: Clip) -> list[str]:

@@ -14,7 +14,7 @@ from deft_llm.records import Clip
 from deft_llm.synth.core.settings import ClipSpec, VideoSettings, clip_specs
 from deft_llm.synth.video.card import card_text, summarise
 from deft_llm.synth.video.layouts import LAYOUTS
-from deft_llm.synth.video.production import Studio, make_clip
+from deft_llm.synth.video.production import Studio, is_made, make_clip, record_path
 
 CHUNK = 6  # clips of one subject that a worker makes in a row: painting a subject takes about a second
 
@@ -35,7 +35,7 @@ def make_corpus(
     out = Path(out)
     _claim(out, settings)
     specs = clip_specs(settings)
-    todo = [spec for spec in specs if not (out / "records" / f"{spec.name}.json").exists()]
+    todo = [spec for spec in specs if not is_made(out, spec)]
     _check_space(out, todo, settings)
     done = len(specs) - len(todo)
     report = progress or (lambda now, total: None)
@@ -44,7 +44,7 @@ def make_corpus(
     for count in run_jobs(_work, tasks, workers=workers, ordered=False, setup=_studio):
         done += count
         report(done, len(specs))
-    rows = [(spec, read_model(Clip, out / "records" / f"{spec.name}.json")) for spec in specs]
+    rows = [(spec, read_model(Clip, record_path(out, spec))) for spec in specs]
 
     LAYOUTS[settings.layout].table(out, rows)
     write_jsonl(out / "records.jsonl", [clip.model_dump(mode="json", by_alias=True) for _, clip in rows])

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, read_json, write_json
+from deft_llm.files import atomic_path, is_whole, read_model, seal, write_json
 from deft_llm.records import Clip, Source, Truth
 from deft_llm.synth.core import events
 from deft_llm.synth.core.coder import annotate
@@ -76,14 +76,11 @@ def plan_of(spec: ClipSpec, settings: VideoSettings) -> tuple[Plan, Camera, np.r
 
 
 def make_clip(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path) -> dict[str, Any]:
-    """Make one clip below ``out`` unless it is there; returns its record as JSON.
+    """Make one clip below ``out``; returns its record as JSON.
 
     The record is written last, so a clip that was stopped half-way is made again.
     Raises: DeftError where the disk is full or the folder cannot be written.
     """
-    marker = out / "records" / f"{spec.name}.json"
-    if marker.exists():
-        return read_json(marker)
     try:
         plan, camera, noise = plan_of(spec, settings)
         performer = studio.performer(spec, settings.units)
@@ -104,8 +101,7 @@ def make_clip(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path
             _write_frames(out / source, files, frames, layout.shared)
             clip.source = Source(kind="frames", path=source, frames=files)
         _write_truth(out / truth_path(spec), studio, performer, plan, camera)
-        record = clip.model_dump(mode="json", by_alias=True)
-        write_json(marker, record)
+        keep_record(out, spec, clip)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise DeftError(
@@ -113,7 +109,37 @@ def make_clip(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path
             + ("the disk is full; free space" if full else f"{error.strerror}; mend that")
             + " and run the same command again: finished clips are kept."
         ) from error
-    return record
+    return clip.model_dump(mode="json", by_alias=True)
+
+
+def keep_record(out: Path, spec: ClipSpec, clip: Clip) -> None:
+    """Write a clip's record, the last of its files: with it and its seal the clip is made."""
+    path = record_path(out, spec)
+    write_json(path, clip.model_dump(mode="json", by_alias=True))
+    seal(path, *_files_of(out, spec, clip))
+
+
+def is_made(out: Path, spec: ClipSpec) -> bool:
+    """Whether a clip's record, truth and pictures are there as they were written."""
+    path = record_path(out, spec)
+    if not path.is_file():
+        return False
+    try:
+        clip = read_model(Clip, path)
+    except DeftError:  # a damaged record: the clip is made again
+        return False
+    return is_whole(path, *_files_of(out, spec, clip))
+
+
+def record_path(out: Path, spec: ClipSpec) -> Path:
+    """Where a clip's record lies."""
+    return out / "records" / f"{spec.name}.json"
+
+
+def _files_of(out: Path, spec: ClipSpec, clip: Clip) -> list[Path]:
+    source = out / clip.source.path
+    truth_files = sorted((out / "truth").glob(f"{spec.name}.*"))
+    return [*truth_files, *(source / name for name in clip.source.frames or [""])]
 
 
 def truth_path(spec: ClipSpec) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.files import read_json, write_json, write_text
+from deft_llm.files import write_json, write_text
 from deft_llm.records import Clip, Source, Truth
 from deft_llm.synth.core.prior import load_prior
 from deft_llm.synth.core.sequence import Sequence, plan_sequence
@@ -26,7 +26,7 @@ from deft_llm.synth.video.film import Performer
 from deft_llm.synth.video.frame_table import clip_events, frame_table, movement_json
 from deft_llm.synth.video.hair import BEARDS, grow_beard
 from deft_llm.synth.video.hands import HIDDEN, HandPath, hand_at, hand_paths, hidden_shares
-from deft_llm.synth.video.production import Studio, write_video
+from deft_llm.synth.video.production import Studio, keep_record, write_video
 from deft_llm.synth.video.prop_pass import Dressing
 from deft_llm.synth.video.props import make_glasses, make_mask
 
@@ -35,10 +35,7 @@ RELIGHT = 0.06  # radians that a head turns before its shadows are baked anew
 
 
 def make_film(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path) -> dict[str, Any]:
-    """Make one film below ``out`` unless it is there; returns its record as JSON. The record comes last."""
-    marker = out / "records" / f"{spec.name}.json"
-    if marker.exists():
-        return read_json(marker)
+    """Make one film below ``out``; returns its record as JSON. The record comes last."""
     rng = np.random.default_rng([GENERATOR, settings.seed, spec.number, 6])
     sequence = plan_sequence(rng, load_prior(settings.prior), fps=spec.fps, seconds=settings.seconds)
     camera = cameras.sample_video_camera(rng, settings.size)
@@ -60,9 +57,9 @@ def make_film(studio: Studio, spec: ClipSpec, settings: VideoSettings, out: Path
     write_text(out / "truth" / f"{spec.name}.csv", table.getvalue())
     conditions = {"crf": crf, "camera": camera.record(), "units": settings.units}
     write_json(out / "truth" / f"{spec.name}.json", movement_json(sequence) | {"conditions": conditions})
-    record = _record(spec, settings, sequence, camera, crf, path).model_dump(mode="json", by_alias=True)
-    write_json(marker, record)
-    return record
+    record = _record(spec, settings, sequence, camera, crf, path)
+    keep_record(out, spec, record)
+    return record.model_dump(mode="json", by_alias=True)
 
 
 @dataclass
