@@ -27,8 +27,8 @@ from recipes import forked
 from recipes.mutant_table import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 600.0
-"""Longest that the tests of one mutant, or all of them without a mutant, may take."""
+SECONDS, CHECK_SECONDS = 600.0, 3600.0
+"""Longest that the tests of one mutant, and all of them without a mutant, may take."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def applied(mutant: Mutant, package: Path) -> Iterator[None]:
         path.write_text(before, encoding="utf-8")
 
 
-def run_tests(tests: Sequence[str], source: Path) -> tuple[int, str]:
+def run_tests(tests: Sequence[str], source: Path, seconds: float = SECONDS) -> tuple[int, str]:
     """Exit code and output of pytest on ``tests`` of this checkout with the package of ``source``.
 
     Raises: TimeoutError where they do not end.
@@ -69,7 +69,7 @@ def run_tests(tests: Sequence[str], source: Path) -> tuple[int, str]:
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     return forked.run(_tested, list(tests), str(source), log=source.with_suffix(".log"), folder=ROOT,
-                      environment=environment, preload=forked.LIBRARIES, seconds=SECONDS)  # fmt: skip
+                      environment=environment, preload=forked.LIBRARIES, seconds=seconds)  # fmt: skip
 
 
 def _tested(tests: list[str], source: str) -> None:
@@ -138,7 +138,7 @@ def run(mutants: Sequence[Mutant], workers: int = 2) -> list[Outcome]:
 def _check(mutants: Sequence[Mutant], source: Path) -> None:
     """Raises: RuntimeError where a mutant's tests fail without any mutant, and so prove nothing."""
     tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
-    code, said = run_tests(tests, source)
+    code, said = run_tests(tests, source, CHECK_SECONDS)
     if code:
         raise RuntimeError("the tests fail without any mutant:\n" + said[-3000:])
 
