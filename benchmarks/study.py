@@ -167,6 +167,7 @@ def compare(visit: Visit, name: str, folder: Path) -> None:
     page.click("#finish")
     page.wait_for_selector("#finish.done")
     page.click("[data-tab=compare]")
+    page.select_option("#other", "anna")
     page.wait_for_selector("#panel .figures")
     visit.picture("compare")
     rounds = [str(folder / "codings" / f"{coder}-first-round") for coder in ("anna", "ben")]
