@@ -3,6 +3,7 @@
 # Python, notebooks and users call these.
 __getattr__  # PEP 562: lazy exports of deft_llm and deft_llm.explain
 _.to_dataframe  # Analysis: the README's example
+_.frames_table  # Analysis: shown in docs/how-to/analyse-a-video.md
 _._repr_html_  # Analysis: shown by notebooks
 _.has_language  # Predictor: whether questions can be asked
 _.blendshapes  # Face: part of what the landmarker returns

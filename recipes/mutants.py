@@ -64,10 +64,7 @@ def run_tests(tests: Sequence[str], source: Path, seconds: float = SECONDS) -> t
 
     Raises: TimeoutError where they do not end.
     """
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(source), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    environment = {"PYTHONPATH": os.pathsep.join([str(source), str(ROOT)]), "OMP_NUM_THREADS": "1"}
     return forked.run(_tested, list(tests), str(source), log=source.with_suffix(".log"), folder=ROOT,
                       environment=environment, preload=forked.LIBRARIES, seconds=seconds)  # fmt: skip
 
@@ -79,7 +76,6 @@ def _tested(tests: list[str], source: str) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "deft_llm"]:
         del sys.modules[name]
     sys.path[:0] = [source, str(ROOT)]
-    sys.dont_write_bytecode = True
     import deft_llm
 
     if not Path(deft_llm.__file__).is_relative_to(source):

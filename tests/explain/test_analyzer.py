@@ -40,6 +40,8 @@ def test_result_is_plain_json(analysis):
 
 
 def test_table_and_plot(analysis):
+    frames = analysis.frames_table()
+    assert len(frames) == len(analysis.times) and {"frame", "AU12_L", "AU12_R", "pitch"} <= set(frames)
     table = analysis.to_dataframe()
     assert table.iloc[0]["au"] == 12 and table.iloc[0]["side"] == "right"
     figure = analysis.plot()

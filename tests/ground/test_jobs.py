@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,21 +132,21 @@ def test_a_worker_ends_with_its_parent(worker_left_behind) -> None:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Ray cluster of this machine that is there already; without one, ``run_jobs`` starts its own."""
+def run_on_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Iterator[Any]]]:
+    """``run_jobs`` on a Ray cluster that is there already; without one it starts its own."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
-    yield
+    yield partial(run_jobs, workers=2, engine="ray")
     ray.shutdown()
 
 
 @pytest.mark.slow
-def test_ray_runs_the_same_jobs(cluster: None) -> None:
-    assert list(run_jobs(abs, [-3, 2, -1], workers=2, engine="ray")) == [3, 2, 1]
-    assert sorted(run_jobs(abs, [-3, 2, -1], workers=2, engine="ray", ordered=False)) == [1, 2, 3]
+def test_ray_runs_the_same_jobs(run_on_ray: Callable[..., Iterator[Any]]) -> None:
+    assert list(run_on_ray(abs, [-3, 2, -1])) == [3, 2, 1]
+    assert sorted(run_on_ray(abs, [-3, 2, -1], ordered=False)) == [1, 2, 3]
     with pytest.raises(DeftError, match="fails on Ray"):
-        list(run_jobs(partial(_raise, "x: fails on Ray; mend it."), [1], engine="ray"))
+        list(run_on_ray(partial(_raise, "x: fails on Ray; mend it."), [1]))
 
 
 def _raise(message: str, _: int) -> None:
