@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -106,12 +107,12 @@ def variable(path: Path, pictures: list[np.ndarray]) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "10", "threads": "1"})
         stream.height, stream.width, _ = pictures[0].shape
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, FPS)
         for number, picture in enumerate(pictures):
             if number % 7 == 3:
                 continue
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = number, stream.codec_context.time_base
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
