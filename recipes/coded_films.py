@@ -26,6 +26,7 @@ from deft_llm.state.track import FaceTrack
 SAME = {7: 6, 24: 23, 26: 25, 27: 25}
 LIDS = frozenset({43, 45, 46})
 RISE_SECONDS, RELEASE_SECONDS, LATE_SECONDS = 0.35, 0.4, 0.1
+TWIN_SECONDS = 0.15  # between onsets of units that count as one
 VISIBLE_LEVEL = 1.5  # of 5: what is stronger anybody sees, and counts for recall
 NO_LEVEL = 0.3  # below this nothing is there
 
@@ -95,7 +96,24 @@ def true_rows(truth: dict[str, Any], table: Path) -> list[Row]:
                 unit["apex_time"], max(unit["intensity_before"], unit["intensity_after"]),
                 float(np.mean([int(line.get(column, 1)) for line in inside])) > 0.5,
             ))  # fmt: skip
-    return rows
+    return folded(rows)
+
+
+def folded(rows: list[Row]) -> list[Row]:
+    """Units that count as one and move at the same time are one row: 6 and 7 of a wink."""
+    kept: list[Row] = []
+    for row in rows:
+        at = next((i for i, one in enumerate(kept) if (one.phase, one.au) == (row.phase, row.au)
+                   and abs(one.onset - row.onset) <= TWIN_SECONDS), None)  # fmt: skip
+        if at is None:
+            kept.append(row)
+            continue
+        one = kept[at]
+        kept[at] = one._replace(
+            side=one.side if one.side == row.side else "both", apex=max(one.apex, row.apex),
+            level=max(one.level, row.level), sure=one.sure and row.sure,
+        )  # fmt: skip
+    return kept
 
 
 def matched(stated: list[Row], truth: list[Row]) -> Pairs:

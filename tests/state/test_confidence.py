@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import sequences
+from benchmarks import missed, sequences
 from deft_llm.errors import UsageError
 from deft_llm.files import read_object, write_json
 from deft_llm.spotting import joint
 from deft_llm.spotting.confidence import EVIDENCE, FEATURES, KINDS, Calibration, confidence_of, shipped
-from deft_llm.spotting.explained import without_implied
+from deft_llm.spotting.explained import without_dragged, without_implied
 from deft_llm.spotting.phases import LIMITS, phases_of
 from deft_llm.state.face_state import state_of
 from recipes import confidence
-from recipes.coded_films import Row, matched
+from recipes.coded_films import Row, folded, matched
 from recipes.confidence import Statements, calibration_error, fitted
 
 
@@ -107,6 +107,41 @@ def films(smile, tmp_path):
         lines = ["frame,AU12_sure", *(f"{frame},1" for frame in range(120))]
         (folder / "truth" / f"{name}.csv").write_text("\n".join(lines))
     return folder, tracks.parent
+
+
+def test_units_that_count_as_one_and_move_together_are_one_row():
+    six = Row("rise", 6, "left", 1.0, 1.2, 2.0)
+    seven, later = six._replace(side="right", apex=1.3, level=3.0), six._replace(onset=2.0)
+    assert folded([six, seven, later]) == [Row("rise", 6, "both", 1.0, 1.3, 3.0), later]
+    assert len(folded([six, six._replace(au=12), six._replace(phase="release")])) == 3
+
+
+def test_a_cheek_is_surer_beside_a_smile(smile):
+    state = state_of(smile())
+    cheek = replace(smiling(state), au=6)
+    flat = {key: 0 * curve if key[0] == 12 else curve for key, curve in state.intensity.items()}
+    alone = replace(state, intensity=flat)
+    assert confidence_of(cheek, state) > confidence_of(cheek, alone)
+
+
+def test_a_broad_smile_lifts_the_upper_lip_by_itself(smile):
+    state = state_of(smile())
+    lip = replace(smiling(state), au=10, level=0.8 * float(state.share(12, "left", smiling(state).apex)))
+    assert without_dragged([lip], state) == []
+    assert without_dragged([replace(lip, level=2 * lip.level)], state)
+
+
+def test_missed_rises_are_counted_by_the_step_that_loses_them(films, monkeypatch, capsys):
+    folder, tracks = films
+    monkeypatch.setattr("sys.argv", ["benchmarks.missed", str(folder), "--tracks", str(tracks)])
+    missed.main()
+    assert "| AU12 | 1 |" in capsys.readouterr().out
+    strict = shipped().model_copy(update={"least": 0.9999})
+    monkeypatch.setattr(joint, "shipped", lambda: strict)
+    monkeypatch.setattr(missed, "shipped", lambda: strict)
+    missed.main()
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| AU12 "))
+    assert row.split("|")[2 + missed.STEPS.index("confidence")].strip() == "1"
 
 
 def test_the_benchmark_counts_what_is_met_and_what_is_right(films, monkeypatch, capsys):

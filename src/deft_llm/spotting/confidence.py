@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from deft_llm.errors import DeftError
 from deft_llm.files import read_object, reading
-from deft_llm.spotting.phases import AUPhase
+from deft_llm.spotting.phases import LIMITS, AUPhase
 from deft_llm.state.channels import SIDES
 from deft_llm.state.face_state import FaceState
 from deft_llm.state.intensity import VISIBLE, part_of
@@ -26,6 +26,7 @@ FIT_AGAIN = "make it with 'python -m recipes.confidence fit'"
 NEAR_SECONDS = 0.3  # around a phase in which a turn of the head disturbs it
 FULL_TURN, FULL_TRAINED = 15.0, 5.0  # degrees; intensity by the trained reader: 1 in the features
 LEAST_PRESENCE, LEAST_NOISE = 0.05, 0.02
+COMPANY = {1: 2, 2: 1, 6: 12, 7: 12}  # unit -> the one that mostly goes along with it
 SMILE_SHOWN = 0.6  # reading of 12 from which it pulls the whole mouth and the cheeks
 KINDS: dict[str, tuple[int, ...]] = {
     "brow": (1, 2), "frown": (4,), "lid": (5, 7), "cheek": (6,), "nose": (9, 10), "smile": (12,),
@@ -33,7 +34,8 @@ KINDS: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 """Units whose statements are alike sure; each kind has an offset of its own."""
 EVIDENCE: dict[str, int] = {
-    "size": 1, "trained": 1, "clear": 1, "presence": 1, "turned": -1, "spoken": -1, "covered": -1, "slow": -1,
+    "size": 1, "trained": 1, "clear": 1, "company": 1,
+    "presence": 1, "turned": -1, "spoken": -1, "covered": -1, "slow": -1,
     "smiling": -1, "release": 0, "unseen_rise": -1,
 }  # fmt: skip
 """Feature -> the sign that its weight must have (0: either)."""
@@ -77,16 +79,18 @@ def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
     side = SIDES[0] if phase.side == "both" else phase.side
     inside, near = slice(phase.onset, phase.apex + 1), round(NEAR_SECONDS * state.fps)
     around = slice(max(0, phase.onset - near), phase.apex + near + 1)
-    trained = state.trained[phase.au, side]
     way = 1 if phase.kind == "rise" else -1
+    curve = state.trained[phase.au, side]
+    trained = way * float(curve[phase.apex] - curve[phase.onset])
     noise = max(state.floor[phase.au, side] / VISIBLE[phase.au], LEAST_NOISE)
     top = phase.apex if phase.kind == "rise" else phase.onset
     smile = max(float(np.nan_to_num(state.share(12, one, top))) for one in SIDES)
     mouth = part_of(phase.au) == "mouth"
     values = {
         "size": float(np.log(phase.strength)),
-        "trained": float(np.clip(way * (trained[phase.apex] - trained[phase.onset]) / FULL_TRAINED, -1, 1)),
+        "trained": float(np.clip(trained / FULL_TRAINED, -1, 1)),
         "clear": float(np.log(phase.size / noise)),
+        "company": _company(phase, state, side),
         "presence": float(np.log(max(float(state.confidence[inside].mean()), LEAST_PRESENCE))),
         "turned": float(np.nan_to_num(np.ptp(state.angles[around], axis=0)).max()) / FULL_TURN,
         "spoken": float(state.speech[inside].mean()) if mouth else 0.0,
@@ -98,6 +102,16 @@ def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
     }  # fmt: skip
     kinds = [float(phase.au in units) for units in KINDS.values()]
     return np.array([values[name] for name in EVIDENCE] + kinds)
+
+
+def _company(phase: AUPhase, state: FaceState, side: str) -> float:
+    """Share, 0 to 1, of its limit by which the unit changes that mostly goes along with this one."""
+    beside = COMPANY.get(phase.au)
+    if beside is None:
+        return 0.0
+    curve = state.share(beside, side)
+    change = float(np.nan_to_num(curve[phase.apex] - curve[phase.onset]))
+    return float(np.clip((change if phase.kind == "rise" else -change) / LIMITS[beside], 0, 1))
 
 
 def turned(phase: AUPhase, state: FaceState) -> float:

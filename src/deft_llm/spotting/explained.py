@@ -24,7 +24,7 @@ TOGETHER_SECONDS = 0.25  # of onsets that begin one movement
 # (FACS of 1978 scores either 25 or 26).
 IMPLIED_BY = {25: 26, 7: 6}
 SMILING = 0.6  # reading of 12 that pulls the whole mouth
-BROAD_SMILE = 0.8
+BROAD_SMILE, LIP_OF_SMILE = 0.8, 0.9  # and the share of it by which it may lift the upper lip
 WEAKER_SIDE = 0.45
 CLOSING = 0.75  # reading of 43 of an eye that closes: more than lids are tightened
 CLOSURE_SECONDS = 0.15  # around the ends of a closure of the eyes, in which landmarks of the brows go along
@@ -98,7 +98,7 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         6: smile < SMILING and level < 1.3,
         7: closing or _shuts(phase, state) or smile > SMILING,
         9: level < 0.7 * at(10, phase.side),
-        10: smile > BROAD_SMILE and level < 1.8,
+        10: smile > BROAD_SMILE and level < LIP_OF_SMILE * smile,
         17: at(26, phase.side) > 0.5,
         24: at(25, phase.side) > 0.6,
         # a broad smile thins closed lips to what the landmarker takes for a gap
