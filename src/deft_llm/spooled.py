@@ -69,7 +69,7 @@ class Spooled(Stored[np.ndarray]):
     def write(self, start: int, rows: np.ndarray) -> None:
         """Set the rows from ``start`` on."""
         self._handle.seek(self._offset + start * self.nbytes // max(self.shape[0], 1))
-        self._handle.write(memoryview(np.ascontiguousarray(rows, self.dtype)).cast("B"))
+        self._handle.write(np.ascontiguousarray(rows, self.dtype).tobytes())
 
 
 class Spool(MutableMapping[Key, np.ndarray]):
@@ -163,7 +163,7 @@ class Recorded:
             if name not in self._files:
                 self._files[name] = self._opened(name)
             for block in blocks:
-                self._files[name].write(memoryview(block).cast("B"))
+                self._files[name].write(block.tobytes())
             blocks.clear()
 
     def flush(self) -> int:

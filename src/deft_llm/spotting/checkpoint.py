@@ -6,7 +6,6 @@ Plain values, arrays and the classes named here; nothing that a file says is run
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from deft_llm.spotting.build_signal import Reference
 SCHEMA = 1
 FILE = "state.npz"
 CLASSES = {cls.__name__: cls for cls in (Face, Followed, Reference, Skull)}
-FUNCTIONS = {function.__name__: function for function in (estimate, estimate_small)}
+FUNCTIONS: dict[str, Any] = {"estimate": estimate, "estimate_small": estimate_small}
 
 
 def save(folder: Path, key: str, state: dict[str, Any]) -> None:
@@ -31,7 +30,8 @@ def save(folder: Path, key: str, state: dict[str, Any]) -> None:
     arrays: list[np.ndarray] = []
     tree = json.dumps({"schema": SCHEMA, "key": key, "state": _packed(state, arrays)})
     with atomic_path(folder / FILE) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, tree=np.array(tree), **{str(i): array for i, array in enumerate(arrays)})
+        numbered: dict[str, Any] = {str(i): array for i, array in enumerate(arrays)}
+        np.savez(handle, tree=np.array(tree), **numbered)
 
 
 def load(folder: Path, key: str) -> dict[str, Any] | None:
@@ -62,8 +62,9 @@ def _packed(value: Any, arrays: list[np.ndarray]) -> Any:
         return {"dict": [[key, _packed(inner, arrays)] for key, inner in value.items()]}
     if isinstance(value, (list, tuple)):
         return {type(value).__name__: [_packed(inner, arrays) for inner in value]}
-    if callable(value) and FUNCTIONS.get(value.__name__) is value:
-        return {"function": value.__name__}
+    name = next((name for name, function in FUNCTIONS.items() if function is value), None)
+    if name is not None:
+        return {"function": name}
     if CLASSES.get(type(value).__name__) is type(value):
         return {"class": type(value).__name__, "of": _packed(vars(value), arrays)}
     raise TypeError(f"{type(value).__name__} cannot be kept")
@@ -80,8 +81,7 @@ def _unpacked(value: Any, kept: dict[str, np.ndarray]) -> Any:
     if "dict" in value:
         return {key: _unpacked(inner, kept) for key, inner in value["dict"]}
     if "list" in value or "tuple" in value:
-        inner: Sequence[Any] = value.get("list", value.get("tuple"))
-        found = [_unpacked(one, kept) for one in inner]
+        found = [_unpacked(one, kept) for one in value.get("list") or value.get("tuple") or ()]
         return found if "list" in value else tuple(found)
     if "function" in value:
         return FUNCTIONS[value["function"]]

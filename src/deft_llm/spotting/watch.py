@@ -120,12 +120,14 @@ class Watcher:
         self._times = array("d", state["times"].tolist())
 
     def _recorder(self, number: int, *, new: bool = True) -> _Recorder:
+        kept = self._kept
+
         def files(part: str) -> Files | None:
-            if self._kept is None:
+            if kept is None:
                 return None
-            self._kept.mkdir(parents=True, exist_ok=True)
+            kept.mkdir(parents=True, exist_ok=True)
             mode = "w+b" if new else "r+b"
-            return lambda column: (self._kept / f"face{number}.{part}.{column}").open(mode, buffering=0)
+            return lambda column: (kept / f"face{number}.{part}.{column}").open(mode, buffering=0)
 
         return _Recorder(self._fps, self._motion, files)
 
