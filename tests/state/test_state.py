@@ -14,10 +14,16 @@ from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.regions import TWIN
 from deft_llm.state.channels import POINTS
 from deft_llm.state.compression import MODERATE, skipped_share
-from deft_llm.state.face_state import state_of, table_of
+from deft_llm.state.face_state import FaceState, state_of, table_parts
 from deft_llm.state.neutral import frames_named
 from deft_llm.state.pose import in_space, upright
 from deft_llm.state.track import KEPT, FaceTrack, TrackBuilder
+
+
+def table_of(states: list[FaceState]) -> dict[str, np.ndarray]:
+    """The parts of the table, joined."""
+    parts = list(table_parts(states))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def test_a_rolling_head_moves_nothing_in_the_persons_own_frame(make_track):

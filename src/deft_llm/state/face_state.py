@@ -161,14 +161,9 @@ def unsure(state: FaceState, au: int) -> np.ndarray:
     return out
 
 
-def table_of(states: list[FaceState]) -> dict[str, np.ndarray]:
-    """FrameState columns of all faces, (frames x faces,) each (schema in docs/reference/result.md)."""
-    parts = list(table_parts(states))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def table_parts(states: list[FaceState]) -> Iterator[dict[str, np.ndarray]]:
-    """The columns of ``table_of`` in parts of at most PART rows, one face after the other."""
+    """FrameState columns (schema in docs/reference/result.md), (rows,) each, in parts of at most PART rows,
+    one face after the other."""
     for state in states:
         for part in in_parts(len(state)):
             yield {
