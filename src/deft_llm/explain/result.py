@@ -22,7 +22,7 @@ from deft_llm.spotting.excursions import smooth
 from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.signal import Signal
 from deft_llm.spotting.spot import AREA, Spotting
-from deft_llm.state.face_state import FaceState, table_of, table_parts
+from deft_llm.state.face_state import FaceState, table_parts
 from deft_llm.version import __version__
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class AnalysisResult:
         """FrameState: one row per frame and face (columns in docs/reference/result.md)."""
         import pandas as pd
 
-        return pd.DataFrame(table_of(self.states))
+        return pd.concat(self.frames_parts(), ignore_index=True)
 
     def frames_parts(self) -> Iterator[pd.DataFrame]:
         """The rows of ``frames_table`` in parts: of hours of video the table would be most of the memory."""
