@@ -314,7 +314,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "evaluation/spotting.py",
         '    result["recognition"] = _recognition(pairs, classes)\n',
         '    result["recognition"] = _recognition(pairs, hit)\n',
-        ("tests/evaluation/test_units_and_spotting.py", "tests/cases"),
+        ("tests/evaluation/test_units_and_spotting.py", "tests/cases/test_cases.py"),
     ),
     Mutant(
         "validation-in-test",
