@@ -1,7 +1,6 @@
 """What the language part says: answers on flow-level clips of validation subjects, held against the truth.
 
     python -m benchmarks.answers CHECKPOINT SHARDS [--clips 64] [--skip 0]    as `deft predict --answers` asks
-        --free         any class and AU may be named, also what the experts hold unlikely
         --shuffle      every clip gets another clip's motion tokens: the text must fall to chance
         --untrained    the adapter is taken away: the baseline to beat
         --phrasings    the question in wordings that no training text has
@@ -28,7 +27,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from deft_llm.model.decoding import answer_grammar
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.predictor import Predictor, WrittenAnswer, load_predictor
 from deft_llm.model.units import EXPERT_AUS
@@ -126,17 +124,15 @@ def sets_of(side: np.ndarray) -> list[frozenset[int]]:
 
 def ask(
     predictor: Predictor, motions: list[Motion], questions: list[str], shuffle: bool = False,
-    grammar: str | None = None,
 ) -> tuple[list[WrittenAnswer], np.ndarray]:  # fmt: skip
     """N answers, and (N,) the class that the emotion head gives to each clip, its place in COARSE.
 
-    ``grammar`` in place of each clip's own; ``shuffle``: every clip is answered from another one's readout.
+    ``shuffle``: every clip is answered from another one's readout.
     """
     readout = predictor.read_motions(motions)
     heads = readout.coarse.argmax(-1).numpy()
     given = readout.take(torch.roll(torch.arange(len(readout)), 1)) if shuffle else readout
-    grammars = None if grammar is None else [grammar] * len(motions)
-    return predictor.answer(given, questions, motions, grammars=grammars), heads
+    return predictor.answer(given, questions, motions), heads
 
 
 def score(written: list[WrittenAnswer], heads: np.ndarray, clips: Clips) -> dict[str, Any]:
@@ -230,7 +226,6 @@ def main() -> None:
     parser.add_argument("shards", type=Path)
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--skip", type=int, default=0, help="clips to leave out at the start")
-    parser.add_argument("--free", action="store_true")
     parser.add_argument("--shuffle", action="store_true")
     parser.add_argument("--untrained", action="store_true")
     parser.add_argument("--phrasings", action="store_true")
@@ -246,7 +241,6 @@ def main() -> None:
         model = start_model(TrainConfig(lora_rank=4), given.checkpoint, 0, experts=experts, motion={},
                             faces={}, language=True)  # fmt: skip
         predictor = Predictor(model, predictor.config)
-    grammar = answer_grammar() if given.free else None
     known = seen_together(given.seen, given.trained_on) if given.seen else set()
     clips = (
         recombined(known, given.clips, given.skip) if given.recombine
@@ -255,7 +249,7 @@ def main() -> None:
     words = PHRASINGS if given.phrasings else (ANSWER_QUESTION,)
     questions = [words[row % len(words)] for row in range(len(clips.motions))]
     started = time.perf_counter()
-    written, heads = ask(predictor, clips.motions, questions, given.shuffle, grammar)
+    written, heads = ask(predictor, clips.motions, questions, given.shuffle)
     found = {
         **score(written, heads, clips),
         "s_per_answer": round((time.perf_counter() - started) / len(written), 2),
@@ -270,7 +264,7 @@ def main() -> None:
         from deft_llm.motion.hide import MARGIN, hide
 
         moved = [hide(motion, STILL[given.still], MARGIN) for motion in clips.motions]
-        again, _ = ask(predictor, moved, questions, grammar=grammar)
+        again, _ = ask(predictor, moved, questions)
         found |= held_still(written, again, given.still)
     print(json.dumps({**found, "example": written[0].text}))
 

@@ -30,7 +30,7 @@ from deft_llm.unimer.readback import outcome, texts
 
 TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_au_present", "vqa_au_side", "vqa_on_side", "region", "release",
-    "side",
+    "side", "vqa_state", "vqa_phase",
 )  # fmt: skip
 PROMPTS = {
     "whole prompt": (), "tokens alone": (BELIEFS,), "beliefs alone": EXPERTS,
@@ -42,7 +42,7 @@ def is_right(row: Instruction, said: str) -> bool:
     """Whether an answer states what the instruction's does: short forms in the same words, lists of units as
     sets, the movement of a region in its place and direction, the outcome of a release or a side."""
     wanted = texts(row, "assistant")[0]
-    if row.task == "vqa_aus":
+    if row.task in ("vqa_aus", "vqa_state"):
         return set(named_units(said)[0]) == set(named_units(wanted)[0])
     if row.task == "region" and row.source["choice"] == "moves":
         return said.strip().lower() == wanted.strip().lower()

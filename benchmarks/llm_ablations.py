@@ -25,7 +25,6 @@ import numpy as np
 
 from benchmarks.answers import Clips, ask, load, score
 from deft_llm.files import read_json, write_json
-from deft_llm.model.decoding import answer_grammar
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.predictor import Predictor, WrittenAnswer, with_figures
 
@@ -80,10 +79,8 @@ def _say(name: str) -> Any:
 
 
 def said(model: Any, clips: Clips) -> tuple[list[WrittenAnswer], np.ndarray]:
-    """Class and evidence of N clips, and (N,) the head's class; greedy, nothing held to the experts."""
-    # The word that ends the evidence in training must be there to be chosen; of what follows, one letter.
-    questions = [ANSWER_QUESTION] * len(clips.motions)
-    return ask(Predictor(model), clips.motions, questions, grammar=answer_grammar(max_rationale=1))
+    """The answers to N clips, and (N,) the head's class."""
+    return ask(Predictor(model), clips.motions, [ANSWER_QUESTION] * len(clips.motions))
 
 
 def read_aloud(adapter: Path, clips: Clips) -> tuple[list[WrittenAnswer], np.ndarray]:

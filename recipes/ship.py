@@ -49,6 +49,7 @@ class Profile:
 TASKS = (
     "coarse", "fine", "aus", "au", "side", "region", "answer", "refusal", "release", "vqa_coarse", "vqa_fine",
     "vqa_aus", "vqa_count", "vqa_au_present", "vqa_au_side", "vqa_on_side", "vqa_combined",
+    "vqa_state", "vqa_phase",
 )  # fmt: skip
 """Uni-MER tasks that the language part learns. Not *phase*, which compares the sizes of two motions that
 relative maps do not hold, and not *not_seen*, which is about the measurement; the long ones (description,

@@ -4,16 +4,16 @@
     Evidence: AU12 right, mouth corner, up-lateral, 0.8 px (2.1 % IOD); AU6 both, cheek, up
     Rationale: The right mouth corner was pulled up and outward, which is coded as AU12.
 
-Class, AUs, sides, regions, directions and rationale are what a model writes, within the bounds that its
-caller gives to ``lark_grammar`` (deft's own are in ``model.predictor.bounded_grammars``, and narrow); figures
-(px, % of inter-ocular distance, z) are measured and filled in. The coarse class derives from the fine one.
+Class, AUs, sides, regions, directions and rationale are what a model writes, in the form of ``lark_grammar``;
+figures (px, % of inter-ocular distance, z) are measured and filled in. The coarse class derives from the
+fine one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -185,95 +185,78 @@ def _same_place(row: Evidence, item: Statement) -> bool:
     )
 
 
-class Held(NamedTuple):
-    """What an AU's statement is held to, None where the writer may choose:
-    side (or part), region, direction."""
-
-    side: str | None = None
-    region: str | None = None
-    direction: str | None = None
-
-
 def lark_grammar(
     *,
     fines: Sequence[str] = FINE,
-    coarses: Sequence[Coarse] = COARSE,
     aus: Sequence[int] | None = None,
-    held: Mapping[int, Held] | None = None,
     figures: bool = False,
     max_evidence: int = MAX_EVIDENCE,
     max_rationale: int = MAX_RATIONALE,
     stop_after: Literal["class", "evidence", "rationale"] = "rationale",
     once: bool = False,
-    decided: bool = False,
+    every: bool = False,
     open_class: bool = True,
 ) -> str:
     """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
 
-    ``fines`` and ``coarses`` narrow the classes to a task's labels; ``aus`` the units (default: all
-    whose motion FACS describes), ``held`` what is said of an AU. The grammar fixes the form only:
-    no class, AU, region or direction is preferred; empty ``aus`` leave "none" as the only evidence.
+    ``fines`` narrows the fine classes to a task's labels; ``aus`` the units (default: all whose
+    motion FACS describes). The grammar fixes the form only: no class, AU, region or direction is
+    preferred; empty ``aus`` leave "none" as the only evidence.
     ``stop_after`` ends the answer early where only the class or the evidence is wanted. ``once``:
     units in ascending order, each at most once, and none but ``aus`` in the rationale either.
-    ``decided``: a class and at least one unit must be named, the class by a fine label where it has
-    one, and the rationale is a sentence that ends with that label's. ``open_class`` False: the
-    class is one of ``fines``, for it was asked for before, and the rationale ends with its label;
-    units may be missing.
+    ``every``: one statement of each of ``aus``, ascending. ``open_class`` False: the class is one of
+    ``fines``, for it was asked for before, and the rationale is a sentence that ends with its label's.
     """
-    bound = decided or not open_class
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
-    covered = set(map(coarse_of, fines)) if decided else set()
-    open_ones = [coarse for coarse in coarses if open_class and coarse not in covered]
-    heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*open_ones, *([] if bound else [UNDETERMINED]))]
+    if open_class:
+        heads += [f"{UNDETERMINED} ({coarse})" for coarse in (*COARSE, UNDETERMINED)]
     heads = list(dict.fromkeys(heads))
-    if bound and stop_after == "rationale":
+    if not open_class and stop_after == "rationale":
         rules = _bound_to_its_class(heads)
     else:
         parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
         parts += ['"\\nRationale: " RATIONALE'] * (stop_after == "rationale")
         rules = ["start: " + " ".join(parts)]
         rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in heads) + ")")
-    rules += _evidence_rules(numbers, max_evidence, figures, once, needed=decided)
-    for number in numbers:
-        rules.append(_statement_rule(number, (held or {}).get(number, Held())))
+    rules += _evidence_rules(numbers, max_evidence, figures, once, every)
+    rules += [_statement_rule(number) for number in numbers]
     if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":
-        rules.append(f"RATIONALE: /{_rationale(numbers if once else None, bound, max_rationale)}/")
+        rules.append(f"RATIONALE: /{_rationale(numbers if once else None, not open_class, max_rationale)}/")
     return "\n".join(rules) + "\n"
 
 
-def _statement_rule(number: int, held: Held) -> str:
-    regions = [held.region] if held.region else dict.fromkeys(m.region for m in ENTRIES[number].motion)
+def _statement_rule(number: int) -> str:
     places = []
-    for region in regions:
-        words = [held.direction] if held.direction else valid_directions(number, region)
-        places.append(f'"{region}, " ({" | ".join(map(_quote, words))})')
-    sides = [held.side] if held.side else valid_sides(number)
-    return f'au{number}: "AU{number} " ({" | ".join(map(_quote, sides))}) ", " ({" | ".join(places)})'
+    for region in dict.fromkeys(motion.region for motion in ENTRIES[number].motion):
+        words = " | ".join(map(_quote, valid_directions(number, region)))
+        places.append(f'"{region}, " ({words})')
+    sides = " | ".join(map(_quote, valid_sides(number)))
+    return f'au{number}: "AU{number} " ({sides}) ", " ({" | ".join(places)})'
 
 
-def _rationale(numbers: Sequence[int] | None, decided: bool, most: int) -> str:
+def _rationale(numbers: Sequence[int] | None, labelled: bool, most: int) -> str:
     """The regular expression of a rationale; ``numbers``: "AU" stands before one of these alone.
 
-    ``decided``: one sentence without its full stop, which the label's sentence brings.
+    ``labelled``: one sentence without its full stop, which the label's sentence brings.
     """
     if numbers is None:
         return rf"[A-Za-z][ -~]{{0,{most - 1}}}"
-    stop = "" if decided else "."
+    stop = "" if labelled else "."
     units = f"AU({'|'.join(map(str, numbers))})" if numbers else ""
     letters = [
         rf"[ -\-{stop}0-@B-~]",
         rf"A[ -\-{stop}0-TV-~]",
         *([rf"{units}[ -\-{stop}:-~]"] if units else []),
     ]
-    length = most - 4 - (len(LABELLED) + 22) * decided
+    length = most - 4 - (len(LABELLED) + 22) * labelled
     return rf"([B-Zb-z]|A[ -TV-~])({'|'.join(letters)}){{0,{length}}}" + (f"({units})?" if units else "")
 
 
 def _bound_to_its_class(heads: Sequence[str]) -> list[str]:
-    """The start of a decided answer: its rationale ends with the label of its own first line."""
+    """The start of an answer whose rationale ends with the label of its own first line."""
     rules = ["start: " + " | ".join(f"as{number}" for number in range(len(heads)))]
     for number, head in enumerate(heads):
         fine, coarse = head.removesuffix(")").split(" (")
@@ -284,18 +267,18 @@ def _bound_to_its_class(heads: Sequence[str]) -> list[str]:
     return rules
 
 
-def _evidence_rules(
-    numbers: Sequence[int], most: int, figures: bool, once: bool, needed: bool
-) -> list[str]:  # fmt: skip
-    """Rules of the evidence: "none" (not where it is ``needed``) or up to ``most`` statements, with ``once``
-    each unit in its turn."""
+def _evidence_rules(numbers: Sequence[int], most: int, figures: bool, once: bool, every: bool) -> list[str]:
+    """Rules of the evidence: "none" or up to ``most`` statements, with ``once`` each unit in its turn; with
+    ``every`` one statement of each."""
     if not numbers:
         return ['evidence: "none"']
-    tail, none = " FIGURES?" * figures, '"none" | ' * (not needed)
+    tail = " FIGURES?" * figures
+    if every:
+        return ["evidence: " + ' "; " '.join(f"au{number}{tail}" for number in numbers[:most])]
     if not once:
         units = " | ".join(f"au{number}" for number in numbers)
-        return [f'evidence: {none}item ("; " item){{0,{most - 1}}}', f"item: ({units}){tail}"]
-    rules = [f"evidence: {none}" + " | ".join(f"from{number}x1" for number in numbers)]
+        return [f'evidence: "none" | item ("; " item){{0,{most - 1}}}', f"item: ({units}){tail}"]
+    rules = ['evidence: "none" | ' + " | ".join(f"from{number}x1" for number in numbers)]
     for depth in range(1, most + 1):
         for place, number in enumerate(numbers[depth - 1 :], depth - 1):
             later = [f"from{after}x{depth + 1}" for after in numbers[place + 1 :]] if depth < most else []

@@ -98,12 +98,19 @@ class Truth(Record):
     attributes: dict[str, Any] = Field(default_factory=dict)
 
 
+ClipPhase = Literal["rise", "release", "transition"]
+"""What happens to an expression between the onset and the apex of a clip."""
+
 CODED_BY = "; coder "
 """In ``Clip.coding``, between the edition of the annotation and who coded the clip, where a table says it."""
 
 
 class Clip(Record):
-    """One annotated clip of any corpus. A record says what it has; nothing asks which corpus it is."""
+    """One annotated clip of any corpus. A record says what it has; nothing asks which corpus it is.
+
+    ``aus``: what moves from onset to apex; ``held``: what the face shows at the onset already; ``phase``: an
+    expression rises, is released, or gives way to another. None where nobody coded it.
+    """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
     clip_id: str
@@ -119,6 +126,8 @@ class Clip(Record):
     coarse: Coarse | None = None
     objective: Plain | None = None
     aus: list[ActionUnit] | None = None
+    held: list[ActionUnit] | None = None
+    phase: ClipPhase | None = None
     coding: str = ""
     notes: list[str] = Field(default_factory=list)
     truth: Truth | None = None

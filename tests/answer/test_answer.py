@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deft_llm.answer import Answer, AnswerError, Held, Statement, fill_figures, lark_grammar, parse, render
+from deft_llm.answer import Answer, AnswerError, Statement, fill_figures, lark_grammar, parse, render
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
 from deft_llm.records import Evidence
@@ -151,21 +151,15 @@ def test_named_units_come_once_in_order_and_bind_the_rationale() -> None:
     assert consume(lark_grammar(aus=(), once=True), start + "none\nRationale: No Action Unit moves.")
 
 
-def test_a_statement_is_held_to_what_was_measured() -> None:
-    held = {12: Held("left", "cheek", "up-medial"), 1: Held("right"), 17: Held(None, "chin", "up")}
-    grammar = lark_grammar(aus=(1, 12, 17), held=held, stop_after="evidence")
-    start = "Class: fear (negative)\nEvidence: "
-    for said in ("AU12 left, cheek, up-medial", "AU1 right, forehead, up", "AU17 both, chin, up"):
-        assert consume(grammar, start + said), said
-    for refused in (
-        "AU12 right, cheek, up-medial", "AU12 left, mouth corner, up", "AU12 left, cheek, up",
-        "AU1 both, inner brow, up", "AU17 both, lower lip, up",
-    ):  # fmt: skip
-        assert not consume(grammar, start + refused), refused
+def test_every_unit_of_a_list_is_named_once() -> None:
+    grammar = lark_grammar(aus=(1, 12), once=True, every=True, stop_after="evidence")
+    start, one, two = "Class: fear (negative)\nEvidence: ", "AU1 both, forehead, up", "AU12 left, cheek, up"
+    assert consume(grammar, f"{start}{one}; {two}")
+    assert not consume(grammar, f"{start}none") and not consume(grammar, f"{start}{two}")
 
 
-def test_a_decided_answer_names_a_class_and_a_unit() -> None:
-    grammar = lark_grammar(fines=("happiness",), coarses=("positive",), aus=(12,), once=True, decided=True)
+def test_an_answer_to_a_known_class_ends_with_its_label() -> None:
+    grammar = lark_grammar(fines=("happiness",), aus=(12,), once=True, every=True, open_class=False)
     item = (
         "AU12 both, mouth corner, up\nRationale: It moves, which is AU12. Coders would label this happiness."
     )

@@ -14,15 +14,13 @@ from deft_llm.model.heads import (
     class_log_probabilities,
     class_offsets,
     coarse_chances,
-    evident_aus,
-    plausible_classes,
     presence_logits,
     seen_sides,
     with_beliefs,
 )
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE
-from deft_llm.training.calibration import class_shares, precise_from
+from deft_llm.training.calibration import class_shares
 
 from .conftest import make_readout
 
@@ -45,12 +43,6 @@ def test_half_of_the_training_prior_is_taken_out() -> None:
     assert np.exp(class_log_probabilities(readout, COARSE))[0] == pytest.approx(shares, abs=1e-3)
 
 
-def test_the_answers_classes_follow_the_same_probabilities() -> None:
-    readout = coarse([[0.3, 0.0, -9.0]])
-    assert plausible_classes(readout, least=0.5) == [("negative",)]
-    assert plausible_classes(readout, {"class_shares": [0.8, 0.1, 0.1]}, least=0.5) == [("positive",)]
-
-
 def test_without_known_shares_nothing_is_added() -> None:
     assert not class_offsets(None).any()
     assert not class_offsets({"au_scale": []}).any()
@@ -62,14 +54,6 @@ def test_calibration_scales_and_shifts_each_au() -> None:
     for place in (0, 9, 23):
         scale, bias = CALIBRATION["au_scale"][place], CALIBRATION["au_bias"][place]
         assert found[place] == pytest.approx(expit(readout.au[0, place].numpy() * scale + bias), abs=1e-5)
-
-
-def test_only_sure_aus_are_evident_and_without_a_limit_all() -> None:
-    au = torch.full((1, len(EXPERT_AUS), 2), -1.0)
-    au[0, AU_INDEX[12], 1] = 3.0
-    known = {"au_scale": np.ones(24), "au_bias": np.zeros(24), "au_sure": np.full(24, 2.0)}
-    assert evident_aus(make_readout(1, au=au), known) == [(12,)]
-    assert evident_aus(make_readout(1, au=au)) == [EXPERT_AUS]
 
 
 def test_an_au_is_one_sided_where_its_sides_probabilities_differ_enough() -> None:
@@ -100,11 +84,3 @@ def test_adapted_beliefs_are_what_the_heads_then_say() -> None:
 
 def test_shares_leave_out_clips_without_a_class_and_are_never_zero() -> None:
     assert class_shares(np.array([0, 0, 0, 1, -1, -1])) == pytest.approx([4 / 7, 2 / 7, 1 / 7], abs=1e-3)
-
-
-def test_the_limit_is_the_lowest_probability_of_the_wanted_precision() -> None:
-    p = np.array([0.95, 0.9, 0.8, 0.7, 0.6, 0.55])
-    truth = np.array([1, 1, 1, 0, 1, 0])
-    assert precise_from(p, truth, 0.9) == 0.8
-    assert precise_from(p, truth, 0.8) == 0.6
-    assert precise_from(p, np.zeros(6), 0.9) == 0.95

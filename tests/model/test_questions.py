@@ -6,14 +6,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deft_llm.answer import COARSE, parse
+from deft_llm.answer import COARSE, MAX_EVIDENCE, parse
 from deft_llm.evaluation.questions import combined_parts, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.units import ENTRIES
 from deft_llm.model import questions
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.predictor import Predictor
 from deft_llm.model.questions import OPTIONS, ClassTaken, ask
 from deft_llm.model.readout import Readout
 from deft_llm.unimer.phrases import QUESTIONS
@@ -156,12 +158,18 @@ def test_figures_and_times_are_answered_from_the_measurement() -> None:
     assert measured_reply("How far does it move?", None) is None
 
 
-def test_a_predictor_that_was_trained_for_it_answers_in_short_and_another_one_at_length(tiny_model) -> None:
-    from deft_llm.model.predictor import Predictor
-
+def test_a_predictor_answers_in_the_form_of_the_question(tiny_model) -> None:
     readout = tiny_model.read(batch_of(make_clips(1)))
-    short = Predictor(tiny_model, {"answers_questions": True}).answer(readout, [SIX[3]])[0]
+    (short,) = Predictor(tiny_model, {}).answer(readout, [SIX[3]])
     assert short.text in ("yes", "no") and short.complete and short.answer is None
     assert 0.5 <= short.probability <= 1 and short.kind == "au_present"
-    long = Predictor(tiny_model, {}).answer(readout, [SIX[3]], max_new_tokens=30)[0]
-    assert long.text.startswith("Class: ") and long.probability is None
+
+
+def test_class_evidence_and_rationale_have_the_class_and_the_units_of_the_single_answers(
+    tiny_model, readout
+) -> None:
+    for coarse, fine, aus, _, _, _, whole in ask(tiny_model, readout, [[*SIX, ANSWER_QUESTION]] * 2):
+        said = parse(whole.text)
+        assert (said.fine, said.coarse or coarse.text) == (fine.text, coarse.text)
+        known = {number for number in named_units(aus.text)[0] if ENTRIES[number].motion}
+        assert [item.au for item in said.evidence] == sorted(known)[:MAX_EVIDENCE]

@@ -78,7 +78,7 @@ def test_flow_only_stores_train_all_but_faces(seen_store: Path, tmp_path: Path) 
     assert "faces: not trained: no training clip has a face" in said
     made = card(tmp_path / "run")
     assert made["experts"] == ["motion"] and made["conditioned_on"] == ["motion", "beliefs"]
-    assert made["language"] and made["answers_questions"]
+    assert made["language"]
     assert list(made["training"]) == ["motion", "language", "joint"]
     assert not any(name.startswith(("structure", "texture")) for name in tensors(tmp_path / "run"))
     DeftModel.from_pretrained(tmp_path / "run" / "model")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deft_llm.answer import Answer, parse, render
+from deft_llm.evaluation.questions import named_units
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import MICRO_AUS, entry, valid_directions, valid_sides
-from deft_llm.records import Evidence
+from deft_llm.records import ActionUnit, ClipPhase, Evidence
 from deft_llm.unimer.facts import ClipFacts
+from deft_llm.unimer.readback import outcome
 from deft_llm.unimer.rewrite import keeps_facts
+from deft_llm.unimer.vqa import whole_clip
 from deft_llm.unimer.wording import description, full_answer
 
 
@@ -65,6 +71,18 @@ def test_answers_round_trip(facts: ClipFacts):
     assert parse(text) == answer
     assert render(parse(text)) == text
     assert isinstance(answer, Answer) and len(answer.rationale) <= 400 and answer.rationale.isascii()
+
+
+@given(clip_facts(), st.sets(st.sampled_from(MICRO_AUS)), st.sampled_from(get_args(ClipPhase)))
+def test_what_is_held_and_the_phase_are_asked_where_coders_saw_to_them(facts, numbers, phase):
+    rng = np.random.default_rng(0)
+    assert not {"vqa_state", "vqa_phase"} & {task for task, *_ in whole_clip(facts, rng)}
+    held = [ActionUnit(number=number) for number in numbers]
+    asked = whole_clip(facts.model_copy(update={"held": held, "phase": phase}), rng)
+    rows = {task: (answer, said) for task, _, _, answer, said in asked}
+    assert rows["vqa_phase"] == (phase, phase)
+    assert set(named_units(rows["vqa_state"][0])[0]) == numbers
+    assert all(outcome(task, answer) == said for task, (answer, said) in rows.items())
 
 
 @settings(max_examples=100, deadline=None)

@@ -50,6 +50,7 @@ _OPEN = re.compile(
     r"\b(held|released?|lets? go|neither|both sides)\b|\bwhich side.*\bif\b|\bthe subject's sides\b|\bwhere\?"
 )
 """Questions about one unit that a yes or a side does not answer: what becomes of it, where if anywhere."""
+_STATE = re.compile(r"\bbefore (it|anything|the movement) (moves|begins)\b|\bat (the )?onset already\b")
 _ASKED = ("AU", "AD", "head", "eye")  # kinds of codes that questions name
 
 
@@ -64,10 +65,15 @@ class Reply(NamedTuple):
 
 def question_kind(text: str) -> str:
     """Type of a question: ME-VQA's coarse, fine, aus, au_present, au_side and combined; on_side (is a unit on
-    that side?), count, answer (class, evidence and rationale); or other.
+    that side?), count, state (what is held at the onset), phase (rise, release or transition), answer (class,
+    evidence and rationale); or other.
     """
     words = text.lower()
     unit = asked_unit(words)
+    if re.search(r"\brises?\b.*\breleased?\b", words):
+        return "phase"
+    if unit is None and _STATE.search(words):
+        return "state"
     sides = set(re.findall(r"\b(left|right)\b", _without_names(words)))
     if "evidence" in words and ("rationale" in words or "class" in words):
         return "answer"

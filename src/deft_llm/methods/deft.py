@@ -263,9 +263,9 @@ class DeftMethod:
             row.text_label = next((word for word in words if word in self.task.classes), None)
 
     @property
-    def answers_questions(self) -> bool:
-        """Whether the checkpoint's language model answers questions of every form by itself."""
-        return self.predictor.answers_questions
+    def has_language(self) -> bool:
+        """Whether the checkpoint has a language part, which answers questions by itself."""
+        return self.predictor.has_language
 
     def ask(
         self, samples: Sequence[Sample], beliefs: Sequence[dict[str, dict[str, float]]],

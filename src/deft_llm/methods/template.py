@@ -48,14 +48,14 @@ def build(task: Task, **options: Any) -> HeadAnswers:
 
 
 def build_for(name: str, task: Task, **options: Any) -> Method:
-    """The method called ``name``; where the task asks questions, its language model answers if it was trained
-    for that, else its heads in fixed sentences."""
+    """The method called ``name``; where the task asks questions, its language model answers if it has one,
+    else its heads in fixed sentences."""
     if task.name != "vqa" or name not in METHODS:
         return build_method(name, task, **options)
     if getattr(import_module(METHODS[name]), "ANSWERS_QUESTIONS", False):
         return build_method(name, task, **options)
     heads = HeadAnswers(name, task, **options)
-    return ModelAnswers(name, task, **options) if getattr(heads.coarse, "answers_questions", False) else heads
+    return ModelAnswers(name, task, **options) if getattr(heads.coarse, "has_language", False) else heads
 
 
 class HeadAnswers:

@@ -1,7 +1,7 @@
 """Constrained decoding: llguidance gives the token mask of a grammar, we apply it; batched, with a KV cache.
 
-What a grammar leaves open is the model's choice: all of an answer's class, AUs, sides and words under
-``answer_grammar()``, very little of them under the grammars of ``predictor.bounded_grammars``.
+What a grammar leaves open is the model's choice: under ``answer_grammar()`` an answer's class, AUs, sides and
+words.
 """
 
 from __future__ import annotations

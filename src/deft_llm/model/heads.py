@@ -14,13 +14,13 @@ from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, objective_class
 from deft_llm.facs.units import entry
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.records import COARSE, AUSide, Coarse
+from deft_llm.records import COARSE, AUSide
 
 if TYPE_CHECKING:
     from deft_llm.model.readout import Readout
 
 Calibration = dict[str, Any]
-"""What a checkpoint knows of its heads: ``au_scale``, ``au_bias``, ``au_sure`` (one number per AU) and
+"""What a checkpoint knows of its heads: ``au_scale``, ``au_bias`` (one number per AU) and
 ``class_shares`` of its training clips."""
 
 OBJECTIVE = ("I", "II", "III", "IV", "V", "VI", "VII")
@@ -31,8 +31,6 @@ ONE_SIDED = 0.35
 """Difference of the two sides' probabilities from which on an AU is one-sided. Of 806 true AUs on flow-level
 maps (533 clips of test identities) this names the right side in .84, of those that are also said to be there
 in .87; "both where the weaker side is likelier than not", the rule that stood beside it, in .68 and .86."""
-PLAUSIBLE = 0.4
-"""Probability from which a class that is not the likeliest may stand in an answer."""
 LEAST_CHANCE = 1e-6
 
 
@@ -59,19 +57,6 @@ def _au_calibration(calibration: Calibration | None) -> tuple[np.ndarray, np.nda
     return np.asarray(calibration["au_scale"], float), np.asarray(calibration["au_bias"], float)
 
 
-def evident_aus(readout: Readout, calibration: Calibration | None = None) -> list[tuple[int, ...]]:
-    """Per clip the AUs that the experts see surely enough to stand as evidence in an answer.
-
-    The checkpoint's ``au_sure`` holds the calibrated logit from which on validation subjects' statements were
-    right at the wanted precision (``training.export.calibrate``); without it every AU may be named.
-    """
-    sure = (calibration or {}).get("au_sure")
-    if sure is None:
-        return [EXPERT_AUS] * len(readout)
-    passed = presence_logits(readout, calibration) >= np.asarray(sure, float)
-    return [tuple(number for number, there in zip(EXPERT_AUS, row) if there) for row in passed]
-
-
 def seen_sides(readout: Readout, calibration: Calibration | None = None) -> list[dict[int, AUSide]]:
     """Per clip the side of each AU that FACS sides, were it there: the side whose probability is higher by
     ``ONE_SIDED`` or more, the subject's own, else both."""
@@ -93,16 +78,6 @@ def class_offsets(calibration: Calibration | None) -> np.ndarray:
 def coarse_chances(readout: Readout, calibration: Calibration | None = None) -> np.ndarray:
     """(N, 3) probabilities of the coarse classes, the training clips' prior partly taken out."""
     return softmax(readout.coarse.numpy() + class_offsets(calibration), -1)
-
-
-def plausible_classes(
-    readout: Readout, calibration: Calibration | None = None, least: float = PLAUSIBLE
-) -> list[tuple[Coarse, ...]]:
-    """Per clip the coarse classes that the emotion head gives at least ``least``, or else the likeliest."""
-    return [
-        tuple(name for name, p in zip(COARSE, row) if p >= min(least, row.max()))
-        for row in coarse_chances(readout, calibration)
-    ]
 
 
 def class_log_probabilities(

@@ -18,16 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deft_llm.answer import Answer, AnswerError, Held, Statement, fill_figures, parse, render
+from deft_llm.answer import Answer, AnswerError, Statement, fill_figures, parse, render
 from deft_llm.aus.support import AUSupport, measure_support, seen_at
 from deft_llm.errors import DeftError
-from deft_llm.facs.emotions import FINE, coarse_of
-from deft_llm.facs.units import entry, valid_directions
 from deft_llm.files import atomic_path, read_arrays, read_object
 from deft_llm.model.checkpoint import CONFIG, SHIPPED, TRAIN_AGAIN, WEIGHTS
-from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar
 from deft_llm.model.deft import DeftModel
-from deft_llm.model.heads import Calibration, evident_aus, plausible_classes, seen_sides
+from deft_llm.model.heads import Calibration
 from deft_llm.model.inputs import (
     DeftBatch,
     FaceInput,
@@ -42,10 +39,8 @@ from deft_llm.model.readout import Readout
 from deft_llm.records import SUPPORTED, AnsweredBy, Evidence
 from deft_llm.store import Motion
 
-ANSWERS_QUESTIONS = "answers_questions"
-"""Field of a checkpoint's config: its language part was trained on questions of every form."""
-READ_BATCH, ANSWER_BATCH = 64, 16
-"""Clips that are read, and answered, at once."""
+READ_BATCH = 64
+"""Clips that are read at once."""
 
 
 # -- reading ----------------------------------------------------------------------------------------------
@@ -145,11 +140,6 @@ class Predictor:
         return self.config.get("calibration")
 
     @property
-    def answers_questions(self) -> bool:
-        """Whether the language part was trained on questions of every form, and answers them itself."""
-        return bool(self.config.get(ANSWERS_QUESTIONS))
-
-    @property
     def has_language(self) -> bool:
         """Whether the checkpoint has a language part."""
         return self.model.llm is not None or bool(self.config.get("language"))
@@ -222,45 +212,24 @@ class Predictor:
 
     def answer(
         self, readout: Readout, questions: Sequence[str], motions: Sequence[Motion] | None = None, *,
-        fines: Sequence[str] | None = None, grammars: Sequence[str] | None = None,
-        max_new_tokens: int = ANSWER_TOKENS,
+        fines: Sequence[str] | None = None, drop: Sequence[str] = (),
     ) -> list[WrittenAnswer]:  # fmt: skip
-        """The language model's answer to one question per clip, conditioned on ``readout`` and its beliefs.
+        """The language model's answer to one question per clip, conditioned on ``readout`` and its beliefs;
+        bounded by the form of the question alone (``ask``).
 
-        ``motions``: the measured clips; figures are filled in from them and, where pixels are known, their
-        places bound what is written. ``fines`` narrows the classes to a task's labels; ``grammars``, one per
-        clip, are used instead of ``bounded_grammars``. A checkpoint that ``answers_questions`` is bounded by
-        the form of each question alone (``ask``); figures and times it takes from the measurement.
-        Loads the language part at first use.
-        Raises: DeftError for a checkpoint without one.
+        ``motions``: the measured clips; questions about figures and times are answered from them, and (C, E,
+        R) gets its figures. ``fines`` narrows the classes to a task's labels. Loads the language part at
+        first use. Raises: DeftError for a checkpoint without one.
         """
         self._load_language()
-        if self.answers_questions and grammars is None:
-            seen = [None] * len(questions) if motions is None else motions
-            replies = [measured_reply(*found) for found in zip(questions, seen, strict=True)]
-            left = [row for row, reply in enumerate(replies) if reply is None]
-            asked = (
-                self.ask(readout.take(left), [[questions[row]] for row in left], fines=fines) if left else []
-            )
+        seen = [None] * len(questions) if motions is None else motions
+        replies = [measured_reply(*found) for found in zip(questions, seen, strict=True)]
+        left = [row for row, reply in enumerate(replies) if reply is None]
+        if left:
+            asked = self.ask(readout.take(left), [[questions[row]] for row in left], fines=fines, drop=drop)
             for row, found in zip(left, asked, strict=True):
                 replies[row] = found[0]
-            return [WrittenAnswer.of_reply(*pair) for pair in zip(replies, seen, strict=True)]  # type: ignore[arg-type]
-        written: list[WrittenAnswer] = []
-        for start in range(0, len(readout), ANSWER_BATCH):
-            part = slice(start, start + ANSWER_BATCH)
-            clips, given = readout.take(part), None if motions is None else motions[part]
-            supports = [measure_support(motion) for motion in given or ()]
-            if grammars is None:
-                places = [measured_places(*found) for found in zip(given or (), supports)] or None
-                forms = bounded_grammars(clips, self.calibration, fines, places)
-            else:
-                forms = list(grammars[part])
-            texts = self.model.answer(clips, questions[part], forms, max_new_tokens)
-            if given is None:
-                written += [WrittenAnswer.of(text) for text in texts]
-            else:
-                written += [with_figures(*found) for found in zip(texts, given, supports, strict=True)]
-        return written
+        return [WrittenAnswer.of_reply(*pair) for pair in zip(replies, seen, strict=True)]  # type: ignore[arg-type]
 
 
 def _averaged(views: list[list[Readout]]) -> Readout:
@@ -366,52 +335,6 @@ class WrittenAnswer:
             return cls(raw, raw, parse(raw))
         except AnswerError:
             return cls(raw, raw, None)
-
-
-def bounded_grammars(
-    readout: Readout, calibration: Calibration | None = None, fines: Sequence[str] | None = None,
-    places: Sequence[dict[int, Held]] | None = None,
-) -> list[str]:  # fmt: skip
-    """Per clip the grammar of what the language model may write: here, and only here, the heads bound it.
-
-    Where the calibration has ``au_sure``: evidence is AUs that the experts are sure of (``evident_aus``), at
-    least one where there is any, in the measured ``places`` or else on the side where the experts see them
-    (``seen_sides``); the class is one of ``plausible_classes``, which for nearly every clip is a single one;
-    undetermined only where no AU is sure. What is left to the language model is the fine label within the
-    class, which of the sure AUs it names, regions and directions that are not measured, and the rationale's
-    words. Without ``au_sure``: any class of ``fines`` and any AU, each once.
-    """
-    sure = evident_aus(readout, calibration)
-    if "au_sure" not in (calibration or {}):
-        return [answer_grammar(fines=fines or FINE, aus=aus, once=True) for aus in sure]
-    rows = zip(
-        sure, seen_sides(readout, calibration), places or [{}] * len(sure),
-        plausible_classes(readout, calibration), strict=True,
-    )  # fmt: skip
-    grammars = []
-    for aus, sides, measured, coarses in rows:
-        held = {number: Held(side) for number, side in sides.items()} | measured
-        known = [fine for fine in fines or FINE if coarse_of(fine) in coarses]
-        grammars.append(
-            answer_grammar(fines=known, coarses=coarses, aus=aus, held=held, once=True, decided=bool(aus))
-        )
-    return grammars
-
-
-def measured_places(motion: Motion, supports: Sequence[AUSupport]) -> dict[int, Held]:
-    """Side (of AUs that FACS sides), region and direction of each AU that the measured motion of a clip
-    with known pixels supports; maps without a scale tell none. ``supports``:
-    ``aus.support.measure_support`` of the clip."""
-    if motion.units != "px":
-        return {}
-    held = {}
-    for found in supports:
-        if found.support < SUPPORTED:
-            continue
-        side = found.side if entry(found.au).scoring == "sides" else None
-        fits = found.direction in valid_directions(found.au, found.region)
-        held[found.au] = Held(side, found.region, found.direction) if fits else Held(side)
-    return held
 
 
 def with_figures(text: str, motion: Motion, supports: Sequence[AUSupport] | None = None) -> WrittenAnswer:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
@@ -20,14 +20,14 @@ from torch import Tensor
 
 from deft_llm.answer import DECLINED
 from deft_llm.aus.support import measure_support
-from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, question_kind
+from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.records import COARSE, AnsweredBy
+from deft_llm.records import COARSE, AnsweredBy, ClipPhase
 from deft_llm.store import Motion
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ COARSE_QUESTION = "What is the coarse expression class?"
 FINE_QUESTION = "What is the fine-grained expression class?"
 AUS_QUESTION = "What are the action units?"
 AU_QUESTION = "What is the action unit?"
+ANY_AUS_QUESTION = "Which action units are shown on the face, if any?"
 COMBINED_ANSWER = (
     "The action {units}: {aus}. Therefore, the fine-grained expression class is {fine}, and the coarse "
     "expression class is {coarse}."
@@ -49,6 +50,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "on_side": ("yes", "no"),
     "au_side": ("left", "right"),
     "count": NUMBERS,
+    "phase": get_args(ClipPhase),
 }
 NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
 WRITE_BATCH = 16
@@ -228,18 +230,33 @@ def _generated(
     model: DeftModel, prompts: Sequence[Tensor], questions: Sequence[Sequence[str]],
     kinds: Sequence[Sequence[str]], classes: Sequence[ClassTaken | None],
 ) -> dict[Key, Reply]:  # fmt: skip
-    """Answers that are written out: lists of units (for combined answers too), (C, E, R), and free ones."""
+    """Answers that are written out: lists of units (for combined answers too), free ones, and (C, E, R) with
+    the class and the list of units that the single questions get."""
     grammars: dict[Key, str] = {}
+    whole: dict[Key, Key] = {}
     for clip, texts in enumerate(questions):
+        own = next((text for text, kind in zip(texts, kinds[clip]) if kind == "aus"), ANY_AUS_QUESTION)
         for text, kind in zip(texts, kinds[clip], strict=True):
-            if kind == "aus":
+            if kind in ("aus", "state"):
                 grammars[clip, text] = list_grammar()
             elif kind == "combined":
                 grammars[clip, _list_question(text)] = list_grammar()
-            elif kind == "answer" and (taken := classes[clip]) is not None:
-                grammars[clip, text] = answer_grammar(fines=[taken.fine], once=True, open_class=False)
+            elif kind == "answer":
+                whole[clip, text] = clip, own
+                grammars[clip, own] = list_grammar()
             elif kind == "other":
                 grammars[clip, text] = FREE
+    found = _written(model, prompts, grammars)
+    full: dict[Key, str] = {}
+    for key, listed in whole.items():
+        if (taken := classes[key[0]]) is not None:
+            units = named_units(found[listed].text)[0]
+            full[key] = answer_grammar(fines=[taken.fine], aus=units, once=True, every=True, open_class=False)
+    return found | _written(model, prompts, full)
+
+
+def _written(model: DeftModel, prompts: Sequence[Tensor], grammars: dict[Key, str]) -> dict[Key, Reply]:
+    """One text per grammar, ``WRITE_BATCH`` at a time."""
     found: dict[Key, Reply] = {}
     for start in range(0, len(grammars), WRITE_BATCH):
         keys = list(grammars)[start : start + WRITE_BATCH]

@@ -20,7 +20,6 @@ from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import WEIGHTS
 from deft_llm.model.deft import FACE_EXPERTS, LANGUAGE, DeftModel
 from deft_llm.model.language import EMBEDDED, EXPERTS
-from deft_llm.model.predictor import ANSWERS_QUESTIONS
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.setup.weights import require
 from deft_llm.training import faces, language, motion
@@ -314,8 +313,6 @@ def _changes(
         changes["prior"] = "of the training clips"
     if name in ("language", "joint"):
         changes["language_note"] = ""
-    if name == "language":
-        changes[ANSWERS_QUESTIONS] = True
     if name in ("motion", "joint"):
         changes["calibration"] = calibrate(deft, data.maps_held)
         changes["parameters"] = sum(value.numel() for value in deft.motion.parameters())

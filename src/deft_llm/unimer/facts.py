@@ -14,7 +14,7 @@ from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGIONS
 from deft_llm.facs.words import noun
-from deft_llm.records import ActionUnit, Clip, Coarse, Evidence, Units
+from deft_llm.records import ActionUnit, Clip, ClipPhase, Coarse, Evidence, Units
 from deft_llm.store.motion import Motion
 
 MOVING_Z = 4.0
@@ -57,6 +57,8 @@ class ClipFacts(BaseModel):
     regions: list[RegionFact]
     units: Units
     media: list[str]
+    held: list[ActionUnit] | None = Field(None, description="what coders saw at the onset already")
+    phase: ClipPhase | None = Field(None, description="an expression rises, is released, or gives way")
     rises: dict[int, str] = Field(default_factory=dict, description="held or released after the apex, per AU")
     phases: int = Field(1, description="1: onset to apex; 2: apex to offset as well")
     unjudged: list[str] = Field(default_factory=list, description="regions that could not be measured")
@@ -105,6 +107,8 @@ def facts_of(clip: Clip, motion: Motion, calibration: Calibration | None = None)
         regions=region_facts(motion),
         units=motion.units,
         media=_media(motion),
+        held=clip.held,
+        phase=clip.phase,
         rises=_rises(supports),
         phases=int(motion.flow.shape[0]),
         unjudged=_unjudged(motion),

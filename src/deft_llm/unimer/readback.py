@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from deft_llm.answer import LABELLED, NO_LABEL, NO_UNIT, Answer, AnswerError, parse
 from deft_llm.aus.sighting import word_side
@@ -15,7 +15,7 @@ from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
 from deft_llm.facs.words import movement
-from deft_llm.records import COARSE, Evidence, Instruction
+from deft_llm.records import COARSE, ClipPhase, Evidence, Instruction
 from deft_llm.unimer.rows import texts
 from deft_llm.unimer.vqa import NONE, VQA_TASKS
 
@@ -77,11 +77,12 @@ def outcome(task: str, answer: str) -> str | None:
 def vqa_outcome(task: str, answer: str) -> str | None:
     """The outcome of a short answer in the forms of ME-VQA; None where it is none of its form."""
     words = {"vqa_coarse": COARSE, "vqa_fine": FINE, "vqa_count": NUMBERS, "vqa_au_present": ("yes", "no"),
-             "vqa_on_side": ("yes", "no"), "vqa_au_side": ("left", "right")}  # fmt: skip
+             "vqa_on_side": ("yes", "no"), "vqa_au_side": ("left", "right"),
+             "vqa_phase": get_args(ClipPhase)}  # fmt: skip
     if task in words:
         return answer if answer in words[task] else None
     units = combined_parts(answer)["aus"] if task == "vqa_combined" else named_units(answer)[0]
-    if task == "vqa_aus" and (named_units(answer)[1] or (not units and answer != NONE)):
+    if task in ("vqa_aus", "vqa_state") and (named_units(answer)[1] or (not units and answer != NONE)):
         return None
     return None if units is None else "+".join(map(str, sorted(units))) or NONE
 

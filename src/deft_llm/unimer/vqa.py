@@ -109,10 +109,23 @@ FORMS: dict[str, tuple[str, ...]] = {
         "Name the action units, then the fine-grained and the coarse expression class that go with them.",
         "Give the action units that are present and, based on them, both classes, fine-grained and coarse.",
     ),
+    # Not ME-VQA's: what no head is asked for. The pictures show it, the motion does not.
+    "vqa_state": (
+        "Which action units does the face hold before it moves, if any?",
+        "Which action units are there at the onset already? Name them, or say none.",
+        "Before anything moves, which action units does the face show?",
+        "Name the action units that the face shows at the onset already, or say none.",
+    ),
+    "vqa_phase": (
+        "Is this movement a rise, a release, or a transition from one expression to another?",
+        "Rise, release or transition: which is it?",
+        "Does an expression rise here, is one released, or is it a transition?",
+        "What is seen from onset to apex: the rise of an expression, its release, or a transition?",
+    ),
 }  # fmt: skip
 VQA_TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count", "vqa_au_present", "vqa_au_side", "vqa_on_side",
-    "vqa_combined",
+    "vqa_combined", "vqa_state", "vqa_phase",
 )  # fmt: skip
 ORGANISERS_SHARE = 0.5
 """Share of the rows of a form that are asked in the organisers' own words."""
@@ -142,6 +155,12 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
         yield "vqa_coarse", *asked("vqa_coarse", rng), facts.coarse, facts.coarse
     if facts.fine is not None:
         yield "vqa_fine", *asked("vqa_fine", rng), facts.fine, facts.fine
+    if facts.held is not None:
+        numbers = sorted({unit.number for unit in facts.held})
+        answer = ", ".join(map(name, numbers)) or NONE
+        yield "vqa_state", *asked("vqa_state", rng), answer, "+".join(map(str, numbers)) or NONE
+    if facts.phase is not None:
+        yield "vqa_phase", *asked("vqa_phase", rng), facts.phase, facts.phase
     if facts.labels is None or facts.rejected:
         return  # a label that the flow does not show may be there: the list would be short, or none
     rows = facts.supported

@@ -9,6 +9,7 @@ import pytest
 
 from deft_llm.errors import UsageError
 from deft_llm.store import Store
+from deft_llm.synth.core.coder import annotate_onset
 from deft_llm.synth.core.key_plan import draw_key_plan
 from deft_llm.synth.core.prior import load_prior
 
@@ -46,6 +47,15 @@ def test_what_is_released_is_held_before_and_gone_after() -> None:
     assert max(told["held_px"][number]) > 0.9 * max(told["moved_px"][number]) > 0.5
 
 
+def test_a_coder_sees_what_the_onset_shows_clearly_with_its_side() -> None:
+    shown = {"12": [3.0, 0.4], "4": [2.0, 1.9], "17": [4.0, 0.0], "6": [0.5, 0.9]}
+    coded = [annotate_onset(np.random.default_rng(seed), shown) for seed in range(200)]
+    assert {(unit.number, unit.side) for row in coded for unit in row} == {
+        (12, "left"), (4, "both"), (17, "both"),
+    }  # fmt: skip
+    assert 0.8 < sum(len(row) for row in coded) / (3 * len(coded)) < 0.93, "some are missed"
+
+
 def test_a_store_of_measured_key_frames(tmp_path: Path) -> None:
     pytest.importorskip("moderngl")
     from deft_llm.synth.video.keys import KeySettings, make_keys
@@ -64,6 +74,8 @@ def test_a_store_of_measured_key_frames(tmp_path: Path) -> None:
             and facts["held_px"]
             and len(facts["turn"]) == 2
         )
+        assert clip.phase == facts["phase"] and clip.held is not None
+        assert {unit.number for unit in clip.held} <= set(map(int, facts["held_px"]))
         assert facts["crf"] in (0, 18, 26, 34) and facts["split"] == "test"
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "keys/shards").iterdir()}
     make_keys(tmp_path / "keys", settings)

@@ -19,6 +19,8 @@ MISS = 0.13
 SPURIOUS = 0.13
 WRONG_SIDE = 0.06
 OTHER_LABEL = 0.08
+SEEN_PX = 1.0
+"""From so many px on, of a face 280 px wide, a coder sees in one picture that something is held."""
 # what a coder sees where nothing moved: AUs that corpora over-score
 TEMPTING = (4, 7, 12, 14, 17, 24)
 
@@ -61,6 +63,18 @@ def annotate(
             fine = str(rng.choice(names, p=np.array([row[name] for name in names])))
             coarse = coarse_of(fine)
     return Annotation(sorted(coded, key=lambda au: au.number), first, top, last, fine, coarse)
+
+
+def annotate_onset(rng: np.random.Generator, shown: dict[str, list[float]]) -> list[ActionUnit]:
+    """Code what the onset frame shows already, AU -> px of the subject's [left, right] on a face 280 px wide;
+    what shows by less than ``SEEN_PX`` nobody codes, and of the rest a share ``MISS`` is missed."""
+    coded = []
+    for number, (left, right) in sorted((int(au), sides) for au, sides in shown.items()):
+        if max(left, right) < SEEN_PX or rng.random() < MISS:
+            continue
+        both = entry(number).scoring != "sides" or min(left, right) >= max(left, right) / 2
+        coded.append(ActionUnit(number=number, side="both" if both else "left" if left > right else "right"))
+    return coded
 
 
 def _side(rng: np.random.Generator, au: ActionUnit) -> ActionUnit:

@@ -4,11 +4,10 @@ face that may hold something already."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from deft_llm.records import ActionUnit, Coarse
+from deft_llm.records import ActionUnit, ClipPhase, Coarse
 from deft_llm.synth.core import dynamics, events
 from deft_llm.synth.core.dynamics import Pulse
 from deft_llm.synth.core.events import Plan, component_strengths, share_of
@@ -19,8 +18,7 @@ from deft_llm.synth.core.units import components
 HELD, TURN = "held_px", "turn"
 """What a synthetic clip's ``truth.attributes`` say of its onset: {AU: [left, right] px on a face 280 px
 wide}, and [yaw, pitch] of the face in degrees."""
-Phase = Literal["rise", "release", "transition"]
-SHARES: dict[Phase, float] = {"rise": 0.66, "release": 0.2, "transition": 0.14}
+SHARES: dict[ClipPhase, float] = {"rise": 0.66, "release": 0.2, "transition": 0.14}
 LEAST_PX = 0.2  # of a 280-px face: what is smaller is no movement that anybody coded
 HELD_CHANCE, REST_CHANCE = 0.25, 0.3
 
@@ -31,7 +29,7 @@ class KeyPlan:
     strength that stays throughout; frames ``onset``, ``apex``, ``offset``; ``px``: of the main AU."""
 
     plan: Plan
-    phase: Phase
+    phase: ClipPhase
     onset: int
     apex: int
     offset: int
@@ -45,7 +43,7 @@ class KeyPlan:
 
 def draw_key_plan(
     rng: np.random.Generator, prior: Prior, *, fps: float, smallest: float, largest: float,
-    phase: Phase | None = None,
+    phase: ClipPhase | None = None,
 ) -> KeyPlan:  # fmt: skip
     """Plan one performance whose main AU moves by ``smallest`` to ``largest`` px of a 280-px face (log-
     uniform). ``phase``: None draws it by SHARES."""

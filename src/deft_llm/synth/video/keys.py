@@ -22,10 +22,10 @@ from deft_llm.files import claim_folder
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import MeasureSettings, measure_clip
 from deft_llm.motion.shots import make_plan
-from deft_llm.records import Clip, Source, Truth
+from deft_llm.records import ActionUnit, Clip, Source, Truth
 from deft_llm.store import Motion, Store, StoreWriter
 from deft_llm.store.layout import HEADER, Failure
-from deft_llm.synth.core.coder import Annotation, annotate
+from deft_llm.synth.core.coder import Annotation, annotate, annotate_onset
 from deft_llm.synth.core.events import LURES, PX_PER_IOD, Plan, mislead
 from deft_llm.synth.core.identity import Split, sample_identity, split_seeds
 from deft_llm.synth.core.key_plan import HELD, TURN, KeyPlan, draw_key_plan
@@ -196,7 +196,9 @@ def make_sample(
     if settings.conditions is not None:
         mesh = np.degrees(made.plan.turn[marks[0], :2]).round(4).tolist()
         conditions |= {"plan": place, "lure": lure, "mesh_turn": mesh}
-    return _record(made, performer, camera.scene, name, marks, coder, conditions), motion
+    unseen = np.random.default_rng([GENERATOR, settings.seed, place, 55])
+    held = annotate_onset(unseen, key_strengths(made.plan, marks[0], marks[1])[HELD])
+    return _record(made, performer, camera.scene, name, marks, coder, held, conditions), motion
 
 
 def camera_of(rng: np.random.Generator, size: int, light: Light) -> Camera:
@@ -247,7 +249,7 @@ def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
 
 def _record(
     made: KeyPlan, performer: Performer, scene: Scene, name: str, marks: tuple[int, int, int],
-    coder: Annotation, conditions: dict[str, Any],
+    coder: Annotation, held: list[ActionUnit], conditions: dict[str, Any],
 ) -> Clip:  # fmt: skip
     """The sample's record: what a coder wrote, and the truth beside it."""
     identity = performer.subject.identity
@@ -269,7 +271,7 @@ def _record(
         source=Source(kind="frames", path=f"keys/{name}"), onset=marks[0], apex=marks[1], offset=marks[2],
         apex_is_annotated=True, emotion=coder.fine if made.rising else None,
         coarse=coder.coarse if made.rising else None, aus=coder.aus if made.rising else [],
-        coding=CODING,
+        held=held, phase=made.phase, coding=CODING,
         notes=[word for word in (made.phase, conditions.get("lure", "")) if word not in ("", "rise")],
         truth=Truth(onset=made.onset, apex=made.apex, offset=made.offset, emotion=made.fine,
                     coarse=made.coarse, aus=made.rising, kind=kind, attributes=attributes),
