@@ -126,6 +126,16 @@ def test_the_rate_rises_stays_and_falls(part_of: Any, tmp_path: Path, monkeypatc
     assert rates[7:] == pytest.approx([0.02 + 0.98 * (1 - k**0.5) for k in (0.25, 0.5, 0.75)])
 
 
+def test_a_share_of_the_first_expert_stays_in_what_is_kept(part_of: Any, tmp_path: Path) -> None:
+    part = part_of(ema=0.0, start_share=0.25)
+    begun = {name: value.clone() for name, value in part.model.deft.motion.named_parameters()}
+    fit(part, tmp_path / "run")
+    learned, kept = part.model.deft.motion.state_dict(), part.result().motion.state_dict()
+    for name, value in begun.items():
+        assert torch.allclose(kept[name], 0.75 * learned[name] + 0.25 * value, atol=1e-6), name
+    assert any(not torch.equal(learned[name], value) for name, value in begun.items())
+
+
 def test_the_weight_average_moves_and_is_what_is_kept(part_of: Any, tmp_path: Path) -> None:
     part = part_of(ema=0.5, learning_rate=0.01)
     name = "trunk.stem.weight"

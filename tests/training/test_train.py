@@ -282,6 +282,15 @@ def test_two_processes_train_the_language_part_of_one(seen_store: Path, tmp_path
         assert torch.allclose(value.float(), two[name].float(), atol=4e-3), name
 
 
+def test_no_share_of_an_expert_that_nobody_trained(seen_store: Path, tmp_path: Path, capsys: Any) -> None:
+    from deft_llm.cli import main
+
+    line = [*words(seen_store, tmp_path / "a run"), "motion.start_share=0.5", "parts=[motion]"]
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    assert ended.value.code == 2 and "motion.start_share" in capsys.readouterr().err
+
+
 def test_command_config_and_versions_stand_in_the_run(seen_store: Path, tmp_path: Path, capsys: Any) -> None:
     line = [*words(seen_store, tmp_path / "a run"), "motion.steps=1", "parts=[motion]"]
     call(main, *line)

@@ -45,6 +45,12 @@ class MotionConfig(PartSettings):
     cooldown_steps: int = Field(400, ge=0, description="Last steps, over which the rate falls.")
     cooldown: Literal["linear", "1-sqrt", "cosine"] = Field("1-sqrt", description="Shape of the cool-down.")
     ema: float = Field(0.998, ge=0, lt=1, description="Decay of the weight average that is kept; 0: none.")
+    start_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the expert that the run begins with in the mean of weights that is kept.",
+    )
     validate_every: int = Field(500, ge=0, description="Steps between validations; 0: none.")
     save_every: int = Field(500, ge=1, description="Steps between saved states.")
     both_phases: float = Field(0.3, ge=0, le=1, description="Share of steps that see apex to offset too.")
@@ -86,6 +92,7 @@ class MotionPart(Part):
     def __init__(self, deft: DeftModel, settings: MotionConfig, data: Samples) -> None:
         torch.manual_seed(settings.seed or 0)
         self.data = data
+        self.begun = copy.deepcopy(deft.motion.state_dict()) if settings.start_share else None
         objective = Objective(settings.losses, deft, ("motion",), gamma_negative=settings.gamma_negative)
         super().__init__(
             TrainedModel(deft, objective), settings, [(("deft.motion.", "objective."), 1.0)],
@@ -108,10 +115,20 @@ class MotionPart(Part):
         return TrainBatch(DeftBatch(maps, phases, with_table=with_table), targets)
 
     def result(self) -> DeftModel:
-        """The model with the weight average in its motion expert, in eval mode."""
+        """The model with the weight average in its motion expert, in eval mode.
+
+        ``start_share`` of it is the expert that the run began with: the mean of both reads other maps than
+        the new samples better than either (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+        """
         deft = copy.deepcopy(self.model.deft)
         if self.average is not None:
             deft.motion.load_state_dict(self.average.module.state_dict())
+        if self.begun is not None:
+            learned, share = deft.motion.state_dict(), self.settings.start_share
+            deft.motion.load_state_dict({
+                name: torch.lerp(value, self.begun[name].to(value), share) if value.is_floating_point()
+                else value for name, value in learned.items()
+            })  # fmt: skip
         return deft.eval()
 
 

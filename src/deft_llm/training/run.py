@@ -242,6 +242,8 @@ def _part(
     sizes: dict[str, Any] = {"motion": config.motion.expert, "faces": config.faces.sizes}
     checks = bool(settings.validate_every)
     if name == "motion":
+        if settings.start_share and "motion" not in had:
+            raise UsageError("motion.start_share: the run begins with no trained expert; set it to 0.")
         deft = start_model(config, start, settings.seed, experts={*had, "motion"}, language=False, **sizes)
         moving = motion.MotionPart(deft, settings, data.maps)
         check = data.maps_held
