@@ -44,7 +44,7 @@ def map_figures(maps: int, seed: int) -> dict[str, object]:
 
     model = load_calibration().maps
     held = draw_maps("test", maps, seed + 9, identities=48)
-    support = 1.0 / (1.0 + np.exp(-model.filters.odds(held.maps)[:, 0]))
+    support = 1.0 / (1.0 + np.exp(-model.odds(held.maps)[:, 0]))
     auc, kept, wrong, found = {}, 0.0, 0.0, []
     for column, au in enumerate(held.numbers):
         there, score = held.truth[:, 0, column], support[:, column]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,11 +28,13 @@ from deft_llm.aus.calibration import (
     complete_atoms,
     load_calibration,
 )
+from deft_llm.aus.dense import MapFilters
 from deft_llm.aus.region_vectors import RELATIVE_FLOOR, RegionVector, channel_normalised
 from deft_llm.aus.support_features import PAIR, explain, features, strong_side
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import entry
 from deft_llm.files import read_json, write_text
+from recipes.au_support.calibrate_maps import MapScenes, draw_maps, fit_filters, hardened
 from recipes.au_support.simulate import PX, RELATIVE, Scenes, World, present, simulate
 from recipes.au_support.world import CROP_JITTER, LANDMARK_JITTER, synthetic_worlds
 
@@ -242,16 +245,19 @@ def make_regions(scenes: int, seed: int, command: str) -> Calibration:
     return calibration.model_copy(update={"second_pass": fit_second_pass(calibration, sharp, held)})
 
 
-def make_maps(maps: int, seed: int, command: str) -> MapModel:
-    """Filter bank on synthetic maps of one half of the calibration range, thresholds on the other half's,
-    with all that ``calibrate_maps.HARD`` adds."""
-    from recipes.au_support.calibrate_maps import draw_maps, fit_filters, hardened
-
-    filters = fit_filters(draw_maps("calibration", maps, seed), seed=seed)
+def make_maps(maps: int, seed: int, command: str, beside: Sequence[MapFilters] = ()) -> MapModel:
+    """A filter bank on synthetic maps of one half of the calibration range (averaged with those ``beside``),
+    thresholds on the other half's, with all that ``calibrate_maps.HARD`` adds."""
+    bank = fit_filters(draw_maps("calibration", maps, seed), seed=seed)
     held = draw_maps("calibration", maps // 4, seed + 1, identities=48, skip=1)
+    return with_thresholds([*beside, bank], held, seed, command)
+
+
+def with_thresholds(banks: list[MapFilters], held: MapScenes, seed: int, command: str) -> MapModel:
+    """The model of maps whose thresholds are set on ``held``, made harder."""
+    model = MapModel(command=command, filters=banks, thresholds={}, unlabelled_thresholds={})
     shown, truth = hardened(held.maps, held.truth, seed)
-    support, truth = expit(filters.odds(shown)[:, 0]), truth[:, 0]
-    thresholds, unlabelled = {}, {}
+    support, truth = expit(model.odds(shown)[:, 0]), truth[:, 0]
     for column, au in enumerate(held.numbers):
         near = [
             held.numbers.index(other)
@@ -260,11 +266,12 @@ def make_maps(maps: int, seed: int, command: str) -> MapModel:
         ]
         there = truth[:, column]
         weights = shares_of(there, there, np.asarray(truth[:, near].any(1)))
-        thresholds[au] = round(set_threshold(support[:, column], weights, there, MAP_PRECISION), 4)
+        cut = round(set_threshold(support[:, column], weights, there, MAP_PRECISION), 4)
         calm = support[held.calm, column]
         top = float(np.quantile(calm, 0.998)) if calm.size else 0.95
-        unlabelled[au] = round(min(max(thresholds[au], top), 0.999), 4)
-    return MapModel(command=command, filters=filters, thresholds=thresholds, unlabelled_thresholds=unlabelled)
+        model.thresholds[au] = cut
+        model.unlabelled_thresholds[au] = round(min(max(cut, top), 0.999), 4)
+    return model
 
 
 def kept_maps(file: Path) -> MapModel | None:
@@ -280,12 +287,16 @@ def main() -> None:
     parser.add_argument("--maps", type=int, default=20000, help="synthetic maps for the filter bank")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--only", choices=["regions", "maps"], help="make one part, keep the other of --out")
+    parser.add_argument("--beside", action="store_true", help="new map filters stand beside those of --out")
     parser.add_argument("--out", type=Path, default=CALIBRATION_FILE)
     options = parser.parse_args()
     command = f"python -m recipes.au_support.calibrate --scenes {options.scenes} --maps {options.maps}"
     command += f" --seed {options.seed}" + (f" --only {options.only}" if options.only else "")
     only = options.only
-    maps = kept_maps(options.out) if only == "regions" else make_maps(options.maps, options.seed, command)
+    command += " --beside" if options.beside else ""
+    there = kept_maps(options.out) if only == "regions" or options.beside else None
+    banks = there.filters if there is not None else []
+    maps = there if only == "regions" else make_maps(options.maps, options.seed, command, banks)
     regions = (
         load_calibration(options.out)
         if only == "maps"

@@ -15,10 +15,11 @@ from deft_llm.aus.sighting import motion_of
 from deft_llm.aus.support import measure_support
 from deft_llm.errors import DeftError
 from deft_llm.model import predictor as module
+from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.inputs import batch_of, maps_input, mirrored
-from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import (
     CROPS,
     Crop,
@@ -181,7 +182,9 @@ def test_a_checkpoint_is_loaded_once_and_anew_when_it_changed(small_checkpoint: 
 
 def test_shipped_checkpoint_loads_and_is_small() -> None:
     shipped = load_predictor()
-    assert shipped.config["prior"] == "facs" and shipped.has_language and shipped.model.llm is None
+    assert shipped.has_language and shipped.model.llm is None
+    assert shipped.config["experts"] == list(EXPERTS)
+    assert shipped.config["conditioned_on"] == [*EXPERTS, BELIEFS]
     assert (SHIPPED / WEIGHTS).stat().st_size <= 20 * 2**20
 
 

@@ -152,7 +152,9 @@ def test_map_filters_separate_labelled_maps():
     calibration = load_calibration()
     if calibration.maps is None:
         pytest.skip("the calibration holds no map filters")
-    filters = calibration.maps.filters
-    rng = np.random.default_rng(0)
-    odds = filters.odds(rng.standard_normal((2, 3, 28, 28)))
-    assert odds.shape == (2, 3, len(filters.numbers)) and np.isfinite(odds).all()
+    maps = np.random.default_rng(0).standard_normal((2, 3, 28, 28))
+    odds = calibration.maps.odds(maps)
+    assert odds.shape == (2, 3, len(calibration.maps.numbers)) and np.isfinite(odds).all()
+    banks = [bank.odds(maps) for bank in calibration.maps.filters]
+    assert all(bank.numbers == calibration.maps.numbers for bank in calibration.maps.filters)
+    assert np.allclose(odds, np.mean(banks, 0)) and len(banks) > 1

@@ -93,13 +93,23 @@ class SecondPass(BaseModel):
 
 
 class MapModel(BaseModel):
-    """Support on flow maps: the filter bank and, per AU, where a label counts as seen (see ``AUModel``)."""
+    """Support on flow maps: filter banks for the same AUs, whose log odds are averaged, and, per AU, where a
+    label counts as seen (see ``AUModel``)."""
 
     model_config = ConfigDict(extra="forbid")
     command: str
-    filters: MapFilters
+    filters: list[MapFilters] = Field(min_length=1)
     thresholds: dict[int, float]
     unlabelled_thresholds: dict[int, float]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The A Action Units that the banks know."""
+        return self.filters[0].numbers
+
+    def odds(self, maps: np.ndarray) -> np.ndarray:
+        """Log odds (n, 3, A) of relative maps (n, 3, h, w): presence, left and right side."""
+        return np.mean([bank.odds(maps) for bank in self.filters], 0)
 
 
 class Gates(BaseModel):

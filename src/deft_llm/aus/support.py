@@ -100,11 +100,10 @@ def _map_readings(motion: Motion, calibration: Calibration) -> dict[int, Reading
     image = map_of(motion)
     if image is None:
         return {}
-    filters = calibration.maps.filters
-    odds = filters.odds(image[None])[0]
+    odds = calibration.maps.odds(image[None])[0]
     shares = expit(odds)
     found = {}
-    for column, au in enumerate(filters.numbers):
+    for column, au in enumerate(calibration.maps.numbers):
         raw, left, right = (float(x) for x in shares[:, column])
         second = min(left, right) / max(left, right, 1e-9)
         strong = "left" if left >= right else "right"
