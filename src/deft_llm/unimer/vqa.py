@@ -127,6 +127,9 @@ VQA_TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count", "vqa_au_present", "vqa_au_side", "vqa_on_side",
     "vqa_combined", "vqa_state", "vqa_phase",
 )  # fmt: skip
+NONE_SHARE = 0.25
+"""Share of the clips without an Action Unit (releases, mostly) whose list and count are asked for: or else
+"none" is the commonest answer wherever there are pictures."""
 ORGANISERS_SHARE = 0.5
 """Share of the rows of a form that are asked in the organisers' own words."""
 
@@ -165,6 +168,8 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
         return  # a label that the flow does not show may be there: the list would be short, or none
     rows = facts.supported
     numbers = sorted({row.au or 0 for row in rows})
+    if not numbers and rng.random() >= NONE_SHARE:
+        return
     outcome = "+".join(map(str, numbers)) or NONE
     counted = "one" if len(numbers) == 1 else "several"
     form = "vqa_aus_any" if not numbers or rng.random() < 0.25 else f"vqa_aus_{counted}"
