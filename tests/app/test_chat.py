@@ -59,7 +59,7 @@ def test_language_part_is_held_against_the_motion(result):
     questions = []
 
     def ask(about, text):
-        assert about is motion
+        assert about.clip_id == motion.clip_id
         questions.append(text)
         return with_figures(CITES, about)
 
