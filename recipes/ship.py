@@ -80,7 +80,7 @@ FULL = Profile(
     settings=(
         "parts=[motion,faces,language]", "motion.patience=0",
         "motion.expert={stem: 24, middle: 48, width: 96, blocks: 2}", "faces.steps=700",
-        "language.steps=700", "language.cooldown_steps=150", "language.batch=4", "language.questions=7",
+        "language.steps=305", "language.cooldown_steps=70", "language.batch=4", "language.questions=7",
         "language.full_answers=0.12", "language.evidence_floor=-1.4", "language.learning_rate=8e-4",
         "language.projector_rate=2.0", "language.unimer_share=0.4", "language.validate_every=0",
         "language.save_every=20", f"language.tasks=[{','.join(TASKS)}]",

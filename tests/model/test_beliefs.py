@@ -107,13 +107,9 @@ def test_beliefs_that_a_refit_adapted_condition_the_language_model(tiny_model, r
         assert not torch.equal(tiny_model.prompts(adapted)[0][:99], tiny_model.prompts(readout)[0][:99])
 
 
-def test_a_checkpoint_keeps_its_belief_words_and_an_older_one_has_none(tiny_model, tmp_path) -> None:
+def test_a_checkpoint_keeps_its_belief_words(tiny_model, tmp_path) -> None:
     with torch.no_grad():
         tiny_model.beliefs.verdicts += 1
     tiny_model.save_pretrained(tmp_path)
     again = DeftModel.from_pretrained(tmp_path)
     assert torch.allclose(again.beliefs.verdicts, tiny_model.beliefs.verdicts, atol=1e-2)
-    from deft_llm.model.checkpoint import SHIPPED
-
-    shipped = DeftModel.from_pretrained(SHIPPED, language=False)
-    assert BELIEFS not in shipped.config.conditioned_on
