@@ -12,7 +12,7 @@ fine one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -195,6 +195,7 @@ def lark_grammar(
     stop_after: Literal["class", "evidence", "rationale"] = "rationale",
     once: bool = False,
     every: bool = False,
+    sides: Mapping[int, AUSide] | None = None,
     open_class: bool = True,
 ) -> str:
     """The Lark grammar (for llguidance) of all answers: every FACS-valid (AU, side, region, direction).
@@ -204,8 +205,9 @@ def lark_grammar(
     preferred; empty ``aus`` leave "none" as the only evidence.
     ``stop_after`` ends the answer early where only the class or the evidence is wanted. ``once``:
     units in ascending order, each at most once, and none but ``aus`` in the rationale either.
-    ``every``: one statement of each of ``aus``, ascending. ``open_class`` False: the class is one of
-    ``fines``, for it was asked for before, and the rationale is a sentence that ends with its label's.
+    ``every``: one statement of each of ``aus``, ascending; ``sides``: of an AU, where it is known.
+    ``open_class`` False: the class is one of ``fines``, for it was asked for before, and the rationale
+    is a sentence that ends with its label's.
     """
     numbers = [number for number, code in ENTRIES.items() if code.motion and (aus is None or number in aus)]
     heads = [f"{fine} ({coarse_of(fine) or UNDETERMINED})" for fine in fines]
@@ -220,7 +222,7 @@ def lark_grammar(
         rules = ["start: " + " ".join(parts)]
         rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in heads) + ")")
     rules += _evidence_rules(numbers, max_evidence, figures, once, every)
-    rules += [_statement_rule(number) for number in numbers]
+    rules += [_statement_rule(number, (sides or {}).get(number)) for number in numbers]
     if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":
@@ -228,12 +230,12 @@ def lark_grammar(
     return "\n".join(rules) + "\n"
 
 
-def _statement_rule(number: int) -> str:
+def _statement_rule(number: int, side: AUSide | None = None) -> str:
     places = []
     for region in dict.fromkeys(motion.region for motion in ENTRIES[number].motion):
         words = " | ".join(map(_quote, valid_directions(number, region)))
         places.append(f'"{region}, " ({words})')
-    sides = " | ".join(map(_quote, valid_sides(number)))
+    sides = " | ".join(map(_quote, [side] if side in valid_sides(number) else valid_sides(number)))
     return f'au{number}: "AU{number} " ({sides}) ", " ({" | ".join(places)})'
 
 

@@ -23,7 +23,7 @@ COARSE: tuple[Coarse, ...] = get_args(Coarse)
 AUSide = Literal["both", "left", "right", "asymmetric"]
 ROLES = ("system", "user", "assistant")
 """Who says a message of an instruction."""
-AnsweredBy = Literal["language", "template", "prior", "measurement", "declined"]
+AnsweredBy = Literal["language", "experts", "template", "prior", "measurement", "declined"]
 Phase = Literal["onset-apex", "apex-offset"]
 Units = Literal["px", "relative"]
 
@@ -271,8 +271,9 @@ class PredictionTruth(Record):
 class Prediction(Record):
     """One method's answer for one clip (or one question on it); key (clip_id, question_id, seed).
 
-    ``answered_by`` says what made ``answer``: a language model, a template filled by heads, frequencies of
-    the training folds alone (prior), a measurement, or nothing (declined); None where no answer was asked.
+    ``answered_by`` says what made ``answer``: a language model, the experts (sides), a template filled by
+    heads, frequencies of the training folds alone (prior), a measurement, or nothing (declined); None where
+    no answer was asked.
     """
 
     schema_version: int = Field(default=PREDICTION_SCHEMA, alias="schema")

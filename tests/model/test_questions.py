@@ -3,6 +3,8 @@ account per clip."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -12,12 +14,15 @@ from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import ENTRIES
 from deft_llm.model import questions
 from deft_llm.model.beliefs import BELIEFS
+from deft_llm.model.decoding import answer_grammar
 from deft_llm.model.deft import DeftModel
+from deft_llm.model.heads import seen_sides
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.predictor import Predictor
 from deft_llm.model.questions import OPTIONS, ClassTaken, ask
 from deft_llm.model.readout import Readout
+from deft_llm.model.units import AU_INDEX
 from deft_llm.unimer.phrases import QUESTIONS
 from deft_llm.unimer.vqa import FORMS
 from tests.model.conftest import make_clips
@@ -173,3 +178,17 @@ def test_class_evidence_and_rationale_have_the_class_and_the_units_of_the_single
         assert (said.fine, said.coarse or coarse.text) == (fine.text, coarse.text)
         known = {number for number in named_units(aus.text)[0] if ENTRIES[number].motion}
         assert [item.au for item in said.evidence] == sorted(known)[:MAX_EVIDENCE]
+
+
+def test_sides_are_the_readouts(tiny_model, readout) -> None:
+    """The side that is asked for, and the sides in (C, E, R), are those on which the experts see a unit."""
+    au = torch.full_like(readout.au, -6.0)
+    au[0, AU_INDEX[12]], au[1, AU_INDEX[12]] = torch.tensor([4.0, -4.0]), torch.tensor([-4.0, 4.0])
+    given = replace(readout, au=au)
+    asked = ask(tiny_model, given, [[SIX[4]]] * 2)
+    assert [(row[0].text, row[0].answered_by) for row in asked] == [("left", "experts"), ("right", "experts")]
+    assert seen_sides(given)[1][12] == "right"
+    grammar = answer_grammar(fines=["happiness"], aus=[12], every=True, sides={12: "right"}, open_class=False)
+    assert '"AU12 " ("right")' in grammar and '"left"' not in grammar
+    alone = ask(tiny_model, given, [[SIX[4]]] * 2, drop=[BELIEFS])
+    assert all(row[0].answered_by == "language" for row in alone)

@@ -250,7 +250,9 @@ class DeftMethod:
 
     def _answer(self, samples: Sequence[Sample], rows: list[Prediction], readout: Readout) -> None:
         """Add the language model's answer to each row; its class is kept beside the head's."""
-        fines = [name for name in self.task.classes if name in FINE] or None
+        # "surprise" is a coarse class too: three coarse classes narrow no fine label.
+        narrow = not set(self.task.classes) <= set(COARSE)
+        fines = [name for name in self.task.classes if name in FINE] if narrow else None
         asked = [sample.question.text if sample.question else ANSWER_QUESTION for sample in samples]
         written = self.predictor.answer(readout, asked, [sample.motion for sample in samples], fines=fines)
         for row, one in zip(rows, written, strict=True):

@@ -3,7 +3,8 @@
 The form of an answer is fixed, its content is not: yes or no, sides, numbers and classes are decided by the
 likelihood of the options, all of a clip in one forward pass; lists of Action Units and (C, E, R) are
 generated. Answers about one clip agree: coarse and fine class are decided together, the combined answer and
-(C, E, R) are given with the class and the list that the single questions get.
+(C, E, R) are given with the class and the list that the single questions get. Sides are those of the readout:
+its experts tell them better than the language model does (docs/results/model.md).
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, nam
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
+from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
+from deft_llm.model.heads import au_probabilities, seen_sides
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
-from deft_llm.model.units import EXPERT_AUS
-from deft_llm.records import COARSE, AnsweredBy, ClipPhase
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.records import COARSE, AnsweredBy, AUSide, ClipPhase
 from deft_llm.store import Motion
 
 if TYPE_CHECKING:
@@ -93,7 +96,10 @@ def ask(
             for prompt, texts, names in zip(prompts, questions, kinds, strict=True)
         ]
         classes = [_class_of(found) for found in scored]
-        generated = _generated(model, prompts, questions, kinds, classes)
+        believed = BELIEFS not in drop
+        sides = seen_sides(readout, model.calibration) if believed else [{} for _ in prompts]
+        generated = _generated(model, prompts, questions, kinds, classes, sides)
+        margins = au_probabilities(readout, model.calibration) if believed else None
     replies: list[list[Reply]] = []
     for clip, texts in enumerate(questions):
         row = []
@@ -101,6 +107,8 @@ def ask(
             taken = classes[clip]
             if kind in ("coarse", "fine") and taken is not None:
                 row.append(taken.reply(kind))
+            elif kind == "au_side" and margins is not None and asked_unit(text) in AU_INDEX:
+                row.append(_side(margins[clip, AU_INDEX[asked_unit(text) or 0]]))
             elif kind in OPTIONS:
                 row.append(_likeliest(kind, scored[clip][text]))
             elif kind == "combined" and taken is not None:
@@ -166,6 +174,13 @@ def _size(unit: int | None, motion: Motion) -> str:
     return f"The {REGION_KEYS[row]} moves {table.px[0, row]:.1f} px ({table.iod_percent[0, row]:.1f} % IOD)."
 
 
+def _side(chances: np.ndarray) -> Reply:
+    """The side on which the experts see an Action Unit; chances (2,): left and right, the subject's own."""
+    left = float(chances[0] / max(float(chances.sum()), 1e-12))
+    options = {"left": left, "right": 1.0 - left}
+    return replace(_likeliest("au_side", options), answered_by="experts")
+
+
 def _likeliest(kind: str, chances: dict[str, float]) -> Reply:
     best = max(chances, key=lambda word: chances[word])
     return Reply(kind, best, chances[best], chances)
@@ -229,6 +244,7 @@ def _class_of(scored: dict[str, dict[str, float]]) -> ClassTaken | None:
 def _generated(
     model: DeftModel, prompts: Sequence[Tensor], questions: Sequence[Sequence[str]],
     kinds: Sequence[Sequence[str]], classes: Sequence[ClassTaken | None],
+    sides: Sequence[dict[int, AUSide]],
 ) -> dict[Key, Reply]:  # fmt: skip
     """Answers that are written out: lists of units (for combined answers too), free ones, and (C, E, R) with
     the class and the list of units that the single questions get."""
@@ -251,7 +267,8 @@ def _generated(
     for key, listed in whole.items():
         if (taken := classes[key[0]]) is not None:
             units = named_units(found[listed].text)[0]
-            full[key] = answer_grammar(fines=[taken.fine], aus=units, once=True, every=True, open_class=False)
+            full[key] = answer_grammar(fines=[taken.fine], aus=units, once=True, every=True,
+                                       sides=sides[key[0]], open_class=False)  # fmt: skip
     return found | _written(model, prompts, full)
 
 
