@@ -224,7 +224,10 @@ def main() -> None:
     if options.tracks:
         for minutes in options.minutes:
             words = [str(round(minutes * 60 * options.fps)), str(options.fps), str(options.work / "t.csv")]
-            subprocess.run([sys.executable, __file__, TRACKS, *words], check=True)
+            done = subprocess.run(
+                [sys.executable, __file__, TRACKS, *words], check=True, stdout=subprocess.PIPE, text=True
+            )
+            print(done.stdout, end="", flush=True)
         return
     rows = [
         measured(options.work, minutes, options.fps, options.seconds, more) for minutes in options.minutes

@@ -1,5 +1,7 @@
 """Attributions sum to what they explain and find the motion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from deft_llm.explain.attribution import attribute, attribution_overlay, removals
 from deft_llm.explain.region_overlay import region_overlay, regions_of
 from deft_llm.model.deft import DeftConfig, DeftModel
-from deft_llm.model.inputs import DeftBatch, batch_of
+from deft_llm.model.inputs import batch_of
 from deft_llm.model.predictor import Predictor, load_predictor
 from deft_llm.motion.measure import measure_clip
 from deft_llm.records import COARSE, Evidence
@@ -50,7 +52,10 @@ def test_au_rests_on_the_side_that_moved():
 
 
 def test_removal_is_measured(found):
-    assert set(found.without) == {"all motion", "flow direction", "strain", "region table", "return phase"}
+    assert set(found.without) == {
+        "all motion", "flow direction", "strain", "region table", "return phase", "structure expert",
+        "texture expert",
+    }  # fmt: skip
     assert found.without["all motion"] != pytest.approx(found.probability, abs=1e-3)
 
 
@@ -64,9 +69,9 @@ def test_the_class_that_is_explained_is_the_class_that_is_shown(motion, found):
     assert found.probability == pytest.approx(row.probabilities[row.label], abs=1e-4)
     predictor = load_predictor()
     readout = predictor.read_motions([motion])
-    rest = DeftBatch(torch.zeros(1, 2, 3, 28, 28), torch.ones(1, 2, dtype=torch.bool))
+    clip = batch_of(*predictor.inputs_of([motion]))
     with torch.no_grad():
-        still = predictor.read_batch(rest)
+        still = predictor.read_batch(replace(clip, maps=torch.zeros_like(clip.maps)))
     index = COARSE.index(found.label)
     gain = float(readout.coarse[0, index] - still.coarse[0, index])
     assert found.sources[0].gain == pytest.approx(gain, abs=1e-3)

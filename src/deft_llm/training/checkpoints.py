@@ -18,6 +18,7 @@ from torch import Tensor
 
 from deft_llm.errors import UsageError
 from deft_llm.files import sha256_of
+from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import (
     CONFIG,
     SHIPPED,
@@ -96,6 +97,9 @@ def start_model(
         deft.add_language(llm, tokenizer)
     own = deft.own_tensors()
     given = {n: t for n, t in tensors.items() if not is_language(n) or (language and alike)}
+    unused = {name for name in FACE_EXPERTS if name not in made.experts}
+    unused |= set() if BELIEFS in made.conditioned_on else {BELIEFS}
+    given = {n: t for n, t in given.items() if n.split(".")[0] not in unused}
     if saved and made.faces != saved.get("faces", {}):
         given = {n: t for n, t in given.items() if not n.startswith("fusion.")}
     load_strict(deft, given, str(folder), {name: own[name] for name in given if name in own})
