@@ -302,7 +302,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "aus/verdict.py",
         "    if not _passes(support, models):\n",
         "    if False:\n",
-        (SUPPORT + "test_a_label_without_motion_is_refused_with_a_reason",),
+        (
+            SUPPORT + "test_a_label_without_motion_is_refused_with_a_reason",
+            SUPPORT + "test_a_look_alike_label_is_refused",
+        ),
     ),
     # -- honest figures
     Mutant(
