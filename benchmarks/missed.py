@@ -10,9 +10,7 @@ movement that explains it; confidence; what is left (another statement took its 
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +21,17 @@ from deft_llm.spotting.phases import AGREED, BELOW_LIMIT, LIMITS, AUPhase, phase
 from deft_llm.state.channels import SIDES
 from deft_llm.state.face_state import FaceState, state_of
 from deft_llm.state.intensity import VISIBLE
-from recipes.coded_films import LIDS, NO_LEVEL, SAME, VISIBLE_LEVEL, Film, Row, films_of, matched
+from recipes.coded_films import (
+    LIDS,
+    NO_LEVEL,
+    SAME,
+    VISIBLE_LEVEL,
+    Film,
+    Row,
+    film_options,
+    films_of,
+    matched,
+)
 
 STEPS = ("stated", "not read", "seen by neither", "too small for shape", "trained reader sees none", "gate",
          "explained by another", "confidence", "other")  # fmt: skip
@@ -88,12 +96,7 @@ def _like(row: Row, state: FaceState, phases: list[AUPhase]) -> list[AUPhase]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--tracks", type=Path, required=True, help="keeps what the landmarker saw")
-    parser.add_argument("--films", type=int, help="only the first so many of each folder")
+    parser = film_options(__doc__)
     options = parser.parse_args()
     table: dict[int, Counter[str]] = defaultdict(Counter)
     for folder in options.folders:

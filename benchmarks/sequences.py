@@ -12,17 +12,25 @@ that are stated for a release of another unit, and the calibration error of the 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from deft_llm.spotting.joint import state_movements
 from deft_llm.state.face_state import state_of
-from recipes.coded_films import LIDS, NO_LEVEL, SAME, VISIBLE_LEVEL, Film, Row, films_of, matched
+from recipes.coded_films import (
+    LIDS,
+    NO_LEVEL,
+    SAME,
+    VISIBLE_LEVEL,
+    Film,
+    Row,
+    film_options,
+    films_of,
+    matched,
+)
 from recipes.confidence import calibration_error
 
 PHASES = ("rise", "release")
@@ -140,12 +148,7 @@ def _list(film: Film, units: list, found: dict, judged: list[int], there: list[R
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--tracks", type=Path, required=True, help="keeps what the landmarker saw")
-    parser.add_argument("--films", type=int, help="only the first so many of each folder")
+    parser = film_options(__doc__)
     parser.add_argument("--list", action="store_true", help="print every statement and what was missed")
     options = parser.parse_args()
     tally, count = Tally(), 0

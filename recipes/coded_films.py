@@ -7,6 +7,7 @@ as one (6 and 7, 23 and 24, 25 to 27); lids are not counted.
 
 from __future__ import annotations
 
+import argparse
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +57,17 @@ class Film:
     def calm(self) -> bool:
         """Whether no expression happens in it."""
         return not self.truth["movements"]
+
+
+def film_options(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options of every script that reads such films: folders, ``--tracks``, ``--films``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--tracks", type=Path, required=True, help="keeps what the landmarker saw")
+    parser.add_argument("--films", type=int, help="only the first so many of each folder")
+    return parser
 
 
 def films_of(folder: Path, tracks: Path, most: int | None = None) -> Iterator[Film]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 
-from deft_llm.cli import main
 from deft_llm.corpora import load
 from deft_llm.evaluation.folds import FoldClip, make_folds
 from deft_llm.explain.samples import Injected, living_portrait, save_video
@@ -21,16 +21,9 @@ from deft_llm.store import Store
 FPS, ONSET, APEX, OFFSET = 50, 60, 69, 82  # 1.20, 1.38, 1.64 s
 
 
-def run(*words: object) -> int:
-    """Exit code of a command."""
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-def test_a_cut_off_shard_is_named_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cut_off_shard_is_named_and_made_again(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     maps, store = tmp_path / "fm", tmp_path / "store"
     assert run("synth", maps, "--level", "flow", "--clips", 4, "--subjects", 2, "--layout", "flowmaps") == 0
     assert run("prepare", "flowmaps", maps, "--store", store) == 0
@@ -44,7 +37,9 @@ def test_a_cut_off_shard_is_named_and_made_again(tmp_path: Path, capsys: pytest.
     assert shard.read_bytes() == whole
 
 
-def test_as_many_subjects_as_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_as_many_subjects_as_asked(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ("--level", "flow", "--clips", 60, "--subjects", 6, "--seed", 1)
     assert run("synth", tmp_path / "C", *words) == 0
     assert "60 clips of 6 subjects" in capsys.readouterr().out
@@ -52,7 +47,7 @@ def test_as_many_subjects_as_asked(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_what_cannot_be_scored_is_left_out_before_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--level", "flow", "--clips", 500, "--subjects", 12, "--seed", 4)
     assert run("synth", tmp_path / "s", *words) == 0
@@ -68,7 +63,9 @@ def test_what_cannot_be_scored_is_left_out_before_training(
     assert f"{len(left_out)} clips left out" in capsys.readouterr().out
 
 
-def test_annotations_without_effect_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotations_without_effect_are_refused(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("synth", tmp_path / "S", "--level", "flow", "--clips", 4, "--subjects", 2) == 0
     words = ("--method", "majority", "--protocol", "loso", "--out", tmp_path / "r")
     assert run("benchmark", "store", tmp_path / "S", *words, "--annotations", "/etc/passwd") == 2
@@ -85,7 +82,7 @@ def test_one_person_in_two_spellings_is_one_fold(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_clip_whose_apex_is_its_onset_is_not_lost(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pictures = living_portrait([Injected(12, "right", 8, 16, 26, 2.0)], 36, fps=50.0, seed=1)
     (tmp_path / "me" / "take").mkdir(parents=True)
@@ -121,7 +118,7 @@ def variable(path: Path, pictures: list[np.ndarray]) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["crf28", "vfr"])
 def test_a_coded_film_shows_its_unit_or_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     smile = Injected(12, "right", ONSET, APEX, OFFSET, 1.0)
     pictures = list(living_portrait([smile], 130, fps=FPS, seed=3))
@@ -140,7 +137,7 @@ def test_a_coded_film_shows_its_unit_or_none(
 
 
 @pytest.mark.parametrize("layout", ["flowmaps", "ststnet"])
-def test_maps_that_were_damaged_are_made_again(tmp_path: Path, layout: str) -> None:
+def test_maps_that_were_damaged_are_made_again(run: Callable[..., int], tmp_path: Path, layout: str) -> None:
     words = ("--level", "flow", "--clips", 24, "--subjects", 3, "--layout", layout)
     assert run("synth", tmp_path / "maps", *words) == 0
     files = {path: path.read_bytes() for path in sorted((tmp_path / "maps").rglob("*")) if path.is_file()}
