@@ -51,7 +51,7 @@ def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 flow maps of 4 synthetic subjects, in the ``flowmaps`` layout."""
     root = tmp_path_factory.mktemp("maps") / "maps"
     words = ["synth", root, "--level", "flow", "--layout", "flowmaps", "--clips", 24, "--subjects", 4]
-    _call(lambda: deft([str(word) for word in [*words, "--seed", 1]]))
+    _call(lambda: deft([str(word) for word in [*words, "--seed", 1, "--split", "test"]]))
     return root
 
 
