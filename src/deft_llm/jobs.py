@@ -56,14 +56,14 @@ def run_jobs(
     (a renderer, a method with its samples). Function, setup and jobs must be picklable.
 
     ``lost``: what takes the place of a job's result whose worker dies even when it does that job alone; the
-    other jobs go on (several local workers, results as they end; one worker is this process).
+    other jobs go on (Ray, and several local workers with results as they end; one worker is this process).
     Raises: UsageError as ``check_pool``; DeftError where a worker dies; else what a job raises.
     """
     check_pool(workers, engine)
     call = _Call(function, setup, uuid.uuid4().hex)
     workers = min(workers, len(jobs))
     if engine == "ray":
-        return _ray(call, jobs, max(workers, 1), ordered)
+        return _ray(call, jobs, max(workers, 1), ordered, lost)
     if workers <= 1:
         return _here(call, jobs)
     if lost is not None:
@@ -202,8 +202,10 @@ def single_thread() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _ray(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) -> Iterator[Any]:
-    """All jobs on a Ray cluster: a running one where there is one, else one on this machine.
+def _ray(
+    call: _Call, jobs: Sequence[Any], workers: int, ordered: bool, lost: Callable[[Any], Any] | None
+) -> Iterator[Any]:
+    """All jobs on a Ray cluster: one to be joined where there is one, else one on this machine.
 
     Files that jobs read and write must be in folders that every node sees.
     """
@@ -213,14 +215,15 @@ def _ray(call: _Call, jobs: Sequence[Any], workers: int, ordered: bool) -> Itera
         _connect(ray, workers)
     remote = ray.remote(_alone)
     waiting = list(reversed(jobs))
-    running: list[Any] = []
+    running: dict[Any, Any] = {}  # handle -> its job
     try:
         while waiting or running:
-            while waiting and len(running) < 2 * workers:
-                running.append(remote.remote(call, waiting.pop()))
-            finished = running[0] if ordered else ray.wait(running, num_returns=1)[0][0]
-            running.remove(finished)
-            yield _fetched(ray, finished)
+            while waiting and len(running) < HANDED_OUT * workers:
+                job = waiting.pop()
+                running[remote.remote(call, job)] = job
+            handles = list(running)
+            finished = handles[0] if ordered else ray.wait(handles, num_returns=1)[0][0]
+            yield _fetched(ray, finished, running.pop(finished), lost)
     finally:
         if started:
             ray.shutdown()
@@ -233,15 +236,22 @@ def _alone(call: _Call, job: Any) -> Any:
     return call(job)
 
 
-def _fetched(ray: Any, handle: Any) -> Any:
+def _fetched(ray: Any, handle: Any, job: Any, lost: Callable[[Any], Any] | None) -> Any:
+    """A job's result; where its worker died each time that Ray tried, what ``lost`` puts in its place."""
     try:
         return ray.get(handle)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, DeftError):
             raise error.cause from None
         raise DeftError(f"a Ray worker failed: {error.cause or error}; see the Ray log.") from error
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        if lost is not None:
+            return lost(job)
+        raise WorkerDied(DIED) from error
     except ray.exceptions.RayError as error:
-        raise DeftError(f"a Ray worker died ({type(error).__name__}); run the same command again.") from error
+        raise DeftError(
+            f"the Ray cluster is gone ({type(error).__name__}); run the command again."
+        ) from error
 
 
 def _import_ray() -> Any:
@@ -255,7 +265,17 @@ def _import_ray() -> Any:
 
 
 def _connect(ray: Any, workers: int) -> None:
+    """Join the cluster that ``RAY_ADDRESS`` or ``ray start`` names; where none does, start one.
+
+    A cluster that another program has started for itself is not joined: it ends when that program does.
+    Raises: DeftError where the named one does not answer.
+    """
     try:
-        ray.init(address="auto", log_to_driver=False)
-    except ConnectionError:
-        ray.init(num_cpus=workers, log_to_driver=False, include_dashboard=False)
+        try:
+            ray.init(num_cpus=workers, log_to_driver=False, include_dashboard=False)
+        except ValueError:  # there is one, and how many processors it has is its own matter
+            ray.init(log_to_driver=False)
+    except ConnectionError as error:
+        raise DeftError(
+            f"--engine ray: {error}; start that cluster, or unset RAY_ADDRESS and forget it by 'ray stop'."
+        ) from error

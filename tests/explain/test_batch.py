@@ -103,6 +103,17 @@ def test_two_workers_leave_the_bytes_of_one(clips, tmp_path, run):
     assert found[0] == found[1] and len(found[0][0]) > 9
 
 
+@pytest.mark.slow
+def test_ray_leaves_the_bytes_of_one_worker(clips, tmp_path, run):
+    pytest.importorskip("ray")
+    found = []
+    for name, words in (("one", ()), ("ray", ("--engine", "ray", "--workers", 2))):
+        out, table = tmp_path / name, tmp_path / f"{name}.csv"
+        assert run("analyze", clips, "--fast", "--table", table, "--out", out, *words) == 1
+        found.append((tree(out), table.read_bytes()))
+    assert found[0] == found[1] and b"broken.mp4" in found[0][1]
+
+
 def test_killed_and_run_again_leaves_the_bytes_of_an_undisturbed_run(clips, tmp_path, run):
     words = ["analyze", clips, "--fast", "--table", tmp_path / "all.csv"]
     assert run(*words, "--out", tmp_path / "whole") == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -147,6 +149,37 @@ def test_ray_runs_the_same_jobs(run_on_ray: Callable[..., Iterator[Any]]) -> Non
     assert sorted(run_on_ray(abs, [-3, 2, -1], ordered=False)) == [1, 2, 3]
     with pytest.raises(DeftError, match="fails on Ray"):
         list(run_on_ray(partial(_raise, "x: fails on Ray; mend it."), [1]))
+    found = list(run_on_ray(dying, range(5), ordered=False, lost=lambda number: -number))
+    assert sorted(found) == [-3, 0, 1, 2, 4]
+    with pytest.raises(DeftError, match="a worker died"):
+        list(run_on_ray(dying, range(5)))
+
+
+ANOTHER = """
+import ray, sys
+ray.init(num_cpus=1, log_to_driver=False, include_dashboard=False)
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+
+
+def gcs_of(_: int) -> str:
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_another_program_is_not_joined() -> None:
+    """It would end when that program does."""
+    pytest.importorskip("ray")
+    words = [sys.executable, "-c", ANOTHER]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        theirs = other.stdout.readline().strip()
+        ours = list(run_jobs(gcs_of, [1], engine="ray"))
+        other.communicate("")
+    assert theirs and ours[0] and ours[0] != theirs
 
 
 def _raise(message: str, _: int) -> None:

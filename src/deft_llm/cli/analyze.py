@@ -85,6 +85,8 @@ def analyze(
     Example: deft analyze interview.mp4 --out analysis
 
     Example: deft analyze videos/ list.csv --table all.csv --workers 4
+
+    Example: deft analyze list.csv --table all.csv --workers 40 --engine ray
     """
     from deft_llm.cli._options import given, refuse
     from deft_llm.errors import UsageError
