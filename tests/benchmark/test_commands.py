@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deft_llm.cli import main
-
+Run = Callable[..., int]
 NAMES = {"casme2": ("sub01", "sub02", "sub03"), "samm": ("006", "007"), "smic": ("s01", "s02")}
 UNITS = {"negative": "4+7", "positive": "12", "surprise": "1+2"}
 
@@ -55,19 +54,15 @@ def maps(tmp_path_factory: pytest.TempPathFactory, flow_of: Callable[..., np.nda
     return root
 
 
-def run(*words: object) -> int:
-    """Exit code of a command."""
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-def bench(maps: Path, out: Path, *words: object, protocol: str = "loso") -> int:
+@pytest.fixture
+def bench(run: Run, maps: Path) -> Run:
     """Exit code of a benchmark on the maps, one worker, stores beside the run."""
-    fixed = ("--protocol", protocol, "--out", out, "--store", out.parent / "store", "--workers", 1)
-    return run("benchmark", "flowmaps", maps, *fixed, *words)
+
+    def call(out: Path, *words: object, protocol: str = "loso") -> int:
+        fixed = ("--protocol", protocol, "--out", out, "--store", out.parent / "store", "--workers", 1)
+        return run("benchmark", "flowmaps", maps, *fixed, *words)
+
+    return call
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -75,10 +70,12 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_loso_evaluate_report_agree(maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench(maps, tmp_path / "svm", "--method", "svm") == 0
+def test_loso_evaluate_report_agree(
+    run: Run, bench: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(tmp_path / "svm", "--method", "svm") == 0
     assert "UF1" in capsys.readouterr().out
-    assert bench(maps, tmp_path / "majority", "--method", "majority", "--json") == 0
+    assert bench(tmp_path / "majority", "--method", "majority", "--json") == 0
     assert printed(capsys)["clips"] == 42
     assert run("evaluate", tmp_path / "svm", "--json") == 0
     metrics = json.loads(capsys.readouterr().out)
@@ -97,10 +94,12 @@ def test_loso_evaluate_report_agree(maps: Path, tmp_path: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out)["coarse"]["kappa"] == 1.0
 
 
-def test_aus_from_annotations(maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_aus_from_annotations(
+    run: Run, bench: Run, maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = maps.parent / f"{maps.name}.csv"
     words = ("--method", "svm", "--task", "au", "--annotations", table, "--json")
-    assert bench(maps, tmp_path / "au", *words) == 0
+    assert bench(tmp_path / "au", *words) == 0
     metrics = printed(capsys)
     assert metrics["clips"] == 30 and metrics["left_out"] == 12, "SMIC has no AUs"
     assert metrics["au"]["pooled"]["mean_f1"] > 0.8
@@ -108,11 +107,13 @@ def test_aus_from_annotations(maps: Path, tmp_path: Path, capsys: pytest.Capture
     assert "AUs: agreement" in capsys.readouterr().out
 
 
-def test_deletion_curves_and_probes(maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_deletion_curves_and_probes(
+    run: Run, bench: Run, maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "svm"
     table = maps.parent / f"{maps.name}.csv"
     words = ("--method", "svm", "--annotations", table, "--deletion", 12, "--features", "--json")
-    assert bench(maps, out, *words, protocol="kfold") == 0
+    assert bench(out, *words, protocol="kfold") == 0
     deletion = printed(capsys)["deletion"]
     assert deletion["clips"] == 12 and deletion["deletion_gain"] > 0, "what moves decides"
     assert run("evaluate", out, "--probes", out / "features.npz", "--json") == 0
@@ -121,11 +122,11 @@ def test_deletion_curves_and_probes(maps: Path, tmp_path: Path, capsys: pytest.C
     assert metrics["probes"]["svm"]["class"]["score"] > 0.7 > metrics["probes"]["svm"]["class"]["permuted"]
     assert run("evaluate", out, "--probes", out / "features.npz") == 0
     assert "probes: svm.class.score" in capsys.readouterr().out
-    assert bench(maps, tmp_path / "m", "--method", "majority", "--features") == 2
+    assert bench(tmp_path / "m", "--method", "majority", "--features") == 2
     assert "has no features" in capsys.readouterr().err
 
 
-def test_a_finished_store_stands_for_a_corpus(store: Path, tmp_path: Path) -> None:
+def test_a_finished_store_stands_for_a_corpus(run: Run, store: Path, tmp_path: Path) -> None:
     words = ("--method", "majority", "--protocol", "loso", "--workers", 1, "--out", tmp_path / "run")
     assert run("benchmark", "store", store, *words) == 0
     assert run("benchmark", "store", tmp_path / "run", "--method", "majority", "--protocol", "loso",
@@ -154,14 +155,14 @@ def test_a_finished_store_stands_for_a_corpus(store: Path, tmp_path: Path) -> No
     ],
 )
 def test_wrong_use_is_exit_code_2(
-    maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+    run: Run, maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     fixed = ("--out", tmp_path / "run", "--store", tmp_path / "store")
     assert run("benchmark", "flowmaps", maps, *fixed, *words) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_run_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_is_none(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", tmp_path) == 1
     assert "holds no predictions.jsonl" in capsys.readouterr().err
     assert run("benchmark", "flowmaps", "--method", "svm", "--protocol", "loso", "--out", tmp_path) == 2
@@ -169,7 +170,7 @@ def test_a_run_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_validation_report_names_nobody(
-    maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deft_llm.benchmark import validate
 
@@ -196,7 +197,7 @@ def test_validation_report_names_nobody(
 
 
 def test_clips_whose_true_class_is_outside_are_left_out_before_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A simulated coder names a class where the truth is "others": nothing to score, so nothing to train."""
     words = ("--level", "flow", "--clips", 300, "--subjects", 6, "--seed", 5, "--json")
@@ -212,9 +213,8 @@ def test_clips_whose_true_class_is_outside_are_left_out_before_training(
     assert why in capsys.readouterr().out
 
 
-def test_predicting_with_no_checkpoint_leaves_nothing(store: Path, tmp_path: Path, capsys) -> None:
+def test_predicting_with_no_checkpoint_leaves_nothing(run: Run, store: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "run").mkdir()
-    with pytest.raises(SystemExit) as stop:
-        main(["predict", str(tmp_path / "run"), str(store), "--out", str(tmp_path / "out")])
-    assert stop.value.code == 1 and "no checkpoint here" in capsys.readouterr().err
+    assert run("predict", tmp_path / "run", store, "--out", tmp_path / "out") == 1
+    assert "no checkpoint here" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

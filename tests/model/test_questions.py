@@ -16,7 +16,7 @@ from deft_llm.model import questions
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.decoding import answer_grammar
 from deft_llm.model.deft import DeftModel
-from deft_llm.model.heads import seen_sides
+from deft_llm.model.heads import au_probabilities, seen_sides
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.predictor import Predictor
@@ -187,7 +187,7 @@ def test_sides_are_the_readouts(tiny_model, readout) -> None:
     given = replace(readout, au=au)
     asked = ask(tiny_model, given, [[SIX[4]]] * 2)
     assert [(row[0].text, row[0].answered_by) for row in asked] == [("left", "experts"), ("right", "experts")]
-    assert seen_sides(given)[1][12] == "right"
+    assert seen_sides(au_probabilities(given))[1][12] == "right"
     grammar = answer_grammar(fines=["happiness"], aus=[12], every=True, sides={12: "right"}, open_class=False)
     assert '"AU12 " ("right")' in grammar and '"left"' not in grammar
     alone = ask(tiny_model, given, [[SIX[4]]] * 2, drop=[BELIEFS])

@@ -1,12 +1,19 @@
-"""Which options a command was really given, so that one without effect is refused, not passed over."""
+"""Options that several commands share; which of its options a command was really given, so that one without
+effect is refused, not passed over."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import typer
 
 from deft_llm.errors import UsageError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes; the results are the same.")]
+Engine = Annotated[str, typer.Option("--engine", help="local, or ray for a cluster.")]
+TrainingSeed = Annotated[int, typer.Option("--seed", help="Seed of training.")]
 
 
 def given(context: typer.Context, names: Iterable[str]) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from deft_llm.cli._options import AsJson
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -35,7 +37,7 @@ def agree(
     table: Annotated[
         Path | None, typer.Option("--table", help="Events: write the disagreements, with links, as CSV.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Agreement of two codings: FACS agreement (2 x agreed / all of both), Cohen's kappa and ICC(2,1) per AU,
     labels, onset, apex and offset; then what they code differently. What cannot be read is never compared.

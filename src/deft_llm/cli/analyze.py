@@ -9,12 +9,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deft_llm.cli._options import AsJson, given, refuse
+
 if TYPE_CHECKING:
     from deft_llm.explain.batch import Batch
     from deft_llm.explain.inputs import VideoInput
     from deft_llm.explain.outputs import Extras, Options
 
 NAMED = 5  # failed videos that the last sentence names
+FRAMES_OF_ONE = ("onset", "apex", "offset")
+
+# What is written.
+TableFile = Annotated[
+    Path | None, typer.Option(help="One row per movement and Action Unit of all videos (.csv or .parquet).")
+]
+FramesFile = Annotated[
+    Path | None, typer.Option(help="One row per frame and face: AU intensities, pose, lids (.csv, .parquet).")
+]
+OverlayFile = Annotated[
+    Path | None, typer.Option(help="The whole clip with AU names, landmarks and curves (.mp4).")
+]
+ElanFile = Annotated[Path | None, typer.Option(help="What was found, as proposals in tiers for ELAN (.eaf).")]
+ResultFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder for result.json and report.html; of several videos for all of theirs."),
+]
 
 
 def analyze(
@@ -55,27 +74,14 @@ def analyze(
     attribution: Annotated[
         bool, typer.Option(help="Measure what deft's class and AUs rest on (0.5 s a movement).")
     ] = True,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="One row per movement and Action Unit of all videos (.csv or .parquet)."),
-    ] = None,
-    frames: Annotated[
-        Path | None,
-        typer.Option(help="One row per frame and face: AU intensities, pose, lids (.csv, .parquet)."),
-    ] = None,
-    overlay: Annotated[
-        Path | None, typer.Option(help="The whole clip with AU names, landmarks and curves (.mp4).")
-    ] = None,
-    elan: Annotated[
-        Path | None, typer.Option(help="What was found, as proposals in tiers for ELAN (.eaf).")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for result.json and report.html; of several videos for all of theirs."),
-    ] = None,
+    table: TableFile = None,
+    frames: FramesFile = None,
+    overlay: OverlayFile = None,
+    elan: ElanFile = None,
+    out: ResultFolder = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, for several videos.")] = 1,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster; for several videos.")] = "local",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Spot the movements of faces, measure them and name their Action Units and class.
 
@@ -88,7 +94,6 @@ def analyze(
 
     Example: deft analyze list.csv --table all.csv --workers 40 --engine ray
     """
-    from deft_llm.cli._options import given, refuse
     from deft_llm.errors import UsageError
     from deft_llm.explain.inputs import collect
     from deft_llm.explain.outputs import Extras, Options
@@ -101,7 +106,7 @@ def analyze(
     inputs = collect(sources, neutral=neutral, fps=fps, mirrored=mirrored, leave_out=leave_out)
     extras.check(names_only=inputs.several)
     if inputs.several:
-        if frames_of_one := given(context, ("onset", "apex", "offset")):
+        if frames_of_one := given(context, FRAMES_OF_ONE):
             raise UsageError(
                 f"{', '.join(frames_of_one)}: means one video of several; give frames in a list of videos "
                 "(columns onset, apex, offset), a row each."

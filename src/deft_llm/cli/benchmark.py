@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deft_llm.cli._options import AsJson, TrainingSeed, Workers, refuse
 from deft_llm.errors import UsageError
 
 
@@ -40,9 +41,9 @@ def benchmark(
     k: Annotated[int, typer.Option("--k", help="Folds of kfold.")] = 5,
     annotations: Annotated[Path | None, typer.Option("--annotations", help="AUs, emotions to join.")] = None,
     store: Annotated[Path | None, typer.Option("--store", help="Store (default: in the cache).")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of training.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, the same results.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON only.")] = False,
+    seed: TrainingSeed = 0,
+    workers: Workers = 2,
+    as_json: AsJson = False,
 ) -> None:
     """Train and test a method fold by fold; writes folds.json, predictions.jsonl, metrics.json.
 
@@ -90,7 +91,6 @@ def _refuse_idle(
     context: typer.Context, task: str, protocol: str | None, zero_shot: bool, folds: Path | None
 ) -> None:
     """Raises: UsageError for options that this task or protocol does not read."""
-    from deft_llm.cli._options import refuse
 
     if task == "spotting":
         refuse(context, ("store", "folds", "features", "deletion", "answers", "leak"), "with --task spotting")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deft_llm.cli._options import AsJson
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -27,7 +29,7 @@ def convert(
     media: Annotated[
         Path | None, typer.Option("--media", help="The video: its frame times are used and OUT links it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a coding (events with AU, side, phase, onset, apex, offset) in another format.
 

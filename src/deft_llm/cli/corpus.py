@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from deft_llm.cli._options import AsJson
+
 corpus_app = typer.Typer(no_args_is_help=True, help="Corpora: list the known ones, check one on disk.")
 
 
 @corpus_app.command("list")
 def list_corpora(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the corpora that can be read, and where their files must be.
 
@@ -36,7 +38,7 @@ def check_corpus(
     root: Annotated[Path, typer.Argument(help="Folder that holds the corpus.")],
     annotations: Annotated[Path | None, typer.Option(help="Annotation table of the corpus' owner.")] = None,
     corrections: Annotated[list[Path] | None, typer.Option(help="Your own correction file(s).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check frames, indices, AUs and labels of a corpus; exit code 1 where something is wrong.
 
@@ -70,7 +72,7 @@ def from_codings(
     clips: Annotated[
         Path | None, typer.Option(help="With --corpus: folder that was coded (default: --root).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a coder's events into data: a table of clips for `deft prepare folder`, or a correction file for
     `--corrections`. The coder's name goes with each.

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deft_llm.cli._options import AsJson
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -18,7 +20,7 @@ def evaluate(
     probes: Annotated[
         Path | None, typer.Option("--probes", help="features.npz of 'deft benchmark --features'.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON only.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a run; a missing or doubled row is an error. --probes: what features tell on unseen subjects.
 

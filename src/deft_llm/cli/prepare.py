@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from deft_llm.cli._options import AsJson, Engine, Workers
+
 
 def prepare(
     name: Annotated[str, typer.Argument(help="Corpus: see 'deft corpus list'.")],
@@ -15,9 +17,9 @@ def prepare(
     store: Annotated[Path, typer.Option("--store", help="Folder for the store.")],
     annotations: Annotated[Path | None, typer.Option(help="Annotation table of the corpus' owner.")] = None,
     corrections: Annotated[list[Path] | None, typer.Option(help="Your own correction file(s).")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    engine: Annotated[str, typer.Option(help="local, or ray for a cluster.")] = "local",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON only.")] = False,
+    workers: Workers = 1,
+    engine: Engine = "local",
+    as_json: AsJson = False,
 ) -> None:
     """Measure faces and motion of all clips into a store; stopped, it goes on where it was.
 

@@ -7,7 +7,31 @@ from typing import Annotated, Any
 
 import typer
 
+from deft_llm.cli._options import AsJson, Workers, refuse
+
 MOST = 10_000_000  # clips, subjects: what is asked for is planned before it is made
+
+# What only the video level reads.
+Negatives = Annotated[float, typer.Option("--negatives", help="Share of clips without micro-expression.")]
+Lures = Annotated[float, typer.Option("--lures", help="Share of micro-expressions on a misleading face.")]
+LongVideos = Annotated[
+    int | None,
+    typer.Option(
+        "--long-videos", min=0, max=MOST, help="Long videos with several events [default: clips / 50]."
+    ),
+]
+Crf = Annotated[
+    int | None,
+    typer.Option("--crf", help="H.264 quality, 0 (lossless) to 51 [18; sequences: 18, 26 or 34 each]."),
+]
+Film = Annotated[
+    str,
+    typer.Option(
+        "--film",
+        help="clips: one event each; sequences: films of --seconds, with truth of every frame; "
+        "keys: key frames alone, measured: a store for training.",
+    ),
+]
 
 
 def synth(
@@ -40,7 +64,7 @@ def synth(
         str, typer.Option("--prior", help="facs, or corpora (uses statistics of real corpora).")
     ] = "facs",
     units: Annotated[str, typer.Option("--units", help="Face units: arkit or makehuman.")] = "arkit",
-    workers: Annotated[int, typer.Option("--workers", help="Processes; never changes a byte.")] = 1,
+    workers: Workers = 1,
     size: Annotated[int | None, typer.Option("--size", help="Frame side (400) or map side (28), px.")] = None,
     split: Annotated[
         str | None,
@@ -48,33 +72,14 @@ def synth(
             "--split", help="Identities: calibration, train, validation, test [video: test, flow: train]."
         ),
     ] = None,
-    negatives: Annotated[
-        float, typer.Option("--negatives", help="Share of clips without micro-expression.")
-    ] = 0.2,
-    lures: Annotated[
-        float, typer.Option("--lures", help="Share of micro-expressions on a misleading face.")
-    ] = 0.2,
-    long_videos: Annotated[
-        int | None,
-        typer.Option(
-            "--long-videos", min=0, max=MOST, help="Long videos with several events [default: clips / 50]."
-        ),
-    ] = None,
+    negatives: Negatives = 0.2,
+    lures: Lures = 0.2,
+    long_videos: LongVideos = None,
     form: Annotated[str, typer.Option("--format", help="frames (PNG) or video (H.264).")] = "frames",
-    crf: Annotated[
-        int | None,
-        typer.Option("--crf", help="H.264 quality, 0 (lossless) to 51 [18; sequences: 18, 26 or 34 each]."),
-    ] = None,
-    film: Annotated[
-        str,
-        typer.Option(
-            "--film",
-            help="clips: one event each; sequences: films of --seconds, with truth of every frame; "
-            "keys: key frames alone, measured: a store for training.",
-        ),
-    ] = "clips",
+    crf: Crf = None,
+    film: Film = "clips",
     seconds: Annotated[float, typer.Option("--seconds", help="Length of a sequence.")] = 9.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make synthetic clips whose motion, Action Units and times are known exactly.
 
@@ -125,7 +130,6 @@ FILMS_ONLY = ("film", "seconds", "form", "crf", "negatives", "lures", "long_vide
 
 def _refuse_idle(context: typer.Context, level: str, film: str, form: str) -> None:
     """Raises: UsageError for options that the level or the kind of film does not read."""
-    from deft_llm.cli._options import refuse
 
     if film != "keys":
         refuse(context, ("overrides",), "without --film keys")

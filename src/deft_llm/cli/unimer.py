@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from deft_llm.cli._options import AsJson, Engine, Workers
+
 commands = typer.Typer(
     name="unimer",
     no_args_is_help=True,
@@ -18,9 +20,6 @@ commands = typer.Typer(
 )
 
 StorePath = Annotated[Path, typer.Argument(help="A store of 'deft prepare'.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
-Engine = Annotated[str, typer.Option(help="local, or ray for a cluster.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
 
 
 @commands.command()

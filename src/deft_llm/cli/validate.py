@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deft_llm.cli._options import AsJson, TrainingSeed, Workers
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -20,9 +22,9 @@ def validate(
     annotations: Annotated[Path | None, typer.Option("--annotations", help="AUs, emotions to join.")] = None,
     labels: Annotated[str, typer.Option("--labels", help="megc3 native 4 5 7 objective")] = "megc3",
     store: Annotated[Path | None, typer.Option("--store", help="Store (default: in the cache).")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of training.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, the same results.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON only.")] = False,
+    seed: TrainingSeed = 0,
+    workers: Workers = 2,
+    as_json: AsJson = False,
 ) -> None:
     """Zero-shot, LOSO, AU support and the label-motion gap, without faces, clips or subject ids.
 

@@ -161,25 +161,17 @@ class Analyzer:
         started = perf_counter()
         key = digest([str(path.absolute()), path.stat().st_mtime_ns, rate, mirrored, __version__], 32)
         watcher = Watcher(rate, default_landmarker(), faces=faces, motion=not fast, kept=kept, key=key)
-        for frame in read(watcher.frames):
-            watcher.add(frame)
-            if on_frame is not None:
-                on_frame(watcher.frames, info.frames)
-        if watcher.frames < LEAST_FRAMES:
-            raise DeftError(f"{path}: holds one frame; motion needs a video of at least {LEAST_FRAMES}.")
-        watched = watcher.finish()
+        watched = self._watch(path, watcher, read(watcher.frames), info.frames, on_frame)
         seconds["signal"] = perf_counter() - started
         started = perf_counter()
         states, motions = self._states(watched, neutral)
-        given = onset is not None or apex is not None
-        movements = []
-        for number, state in states.items():
-            if given and number == 1:
-                one = self._given(watched, state, onset, apex, offset, path)
-                found = [between(state, one)]
-            else:
-                found = [] if given else joint_movements(state, motions.get(number))
-            movements += hold_small_faces_back(_told(found), state)
+        if onset is None and apex is None:
+            found = {number: joint_movements(state, motions.get(number)) for number, state in states.items()}
+        else:
+            found = {1: [between(states[1], self._given(watched, states[1], onset, apex, offset, path))]}
+        movements: list[Movement] = []
+        for number, some in found.items():
+            movements += hold_small_faces_back(_told(some), states[number])
         movements.sort(key=lambda movement: (movement.onset, movement.face))
         events = [
             event for number, state in states.items() for event in events_of(state, motions.get(number))
@@ -202,6 +194,23 @@ class Analyzer:
             notes=self._notes(info, states, spotting, events, readings, watched, mirrored, fps, faces),
             seconds=seconds, checkpoint=getattr(self.method, "folder", None),
         )  # fmt: skip
+
+    @staticmethod
+    def _watch(
+        path: Path, watcher: Watcher, video: Iterator[Frame], count: int | None,
+        on_frame: Callable[[int, int | None], None] | None,
+    ) -> Watched:  # fmt: skip
+        """The pass over the video, or over what is left of it; ``count``: its frames, where it says so.
+
+        Raises: DeftError for a video of one frame.
+        """
+        for frame in video:
+            watcher.add(frame)
+            if on_frame is not None:
+                on_frame(watcher.frames, count)
+        if watcher.frames < LEAST_FRAMES:
+            raise DeftError(f"{path}: holds one frame; motion needs a video of at least {LEAST_FRAMES}.")
+        return watcher.finish()
 
     def _states(
         self, watched: Watched, neutral: str | Neutral | None

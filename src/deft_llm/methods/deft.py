@@ -233,7 +233,7 @@ class DeftMethod:
         self._refuse_known_subjects(samples)
         rows, readout = self._rows(samples), self.readout(samples)
         classes, aus = self._class_probabilities(rows, readout), self._au_probabilities(rows)
-        sides = seen_sides(readout, self.calibration)
+        sides = seen_sides(au_probabilities(readout, self.calibration))
         found = [
             self._prediction(sample, classes[i] if classes is not None else None, aus[i], sides[i])
             for i, sample in enumerate(samples)

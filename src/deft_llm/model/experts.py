@@ -247,9 +247,8 @@ def _landmark_parts(count: int) -> Tensor:
 
 
 class TextureExpert(nn.Module):
-    """Change images (B, 4, 56, 56): two phase-aware dynamic images and two motion-compensated differences,
-    each
-    unit spread, to 12 region tokens. It never sees an image of the face itself."""
+    """Change images (B, 4, 56, 56), two phase-aware dynamic images and two motion-compensated differences,
+    each of unit spread, to 12 region tokens. It never sees an image of the face itself."""
 
     def __init__(self, config: FaceExpertConfig | None = None) -> None:
         super().__init__()

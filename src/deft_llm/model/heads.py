@@ -57,15 +57,15 @@ def _au_calibration(calibration: Calibration | None) -> tuple[np.ndarray, np.nda
     return np.asarray(calibration["au_scale"], float), np.asarray(calibration["au_bias"], float)
 
 
-def seen_sides(readout: Readout, calibration: Calibration | None = None) -> list[dict[int, AUSide]]:
+def seen_sides(chances: np.ndarray) -> list[dict[int, AUSide]]:
     """Per clip the side of each AU that FACS sides, were it there: the side whose probability is higher by
-    ``ONE_SIDED`` or more, the subject's own, else both."""
+    ``ONE_SIDED`` or more, the subject's own, else both. ``chances`` (N, A, 2): ``au_probabilities``."""
     return [
         {
             number: "both" if abs(left - right) < ONE_SIDED else ("left" if left > right else "right")
             for number, (left, right) in zip(EXPERT_AUS, row) if entry(number).scoring == "sides"
         }
-        for row in au_probabilities(readout, calibration)
+        for row in chances
     ]  # fmt: skip
 
 

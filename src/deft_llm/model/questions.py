@@ -56,6 +56,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "phase": get_args(ClipPhase),
 }
 NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
+NEEDS_SIDES = ("au_side", "answer")
 WRITE_BATCH = 16
 DECLINES = tuple(text.split("{topic}")[0] for text in DECLINED)
 """How an answer begins that declines."""
@@ -96,10 +97,11 @@ def ask(
             for prompt, texts, names in zip(prompts, questions, kinds, strict=True)
         ]
         classes = [_class_of(found) for found in scored]
-        believed = BELIEFS not in drop
-        sides = seen_sides(readout, model.calibration) if believed else [{} for _ in prompts]
+        chances: np.ndarray | None = None
+        if BELIEFS not in drop and any(kind in NEEDS_SIDES for row in kinds for kind in row):
+            chances = au_probabilities(readout, model.calibration)
+        sides = [{} for _ in prompts] if chances is None else seen_sides(chances)
         generated = _generated(model, prompts, questions, kinds, classes, sides)
-        margins = au_probabilities(readout, model.calibration) if believed else None
     replies: list[list[Reply]] = []
     for clip, texts in enumerate(questions):
         row = []
@@ -107,8 +109,8 @@ def ask(
             taken = classes[clip]
             if kind in ("coarse", "fine") and taken is not None:
                 row.append(taken.reply(kind))
-            elif kind == "au_side" and margins is not None and asked_unit(text) in AU_INDEX:
-                row.append(_side(margins[clip, AU_INDEX[asked_unit(text) or 0]]))
+            elif kind == "au_side" and chances is not None and (unit := asked_unit(text)) in AU_INDEX:
+                row.append(_side(chances[clip, AU_INDEX[unit]]))
             elif kind in OPTIONS:
                 row.append(_likeliest(kind, scored[clip][text]))
             elif kind == "combined" and taken is not None:

@@ -16,7 +16,7 @@ from deft_llm.unimer import wording
 from deft_llm.unimer.facts import ClipFacts
 from deft_llm.unimer.phrases import QUESTIONS, REFUSAL_ANSWERS, REFUSALS, SYSTEM, TEMPLATES_VERSION
 from deft_llm.unimer.plan import Ask, Plan, planned
-from deft_llm.unimer.vqa import NONE_SHARE, VQA_TASKS, asked, whole_clip
+from deft_llm.unimer.vqa import VQA_TASKS, asked, asks_whole_answer, whole_clip
 from deft_llm.version import __version__
 
 TASKS = (
@@ -197,8 +197,7 @@ def _open(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:
         others = any(row.au not in (43, 45) for row in facts.supported)
         choice = "more" if others else "blink" if blink else "none"
         yield Draft("blink", template, [(question, wording.blink_answer(facts, blink))], choice)
-    told = bool(facts.supported) if facts.rejected else rng.random() < NONE_SHARE or bool(facts.supported)
-    if (facts.fine or facts.coarse or facts.supported) and (told or facts.figures):
+    if asks_whole_answer(facts, rng):
         template, question = _ask("answer", rng)
         yield Draft(
             "answer", template, [(question, wording.full_text(facts))], facts.fine or facts.coarse or ""

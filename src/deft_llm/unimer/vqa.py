@@ -129,7 +129,7 @@ VQA_TASKS = (
 )  # fmt: skip
 NONE_SHARE = 0.25
 """Share of the clips without an Action Unit (releases, mostly) whose list and count are asked for: or else
-"none" is the commonest answer wherever there are pictures."""
+"none" is the commonest answer wherever there are pictures. Their whole answer is asked for as rarely."""
 ORGANISERS_SHARE = 0.5
 """Share of the rows of a form that are asked in the organisers' own words."""
 
@@ -178,6 +178,14 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
     if numbers and facts.fine and facts.coarse:
         answer = combined_answer(rows, facts.fine, facts.coarse)
         yield "vqa_combined", *asked(f"vqa_combined_{counted}", rng), answer, outcome
+
+
+def asks_whole_answer(facts: ClipFacts, rng: np.random.Generator) -> bool:
+    """Whether a clip that has a class or an Action Unit is asked for its (C, E, R): always where the flow
+    supports a unit or figures are stated, else in ``NONE_SHARE`` of the clips without a rejected label."""
+    drawn = not facts.rejected and rng.random() < NONE_SHARE
+    known = bool(facts.fine or facts.coarse or facts.supported)
+    return known and (facts.figures or bool(facts.supported) or drawn)
 
 
 def au_present_negatives(
