@@ -31,6 +31,8 @@ from recipes.coded_films import (
     film_options,
     films_of,
     matched,
+    row_of_phase,
+    row_of_unit,
 )
 
 STEPS = ("stated", "not read", "seen by neither", "too small for shape", "trained reader sees none", "gate",
@@ -41,8 +43,7 @@ def steps_of(film: Film) -> list[tuple[int, str]]:
     """(unit, step) of each true rise of a film."""
     state = state_of(film.track)
     units = [unit for one in state_movements(state) for unit in one.units if unit.number not in LIDS]
-    stated = [Row(unit.phase, SAME.get(unit.number, unit.number), unit.side, unit.onset_time, unit.apex_time)
-              for unit in units]  # fmt: skip
+    stated = [row_of_unit(unit) for unit in units]
     there = [row for row in film.rows if row.level >= NO_LEVEL]
     met = {at for _, at in matched(stated, there)}
     found = phases_of(state)
@@ -87,12 +88,7 @@ def _limit_of(au: int) -> float:
 
 def _like(row: Row, state: FaceState, phases: list[AUPhase]) -> list[AUPhase]:
     """The phases that would meet a true row."""
-    times = state.times
-    return [
-        phase for phase in phases
-        if matched([Row(phase.kind, SAME.get(phase.au, phase.au), phase.side, float(times[phase.onset]),
-                        float(times[phase.apex]))], [row])
-    ]  # fmt: skip
+    return [phase for phase in phases if matched([row_of_phase(phase, state.times)], [row])]
 
 
 def main() -> None:

@@ -23,13 +23,13 @@ from deft_llm.state.face_state import state_of
 from recipes.coded_films import (
     LIDS,
     NO_LEVEL,
-    SAME,
     VISIBLE_LEVEL,
     Film,
     Row,
     film_options,
     films_of,
     matched,
+    row_of_unit,
 )
 from recipes.confidence import calibration_error
 
@@ -56,8 +56,7 @@ class Tally:
         """Count one film."""
         movements = state_movements(state_of(film.track))
         units = [unit for one in movements for unit in one.units if unit.number not in LIDS]
-        stated = [Row(unit.phase, SAME.get(unit.number, unit.number), unit.side, unit.onset_time,
-                      unit.apex_time) for unit in units]  # fmt: skip
+        stated = [row_of_unit(unit) for unit in units]
         there = [row for row in film.rows if row.level >= NO_LEVEL]
         found = dict(matched(stated, there))
         judged = [at for at in range(len(stated)) if at not in found or there[found[at]].sure]

@@ -21,6 +21,8 @@ from deft_llm.evaluation.spotting import Pairs, most_pairs
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import frames, probe
 from deft_llm.files import read_json
+from deft_llm.spotting.movement import MovementUnit
+from deft_llm.spotting.phases import AUPhase
 from deft_llm.spotting.watch import watch
 from deft_llm.state.track import FaceTrack
 
@@ -42,6 +44,17 @@ class Row(NamedTuple):
     apex: float
     level: float = 0.0
     sure: bool = True
+
+
+def row_of_unit(unit: MovementUnit) -> Row:
+    """What a movement states of a unit."""
+    return Row(unit.phase, SAME.get(unit.number, unit.number), unit.side, unit.onset_time, unit.apex_time)
+
+
+def row_of_phase(phase: AUPhase, times: np.ndarray, side: str | None = None) -> Row:
+    """What a unit's phase would state, on its own side or another; ``times`` (T,): seconds of the frames."""
+    onset, apex = float(times[phase.onset]), float(times[phase.apex])
+    return Row(phase.kind, SAME.get(phase.au, phase.au), side or phase.side, onset, apex)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from deft_llm.spotting.confidence import EVIDENCE, FEATURES, Calibration, featur
 from deft_llm.spotting.explained import grouped, without_dragged
 from deft_llm.spotting.phases import phases_of
 from deft_llm.state.face_state import state_of
-from recipes.coded_films import LIDS, NO_LEVEL, SAME, Film, Row, films_of, matched
+from recipes.coded_films import LIDS, NO_LEVEL, Film, films_of, matched, row_of_phase
 
 SHRINKAGE = 5.0  # of the weights towards EXPECTED (else 0), in features of unit spread, over all statements
 # Log odds where films leave it open: without hands, with little speech, with rises of 0.8 s at most.
@@ -52,10 +52,7 @@ def statements_of(films: list[Film]) -> Statements:
             (phase, group.sides[phase.au]) for group in groups for phase in group.phases
             if phase.au not in LIDS
         ]  # fmt: skip
-        stated = [
-            Row(phase.kind, SAME.get(phase.au, phase.au), side, float(state.times[phase.onset]),
-                float(state.times[phase.apex])) for phase, side in phases
-        ]  # fmt: skip
+        stated = [row_of_phase(phase, state.times, side) for phase, side in phases]
         there = [row for row in film.rows if row.level >= NO_LEVEL]
         found = dict(matched(stated, there))
         for at, (phase, _) in enumerate(phases):

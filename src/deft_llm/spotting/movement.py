@@ -60,8 +60,20 @@ class MovementUnit:
         return named if self.phase == "rise" else f"release of {named}"
 
 
+class _Span:
+    """What ends where its offset is seen, or is known up to its apex."""
+
+    apex: int
+    offset: int | None
+
+    @property
+    def end(self) -> int:
+        """The last frame that is known to belong to it."""
+        return self.apex if self.offset is None else self.offset
+
+
 @dataclass(frozen=True)
-class Movement:
+class Movement(_Span):
     """One spotted movement; frames are 0-based and inclusive, offset is None where it is not seen.
 
     ``duration`` is (least, most) seconds, None without an offset: a frame's time is known to one frame only,
@@ -87,11 +99,6 @@ class Movement:
     hidden: dict[str, str] = field(default_factory=dict)
 
     @property
-    def end(self) -> int:
-        """The last frame that is known to belong to it."""
-        return self.apex if self.offset is None else self.offset
-
-    @property
     def is_release(self) -> bool:
         """Whether it is nothing but the end of an expression: it has no class of its own."""
         return bool(self.units) and all(unit.phase == "release" for unit in self.units)
@@ -109,7 +116,7 @@ class Movement:
 
 
 @dataclass(frozen=True)
-class OtherEvent:
+class OtherEvent(_Span):
     """What is no facial expression: blink, wink, eyes closed, gaze, speech, head, occlusion, cut, darkness,
     face lost, face beyond the picture. Frames are inclusive; ``offset`` is None where the end is not seen;
     ``aus``: AU43, 45 or 46 of lids."""
@@ -125,11 +132,6 @@ class OtherEvent:
     face: int = 1
     aus: tuple[int, ...] = ()
     detail: str = ""
-
-    @property
-    def end(self) -> int:
-        """The last frame that is known to belong to it."""
-        return self.apex if self.offset is None else self.offset
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON in result.json."""
