@@ -2,11 +2,13 @@
 
 A coder who knows the truth of synthetic films codes each film twice in headless Chromium, by the fewest keys
 that the page offers: from nothing, and by deciding on deft's proposals, mending their ends and sides, and
-adding what they miss. The page counts key presses, clicks and drags. Finding a movement is not counted: it is
-the costly part of coding by hand, and what proposals save of it only people can tell.
+adding what they miss. The page counts key presses, clicks and drags, which are also given per kind of
+proposal: right, mended, wrong, missed. Films in which nothing happens are among them: what deft proposes
+there is wrong and costs as well. Finding a movement is not counted: it is the costly part of coding by hand,
+and what proposals save of it only people can tell.
 
 Run: deft synth films --clips 10 --subjects 4 --size 256 --format video --seed 5
-     python -m benchmarks.coding films --clips 4
+     python -m benchmarks.coding films --clips 10
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,19 +143,28 @@ def by_hand(coder: Coder, truth: list[Shown]) -> None:
     coder.save()
 
 
-def with_proposals(coder: Coder, truth: list[Shown]) -> Counter[str]:
-    """Decide on what deft states, then add what it misses; what became of the proposals."""
-    left, counts = list(truth), Counter[str]()
+def with_proposals(
+    coder: Coder, truth: list[Shown], spent: Callable[[], int]
+) -> tuple[Counter[str], Counter[str]]:
+    """Decide on what deft states, then add what it misses; how many proposals became what, and the actions
+    that those took. ``spent``: the actions so far."""
+    left, counts, actions = list(truth), Counter[str](), Counter[str]()
     stated = [one for one in coder.ask("list.open") if one["kind"] in ("stated", "unsure")]
     for proposal in sorted(stated, key=lambda one: (one["onset"], one["au"])):
         event = next((e for e in left if e.au == proposal["au"] and proposal["phase"] == "rise"
                       and e.onset <= proposal["offset"] and proposal["onset"] <= e.offset), None)  # fmt: skip
-        counts[coder.decide(proposal, event)] += 1
+        before = spent()
+        became = coder.decide(proposal, event)
+        counts[became] += 1
+        actions[became] += spent() - before
         if event is not None:
             left.remove(event)
     counts["missed"] = len(left)
+    before = spent()
     by_hand(coder, left)
-    return counts
+    actions["missed"] += spent() - before - 1
+    actions["finish"] += 1  # the click by which every film ends
+    return counts, actions
 
 
 def check(events: list[CodedEvent], truth: list[Shown], close: int) -> None:
@@ -193,7 +206,7 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
         read_rows(Clip, corpus / "records.jsonl"), key=lambda clip: (clip.offset or 0, clip.clip_id)
     )
     chosen = {}
-    for clip in [clip for clip in records if clip.truth and clip.truth.events][:most]:
+    for clip in [clip for clip in records if clip.truth][:most]:
         (folder / clip.subject).mkdir(parents=True, exist_ok=True)
         name = f"{clip.subject}/{Path(clip.source.path).name}"
         shutil.copy(corpus / clip.source.path, folder / name)
@@ -201,7 +214,7 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
     files, slots = CodingFolder(folder), Slots(1, 86_400)
     server = CodingServer(files, slots)
     address, running = serve(server)
-    counts, proposals = Counter[str](), Counter[str]()
+    counts, proposals, costs = Counter[str](), Counter[str](), Counter[str]()
     try:
         with sync_playwright() as api:
             browser = api.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -224,7 +237,9 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
                     if way == "hand":
                         by_hand(coder, truth)
                     else:
-                        proposals += with_proposals(coder, truth)
+                        became, took = with_proposals(coder, truth, partial(spent, page, files, way, name))
+                        proposals.update(became)
+                        costs.update(took)
                     check(files.coding(way, name)[0].events, truth, coder.close)
                     counts[way] += files.progress_of(way, name).actions
             browser.close()
@@ -233,9 +248,16 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
         slots.close()
     events = sum(len(truth_of(clip, corpus)) for clip in chosen.values())
     return {
-        "clips": len(chosen), "events": events, "proposals": dict(proposals),
+        "clips": len(chosen), "events": events, "proposals": dict(proposals), "actions for them": dict(costs),
+        "actions": dict(counts),
         "actions per event": {way: round(number / events, 1) for way, number in counts.items()},
     }  # fmt: skip
+
+
+def spent(page: Any, files: CodingFolder, coder: str, name: str) -> int:
+    """Actions on the open clip so far, all of them saved."""
+    page.evaluate("window.deftCoding.flush(true)")
+    return files.progress_of(coder, name).actions
 
 
 def main() -> None:

@@ -51,6 +51,7 @@ class Visit:
         self.page.goto("about:blank")
         self.page.goto(f"{self.address}#coder={coder}&clip={name}")
         self.page.wait_for_selector("#picture[data-shown]")
+        assert self.page.locator(".clip[aria-current]").get_attribute("data-clip") == name
 
     def saved(self) -> None:
         self.page.wait_for_selector("#saved:text-is('saved')")

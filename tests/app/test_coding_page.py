@@ -82,7 +82,9 @@ OWN = (12, "right", 20, 29, 42, "B", "coded")
 
 
 def test_the_folder_is_listed(page):
-    assert page.locator(".clip").all_inner_texts() == [f"{PORTRAIT}\nuncoded", f"{PLAIN}\nuncoded"]
+    listed = ["s1", "portrait.mp4\nuncoded", "s2", "plain.mp4\nuncoded"]
+    assert page.locator("#clips li").all_inner_texts() == listed
+    assert page.locator(".clip[aria-current]").get_attribute("data-clip") == PORTRAIT
     assert "Blind" in page.inner_text("#panel")
 
 
@@ -187,6 +189,7 @@ def test_a_second_coder_and_a_second_round(page, study, run, capsys, coding_addr
 def test_keys_play_and_step(page):
     page.click(f"[data-clip='{PLAIN}']")
     page.wait_for_selector("#picture[data-shown='0']")
+    assert page.locator(".clip[aria-current]").get_attribute("data-clip") == PLAIN
     page.keyboard.press("4")  # an eighth of life's speed
     page.keyboard.press(" ")
     page.wait_for_selector("[data-do=play][aria-pressed=true]")

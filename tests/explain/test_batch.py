@@ -14,7 +14,7 @@ import pytest
 from pympi import Elan
 
 from deft_llm.app.limits import Limits
-from deft_llm.app.worker import analyse
+from deft_llm.app.worker import analyse, propose
 from deft_llm.cli import main
 from deft_llm.explain import Analyzer
 from deft_llm.explain.batch import analyze_videos
@@ -216,6 +216,9 @@ def test_page_command_and_python_give_the_same_numbers(smile_clip, tmp_path, run
         write_table(tmp_path / name, [analysis.to_dataframe()])
     texts = {(tmp_path / f"{name}.csv").read_text() for name in ("one", "many", "page", "python")}
     assert len(texts) == 1 and ",12," in texts.pop()
+    coding = propose(smile_clip, None, "rules", None, lambda share, text: None).record  # of deft app --folder
+    command = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert coding["movements"] == command["movements"] and coding["events"] == command["events"]
 
 
 def test_elan_is_written_for_each_video(clips, tmp_path, run):

@@ -97,6 +97,7 @@ def test_coding(figures, chromium, tmp_path):
     _deft("synth", tmp_path / "films", *words, "--long-videos", "0")
     found = figures("benchmarks.coding", tmp_path / "films", "--clips", 1)
     assert found["clips"] == 1 and found["events"] >= 1
+    assert sum(found["actions for them"].values()) == found["actions"]["proposals"]
     assert all(actions > 1 for actions in found["actions per event"].values())
 
 

@@ -166,6 +166,7 @@ class Page {
     this.list.load(clip.events, clip.found?.proposals ?? [], clip.progress.dismissed);
     this.film = new Film(name, clip.frames);
     this.timeline.open(clip);
+    this.markClip();
     if (this.tab === "compare") this.tab = "event";
     this.player.reference = null;
     this.player.factor = 1;
@@ -520,15 +521,29 @@ class Page {
     const counts = {};
     for (const one of this.folder.clips) counts[one.state] = (counts[one.state] ?? 0) + 1;
     $("counts").textContent = Object.entries(counts).map(([state, count]) => `${count} ${state}`).join(", ");
-    $("clips").replaceChildren(...this.folder.clips.map((one) => h("li", {},
-      h("button", {
-        type: "button", className: "clip", "aria-current": one.clip === this.clip?.clip ? "true" : undefined,
-        "data-clip": one.clip, onclick: () => this.open(one.clip),
-      },
-      h("i", { className: `dot ${one.state}` }), h("span", { title: one.clip }, h("bdi", {}, one.clip)),
-      h("small", { className: "soft" }, one.job ? (one.job.state === "reading" ? `${Math.round(100 * one.job.share)} %` : one.job.state) : one.state)))));
-    this.scrollToClip();
+    const folderOf = (name) => name.split("/").slice(0, -1).join("/");
+    const heads = this.folder.clips.some((one) => folderOf(one.clip));
+    $("clips").replaceChildren(...this.folder.clips.flatMap((one, i, all) => {
+      const within = folderOf(one.clip);
+      const first = heads && (i === 0 || folderOf(all[i - 1].clip) !== within);
+      return [first ? h("li", { className: "clip-folder", title: within }, h("bdi", {}, within || this.folder.folder)) : null, this.entryFor(one)];
+    }).filter(Boolean));
+    this.markClip();
     $("propose-all").hidden = this.folder.clips.every((one) => one.read || (one.job && one.job.state !== "failed"));
+  }
+
+  entryFor({ clip, state, job }) {
+    const says = job ? (job.state === "reading" ? `${Math.round(100 * job.share)} %` : job.state) : state;
+    return h("li", {}, h("button", { type: "button", className: "clip", "data-clip": clip, title: clip, onclick: () => this.open(clip) },
+      h("i", { className: `dot ${state}` }), h("span", {}, h("bdi", {}, clip.split("/").pop())), h("small", { className: "soft" }, says)));
+  }
+
+  markClip() {
+    for (const entry of $("clips").querySelectorAll(".clip")) {
+      if (entry.dataset.clip === this.clip?.clip) entry.setAttribute("aria-current", "true");
+      else entry.removeAttribute("aria-current");
+    }
+    this.scrollToClip();
   }
 
   // The open clip's entry, when another clip was opened; the page itself stays where it is.
@@ -654,6 +669,7 @@ class Page {
       $("theme").setAttribute("aria-pressed", String(document.body.classList.toggle("dark")));
     });
     window.addEventListener("hashchange", () => this.follow(new URLSearchParams(location.hash.slice(1))));
+    window.addEventListener("resize", () => { this.entryOf = null; this.scrollToClip(); });
     window.addEventListener("pagehide", () => {
       if (!this.dirty || !this.clip) return;
       const body = { clip: this.clip.clip, coder: this.coder, ...this.list.forServer(), revision: this.revision, actions: this.actions };

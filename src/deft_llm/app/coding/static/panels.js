@@ -136,6 +136,7 @@ function emptyPanel(page) {
       : page.clip?.found ? (page.list.proposals.length ? "No proposal is left to decide on." : "deft has read this clip and proposes nothing.") : "deft has not read this clip.";
   return h("div", { className: "empty" }, h("p", {}, what),
     h("p", { className: "soft" }, "Step to the onset, press N, type the AU, Enter. Then P at the apex, O at the offset."),
+    page.clip?.found && !page.list.proposals.length ? page.clip.found.notes.map((note) => h("p", { className: "notice" }, note)) : null,
     !page.clip?.hidden && page.clip && !page.clip.found
       ? button(page.clip.job ? "deft is reading it …" : "Propose for this clip", () => page.propose([page.clip.clip]), {
         className: "go", id: "propose", disabled: Boolean(page.clip.job && page.clip.job.state !== "failed"),
