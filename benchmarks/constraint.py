@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 CALM = ("neutral", "blink")
 BINS = ((0.3, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0), (0.5, 3.0), (1.0, np.inf))
@@ -44,7 +45,7 @@ def map_figures(maps: int, seed: int) -> dict[str, object]:
 
     model = load_calibration().maps
     held = draw_maps("test", maps, seed + 9, identities=48)
-    support = 1.0 / (1.0 + np.exp(-model.odds(held.maps)[:, 0]))
+    support = expit(model.odds(held.maps)[:, 0])
     auc, kept, wrong, found = {}, 0.0, 0.0, []
     for column, au in enumerate(held.numbers):
         there, score = held.truth[:, 0, column], support[:, column]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logit
 
 from deft_llm.aus.dense import MAP_SIZE, Layer, MapFilters, prepared
 from deft_llm.training.augment import AugmentSettings, augment
@@ -106,7 +107,7 @@ def fit_filters(scenes: MapScenes, *, epochs: int = 8, seed: int = 0) -> MapFilt
     return MapFilters(
         numbers=list(scenes.numbers),
         layers=_folded(network.eval()),
-        offsets=np.round(np.log(rate / (1 - rate)), 4).tolist(),
+        offsets=np.round(logit(rate), 4).tolist(),
     )
 
 

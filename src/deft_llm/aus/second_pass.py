@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logit
 
 from deft_llm.aus.calibration import Calibration
 from deft_llm.aus.region_vectors import RegionVector
@@ -23,6 +24,7 @@ STILL_SHARE = 0.5  # of the first pass' cut: below it the second side is still, 
 UNKNOWN = 0.02  # share of the motion's energy taken as scatter before the AUs' sizes are known
 RIDGE = 1e-4
 LEAST_PX = 1e-3
+LEAST_SHARE = 1e-4  # of the first pass' probabilities, before odds are taken
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,11 @@ def _row(strong: float, weak: float, error: float, second: float, kept: int) -> 
     """Features (8,): odds of the first pass, weak over strong side, the weak side's z, number of kept AUs."""
     ratio = float(np.clip(weak / max(strong, LEAST_PX), -1.0, 2.0))
     z = weak / error
-    share = float(np.clip(second, 1e-4, 1 - 1e-4))
+    share = float(np.clip(second, LEAST_SHARE, 1 - LEAST_SHARE))
     strong_z = float(np.clip(np.log(max(strong, LEAST_PX) / error), -2.0, 6.0))
     return np.array(
         [
-            np.log(share / (1 - share)),
+            logit(share),
             np.tanh((ratio - 0.25) / 0.1),
             np.clip(ratio, -0.5, 1.2),
             np.clip(z, -4.0, 12.0),

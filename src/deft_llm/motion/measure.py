@@ -20,7 +20,11 @@ from deft_llm.motion.shots import Frames, Shots, collect, make_plan
 from deft_llm.motion.strain import optical_strain
 from deft_llm.motion.table import region_table, region_vectors
 from deft_llm.records import Units
-from deft_llm.store.motion import ALIGNED_SIZE, Motion, RegionTable
+from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE, Motion, RegionTable
+
+PATCH_SPREAD = 0.07  # of the patches on which what is left of the head is measured, in inter-ocular distances
+RIGID = 0.4  # weight from which skin counts as rigid there
+RAYLEIGH_MEDIAN = 1.18  # of a Rayleigh variable, in its components' spread
 
 
 class MeasureSettings(BaseModel):
@@ -229,12 +233,11 @@ def _residual(flow: np.ndarray, rigid: np.ndarray) -> float:
     """Typical motion (px) that region-sized patches of rigid skin keep after the head's is gone."""
     import cv2
 
-    spread = 0.07 * 90.0
+    spread = PATCH_SPREAD * ALIGNED_IOD
     weight = cv2.GaussianBlur(rigid, (0, 0), spread) + 1e-6
     means = [cv2.GaussianBlur(flow[k] * rigid, (0, 0), spread) / weight for k in (0, 1)]
-    size = np.hypot(*means)[rigid > 0.4]
-    # The median of a Rayleigh variable is 1.18 times its component's spread.
-    return float(np.median(size) / 1.18) if size.size else 0.0
+    size = np.hypot(*means)[rigid > RIGID]
+    return float(np.median(size) / RAYLEIGH_MEDIAN) if size.size else 0.0
 
 
 def _single_frames(

@@ -9,15 +9,22 @@ import numpy as np
 
 from deft_llm.spotting.signal import HANDOVER, Array, Signal, jitter_of
 from deft_llm.state.channels import runs
+from deft_llm.store.motion import ALIGNED_IOD
 
 BLINK_DEPTH = 0.28  # share of the eye's usual opening that a blink takes away
+BLINK_NOISE = 6.0  # times the lids' jitter that a blink takes away at least
+# Shares of a blink's depth: at which it begins and ends, and which the lid that closes less shows too.
+BLINK_EDGE, BLINK_OTHER = 0.35, 0.4
+USUAL_SECONDS, USUAL_SHARE = 2.0, 75  # s of the running median of slow changes; percentile of an open eye
 BLINK_MAX, CLOSED_MAX = 0.5, 4.0  # s
 SPEECH_WINDOW, SPEECH_TURNS = 1.3, 4  # s, reversals of the mouth's opening within it
 SPEECH_SWING = 2.2  # aligned px (2.4 % of the inter-ocular distance): a reversal smaller than this is none
 SPEECH_OVER_JITTER, LANDMARK_JITTER = 5.0, 0.3  # times the lips' jitter, which is at most so many source px
-TURN_ANGLE, TURN_SHIFT = 0.07, 5.0  # rad, aligned px within TURN_WINDOW
+SPEECH_PAD = 0.25  # s before the first reversal and after the last
+TURN_ANGLE, TURN_SHIFT, TURN_SIZE = 0.07, 5.0, 0.05  # rad, aligned px, log scale within TURN_WINDOW
 TURN_WINDOW = 0.4  # s
-SHIFT_BLURS = 3.0
+HEAD_SMOOTHING = 0.06  # s: the landmarks that place the head jitter by a pixel
+SHIFT_BLURS = 3.0  # times TURN_SHIFT: a shift in the picture so fast that it blurs
 SpanKind = Literal["blink", "eye closure", "speech", "head movement"]
 
 
@@ -52,18 +59,18 @@ def joined(spans: list[Span]) -> list[Span]:
 def find_blinks(signal: Signal, part: slice) -> list[Span]:
     """Blinks, and eye closures where the lids stay down longer, in one measured stretch."""
     opening = signal.eye_opening[part]
-    usual = np.percentile(opening, 75, axis=0)
+    usual = np.percentile(opening, USUAL_SHARE, axis=0)
     closure = 1.0 - opening / np.maximum(usual, 1e-3)
-    # Slow changes (gaze down, a squint) are no blink: take away the running median of two seconds.
-    closure = closure - _running_median(closure, int(2.0 * signal.fps) | 1)
+    # Slow changes (gaze down, a squint) are no blink: take away the running median.
+    closure = closure - _running_median(closure, int(USUAL_SECONDS * signal.fps) | 1)
     both = closure.mean(1)
     noise = 1.4826 * float(np.median(np.abs(np.diff(both)))) if len(both) > 2 else 0.0
-    depth = max(BLINK_DEPTH, 6 * noise)
+    depth = max(BLINK_DEPTH, BLINK_NOISE * noise)
     spans = []
-    for start, stop in runs(both > 0.35 * depth):
+    for start, stop in runs(both > BLINK_EDGE * depth):
         peak = start + int(np.argmax(both[start:stop]))
         length = (stop - start) / signal.fps
-        if both[peak] < depth or length > CLOSED_MAX or min(closure[peak]) < 0.4 * depth:
+        if both[peak] < depth or length > CLOSED_MAX or min(closure[peak]) < BLINK_OTHER * depth:
             continue
         kind: SpanKind = "blink" if length <= BLINK_MAX else "eye closure"
         first = part.start
@@ -81,7 +88,7 @@ def find_speech(signal: Signal, part: slice) -> list[Span]:
         inside = [turn for turn in turns[first:] if turn - turns[first] <= width]
         if len(inside) >= SPEECH_TURNS:
             speaking[inside[0] : inside[-1] + 1] = True
-    pad = int(round(0.25 * signal.fps))
+    pad = int(round(SPEECH_PAD * signal.fps))
     merged = np.convolve(speaking, np.ones(2 * pad + 1), "same") > 0
     spans = []
     for start, stop in runs(merged):
@@ -101,7 +108,7 @@ def _speech_swing(opening: Array, iod: float) -> float:
     if len(opening) < 5:
         return SPEECH_SWING
     jitter = float(jitter_of(opening))
-    return max(SPEECH_SWING, SPEECH_OVER_JITTER * min(jitter, LANDMARK_JITTER * 90.0 / max(iod, 1.0)))
+    return max(SPEECH_SWING, SPEECH_OVER_JITTER * min(jitter, LANDMARK_JITTER * ALIGNED_IOD / max(iod, 1.0)))
 
 
 def find_head_turns(signal: Signal, part: slice) -> list[Span]:
@@ -147,14 +154,14 @@ def head_speed(signal: Signal, part: slice, *, turns_only: bool = False) -> Arra
     """
     from scipy.ndimage import gaussian_filter1d
 
-    # The landmarks that place the head jitter by a pixel: smoothed by 60 ms.
-    head = gaussian_filter1d(signal.head[part].astype(float), 0.06 * signal.fps, axis=0, mode="nearest")
+    smoothing = HEAD_SMOOTHING * signal.fps
+    head = gaussian_filter1d(signal.head[part].astype(float), smoothing, axis=0, mode="nearest")
     half = max(1, int(round(0.5 * TURN_WINDOW * signal.fps)))
     later = head[np.minimum(np.arange(len(head)) + half, len(head) - 1)]
     change = later - head[np.maximum(np.arange(len(head)) - half, 0)]
     shift = np.hypot(change[:, 0], change[:, 1]) / (TURN_SHIFT * (SHIFT_BLURS if turns_only else 1.0))
     turn = np.abs(change[:, [2, 4, 5]]).max(1) / TURN_ANGLE
-    return np.maximum.reduce([shift, turn, np.abs(change[:, 3]) / 0.05])
+    return np.maximum.reduce([shift, turn, np.abs(change[:, 3]) / TURN_SIZE])
 
 
 def reversals(values: Array, swing: float) -> list[int]:

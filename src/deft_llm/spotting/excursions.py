@@ -12,8 +12,14 @@ from deft_llm.spotting.signal import Array, Signal, jitter_of
 SCALES = (0.12, 0.25, 0.5, 1.0, 2.2)  # s: half widths of the excursions that are looked for
 BLOCK = 6.0  # s over which a region's noise is taken as constant
 QUANTILE = 0.35  # of ordinary moments; a 2-D Gaussian's length lies there at .93 sigmas
-CROWD_BLOCK, CROWD_QUANTILE = 2.5, 0.2  # s, and the share of moments in which a face is at its calmest
+CALM_BLOCK, CALM_QUANTILE = 2.5, 0.2  # s, and the share of moments in which a face is at its calmest
 SHORT = 2.5  # s: in shorter stretches a movement may fill most of the time
+SHORT_QUANTILE = 0.5  # of the quantiles above that is taken in short stretches
+# In a short clip the movement itself fills the longer scales: their figures are at most so many times those
+# of the shortest one.
+SHORT_LIMIT = 2.5
+LONGEST_LAG = 1.2  # lengths of the stretch that a scale may have
+JITTER_SHARE = 0.8  # of the camera noise that the floor has at least
 
 
 @dataclass(frozen=True)
@@ -81,20 +87,21 @@ def measure_paths(signal: Signal, part: slice, areas: tuple[Array, ...] = ()) ->
     at = np.arange(len(path))
     for scale in SCALES:
         lag = max(1, int(round(scale * signal.fps)))
-        if lag > 1.2 * len(path) and away:
+        if lag > LONGEST_LAG * len(path) and away:
             continue
         rest = 0.5 * (path[np.maximum(at - lag, 0)] + path[np.minimum(at + lag, len(path) - 1)])
         away[scale] = np.linalg.norm(path - rest, axis=2)
-        floor[scale] = np.hypot(wander(away[scale], signal.fps), 0.8 * jitter[None]).astype(np.float32)
+        floor[scale] = np.hypot(wander(away[scale], signal.fps), JITTER_SHARE * jitter[None]).astype(
+            np.float32
+        )
         if len(path) < SHORT * signal.fps:
-            # In a short clip the movement itself fills the longer scales: the shortest one limits them.
-            floor[scale] = np.minimum(floor[scale], 2.5 * floor[min(floor)])
+            floor[scale] = np.minimum(floor[scale], SHORT_LIMIT * floor[min(floor)])
         straying = (
             np.stack([away[scale][:, area].max(1) for area in areas], 1) if areas else at[:, None][:, :0]
         )
         stray[scale] = _calm(straying, signal.fps).T
         if len(path) < SHORT * signal.fps:
-            stray[scale] = np.minimum(stray[scale], 2.5 * stray[min(stray)])
+            stray[scale] = np.minimum(stray[scale], SHORT_LIMIT * stray[min(stray)])
     return Paths(path, jitter, away, floor, stray)
 
 
@@ -118,7 +125,7 @@ def wander(size: Array, fps: float) -> Array:
     """
     width = int(BLOCK * fps)
     short = len(size) <= 1.5 * width
-    low = 0.5 * QUANTILE if short and len(size) < SHORT * fps else QUANTILE
+    low = SHORT_QUANTILE * QUANTILE if short and len(size) < SHORT * fps else QUANTILE
     return _in_blocks(size, width, low) / np.sqrt(-2 * np.log(1 - low))
 
 
@@ -130,8 +137,8 @@ def unusual(speed: Array, fps: float) -> Array:
 
 def _calm(straying: Array, fps: float) -> Array:
     """(T, A) how far the areas' most straying regions are away while the area is calm."""
-    low = CROWD_QUANTILE if len(straying) >= SHORT * fps else 0.5 * CROWD_QUANTILE
-    return _in_blocks(straying, int(CROWD_BLOCK * fps), low)
+    low = CALM_QUANTILE if len(straying) >= SHORT * fps else SHORT_QUANTILE * CALM_QUANTILE
+    return _in_blocks(straying, int(CALM_BLOCK * fps), low)
 
 
 def _in_blocks(size: Array, width: int, quantile: float) -> Array:

@@ -8,6 +8,13 @@ import numpy as np
 
 Array = np.ndarray
 ENOUGH = 100  # samples that a fit needs
+# A raised cosine passes these shares of its height at these shares of its length.
+LOW, HIGH = 0.2, 0.8
+AT_LOW, AT_HIGH = 0.295, 0.705
+FIRST_REACH, LAST_REACH = 0.15, 0.1  # of the search: share of the rise, of a frame
+OUTSIDE = 10.0  # by which a movement costs more for each window's length that it leaves the window
+# A fall is an end where it is this share of the rise, and this share of it lies in the window.
+ENDS_DROP, ENDS_SEEN = 0.5, 0.6
 # What one round tries: each of onset, apex, release and offset by itself, neighbours together, all.
 MOVES = np.array([
     [sign * float(start <= mark <= stop) for mark in range(4)]
@@ -45,7 +52,7 @@ def fit_curve(times: Array, curve: Array, peak: int, *, effort: int = 30) -> Fit
     marks = np.array(_first_guess(times, curve, peak))
     centred = curve - curve.mean()
     frame = float(np.median(np.diff(times)))
-    reach = max(2 * frame, 0.15 * float(marks[1] - marks[0]))
+    reach = max(2 * frame, FIRST_REACH * float(marks[1] - marks[0]))
     least, _ = _residuals(times, centred, _in_order(marks[None], frame))
     marks, best = _in_order(marks[None], frame)[0], float(least[0])
     for _ in range(effort):
@@ -54,18 +61,18 @@ def fit_curve(times: Array, curve: Array, peak: int, *, effort: int = 30) -> Fit
         # A window says little of a movement that starts before it or ends long after it.
         span = float(times[-1] - times[0])
         outside = np.maximum(times[0] - tried[:, 0], 0) + np.maximum(tried[:, 3] - times[-1] - span, 0)
-        left = left * (1 + 10 * outside / span)
+        left = left * (1 + OUTSIDE * outside / span)
         choice = int(np.argmin(left))
         if left[choice] < best:
             marks, best = tried[choice], float(left[choice])
         else:
             reach *= 0.5
-            if reach < 0.1 * frame:
+            if reach < LAST_REACH * frame:
                 break
     left, solution = _residuals(times, centred, marks[None])
     _, height, drop = solution[0]
     variance = float((centred**2).sum()) + 1e-12
-    ends = drop >= 0.5 * height and marks[2] + 0.6 * (marks[3] - marks[2]) <= times[-1]
+    ends = drop >= ENDS_DROP * height and marks[2] + ENDS_SEEN * (marks[3] - marks[2]) <= times[-1]
     return FittedCurve(
         onset=float(marks[0]), apex=float(marks[1]), release=float(marks[2]),
         offset=float(marks[3]) if ends else None,
@@ -94,12 +101,13 @@ def _first_guess(times: Array, curve: Array, peak: int) -> tuple[float, float, f
         below = np.flatnonzero(after < level)
         return peak + int(below[0]) if len(below) else len(curve) - 1
 
-    t20, t80 = times[last_below(base_left + 0.2 * rise)], times[last_below(base_left + 0.8 * rise)]
-    u80, u20 = times[first_below(base_right + 0.8 * fall)], times[first_below(base_right + 0.2 * fall)]
+    rise_low, rise_high = (times[last_below(base_left + share * rise)] for share in (LOW, HIGH))
+    fall_high, fall_low = (times[first_below(base_right + share * fall)] for share in (HIGH, LOW))
     step = float(np.median(np.diff(times)))
-    # A raised cosine passes 20 % and 80 % at .295 and .705 of its length.
-    up, down = max((t80 - t20) / 0.41, 2 * step), max((u20 - u80) / 0.41, 2 * step)
-    onset, offset = t20 - 0.295 * up, u20 + 0.295 * down
+    between = AT_HIGH - AT_LOW
+    up = max((rise_high - rise_low) / between, 2 * step)
+    down = max((fall_low - fall_high) / between, 2 * step)
+    onset, offset = rise_low - AT_LOW * up, fall_low + AT_LOW * down
     apex = min(onset + up, times[peak])
     return float(onset), float(apex), float(max(apex, offset - down)), float(offset)
 

@@ -14,20 +14,26 @@ import numpy as np
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.spotting.confidence import confidence_of, shipped, turned
 from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged, without_implied
-from deft_llm.spotting.movement import Kind, Movement, MovementUnit, OtherEvent, RegionShift
+from deft_llm.spotting.movement import (
+    MICRO_SECONDS,
+    Kind,
+    Movement,
+    MovementUnit,
+    OtherEvent,
+    RegionShift,
+)
 from deft_llm.spotting.phases import AUPhase, phases_of
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.channels import SIDES, runs
 from deft_llm.state.face_state import FaceState
 from deft_llm.state.intensity import WHOLE, part_of
 
-MICRO_SECONDS = 0.5
-AGAIN = (
-    0.5  # share of its height that a unit shows shortly before or after: one of several, no micro-expression
-)
+# Share of its height that a unit shows shortly before or after: one of several, no micro-expression.
+AGAIN = 0.5
 RETURN_SLACK = 0.3  # s within which two releases of one unit are the same
 SAME_MOTION_SECONDS = 0.12  # by which motion may begin before or end after a phase of the state
 TURN_DEGREES = 12.0  # a turn of the head in a phase from which its statement is marked
+MOSTLY = 0.5  # share of a movement's frames in which a part is hidden, or speaks, that decides for all of it
 PART_REGIONS: dict[str, tuple[str, ...]] = {
     "brows": ("forehead", "glabella", "inner brow", "outer brow"),
     "eyes": ("upper lid", "lower lid", "outer eye corner"),
@@ -116,7 +122,7 @@ def _disturbed(phase: AUPhase, state: FaceState) -> str:
     inside = slice(phase.onset, phase.apex + 1)
     if turned(phase, state) > TURN_DEGREES:
         return "the head moved"
-    if state.speech[inside].mean() > 0.5 and part_of(phase.au) == "mouth":
+    if state.speech[inside].mean() > MOSTLY and part_of(phase.au) == "mouth":
         return "during speech"
     return ""
 
@@ -169,12 +175,12 @@ def hidden_regions(state: FaceState, onset: int, end: int) -> dict[str, str]:
     out: dict[str, str] = {}
     for part, names in PART_REGIONS.items():
         reason = ""
-        if state.visibility.hidden[part][inside].mean() > 0.5:
-            beyond = state.visibility.beyond[part][inside].mean() > 0.5
+        if state.visibility.hidden[part][inside].mean() > MOSTLY:
+            beyond = state.visibility.beyond[part][inside].mean() > MOSTLY
             reason = "beyond the picture" if beyond else "something covers it"
-        elif part == "mouth" and state.speech[inside].mean() > 0.5:
+        elif part == "mouth" and state.speech[inside].mean() > MOSTLY:
             reason = "mouth movement in speech"
-        elif state.visibility.dark[inside].mean() > 0.5:
+        elif state.visibility.dark[inside].mean() > MOSTLY:
             reason = "too dark"
         if reason:
             out |= {key: reason for key in REGION_KEYS if key.removeprefix("left ").removeprefix("right ")

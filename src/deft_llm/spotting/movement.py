@@ -9,6 +9,8 @@ Kind = Literal[
     "micro-expression", "macro-expression", "movement", "blink", "eye closure", "head movement",
     "mouth movement in speech", "speech", "given",
 ]  # fmt: skip
+MICRO_SECONDS = 0.5
+"""Longest micro-expression, s, from onset to offset."""
 SeenBy = Literal["state", "motion", "both"]
 UnitPhase = Literal["rise", "release"]
 

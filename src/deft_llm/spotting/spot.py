@@ -1,6 +1,6 @@
 """Spotting: onset, apex and offset of the movements in a face video, what they are, which cannot be judged.
 
-Pass one (``spotting_signal``) streams the video into a small signal; ``spot`` decides on that alone.
+Pass one (``build_signal``) streams the video into a small signal; ``spot`` decides on that alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deft_llm.spotting.events import (
 )
 from deft_llm.spotting.excursions import Excursion, find_excursions, measure_paths, unusual
 from deft_llm.spotting.fit import FittedCurve, fit_curve
-from deft_llm.spotting.movement import Kind, Movement, RegionShift
+from deft_llm.spotting.movement import MICRO_SECONDS, Kind, Movement, RegionShift
 from deft_llm.spotting.signal import Array, Signal
 
 _MOUTH = {"upper lip", "lower lip", "mouth corner", "chin", "nasolabial fold", "cheek", "nostril wing"}
@@ -37,8 +37,20 @@ BONE = np.array([r.name == "nose root" for r in REGIONS])
 LOWER = AREA == "mouth"
 PARTS = (~LOWER & ~BONE, LOWER)  # areas whose calm is measured apart: eyes and brows, mouth and cheeks
 
-
 SEED_EFFORT = 12  # rounds of the first, rough fit
+# An excursion is looked at over so many of its scales, and so many seconds more, on both sides of its peak.
+WINDOW_SCALES, WINDOW_SECONDS = 2.2, 0.25
+LEVEL_SECONDS = 0.04  # s over which the skin's place at onset and apex is averaged
+SHOWN = 0.5  # share of ``member_z`` from which a region that takes part is listed
+# One region must be sure by itself, or several together: shares of ``least_z``.
+SURE_TOGETHER, SURE_ALONE = 1.1, 0.9
+# A blink has less than this share of the energy in the mouth, and more than that in the eyes, or lasts so
+# much of the movement; speech has more than this share in lips and chin.
+BLINK_MOUTH, BLINK_EYES, BLINK_LASTS = 0.3, 0.4, 0.5
+SPEECH_LIPS = 0.4
+AT_END_SECONDS = 0.1  # s before the recording's end in which a movement that does not return is cut off by it
+UNSEEN_END = 0.6  # rank of a movement whose end is not seen, among doubles
+DOUBLE = 0.5  # share of the shorter of two movements that both have: they are one
 
 
 class SpottingSettings(BaseModel):
@@ -52,7 +64,7 @@ class SpottingSettings(BaseModel):
     member_likeness: float = Field(
         0.65, description="Correlation with the seed region from which another region takes part."
     )
-    micro_seconds: float = Field(0.5, description="Longest micro-expression, s.")
+    micro_seconds: float = Field(MICRO_SECONDS, description="Longest micro-expression, s.")
     least_seconds: float = Field(0.04, description="Shortest movement, s.")
     longest_seconds: float = Field(4.5, description="Longest movement, s.")
     least_fit: float = Field(0.55, description="Share of variance that rise, hold and fall must explain.")
@@ -178,7 +190,7 @@ class _Context:
         return self._judge(curve, span, members), used, members
 
     def _window(self, excursion: Excursion) -> slice:
-        reach = int(round((2.2 * excursion.scale + 0.25) * self.fps))
+        reach = int(round((WINDOW_SCALES * excursion.scale + WINDOW_SECONDS) * self.fps))
         return slice(max(0, excursion.peak - reach), min(len(self.path), excursion.peak + reach + 1))
 
     def _away(self, excursion: Excursion) -> Array:
@@ -193,7 +205,7 @@ class _Context:
         """(R, 2) displacement from onset to apex and (R,) its noise: the floor, which holds what the head's
         usual motion leaves, and what a faster head leaves."""
         onset, apex, release, offset = self._frames(curve)
-        pad = max(1, int(round(0.04 * self.fps)))
+        pad = max(1, int(round(LEVEL_SECONDS * self.fps)))
         before = self.path[max(0, onset - pad) : onset + 1].mean(0)
         top = self.path[apex : max(apex, min(release, apex + pad)) + 1].mean(0)
         hurried = float(self.head[onset : apex + 1].max())
@@ -241,10 +253,10 @@ class _Context:
         shift, noise = self._shift(curve)
         size = np.linalg.norm(shift, axis=1)
         z = size / noise
-        shown = np.flatnonzero(members & (z > 0.5 * self.settings.member_z))
+        shown = np.flatnonzero(members & (z > SHOWN * self.settings.member_z))
         strength = float(np.sqrt((z[shown] ** 2).sum())) if len(shown) else 0.0
-        # One region must be sure by itself, or several together.
-        if strength < 1.1 * self.settings.least_z or float((z * members).max()) < 0.9 * self.settings.least_z:
+        least = self.settings.least_z
+        if strength < SURE_TOGETHER * least or float((z * members).max()) < SURE_ALONE * least:
             return None
         if not self._stands_out(curve, apex, shown, size):
             return None
@@ -304,24 +316,27 @@ class _Context:
         }
         total = sum(energy.values()) + 1e-9
         blinking = [span for span in self.blinks if span.overlaps(first + onset, first + end, 1)]
-        if blinking and energy["mouth"] < 0.3 * total:
+        if blinking and energy["mouth"] < BLINK_MOUTH * total:
             covered = min(blinking[0].stop, first + end) - max(blinking[0].start, first + onset)
-            if energy["eyes"] > 0.4 * total or covered > 0.5 * (end - onset):
+            if energy["eyes"] > BLINK_EYES * total or covered > BLINK_LASTS * (end - onset):
                 return blinking[0].kind, True, ""
         spoken = float((size[shown][SPEAKING[shown]] ** 2).sum())
-        if spoken > 0.4 * total and any(span.overlaps(first + onset, first + end) for span in self.speech):
+        if spoken > SPEECH_LIPS * total and any(
+            span.overlaps(first + onset, first + end) for span in self.speech
+        ):
             reason = "The mouth moves in speech here: what else it does cannot be judged."
             return "mouth movement in speech", False, reason
         if float(self.restless[onset : apex + 1].max()) > 1.0:
             return "movement", False, "The head moves too much here: what the face does cannot be judged."
         if offset is None:
-            at_end = self.times[-1] - curve.release < 0.1
+            at_end = self.times[-1] - curve.release < AT_END_SECONDS
             reason = "The recording ends before the movement does." if at_end else "It does not go back."
             return "movement", True, reason
         lasts = float(self.times[offset] - self.times[onset])
         reason = ""
         if abs(lasts - self.settings.micro_seconds) <= 1.0 / self.fps:
-            reason = "Its duration lies within one frame of 0.5 s: micro or macro cannot be told for sure."
+            limit = f"{self.settings.micro_seconds:g} s"
+            reason = f"Its duration lies within one frame of {limit}: micro or macro cannot be told for sure."
         micro = lasts <= self.settings.micro_seconds
         return ("micro-expression" if micro else "macro-expression"), True, reason
 
@@ -347,13 +362,17 @@ def _event(signal: Signal, span: Span) -> Movement:
 def _without_doubles(movements: list[Movement]) -> list[Movement]:
     """Of movements that share their time and a region, or are events of one kind, keep the strongest."""
     kept: list[Movement] = []
-    for movement in sorted(movements, key=lambda m: -m.strength * (0.6 if m.offset is None else 1.0)):
+    for movement in sorted(movements, key=lambda m: -m.strength * (UNSEEN_END if m.offset is None else 1.0)):
         regions = {shift.region for shift in movement.regions}
         for other in kept:
             shared = min(movement.end, other.end) - max(movement.onset, other.onset) + 1
             short = min(movement.end - movement.onset, other.end - other.onset) + 1
             same = not regions or not other.regions or regions & {shift.region for shift in other.regions}
-            if shared > 0.5 * short and same and (movement.kind == other.kind or (regions and other.regions)):
+            if (
+                shared > DOUBLE * short
+                and same
+                and (movement.kind == other.kind or (regions and other.regions))
+            ):
                 break
         else:
             kept.append(movement)
