@@ -1,5 +1,5 @@
-"""Slots that run jobs: each slot is a process of its own, started anew after a
-crash or a job that takes too long.
+"""Slots that run jobs: each slot is a process of its own, started anew after a crash or a job that takes too
+long.
 
 Not the pool of ``deft_llm.jobs``: a visitor's job sends its progress while it runs, keeps its loaded models
 for the next one, and must be ended alone when it takes too long. A pool of joblib offers none of these: it

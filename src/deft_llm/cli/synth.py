@@ -197,8 +197,8 @@ def _flow(
     out: Path, clips: int, subjects: int, seed: int, layout: str, prior: str, units: str, workers: int,
     size: int | None, split: str,
 ) -> dict:  # fmt: skip
-    """The flow level: the same faces without rendering, as a store, or as PNG maps
-    with a manifest or in STSTNet's folders."""
+    """The flow level: the same faces without rendering, as a store, or as PNG maps with a manifest or in
+    STSTNet's folders."""
     from deft_llm.cli._progress import bar
     from deft_llm.errors import UsageError
     from deft_llm.synth.flow.config import FlowConfig

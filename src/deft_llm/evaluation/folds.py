@@ -1,9 +1,9 @@
 """Who is trained on, validated on and tested on: subject-disjoint folds, written to a file and hashed.
 
-Protocols: ``loso`` and ``cde`` (leave one subject of the union out), ``hde`` (train on one
-of two corpora, test on the other), ``cross`` (leave one corpus out), ``kfold`` (by subject),
-``fixed`` (a file says). Varanka et al., "Data Leakage and Evaluation Issues in
-Micro-Expression Analysis", TAFFC 2024, tells why it is by subject.
+Protocols: ``loso`` and ``cde`` (leave one subject of the union out), ``hde`` (train on one of two corpora,
+test on the other), ``cross`` (leave one corpus out), ``kfold`` (by subject), ``fixed`` (a file says). Varanka
+et al., "Data Leakage and Evaluation Issues in Micro-Expression Analysis", TAFFC 2024, tells why it is by
+subject.
 """
 
 from __future__ import annotations
@@ -105,13 +105,10 @@ def make_folds(
     corpus_of: dict[str, str] = {}
     for clip in clips:
         home = corpus_of.setdefault(clip.subject, clip.corpus)
-        if home != clip.corpus and protocol in (
-            "hde",
-            "cross",
-        ):  # SMIC's three cameras filmed the same people
+        # SMIC's three cameras filmed the same people.
+        if home != clip.corpus and protocol in ("hde", "cross"):
             raise UsageError(
-                f"subject {clip.subject} is in {home} and {clip.corpus}, so --protocol "
-                f"{protocol} would "
+                f"subject {clip.subject} is in {home} and {clip.corpus}, so --protocol {protocol} would "
                 "train on test subjects; give one of the two."
             )
         by_subject[clip.subject].append(clip.clip_id)
@@ -219,8 +216,7 @@ def _validation_subjects(
 
 def check_folds(folds: Folds) -> None:
     """Raise DeftError where train, val and test share a subject, a clip is tested twice, or the folds are not
-    whole: a protocol tests every subject once (LOSO one in each fold) and trains on all the others.
-    """
+    whole: a protocol tests every subject once (LOSO one in each fold) and trains on all the others."""
     _one_name_each(folds.clips)
     tested: Counter[str] = Counter()
     for fold in folds.folds:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from deft_llm.faces.graph import BLENDSHAPE_LANDMARKS, BLENDSHAPES, Network, anchors, rotation_of
 from deft_llm.setup.weights import require
@@ -20,6 +20,15 @@ from deft_llm.setup.weights import require
 MIN_SCORE = 0.6
 MIN_PRESENCE = 10.0
 DETECTOR_SIDE, MESH_SIDE = 128, 256
+# Windows that the detector is given after the whole picture: shares of its longer side, px at least, and the
+# step from one to the next in sides; the first CLOSER levels always, the others only where nothing was found.
+LOOKS, LEAST_LOOK, LOOK_STEP, CLOSER = (0.6, 0.3, 0.16), 40, 0.6, 3
+MOST_CANDIDATES, MOST_TRIED = 8, 4  # of one window; of all, for each face that is wanted
+MARGIN, LEAST_WINDOW = 1.5, 8.0  # of the mesh's window over what it holds; px
+# Windows of one face: ratio of their sizes, distance of their middles in sides. SAME_BOX: overlap of boxes.
+SAME_SIZE, SAME_PLACE, SAME_BOX = (0.6, 1.67), 0.25, 0.4
+MOST_JUMP = 0.6  # of its size that a face moves from one frame to the next
+SMOOTH_FROM, SMOOTHING = 2.0, 0.4  # shrinking from which a picture is smoothed first; sigma over it
 # Kept between frames by ``track``: a face that was sure stays credible at a lower presence.
 MIN_TRACK_PRESENCE = 6.0
 
@@ -75,15 +84,15 @@ class Landmarker:
     def detect(self, image: np.ndarray, *, max_faces: int = 4, min_score: float = MIN_SCORE) -> list[Face]:
         """Faces of ``image`` (H, W, 3), largest and most central first; empty where there is none.
 
-        The detector sees the whole frame at 128 px, then overlapping windows of 0.6 and 0.3 of its longer
-        side, so that small faces are found too; still closer only where nothing was found before.
+        The detector sees the whole frame at 128 px, then overlapping windows of LOOKS, so that small faces
+        are found too; the smallest only where nothing was found before.
         """
         height, width = image.shape[:2]
         found: list[tuple[float, _Window]] = []
         faces: list[Face] = []
         looks = _looks(width, height)
         for number, windows in enumerate(looks):
-            if number == 3 and faces:
+            if number == CLOSER and faces:
                 break
             for window in windows:
                 found += self._candidates(image, window, min_score)
@@ -97,18 +106,19 @@ class Landmarker:
             return None
         jump = np.linalg.norm(np.mean(face.landmarks - previous.landmarks, axis=0))
         scale = face.size / max(previous.size, 1e-6)
-        return face if jump < 0.6 * previous.size and 0.6 < scale < 1.67 else None
+        least, most = SAME_SIZE
+        return face if jump < MOST_JUMP * previous.size and least < scale < most else None
 
     def _candidates(self, image: np.ndarray, look: _Window, least: float) -> list[tuple[float, _Window]]:
         pixels, matrix = _cut(image, look, DETECTOR_SIDE)
         out = self._detector(pixels[None] / 127.5 - 1.0)
         logits = out["classificators"][0, :, 0]
-        keep = np.flatnonzero(logits > np.log(least / (1 - least)))
+        keep = np.flatnonzero(logits > logit(least))
         result = []
-        for i in keep[np.argsort(-logits[keep])][:8]:
+        for i in keep[np.argsort(-logits[keep])][:MOST_CANDIDATES]:
             r = out["regressors"][0, i]
             points = _apply(matrix, np.concatenate([r[:2], r[4:8]]).reshape(3, 2) + self._anchors[i])
-            side = 1.5 * float(max(r[2:4])) * look.side / DETECTOR_SIDE
+            side = MARGIN * float(max(r[2:4])) * look.side / DETECTOR_SIDE
             angle = rotation_of(points[1], points[2])
             score = float(expit(logits[i]))
             result.append((score, _Window(float(points[0, 0]), float(points[0, 1]), side, angle)))
@@ -118,13 +128,14 @@ class Landmarker:
         faces: list[Face] = []
         tried: list[_Window] = []
         for score, window in sorted(found, key=lambda pair: -pair[0]):
-            if any(_same(window, other) for other in tried) or len(tried) >= 4 * limit:
+            if any(_same(window, other) for other in tried) or len(tried) >= MOST_TRIED * limit:
                 continue
             tried.append(window)
             # A second pass on the landmarks' own window: the detector's box is coarse.
             first = self._measure(image, window, score)
             face = self._measure(image, _around(first.landmarks), score)
-            if face.presence >= MIN_PRESENCE and not any(box_overlap(face.box, f.box) > 0.4 for f in faces):
+            known = any(box_overlap(face.box, other.box) > SAME_BOX for other in faces)
+            if face.presence >= MIN_PRESENCE and not known:
                 faces.append(face)
         return faces[:limit]
 
@@ -148,19 +159,19 @@ class Landmarker:
 def _looks(width: int, height: int) -> list[list[_Window]]:
     whole = _Window((width - 1) / 2, (height - 1) / 2, float(max(width, height)))
     looks = [[whole]]
-    for fraction in (0.6, 0.3, 0.16):
+    for fraction in LOOKS:
         side = max(width, height) * fraction
-        if side < 40:
+        if side < LEAST_LOOK:
             break
         looks.append([_Window(x, y, side) for y in _steps(height, side) for x in _steps(width, side)])
     return looks
 
 
 def _steps(length: int, side: float) -> np.ndarray:
-    """Centres of windows of ``side`` that cover ``length`` with half-overlap."""
+    """(n,) centres of overlapping windows of ``side`` that cover ``length``."""
     if side >= length:
         return np.array([(length - 1) / 2])
-    count = int(np.ceil((length - side) / (0.6 * side))) + 1
+    count = int(np.ceil((length - side) / (LOOK_STEP * side))) + 1
     return np.linspace(side / 2, length - side / 2, count) - 0.5
 
 
@@ -177,10 +188,10 @@ def _cut(image: np.ndarray, window: _Window, side: int) -> tuple[np.ndarray, np.
     shift = np.array([window.x, window.y]) - turn @ np.full(2, side / 2)
     matrix = np.column_stack([turn, shift])
     sampling = np.column_stack([turn, shift + turn @ np.full(2, 0.5)])
-    # Shrinking by more than two would alias with bilinear sampling.
+    # Shrinking by more would alias with bilinear sampling.
     source = image
-    if scale > 2.0:
-        source = cv2.GaussianBlur(image, (0, 0), 0.4 * scale)
+    if scale > SMOOTH_FROM:
+        source = cv2.GaussianBlur(image, (0, 0), SMOOTHING * scale)
     pixels = cv2.warpAffine(source, sampling, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                             borderMode=cv2.BORDER_CONSTANT)  # fmt: skip
     return pixels.astype(np.float32), matrix
@@ -198,14 +209,13 @@ def _around(landmarks: np.ndarray) -> _Window:
     upright = landmarks[:468] @ turn
     low, high = upright.min(0), upright.max(0)
     centre = turn @ ((low + high) / 2)
-    return _Window(
-        float(centre[0]), float(centre[1]), max(1.5 * float((high - low).max()), 8.0), float(angle)
-    )
+    side = max(MARGIN * float((high - low).max()), LEAST_WINDOW)
+    return _Window(float(centre[0]), float(centre[1]), side, float(angle))
 
 
 def _same(a: _Window, b: _Window) -> bool:
-    near = np.hypot(a.x - b.x, a.y - b.y) < 0.25 * min(a.side, b.side)
-    return bool(near and 0.6 < a.side / b.side < 1.67)
+    near = np.hypot(a.x - b.x, a.y - b.y) < SAME_PLACE * min(a.side, b.side)
+    return bool(near and SAME_SIZE[0] < a.side / b.side < SAME_SIZE[1])
 
 
 def box_overlap(a: Sequence[float], b: Sequence[float]) -> float:
@@ -225,5 +235,5 @@ def _prominence(face: Face, width: int, height: int) -> float:
 
 @lru_cache(maxsize=1)
 def default_landmarker() -> Landmarker:
-    """One landmarker a process."""
+    """One landmarker per process."""
     return Landmarker()

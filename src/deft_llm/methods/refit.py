@@ -3,8 +3,8 @@ scores with the checkpoint's own logits.
 
 Everything that is chosen (how much each feature set counts, calibration, thresholds) is chosen on
 leave-one-subject-out scores *inside* the fold's own subjects; these come in closed form from one matrix
-inverse per feature set (kernel ridge regression with grouped hold-out; Rifkin & Lippert 2007), so 68
-folds take seconds.
+inverse per feature set (kernel ridge regression with grouped hold-out; Rifkin & Lippert 2007), so 68 folds
+take seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit, softmax
 
 TINY = 1e-12
+SOFTMAX_PULL, SIGMOID_PULL = 0.01, 0.003  # penalties of the stacker's weights, per unit of its ridge
+BIAS_PULL = 1e-3
+START_WEIGHT = 3.0  # of all feature sets together, before the stacker is fitted
+START_SHARES = (0.005, 0.9)  # of positives, between which the first bias lies
+FEW_POSITIVES = 15.0  # at which empirical and plug-in threshold count alike
+THRESHOLDS = (0.01, 0.95)
 
 
 @dataclass
@@ -30,8 +36,7 @@ class RefitSettings:
 
 
 class KernelMachine:
-    """Kernel ridge regression of targets (n, K) on one feature set, with grouped hold-out scores
-    in closed form."""
+    """Kernel ridge regression of targets (n, K) on one feature set, held-out scores in closed form."""
 
     def __init__(self, ridge: float) -> None:
         self.ridge = ridge
@@ -127,10 +132,10 @@ class Stacker:
             loss = -(rows * told[np.arange(count), labels]).sum() / count
             error = rows[:, None] * (np.exp(told) - target) / count
             off = weights - weights.mean()
-            pull = self.ridge * 0.01
-            loss += pull * (off @ off) + 1e-3 * bias @ bias
+            pull = self.ridge * SOFTMAX_PULL
+            loss += pull * (off @ off) + BIAS_PULL * bias @ bias
             gradient = np.einsum("nvk,nk->v", scores, error) + 2 * pull * off
-            return loss, np.concatenate([gradient, error.sum(0) + 2e-3 * bias])
+            return loss, np.concatenate([gradient, error.sum(0) + 2 * BIAS_PULL * bias])
 
         return self._minimised(objective, sets, np.zeros(classes))
 
@@ -144,14 +149,14 @@ class Stacker:
             loss = -(labels * np.log(p + TINY) + (1 - labels) * np.log(1 - p + TINY)).mean()
             error = (p - labels) / labels.size
             off = weights - weights.mean()
-            pull = self.ridge * 0.003
+            pull = self.ridge * SIGMOID_PULL
             gradient = np.einsum("nvk,nk->v", scores, error) + 2 * pull * off
             return loss + pull * (off @ off), np.concatenate([gradient, error.sum(0)])
 
-        return self._minimised(objective, sets, logit(np.clip(labels.mean(0), 0.005, 0.9)))
+        return self._minimised(objective, sets, logit(np.clip(labels.mean(0), *START_SHARES)))
 
     def _minimised(self, objective: Any, sets: int, bias: np.ndarray) -> Stacker:
-        start = np.concatenate([np.full(sets, 3.0 / sets), bias])
+        start = np.concatenate([np.full(sets, START_WEIGHT / sets), bias])
         bounds = [(0.0, None)] * sets + [(None, None)] * len(bias)
         theta = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
         self.weights, self.bias = theta[:sets], theta[sets:]
@@ -182,8 +187,8 @@ class EmotionRefit:
         groups: np.ndarray, select: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> EmotionRefit:  # fmt: skip
         """Fit on clips ``rows`` with labels (n,) and subjects ``groups`` (n,); everything is chosen on
-        held-out scores of these subjects, or on ``select`` (rows, labels), validation subjects, where
-        that is given."""
+        held-out scores of these subjects, or on ``select`` (rows, labels), validation subjects, where that
+        is given."""
         targets = np.eye(self.classes)[labels] * 2.0 - 1.0
         self.machines, held = fitted_machines(
             sets, rows, targets, balanced_weights(labels), groups, self.settings.ridge
@@ -239,8 +244,8 @@ class AURefit:
         self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray, labels: np.ndarray,
         groups: np.ndarray, select: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> AURefit:  # fmt: skip
-        """Fit on clips ``rows`` with labels (n, K) in {0, 1}; ``groups`` and ``select``
-        as in ``EmotionRefit``."""
+        """Fit on clips ``rows`` with labels (n, K) in {0, 1}; ``groups`` and ``select`` as in
+        ``EmotionRefit``."""
         self.machines, held = fitted_machines(
             sets, rows, labels * 2.0 - 1.0, np.ones(len(rows)), groups, self.settings.ridge
         )
@@ -274,12 +279,9 @@ class AURefit:
 
 
 def f1_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
-    """Threshold of the highest F1 on held-out probabilities (n,), half-way to the plug-in optimum
-    of calibrated ones.
-
-    With few positives the empirical optimum alone is noise; F*/2 is the optimum
-    when p is calibrated (Lipton 2014).
-    """
+    """Threshold of the highest F1 on held-out probabilities (n,), drawn towards the plug-in optimum of
+    calibrated ones, the more the fewer positives there are: their empirical optimum alone is noise. F*/2 is
+    the optimum where p is calibrated (Lipton 2014)."""
     order = np.argsort(-probability)
     hits = np.cumsum(truth[order])
     size = np.arange(1, len(order) + 1)
@@ -290,8 +292,8 @@ def f1_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     expected = np.cumsum(ranked)
     plug = 2 * expected / (size + probability.sum())
     calibrated = 0.5 * float(plug.max())
-    share = truth.sum() / (truth.sum() + 15.0)
-    return float(np.clip(share * empirical + (1 - share) * calibrated, 0.01, 0.95))
+    share = truth.sum() / (truth.sum() + FEW_POSITIVES)
+    return float(np.clip(share * empirical + (1 - share) * calibrated, *THRESHOLDS))
 
 
 def macro_f1(truth: np.ndarray, chosen: np.ndarray, classes: int) -> float:

@@ -65,8 +65,8 @@ CROPS: tuple[Crop, ...] = (
 
 
 def recrop(batch: DeftBatch, crop: Crop) -> DeftBatch:
-    """The clips' maps as another crop would show them, faces as they are; edges
-    are repeated. Differentiable."""
+    """The clips' maps as another crop would show them, faces as they are; edges are repeated.
+    Differentiable."""
     if crop == Crop():
         return batch
     count, phases = batch.maps.shape[:2]
@@ -83,8 +83,7 @@ def recrop(batch: DeftBatch, crop: Crop) -> DeftBatch:
 
 @dataclass
 class FeatureSets:
-    """What a refit on a fold learns from; axis 1 is (the clip as it is, its mirror image), each
-    read by itself.
+    """What a refit on a fold learns from; axis 1: the clip as it is, its mirror image, each read by itself.
 
     pixels (N, 2, 2, 3 * 28 * 28) the relative maps of both phases, phases (N, 2) bool which of them are
     known; tokens (N, 2, 16 * W) of the motion expert, clean (N, 2, 2 * 14 * 14) and logits (N, 2, 2 * A + 3 +
@@ -181,8 +180,8 @@ class Predictor:
         return _averaged(self._views(batch, drop))
 
     def _views(self, batch: DeftBatch, drop: Sequence[str] = ()) -> list[list[Readout]]:
-        """Readouts of all crops of the clips, and of all crops of their mirror images; no crop
-        changes a face."""
+        """Readouts of all crops of the clips, and of all crops of their mirror images; no crop changes a
+        face."""
         views = []
         for side in (batch, mirrored(batch)):
             first = self.model.read(side, drop=drop)
