@@ -206,6 +206,13 @@ def test_keys_play_and_step(page):
     page.keyboard.press("Escape")
 
 
+def test_a_link_may_name_the_folder_too(page):
+    """As links of `deft agree` on one video do: they know the path that was given there."""
+    page.evaluate(f"location.hash = '#clip=clips/{PORTRAIT}&frame=5'")
+    page.wait_for_selector("#picture[data-shown='5']")
+    assert page.locator(".clip[aria-current]").get_attribute("data-clip") == PORTRAIT
+
+
 def test_nothing_from_outside_no_fault_no_claim(page):
     assert page.outside == [] and page.faults == []
     assert "/tmp/" not in page.content()

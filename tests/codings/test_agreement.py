@@ -163,7 +163,7 @@ def test_two_folders_of_codings(tmp_path: Path, capsys: pytest.CaptureFixture[st
         main(["agree", *words])
     out = capsys.readouterr().out
     assert "A 2  B 2  (2 clips" in out and "agreement 0.500 by intervals" in out
-    assert "not compared: 1 clips that only B has coded (c.mp4)" in out
+    assert "not compared: 1 clip that only B has coded (c.mp4)" in out
     rows = list(csv.DictReader(table.open()))
     assert [(row["coder"], row["clip"], row["onset"]) for row in rows] == [
         ("anna", "s 1/b.mp4", "10"), ("ben", "s 1/b.mp4", "40"),

@@ -64,7 +64,12 @@ def test_one_bad_file_is_named_and_stops_none(clips, tmp_path, run, capsys):
     index = (tmp_path / "out" / "index.html").read_text()
     links = re.findall(r'href="([^"]+)"', index)
     assert len(links) == 9 and all((tmp_path / "out" / link).is_file() for link in links)
-    assert "broken.mp4" in index and "not a video" in index
+    assert "broken.mp4" in index and "not a video" in index and "1 could not be analysed" in index
+    units = rows.dropna(subset=["au"]).groupby("file")["au"].unique()
+    for name in ("a.mp4", "b.mp4", "s2/a.mp4"):
+        shown = re.search(rf">{name}</td>.*?Action Units\">([^<]*)<", index, re.DOTALL)[1]
+        assert set(re.findall(r"AU(\d+)", shown)) == {str(int(au)) for au in units.get(name, ())}, name
+    assert len(units)
 
 
 def test_what_is_done_is_not_done_again_unless_it_changed(clips, tmp_path, run, capsys):

@@ -127,13 +127,12 @@ def _event_lines(found: dict[str, Any]) -> list[str]:
             at = cell["percentiles"]
             lines.append(
                 f"{name}, B - A in s: median {at['50']:+.3f}  5 % {at['5']:+.3f}  95 % {at['95']:+.3f}  mean "
-                f"absolute {cell['mean_absolute']:.3f}  ({cell['events']} events)"
+                f"absolute {cell['mean_absolute']:.3f}  ({_count(cell['events'], 'event')})"
             )
     for who, clips in (("A", found["only_first"]), ("B", found["only_second"])):
         if clips:
-            lines.append(
-                f"not compared: {len(clips)} clips that only {who} has coded ({', '.join(clips[:5])})"
-            )
+            named = ", ".join(clips[:5])
+            lines.append(f"not compared: {_count(len(clips), 'clip')} that only {who} has coded ({named})")
     for row in found["disagreements"]:
         who = "A" if row["coded_by"] == "first" else "B"
         clip = f"{row['clip']} " if found["clips"] > 1 else ""
@@ -142,6 +141,10 @@ def _event_lines(found: dict[str, Any]) -> list[str]:
             f"AU{row['au']} {row['side']} {row['phase']}  {row['link']}"
         )
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

@@ -315,12 +315,19 @@ def render_index(batch: Batch) -> str:
     loader = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined,
                          trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     rows = [
-        {"record": record, "links": [(name, f"{VIDEOS}/{video.name}/{name}") for name in _shown(record)]}
+        {"record": record, "units": _units(record),
+         "links": [(name, f"{VIDEOS}/{video.name}/{name}") for name in _shown(record)]}
         for video, record in zip(batch.videos, batch.records, strict=True)
-    ]
+    ]  # fmt: skip
     people = any(record.person for record in batch.records)
     return loader.get_template("index.html.j2").render(rows=rows, batch=batch, people=people,
                                                        version=__version__)  # fmt: skip
+
+
+def _units(record: VideoRecord) -> str:
+    """The Action Units that were seen, each once, as the table names them."""
+    seen = {(row["au"], row["side"]) for row in record.rows if row.get("au") is not None}
+    return ", ".join(f"AU{au}" + ("" if side == "both" else f" {side}") for au, side in sorted(seen))
 
 
 def _shown(record: VideoRecord) -> list[str]:

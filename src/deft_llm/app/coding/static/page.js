@@ -69,7 +69,7 @@ class Page {
     const clip = asked.get("clip");
     if (clip) {
       const known = this.folder.clips.map((one) => one.clip);
-      const exact = known.includes(clip) ? [clip] : known.filter((one) => one.split("/").pop() === clip);
+      const exact = known.includes(clip) ? [clip] : known.filter((one) => `/${one}`.endsWith(`/${clip}`) || `/${clip}`.endsWith(`/${one}`));
       if (exact.length !== 1) return this.say(`${clip} is not in this folder.`);
       if (this.clip?.clip !== exact[0]) await this.open(exact[0]);
       if (this.clip?.clip !== exact[0]) return; // the coder has gone elsewhere meanwhile
