@@ -26,6 +26,8 @@ from deft_llm.records import COARSE, AUSide, Coarse, Evidence
 UNDETERMINED = "undetermined"
 MAX_EVIDENCE = 6
 MAX_RATIONALE = 400
+SIDE_WORDS: dict[AUSide, str] = {"left": "[Ll]eft", "right": "[Rr]ight", "both": "[Bb]oth"}
+"""Regular expressions of the words that name a side."""
 LABELLED = "Coders would label this {label}."
 NO_LABEL = "These movements determine no label"
 NO_UNIT = "No Action Unit can be measured in the flow"
@@ -205,7 +207,8 @@ def lark_grammar(
     preferred; empty ``aus`` leave "none" as the only evidence.
     ``stop_after`` ends the answer early where only the class or the evidence is wanted. ``once``:
     units in ascending order, each at most once, and none but ``aus`` in the rationale either.
-    ``every``: one statement of each of ``aus``, ascending; ``sides``: of an AU, where it is known.
+    ``every``: one statement of each of ``aus``, ascending; ``sides``: of an AU, where it is known. With
+    both, the rationale names no side that none of the units has.
     ``open_class`` False: the class is one of ``fines``, for it was asked for before, and the rationale
     is a sentence that ends with its label's.
     """
@@ -226,7 +229,10 @@ def lark_grammar(
     if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":
-        rules.append(f"RATIONALE: /{_rationale(numbers if once else None, not open_class, max_rationale)}/")
+        said = f"/{_rationale(numbers if once else None, not open_class, max_rationale)}/"
+        stated = {sides.get(number, "both") for number in numbers} if every and sides else set(SIDE_WORDS)
+        unsaid = [word for side, word in SIDE_WORDS.items() if side not in stated]
+        rules.append("RATIONALE: " + " & ".join([said, *(f"~/{_with_word(word)}/" for word in unsaid)]))
     return "\n".join(rules) + "\n"
 
 
@@ -237,6 +243,11 @@ def _statement_rule(number: int, side: AUSide | None = None) -> str:
         places.append(f'"{region}, " ({words})')
     sides = " | ".join(map(_quote, [side] if side in valid_sides(number) else valid_sides(number)))
     return f'au{number}: "AU{number} " ({sides}) ", " ({" | ".join(places)})'
+
+
+def _with_word(word: str) -> str:
+    """The regular expression of texts that hold a word."""
+    return f"(.*[^A-Za-z])?{word}([^A-Za-z].*)?"
 
 
 def _rationale(numbers: Sequence[int] | None, labelled: bool, most: int) -> str:

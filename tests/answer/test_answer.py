@@ -158,6 +158,20 @@ def test_every_unit_of_a_list_is_named_once() -> None:
     assert not consume(grammar, f"{start}none") and not consume(grammar, f"{start}{two}")
 
 
+def test_a_rationale_names_no_side_that_its_evidence_has_not() -> None:
+    grammar = lark_grammar(fines=("happiness",), aus=(1, 12), once=True, every=True, open_class=False,
+                           sides={1: "both", 12: "right"})  # fmt: skip
+    said = (
+        "Class: happiness (positive)\nEvidence: AU1 both, inner brow, up; AU12 right, mouth corner, up\n"
+        "Rationale: Both inner brows move up, which is AU1 and the right mouth corner moves up, which is "
+        "AU12. Coders would label this happiness."
+    )
+    assert consume(grammar, said)
+    assert not consume(grammar, said.replace("the right mouth", "the left mouth"))
+    assert not consume(grammar, said.replace("Both inner", "Left inner"))
+    assert consume(grammar, said.replace("Both inner", "Cleft inner")), "a word that holds a side's is free"
+
+
 def test_an_answer_to_a_known_class_ends_with_its_label() -> None:
     grammar = lark_grammar(fines=("happiness",), aus=(12,), once=True, every=True, open_class=False)
     item = (
