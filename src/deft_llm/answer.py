@@ -25,7 +25,9 @@ from deft_llm.records import COARSE, AUSide, Coarse, Evidence
 
 UNDETERMINED = "undetermined"
 MAX_EVIDENCE = 6
-MAX_RATIONALE = 400
+MAX_RATIONALE, RATIONALE_TOKENS = 400, 110
+"""Longest rationale in characters; in tokens where words are forbidden in it, for an expression that counts
+characters beside that is beyond llguidance."""
 SIDE_WORDS: dict[AUSide, str] = {"left": "[Ll]eft", "right": "[Rr]ight", "both": "[Bb]oth"}
 """Regular expressions of the words that name a side."""
 LABELLED = "Coders would label this {label}."
@@ -221,7 +223,7 @@ def lark_grammar(
         rules = _bound_to_its_class(heads)
     else:
         parts = ["CLASS"] + ['"\\nEvidence: " evidence'] * (stop_after != "class")
-        parts += ['"\\nRationale: " RATIONALE'] * (stop_after == "rationale")
+        parts += ['"\\nRationale: " rationale'] * (stop_after == "rationale")
         rules = ["start: " + " ".join(parts)]
         rules.append('CLASS: "Class: " (' + " | ".join(_quote(head) for head in heads) + ")")
     rules += _evidence_rules(numbers, max_evidence, figures, once, every)
@@ -229,10 +231,12 @@ def lark_grammar(
     if figures and numbers:
         rules.append(r"FIGURES: /, ([0-9]{1,2}\.[0-9] px \([0-9]{1,2}\.[0-9] % IOD\)|z -?[0-9]{1,3}\.[0-9])/")
     if stop_after == "rationale":
-        said = f"/{_rationale(numbers if once else None, not open_class, max_rationale)}/"
         stated = {sides.get(number, "both") for number in numbers} if every and sides else set(SIDE_WORDS)
         unsaid = [word for side, word in SIDE_WORDS.items() if side not in stated]
-        rules.append("RATIONALE: " + " & ".join([said, *(f"~/{_with_word(word)}/" for word in unsaid)]))
+        most = None if unsaid else max_rationale
+        said = [f"/{_rationale(numbers if once else None, not open_class, most)}/"]
+        rules.append(f"rationale{f'[max_tokens={RATIONALE_TOKENS}]' if unsaid else ''}: RATIONALE")
+        rules.append("RATIONALE: " + " & ".join(said + [f"~/{_with_word(word)}/" for word in unsaid]))
     return "\n".join(rules) + "\n"
 
 
@@ -246,17 +250,18 @@ def _statement_rule(number: int, side: AUSide | None = None) -> str:
 
 
 def _with_word(word: str) -> str:
-    """The regular expression of texts that hold a word."""
-    return f"(.*[^A-Za-z])?{word}([^A-Za-z].*)?"
+    """The regular expression of texts in which a word begins so."""
+    return f"(.*[^A-Za-z])?{word}.*"
 
 
-def _rationale(numbers: Sequence[int] | None, labelled: bool, most: int) -> str:
+def _rationale(numbers: Sequence[int] | None, labelled: bool, most: int | None) -> str:
     """The regular expression of a rationale; ``numbers``: "AU" stands before one of these alone.
 
-    ``labelled``: one sentence without its full stop, which the label's sentence brings.
+    ``labelled``: one sentence without its full stop, which the label's sentence brings. ``most``: characters,
+    None: any number.
     """
     if numbers is None:
-        return rf"[A-Za-z][ -~]{{0,{most - 1}}}"
+        return "[A-Za-z][ -~]" + ("*" if most is None else f"{{0,{most - 1}}}")
     stop = "" if labelled else "."
     units = f"AU({'|'.join(map(str, numbers))})" if numbers else ""
     letters = [
@@ -264,8 +269,8 @@ def _rationale(numbers: Sequence[int] | None, labelled: bool, most: int) -> str:
         rf"A[ -\-{stop}0-TV-~]",
         *([rf"{units}[ -\-{stop}:-~]"] if units else []),
     ]
-    length = most - 4 - (len(LABELLED) + 22) * labelled
-    return rf"([B-Zb-z]|A[ -TV-~])({'|'.join(letters)}){{0,{length}}}" + (f"({units})?" if units else "")
+    length = "*" if most is None else f"{{0,{most - 4 - (len(LABELLED) + 22) * labelled}}}"
+    return f"([B-Zb-z]|A[ -TV-~])({'|'.join(letters)}){length}" + (f"({units})?" if units else "")
 
 
 def _bound_to_its_class(heads: Sequence[str]) -> list[str]:
@@ -275,7 +280,7 @@ def _bound_to_its_class(heads: Sequence[str]) -> list[str]:
         fine, coarse = head.removesuffix(")").split(" (")
         label = ". " + LABELLED.format(label=coarse if fine == UNDETERMINED else fine)
         rules.append(
-            f'as{number}: "Class: {head}" "\\nEvidence: " evidence "\\nRationale: " RATIONALE "{label}"'
+            f'as{number}: "Class: {head}" "\\nEvidence: " evidence "\\nRationale: " rationale "{label}"'
         )
     return rules
 

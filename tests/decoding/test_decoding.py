@@ -6,7 +6,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from deft_llm.answer import lark_grammar, parse
 from deft_llm.errors import DeftError
-from deft_llm.model.decoding import generate_constrained
+from deft_llm.model.decoding import TokenMask, generate_constrained
+from deft_llm.setup.weights import require
 
 GRAMMAR = lark_grammar(max_evidence=2, max_rationale=12)
 
@@ -34,6 +35,17 @@ def model(tokenizer):
     config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
                          num_attention_heads=4, num_key_value_heads=2)  # fmt: skip
     return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="module")
+def embedded_tokenizer():
+    from transformers import AutoTokenizer
+
+    try:
+        folder = require("llm")
+    except DeftError:
+        pytest.skip("the language model is not there: `deft setup`")
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def padded(tokenizer, prompts):
@@ -101,3 +113,26 @@ def test_bad_calls(model, tokenizer):
         generate_constrained(
             model, tokenizer, GRAMMAR, input_ids=ids, attention_mask=torch.tensor([[1, 1, 1], [1, 1, 0]])
         )
+
+
+def test_a_side_that_no_unit_has_is_never_offered_for_the_rationale(embedded_tokenizer):
+    """With the vocabulary of a real model, in which a word may begin in the middle of a token."""
+    grammar = lark_grammar(
+        fines=("happiness",), aus=(12,), once=True, every=True, open_class=False, sides={12: "both"}
+    )
+    said = (
+        "Class: happiness (positive)\nEvidence: AU12 both, mouth corner, up\nRationale: Both mouth corners "
+        "move up, which is AU12. Coders would label this happiness."
+    )
+    for text, refused in ((said, None), (said.replace("Both", "The left"), " left")):
+        mask = TokenMask(embedded_tokenizer, grammar, len(embedded_tokenizer))
+        tokens = embedded_tokenizer(text, add_special_tokens=False).input_ids
+        offered = []
+        for token in tokens:
+            offered.append(bool(mask.allowed()[token]))
+            if not offered[-1]:
+                break
+            mask.take(token)
+        assert all(offered[:-1]) and offered[-1] == (refused is None)
+        if refused:
+            assert embedded_tokenizer.decode([tokens[len(offered) - 1]]) == refused

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from deft_llm.files import sha256_of
+
 CHECKOUT = Path(__file__).parents[2]
 DATA = {".npz", ".yaml", ".json", ".safetensors", ".j2", ".css", ".js"}
 
@@ -95,7 +97,7 @@ def test_installed_wheel_analyses_a_video(wheel, tmp_path):
     deft = tmp_path / "clean" / "bin" / "deft"
     result = json.loads(run(deft, "analyze", clip, "--json", "--out", tmp_path / "out", cwd=tmp_path))
     best = result["movements"][0]
-    assert best["kind"] == "micro-expression"
+    assert best["kind"] == "micro-expression", (sha256_of(clip), best)
     assert abs(best["apex"] - 38) <= 3
     assert 12 in [row["au"] for row in best["evidence"]]
     assert "<svg" in (tmp_path / "out" / "report.html").read_text()

@@ -61,3 +61,16 @@ def test_disagreement_in_unit_side_or_label_is_found() -> None:
         if old in text:
             assert not agrees(parse(text.replace(old, new))), (old, text)
     assert Claim(12, "both", "mouth corner", "up-lateral") in read_rationale(SMILE).claims
+
+
+@pytest.mark.parametrize(
+    ("words", "claim"),
+    [
+        ("The mouth corners move up and outward, which is AU12", (12, "both", "mouth corner", "up-lateral")),
+        ("The chin moves up and sideways, which is AU17", (17, "both", "chin", "up-lateral")),
+        ("The chin moves up and outward, which is AU17", (17, "both", "chin", "up-lateral")),
+    ],
+)
+def test_a_movement_is_read_in_the_words_that_people_use_too(words, claim) -> None:
+    read = read_rationale(f"{words}. Coders would label this happiness.")
+    assert read is not None and read.claims == (claim,)

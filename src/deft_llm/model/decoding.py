@@ -140,6 +140,8 @@ class TokenMask:
             only[self.forced[0]] = True
             return only
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        if self._matcher.get_error():
+            raise DeftError(f"answer grammar: llguidance gives up ({self._matcher.get_error()}).")
         return np.unpackbits(bits, bitorder="little", count=None)[: self._size].astype(bool)
 
     def take(self, token: int) -> None:

@@ -5,6 +5,7 @@ sentences against the evidence of its answer.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, get_args
 
@@ -186,9 +187,18 @@ def _wordings() -> dict[tuple[int, str], Claim]:
         for region in dict.fromkeys(motion.region for motion in unit.motion):
             for direction in valid_directions(number, region):
                 for side in valid_sides(number):
-                    words = movement(region, side, direction, None, None)
-                    found.setdefault((number, words), Claim(number, side, region, direction))
+                    claim = Claim(number, side, region, direction)
+                    for words in _wordings_of(movement(region, side, direction, None, None)):
+                        found.setdefault((number, words), claim)
     return found
+
+
+def _wordings_of(words: str) -> Iterator[str]:
+    """A movement in its own words, and as people say it too: "the mouth corners" for "both mouth corners",
+    "up and outward" of a region on the midline."""
+    yield words
+    yield re.sub("^both ", "the ", words)
+    yield words.replace("sideways", "outward")
 
 
 def read_rationale(text: str) -> Rationale | None:
