@@ -39,16 +39,8 @@ _.original_index  # FaceMesh: numbering of base.obj
 _.arkit  # AUMap: read by the name of the unit set
 _.makehuman  # AUMap: read by the name of the unit set
 
-# Recipes make shipped files (and benchmarks tables) with these, which stand beside the code that reads them.
-complete_atoms  # recipes/au_support/calibrate.py
-identity_components  # recipes/au_support/calibrate_sides.py
-symmetric_centres  # recipes/au_support/calibrate_sides.py
-EMBEDDED_NAME  # recipes/flow2text.py
-prompt_start  # recipes/flow2text.py: the adapter learns the prompt that the method writes
-usable_features  # recipes/state_reader.py: the reader is fitted on the features that it reads
-
-transfer_probe  # benchmarks/disentangle.py: ``probe`` between two sets of subjects, on its estimators
-still_plan  # recipes/state_reader.py, and every script that draws one face
+# Scripts alone call it, five of them and tests: a plan of one frame, beside the plans.
+still_plan
 
 # One of the values of a column, beside those that code compares with.
 MATERIAL_SKIN

@@ -19,14 +19,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.films import LURES, face_data, load_films
+from deft_llm.errors import DeftError
+from deft_llm.evaluation.probes import Kind, estimator
 from deft_llm.model.deft import DeftModel
 from deft_llm.training.checkpoints import start_model
 from deft_llm.training.faces import FaceConfig, FacePart, choose_axes, read_faces
@@ -58,10 +61,53 @@ def au_targets(films: Any) -> list[tuple[int, np.ndarray, np.ndarray]]:
     return found
 
 
+def transfer_probe(
+    features: tuple[np.ndarray, np.ndarray],
+    target: tuple[np.ndarray, np.ndarray],
+    kind: Kind,
+    *,
+    model: Literal["linear", "mlp"] = "linear",
+    components: int = 64,
+    permutations: int = 3,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """A probe fitted on one set of subjects and scored on another: (fit, test) features (N, D) and targets.
+
+    Scores as ``probe``'s, R2 weighted by the variance of each target column; the baseline is fitted on
+    permuted targets. MLPs read the first ``components`` principal components, or as many as there are.
+    Raises: DeftError for a constant target.
+    """
+    if kind != "regression" and min(len(np.unique(part)) for part in target) < 2:
+        raise DeftError("a probe's target has only one value; take more clips.")
+    rng = np.random.default_rng(seed)
+    components = min(components, *features[0].shape)
+
+    def score(truth: np.ndarray) -> float:
+        head = estimator(kind, model, seed, components if model == "mlp" else None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "lbfgs failed to converge")
+            fitted = head.fit(features[0], truth)
+        found = fitted.predict_proba(features[1])[:, 1] if kind == "binary" else fitted.predict(features[1])
+        return _scored(kind, target[1], found)
+
+    chance = [score(target[0][rng.permutation(len(target[0]))]) for _ in range(permutations)]
+    own = score(target[0])
+    return {"score": own, "baseline": float(np.mean(chance)) if chance else None,
+            "p": (1 + sum(value >= own for value in chance)) / (1 + permutations)}  # fmt: skip
+
+
+def _scored(kind: Kind, truth: np.ndarray, found: np.ndarray) -> float:
+    from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
+
+    if kind == "binary":
+        return float(roc_auc_score(truth, found))
+    if kind == "classes":
+        return float(balanced_accuracy_score(truth, found))
+    return float(r2_score(truth, found, multioutput="variance_weighted"))
+
+
 def au_probe(first: np.ndarray, second: np.ndarray, fit: Any, test: Any, model: str) -> dict[str, float]:
     """Mean AUROC over AUs of a probe from fit's to test's subjects, and of the same on permuted labels."""
-    from deft_llm.evaluation.probes import transfer_probe
-
     fitted = {number: (rows, y) for number, rows, y in au_targets(fit)}
     scores, chance = [], []
     for number, rows, y in au_targets(test):
@@ -79,8 +125,6 @@ def truth_probe(
     first: np.ndarray, second: np.ndarray, fit: np.ndarray, test: np.ndarray, model: str
 ) -> dict[str, float]:
     """R2 of a probe for exact truth."""
-    from deft_llm.evaluation.probes import transfer_probe
-
     got = transfer_probe((first, second), (fit, test), "regression", model=model, permutations=1)
     return {"score": got["score"], "permuted": got["baseline"]}
 

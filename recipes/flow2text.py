@@ -17,16 +17,24 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from deft_llm.files import write_json
-from deft_llm.methods.table_words import prompt_start, table_words
+from deft_llm.methods.table_words import prompt_text, table_words
 from deft_llm.model.checkpoint import SHIPPED
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.inputs import region_pool
-from deft_llm.model.language import EMBEDDED, EMBEDDED_NAME, add_lora, load_backbone
+from deft_llm.model.language import EMBEDDED, add_lora, load_backbone
 from deft_llm.model.packing import RowCollator, answer_losses, text_loss
 from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.language import LanguageConfig, Source, text_source
 from deft_llm.training.loop import Part, fit
 from deft_llm.training.objective import TrainBatch
+
+EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"  # of the base in the adapter's config
+
+
+def prompt_start(tokenizer: Any, words: str) -> str:
+    """``prompt_text`` up to the line break before the question; the rest is that of
+    ``model.language.prompt_parts``."""
+    return prompt_text(tokenizer, words, "\u0001").partition(f"{words}\n")[0] + words
 
 
 class TableReader(nn.Module):

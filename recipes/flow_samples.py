@@ -27,7 +27,7 @@ BATCH = 500
 
 
 def targets_of(batch: dict[str, np.ndarray]) -> FlowBatch:
-    """What the experts learn from a batch of ``synth.flow_synth.FlowSynth``.
+    """What the experts learn from a batch of ``synth.flow.sampler.FlowSynth``.
 
     AUs too faint to be coded are unknown (neither there nor not); a side counts as moving from a quarter of
     the stronger side on; AUs that FACS does not side move on both.

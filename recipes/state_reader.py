@@ -24,8 +24,9 @@ from deft_llm.files import atomic_path
 from deft_llm.state.channels import shape_channels
 from deft_llm.state.face_state import FULL
 from deft_llm.state.furrows import furrow_contrast
+from deft_llm.state.intensity import part_of
 from deft_llm.state.pose import in_space, upright
-from deft_llm.state.reader import FARTHEST, Weights, features, usable_features
+from deft_llm.state.reader import FARTHEST, Weights, features
 from deft_llm.state.reader import READ_AUS as AUS
 from deft_llm.state.track import KEPT
 from deft_llm.synth.core.identity import sample_identity, split_seeds
@@ -35,6 +36,13 @@ from deft_llm.synth.video.camera import Camera, sample_camera
 from deft_llm.synth.video.film import Performer, still_plan
 from deft_llm.synth.video.render import Renderer
 
+# Prefixes of the channels that a part's units may use.
+_BROWS = ("brow", "furrow_glabella", "furrow_forehead", "furrow_nose_root", "eye", "lid", "aperture", "iris")
+_EYES = ("brow", "eye", "lid", "aperture", "iris", "cheek", "furrow_crow", "furrow_nose_root", "fold",
+         "corner_up", "mouthSmile")  # fmt: skip
+_NOT_MOUTH = ("brow_apart", "brow_out", "browInner", "browOuter", "browDown", "eye", "lid", "aperture",
+              "iris", "furrow_glabella", "furrow_forehead", "furrow_crow", "furrow_fold", "furrow_cheek",
+              "furrow_chin", "noseSneer", "cheekSquint", "cheekPuff")  # fmt: skip
 SIDES = ("left", "right")
 # Action Units that are often seen together; the rest of the draws are single units and chance sets.
 TOGETHER = (
@@ -194,6 +202,16 @@ def rows_of(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
             seen.append(values[side])
             truth.append(FULL * weights[:, :, SIDES.index(side)])
     return np.concatenate(seen), np.concatenate(truth), names
+
+
+def usable_features(au: int, names: tuple[str, ...]) -> np.ndarray:
+    """(K,) indices of the features that a unit may use: those of its part of the face."""
+    part = part_of(au)
+    if part == "mouth":
+        kept = [not name.startswith(_NOT_MOUTH) and name != "brow_in|other" for name in names]
+    else:
+        kept = [name.startswith(_BROWS if part == "brows" else _EYES) for name in names]
+    return np.flatnonzero(kept)
 
 
 def fitted(paths: list[Path]) -> Weights:

@@ -3,7 +3,7 @@
     python -m recipes.au_support.calibrate --scenes 10000 --maps 20000 --seed 5
 
 Templates are the mean region response to each face unit; filters and thresholds are fitted on scenes of
-``unimer.simulate``: filters on some calibration subjects, thresholds on others.
+``au_support.simulate``: filters on some calibration subjects, thresholds on others.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ from deft_llm.aus.calibration import (
     Calibration,
     Filter,
     MapModel,
-    complete_atoms,
     load_calibration,
 )
 from deft_llm.aus.dense import MapFilters
-from deft_llm.aus.region_vectors import RELATIVE_FLOOR, RegionVector, channel_normalised
+from deft_llm.aus.region_vectors import (
+    REGION_COUNT,
+    RELATIVE_FLOOR,
+    RegionVector,
+    channel_normalised,
+    mirrored,
+)
 from deft_llm.aus.support_features import PAIR, explain, features, strong_side
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import entry
@@ -77,6 +82,23 @@ def templates(world: World) -> list[Atom]:
             )
         )
     return complete_atoms(half)
+
+
+def complete_atoms(half: list[Atom]) -> list[Atom]:
+    """Left templates get their right mirror images; templates of the whole face are made symmetric."""
+    atoms: list[Atom] = []
+    for atom in half:
+        if atom.side == "both":
+            whole = np.array(atom.vector).reshape(REGION_COUNT, 2)
+            whole = whole + mirrored(whole)
+            whole = whole / max(np.linalg.norm(whole, axis=-1).max(), 1e-9)
+            atoms.append(atom.model_copy(update={"vector": [round(float(v), 4) for v in whole.ravel()]}))
+            continue
+        atoms.append(atom)
+        if atom.side == "left":
+            vector = mirrored(np.array(atom.vector).reshape(REGION_COUNT, 2)).ravel()
+            atoms.append(atom.model_copy(update={"side": "right", "vector": [float(v) for v in vector]}))
+    return atoms
 
 
 def clip_vectors(scenes: Scenes, mode: Mode) -> list[RegionVector]:
@@ -228,7 +250,7 @@ def make_regions(scenes: int, seed: int, command: str) -> Calibration:
         "for thresholds",
         "scenes": scenes,
         "seed": seed,
-        "source": "unimer.simulate over synth.units (arkit, makehuman)",
+        "source": "recipes.au_support.simulate over synth.core.units (arkit, makehuman)",
         "precision_aimed_at": PRECISION,
     }
     calibration = Calibration(

@@ -1,4 +1,4 @@
-"""Fits the filter bank for flow maps (``unimer.dense``) on synthetic maps of calibration subjects.
+"""Fits the filter bank for flow maps (``aus.dense``) on synthetic maps of calibration subjects.
 
 Needs only numpy at run time; fitting uses torch. Called by ``python -m recipes.au_support.calibrate``.
 """

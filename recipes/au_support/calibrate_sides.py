@@ -1,4 +1,4 @@
-"""Fits the second pass (``unimer.second_pass``): how people differ, and the filter that reads it.
+"""Fits the second pass (``aus.second_pass``): how people differ, and the filter that reads it.
 
 Scatter comes from the filter subjects' responses; the filter from scenes of the threshold subjects, for the
 first pass was fitted on the others' and is too sure there.
@@ -9,12 +9,34 @@ from __future__ import annotations
 import numpy as np
 
 from deft_llm.aus.calibration import AUModel, Calibration, Filter, SecondPass
+from deft_llm.aus.region_vectors import mirrored
 from deft_llm.aus.second_pass import FirstPass, side_rows
-from deft_llm.aus.spread import identity_components, symmetric_centres
 from recipes.au_support.calibrate import LEAST_MOTION, Held, clip_vectors, fit_filter, largest
 from recipes.au_support.simulate import World, present
 
 COMPONENTS = 4
+
+
+def identity_components(responses: np.ndarray, mirror: np.ndarray | None, count: int) -> list[list[float]]:
+    """Main components (C, 2R) by which people differ from a template whose strongest region moves by 1.
+
+    ``responses``: (I, R, 2) of one AU on the subject's left or the whole face; ``mirror``: the same AU's on
+    the right, None where it has no sides. The outer products of the components add up to the covariance.
+    """
+    other = responses if mirror is None else mirror
+    pooled = np.concatenate([responses, mirrored(other)])
+    mean = pooled.mean(0)
+    deviation = (pooled - mean).reshape(len(pooled), -1)
+    deviation = deviation / max(np.linalg.norm(mean, axis=-1).max(), 1e-9) / np.sqrt(len(pooled))
+    _, sizes, axes = np.linalg.svd(deviation, full_matrices=False)
+    found = np.round(sizes[:count, None] * axes[:count], 3) + 0.0
+    return [[float(v) for v in row] for row in found if row.any()]
+
+
+def symmetric_centres(centres: np.ndarray) -> list[list[float]]:
+    """Region centres (R, 2) relative to the face's middle, px, left and right made mirror images."""
+    relative = centres - centres.mean(0)
+    return [[float(v) for v in row] for row in np.round((relative + mirrored(relative)) / 2, 1) + 0.0]
 
 
 def identity_spreads(world: World) -> dict[int, list[list[float]]]:

@@ -57,7 +57,7 @@ class HeldOut:
 
 
 def scene_cases(scenes: Scenes, world: World, units: str = "px") -> Iterator[Case]:
-    """Cases from region-level scenes (``unimer.simulate``); maps lose their zero and scale."""
+    """Cases from region-level scenes (``au_support.simulate``); maps lose their zero and scale."""
     for row in range(len(scenes.vectors)):
         truth, sizes = [], []
         for au in world.numbers:

@@ -32,7 +32,7 @@ def synthetic_worlds(
 ) -> list[World]:
     """One world a jitter, of the same subjects.
 
-    Regions hang on the base head's chart, which the mean landmarks of ``motion.regions`` fit; a subject keeps
+    Regions hang on the base head's chart, which the mean landmarks of ``faces.regions`` fit; a subject keeps
     them on the same skin, as landmarks do. Every second subject uses the second unit set. AUs that synthesis
     cannot make move as the FACS table says.
     """

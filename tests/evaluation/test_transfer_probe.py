@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.disentangle import transfer_probe
 from deft_llm.errors import DeftError
-from deft_llm.evaluation.probes import transfer_probe
 
 
 @pytest.mark.parametrize("model", ["linear", "mlp"])

@@ -6,11 +6,19 @@ import json
 
 import numpy as np
 
-from deft_llm.aus.calibration import CALIBRATION_FILE, Atom, complete_atoms, load_calibration
+from deft_llm.aus.calibration import CALIBRATION_FILE, Atom, load_calibration
 from deft_llm.aus.region_vectors import REGION_COUNT, mirrored
 from deft_llm.records import Clip, Source, Truth
 from recipes.au_support import calibrate
-from recipes.au_support.calibrate import Held, best_cut, feature_table, kept_maps, largest, shares_of
+from recipes.au_support.calibrate import (
+    Held,
+    best_cut,
+    complete_atoms,
+    feature_table,
+    kept_maps,
+    largest,
+    shares_of,
+)
 from recipes.au_support.calibrate_sides import fit_second_pass
 from recipes.au_support.simulate import PX, World, simulate
 from recipes.au_support.store_cases import true_sizes

@@ -17,12 +17,11 @@ from deft_llm.aus.second_pass import (
 )
 from deft_llm.aus.spread import (
     head_covariance,
-    identity_components,
     noise_covariance,
-    symmetric_centres,
     template_covariance,
 )
 from deft_llm.aus.support import measure_support
+from recipes.au_support.calibrate_sides import identity_components, symmetric_centres
 from recipes.au_support.held_out import table_motion
 
 

@@ -1,4 +1,4 @@
-"""The dual constraint's calibration: one versioned file in package data, made by ``unimer.calibrate``."""
+"""The dual constraint's calibration: one versioned file in package data, made by recipes/au_support."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deft_llm.errors import DeftError
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.files import read_object, reading
 
-CALIBRATION_VERSION = 2  # 2: the second pass over the AUs that are there (``unimer.second_pass``)
+CALIBRATION_VERSION = 2  # 2: the second pass over the AUs that are there (``aus.second_pass``)
 CALIBRATE_AGAIN = "make it with 'python -m recipes.au_support.calibrate'"
 CALIBRATION_FILE = Path(__file__).with_name("calibration.json")
 
@@ -69,7 +69,7 @@ class AUModel(BaseModel):
 
 
 class SecondPass(BaseModel):
-    """What tells the sides of a px clip's AUs once it is known which AUs are there (``unimer.second_pass``).
+    """What tells the sides of a px clip's AUs once it is known which AUs are there (``aus.second_pass``).
 
     centres: (R, 2) region centres around the face's middle, aligned px; spreads: per AU the (C, 2R) main
     components by which people differ from its left or whole-face template (none: drawn from the FACS table);
@@ -189,23 +189,6 @@ class Calibration(BaseModel):
             components = mirrored(components) if atom.side == "right" else components
             found.append(template_covariance(template, components))
         return np.array(found)
-
-
-def complete_atoms(half: list[Atom]) -> list[Atom]:
-    """Left templates get their right mirror images; templates of the whole face are made symmetric."""
-    atoms: list[Atom] = []
-    for atom in half:
-        if atom.side == "both":
-            whole = np.array(atom.vector).reshape(REGION_COUNT, 2)
-            whole = whole + mirrored(whole)
-            whole = whole / max(np.linalg.norm(whole, axis=-1).max(), 1e-9)
-            atoms.append(atom.model_copy(update={"vector": [round(float(v), 4) for v in whole.ravel()]}))
-            continue
-        atoms.append(atom)
-        if atom.side == "left":
-            vector = mirrored(np.array(atom.vector).reshape(REGION_COUNT, 2)).ravel()
-            atoms.append(atom.model_copy(update={"side": "right", "vector": [float(v) for v in vector]}))
-    return atoms
 
 
 @lru_cache(maxsize=4)

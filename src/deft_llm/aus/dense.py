@@ -1,7 +1,7 @@
 """Support on flow maps whose zero, scale and crop are unknown: a small learned filter bank, run in numpy.
 
 Regions cannot be placed on such maps (crops differ by half a face), so AU templates are learned as a few
-convolution filters from synthetic maps of calibration subjects; see ``unimer.calibrate_maps``.
+convolution filters from synthetic maps of calibration subjects; see recipes/au_support/calibrate_maps.py.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from deft_llm.store.motion import Motion
 REGION_COUNT = len(REGION_KEYS)
 _MIRROR = np.array([REGION_INDEX[mirror_key(key)] for key in REGION_KEYS])
 _FLIP = np.array([-1.0, 1.0])
-_MIDLINE = np.array([key == mirror_key(key) for key in REGION_KEYS])
 
 
 def mirrored(vectors: np.ndarray) -> np.ndarray:

@@ -1,14 +1,14 @@
 """How region vectors scatter: over people, from region to region, by noise and residual head motion.
 
 All covariances are over a region vector laid flat, (2R, 2R): dx, dy of the first region, of the second, ...
-The sizes are those that ``unimer.simulate`` draws its px scenes with.
+The sizes are those that ``recipes/au_support/simulate.py`` draws its px scenes with.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.aus.region_vectors import REGION_COUNT, mirrored
+from deft_llm.aus.region_vectors import REGION_COUNT
 
 REGION_GAIN = 0.15**2 + 0.07**2  # variance of a region's gain: the person's, the estimator's
 REGION_TURN = 0.15**2  # variance of the tangent of a region's turn
@@ -20,26 +20,10 @@ HEAD_RADIUS = 60.0  # px from the middle at which HEAD_PX's turn and scale move 
 FLOOR_OVER_NOISE = 1.15  # what a measured noise floor shows of the noise
 
 
-def identity_components(responses: np.ndarray, mirror: np.ndarray | None, count: int) -> list[list[float]]:
-    """Main components (C, 2R) by which people differ from a template whose strongest region moves by 1.
-
-    ``responses``: (I, R, 2) of one AU on the subject's left or the whole face; ``mirror``: the same AU's on
-    the right, None where it has no sides. The outer products of the components add up to the covariance.
-    """
-    other = responses if mirror is None else mirror
-    pooled = np.concatenate([responses, mirrored(other)])
-    mean = pooled.mean(0)
-    deviation = (pooled - mean).reshape(len(pooled), -1)
-    deviation = deviation / max(np.linalg.norm(mean, axis=-1).max(), 1e-9) / np.sqrt(len(pooled))
-    _, sizes, axes = np.linalg.svd(deviation, full_matrices=False)
-    found = np.round(sizes[:count, None] * axes[:count], 3) + 0.0
-    return [[float(v) for v in row] for row in found if row.any()]
-
-
 def template_covariance(template: np.ndarray, components: np.ndarray) -> np.ndarray:
     """Covariance (2R, 2R) of an AU's region vector at 1 px: people, each region's gain and turn, leaks.
 
-    ``template``: (R, 2); ``components``: (C, R, 2), as ``identity_components`` finds them.
+    ``template``: (R, 2); ``components``: (C, R, 2), what people differ by from it.
     """
     flat = components.reshape(len(components), 2 * REGION_COUNT)
     found = flat.T @ flat + LEAK**2 * np.eye(2 * REGION_COUNT)
@@ -66,9 +50,3 @@ def head_covariance(centres: np.ndarray) -> np.ndarray:
         for axes in ((still + 1, still), (still, still + 1), (-0.5 * y, 0.5 * x), (0.5 * x, 0.5 * y))
     ]
     return HEAD_PX**2 * np.array(moves).T @ np.array(moves)
-
-
-def symmetric_centres(centres: np.ndarray) -> list[list[float]]:
-    """Region centres (R, 2) relative to the face's middle, px, left and right made mirror images."""
-    relative = centres - centres.mean(0)
-    return [[float(v) for v in row] for row in np.round((relative + mirrored(relative)) / 2, 1) + 0.0]

@@ -1,9 +1,9 @@
-"""What can be read from exported features on unseen subjects:
-linear and MLP probes with permutation baselines.
+"""What can be read from exported features on unseen subjects: linear and MLP probes with permutation
+baselines.
 
 A probe is fitted on some subjects and scored on others (grouped folds); the same probe on permuted targets
 gives the level that chance and the protocol reach. Feature files: npz with ``clip_ids``, ``subjects`` and one
-(N, D) array an expert.
+(N, D) array per expert.
 """
 
 from __future__ import annotations
@@ -73,52 +73,8 @@ def probe(
     }
 
 
-def transfer_probe(
-    features: tuple[np.ndarray, np.ndarray],
-    target: tuple[np.ndarray, np.ndarray],
-    kind: Kind,
-    *,
-    model: Literal["linear", "mlp"] = "linear",
-    components: int = 64,
-    permutations: int = 3,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """A probe fitted on one set of subjects and scored on another: (fit, test) features (N, D) and targets.
-
-    Scores as ``probe``'s, R2 weighted by the variance of each target column; the baseline is fitted on
-    permuted targets. MLPs read the first ``components`` principal components, or as many as there are.
-    Raises: DeftError for a constant target.
-    """
-    if kind != "regression" and min(len(np.unique(part)) for part in target) < 2:
-        raise DeftError("a probe's target has only one value; take more clips.")
-    rng = np.random.default_rng(seed)
-    components = min(components, *features[0].shape)
-
-    def score(truth: np.ndarray) -> float:
-        head = _estimator(kind, model, seed, components if model == "mlp" else None)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "lbfgs failed to converge")
-            fitted = head.fit(features[0], truth)
-        found = fitted.predict_proba(features[1])[:, 1] if kind == "binary" else fitted.predict(features[1])
-        return _scored(kind, target[1], found)
-
-    chance = [score(target[0][rng.permutation(len(target[0]))]) for _ in range(permutations)]
-    own = score(target[0])
-    return {"score": own, "baseline": float(np.mean(chance)) if chance else None,
-            "p": (1 + sum(value >= own for value in chance)) / (1 + permutations)}  # fmt: skip
-
-
-def _scored(kind: Kind, truth: np.ndarray, found: np.ndarray) -> float:
-    from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
-
-    if kind == "binary":
-        return float(roc_auc_score(truth, found))
-    if kind == "classes":
-        return float(balanced_accuracy_score(truth, found))
-    return float(r2_score(truth, found, multioutput="variance_weighted"))
-
-
-def _estimator(kind: Kind, model: str, seed: int, components: int | None = None) -> Any:
+def estimator(kind: Kind, model: str, seed: int, components: int | None = None) -> Any:
+    """An unfitted probe on standardised features; ``components``: of as many principal components alone."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -158,7 +114,7 @@ def _cross_score(
             continue
         with warnings.catch_warnings():  # a probe stopped at its last step is still a probe
             warnings.filterwarnings("ignore", "lbfgs failed to converge")
-            fitted = _estimator(kind, model, seed).fit(features[train], target[train])
+            fitted = estimator(kind, model, seed).fit(features[train], target[train])
         outcomes.append(
             fitted.predict_proba(features[test])[:, 1] if kind == "binary" else fitted.predict(features[test])
         )

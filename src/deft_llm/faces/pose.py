@@ -29,7 +29,7 @@ def rigid_turn(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def angles(rotation: np.ndarray) -> np.ndarray:
     """Yaw, pitch, roll (3,), degrees, of a rotation (3, 3) about the image's right, up, and towards the
-    camera, as ``synth.assets.rotation`` makes them."""
+    camera, as ``synth.video.scene.rotation`` makes them."""
     yaw = np.arctan2(rotation[0, 2], rotation[2, 2])
     pitch = np.arcsin(np.clip(rotation[1, 2], -1, 1))
     return np.degrees([yaw, pitch, np.arctan2(-rotation[1, 0], rotation[1, 1])])

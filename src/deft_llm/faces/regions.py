@@ -12,7 +12,7 @@ from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 
 _CANONICAL = np.load(Path(__file__).with_name("canonical_landmarks.npz"), allow_pickle=False)
 # (478, 2) px of the mean frontal neutral face in the aligned frame, (478,) its depth (px, larger is farther)
-# and each landmark's number on the other side; made by scripts/make_canonical_landmarks.py.
+# and each landmark's number on the other side; made by recipes/canonical_landmarks.py.
 CANONICAL_LANDMARKS: np.ndarray = _CANONICAL["landmarks"]
 CANONICAL_DEPTH: np.ndarray = _CANONICAL["depth"]
 TWIN: np.ndarray = _CANONICAL["twin"].astype(int)

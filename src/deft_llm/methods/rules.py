@@ -28,7 +28,7 @@ DETERMINED = 0.3  # a fine class below this share of the rules' scores is "undet
 
 
 class Rules:
-    """Reads AUs off a clip (``unimer.constraint``) and maps them to classes by ``facs.emotions``.
+    """Reads AUs off a clip (``aus.support``) and maps them to classes by ``facs.emotions``.
 
     ``fit`` only moves the AUs' thresholds to the validation subjects', where AUs are coded there.
     """

@@ -83,9 +83,3 @@ def prompt_text(tokenizer: Any, words: str, question: str) -> str:
         return f"{SYSTEM}\n{asked}Question: {question}\nAnswer: "
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{asked}{question}"}]
     return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-
-
-def prompt_start(tokenizer: Any, words: str) -> str:
-    """``prompt_text`` up to the line break before the question; the rest is that of
-    ``model.language.prompt_parts``."""
-    return prompt_text(tokenizer, words, "\u0001").partition(f"{words}\n")[0] + words

@@ -13,7 +13,6 @@ from deft_llm.setup.weights import require
 
 EMBEDDED = "embedded"
 TINY = "tiny-random"
-EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 PROMPT_VERSION = 1
 EXPERTS = ("structure", "texture", "motion")

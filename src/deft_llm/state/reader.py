@@ -17,20 +17,13 @@ from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.spooled import Spool, in_parts
 from deft_llm.state.channels import SIDES, Channels, smooth
 from deft_llm.state.furrows import PATCH_NAMES
-from deft_llm.state.intensity import Key, part_of
+from deft_llm.state.intensity import Key
 
 FILE = Path(__file__).with_name("reader.npz")
 READ_AUS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 28, 43)
 FARTHEST = 5.0  # spreads of a channel on rendered faces beyond which it counts no more
 OTHER = {"left": "right", "right": "left"}
 MIRRORED = ("mouth_x", "iris_x")  # channels whose sign is the image's, not the subject's side
-# Prefixes of the channels that a part's units may use.
-_BROWS = ("brow", "furrow_glabella", "furrow_forehead", "furrow_nose_root", "eye", "lid", "aperture", "iris")
-_EYES = ("brow", "eye", "lid", "aperture", "iris", "cheek", "furrow_crow", "furrow_nose_root", "fold",
-         "corner_up", "mouthSmile")  # fmt: skip
-_NOT_MOUTH = ("brow_apart", "brow_out", "browInner", "browOuter", "browDown", "eye", "lid", "aperture",
-              "iris", "furrow_glabella", "furrow_forehead", "furrow_crow", "furrow_fold", "furrow_cheek",
-              "furrow_chin", "noseSneer", "cheekSquint", "cheekPuff")  # fmt: skip
 
 
 class Weights(NamedTuple):
@@ -77,16 +70,6 @@ def features(d: Channels, furrows: np.ndarray) -> tuple[dict[str, np.ndarray], t
 
 def _signed(name: str, curve: np.ndarray, side: str) -> np.ndarray:
     return -curve if name in MIRRORED and side == "right" else curve
-
-
-def usable_features(au: int, names: tuple[str, ...]) -> np.ndarray:
-    """(K,) indices of the features that a unit may use: those of its part of the face."""
-    part = part_of(au)
-    if part == "mouth":
-        kept = [not name.startswith(_NOT_MOUTH) and name != "brow_in|other" for name in names]
-    else:
-        kept = [name.startswith(_BROWS if part == "brows" else _EYES) for name in names]
-    return np.flatnonzero(kept)
 
 
 def read_trained(d: Channels, furrows: np.ndarray, rest: np.ndarray, fps: float) -> Spool[Key]:

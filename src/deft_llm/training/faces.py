@@ -222,7 +222,7 @@ def read_faces(
 
 
 def validate(deft: DeftModel, data: FaceData) -> dict[str, float]:
-    """``motion.scores`` of the fused heads."""
+    """``training.motion.scores`` of the fused heads."""
     readout = read_faces(deft, data)
     return scores(readout.au.numpy(), readout.coarse.numpy(), data.targets)
 

@@ -41,7 +41,7 @@ def shown_sides(
 
 def miscoded(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Labels (N, A, 2) of which each AU is replaced by a wrong one with probability ``share``: half of these
-    a neighbour or the wrong side, half any other (``unimer.held_out.falsified``)."""
+    a neighbour or the wrong side, half any other (``falsified``)."""
 
     if not share:
         return labels

@@ -1,6 +1,7 @@
 """What happens in a clip: micro-expressions, negatives, lures and long videos, planned frame by frame.
 
-A plan holds only numbers: strengths of components per frame, gaze, head, light. ``synth/film.py`` draws it.
+A plan holds only numbers: strengths of components per frame, gaze, head, light. It is drawn by
+``synth.video.film``.
 """
 
 from __future__ import annotations
