@@ -1,11 +1,11 @@
 """Actions per coded event in the page, with and without deft's proposals; wrong ones at what they cost.
 
-A coder who knows the truth of synthetic films codes each film twice in headless Chromium, by the fewest keys
+A coder who knows the truth of synthetic films codes each film in headless Chromium, by the fewest keys
 that the page offers: from nothing, and by deciding on deft's proposals, mending their ends and sides, and
 adding what they miss. The page counts key presses, clicks and drags, which are also given per kind of
-proposal: right, mended, wrong, missed. Films in which nothing happens are among them: what deft proposes
-there is wrong and costs as well. Finding a movement is not counted: it is the costly part of coding by hand,
-and what proposals save of it only people can tell.
+proposal: right, mended, wrong, missed. A third coder, for whom all proposals are wrong, rejects each of them:
+what a wrong one costs where films have none. Finding a movement is not counted: it is the costly part of
+coding by hand, and what proposals save of it only people can tell.
 
 Run: deft synth films --clips 10 --subjects 4 --size 256 --format video --seed 5
      python -m benchmarks.coding films --clips 10
@@ -38,6 +38,7 @@ from deft_llm.records import Clip
 
 CLOSE = 0.05  # s: a point this near to the truth is left as it is
 WAIT_MS = 120_000
+WAYS = ("hand", "proposals", "rejecting")  # as they are coded; also the coders' names
 
 
 @dataclass(frozen=True)
@@ -198,10 +199,8 @@ def read_all(server: CodingServer, clips: list[str]) -> None:
         time.sleep(1)
 
 
-def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -> dict[str, Any]:
-    """Code the shortest ``most`` films of a synthetic corpus; ``folder``: where their copies are coded."""
-    from playwright.sync_api import sync_playwright
-
+def chosen_of(corpus: Path, most: int, folder: Path) -> dict[str, Clip]:
+    """Copies of the shortest ``most`` films in folders of their people: name of a clip -> its record."""
     records = sorted(
         read_rows(Clip, corpus / "records.jsonl"), key=lambda clip: (clip.offset or 0, clip.clip_id)
     )
@@ -211,35 +210,42 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
         name = f"{clip.subject}/{Path(clip.source.path).name}"
         shutil.copy(corpus / clip.source.path, folder / name)
         chosen[name] = clip
+    return chosen
+
+
+def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -> dict[str, Any]:
+    """Code the shortest ``most`` films of a synthetic corpus; ``folder``: where their copies are coded."""
+    from playwright.sync_api import sync_playwright
+
+    chosen = chosen_of(corpus, most, folder)
     files, slots = CodingFolder(folder), Slots(1, 86_400)
     server = CodingServer(files, slots)
     address, running = serve(server)
-    counts, proposals, costs = Counter[str](), Counter[str](), Counter[str]()
+    counts = Counter[str]()
+    became: dict[str, Counter[str]] = {way: Counter() for way in WAYS[1:]}
+    took: dict[str, Counter[str]] = {way: Counter() for way in WAYS[1:]}
     try:
         with sync_playwright() as api:
             browser = api.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(WAIT_MS)
-            for way in ("hand", "proposals"):
-                if way == "proposals":
+            for way in WAYS:
+                if way != "hand":
                     read_all(server, list(chosen))
                 for name, clip in chosen.items():
                     page.goto("about:blank")
                     page.goto(f"{address}#coder={way}&clip={name}")
                     page.wait_for_selector("#picture[data-shown]")
-                    coder, truth = Coder(page, clip.fps or 25.0), truth_of(clip, corpus)
+                    coder = Coder(page, clip.fps or 25.0)
+                    truth = [] if way == "rejecting" else truth_of(clip, corpus)
                     if pictures is not None and way == "proposals":
-                        page.keyboard.press("j")
-                        page.wait_for_timeout(1500)
-                        page.screenshot(path=str(pictures / f"{Path(name).stem}.png"))
-                        page.keyboard.press("Escape")
-                        page.evaluate("window.deftCoding.actions = 0")
+                        picture_of(page, pictures / f"{Path(name).stem}.png")
                     if way == "hand":
                         by_hand(coder, truth)
                     else:
-                        became, took = with_proposals(coder, truth, partial(spent, page, files, way, name))
-                        proposals.update(became)
-                        costs.update(took)
+                        found = with_proposals(coder, truth, partial(spent, page, files, way, name))
+                        became[way].update(found[0])
+                        took[way].update(found[1])
                     check(files.coding(way, name)[0].events, truth, coder.close)
                     counts[way] += files.progress_of(way, name).actions
             browser.close()
@@ -247,11 +253,23 @@ def count(corpus: Path, most: int, folder: Path, pictures: Path | None = None) -
         running.should_exit = True
         slots.close()
     events = sum(len(truth_of(clip, corpus)) for clip in chosen.values())
+    rejected = became["rejecting"]["wrong"]
     return {
-        "clips": len(chosen), "events": events, "proposals": dict(proposals), "actions for them": dict(costs),
-        "actions": dict(counts),
-        "actions per event": {way: round(number / events, 1) for way, number in counts.items()},
+        "clips": len(chosen), "events": events, "proposals": dict(became["proposals"]),
+        "actions for them": dict(took["proposals"]),
+        "actions": {way: counts[way] for way in WAYS[:2]},
+        "actions per event": {way: round(counts[way] / events, 1) for way in WAYS[:2]},
+        "actions per wrong proposal": round(took["rejecting"]["wrong"] / rejected, 1) if rejected else None,
     }  # fmt: skip
+
+
+def picture_of(page: Any, path: Path) -> None:
+    """A screenshot of the first event or proposal of the open clip; it costs no action."""
+    page.keyboard.press("j")
+    page.wait_for_timeout(1500)
+    page.screenshot(path=str(path))
+    page.keyboard.press("Escape")
+    page.evaluate("window.deftCoding.actions = 0")
 
 
 def spent(page: Any, files: CodingFolder, coder: str, name: str) -> int:

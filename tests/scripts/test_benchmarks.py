@@ -98,6 +98,8 @@ def test_coding(figures, chromium, tmp_path):
     found = figures("benchmarks.coding", tmp_path / "films", "--clips", 1)
     assert found["clips"] == 1 and found["events"] >= 1
     assert sum(found["actions for them"].values()) == found["actions"]["proposals"]
+    stated = sum(number for kind, number in found["proposals"].items() if kind != "missed")
+    assert (found["actions per wrong proposal"] is None) == (stated == 0)
     assert all(actions > 1 for actions in found["actions per event"].values())
 
 
