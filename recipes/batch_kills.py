@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import shutil
 import sys
 import time
@@ -28,13 +27,14 @@ from deft_llm.cli import main as deft
 from deft_llm.explain.inputs import RECORD
 from deft_llm.explain.samples import Injected, landmarks_of, living_portrait, portrait, save_video
 from recipes import forked
+from recipes.kills import tree
 
 FPS, SHORTEST, LONGEST = 25, 10, 16  # frames of a video
 SCENES = ((12, "both"), (4, "both"), (1, "both"), (15, "left"), (12, "right"))
 PERSON_CLIPS = 8  # clips of the one person who is in several
 UNREADABLE = ("no-video.mp4", "cut-off.mp4")
 TABLE, OUT, LIST = "all.csv", "out", "list.csv"
-TIMED = (".lock",)
+LOCKS = (".lock",)
 LONGEST_RUN = 3600.0  # s
 
 
@@ -110,16 +110,7 @@ def run(name: str, videos: Path, work: Path, workers: int, kills: Sequence[int] 
     seconds = time.monotonic() - began
     if not (work / TABLE).is_file():
         raise SystemExit(f"{name}: ends without a table: {said[-500:]}")
-    return Run(name, seconds, code, said, tree(work), pd.read_csv(work / TABLE))
-
-
-def tree(folder: Path) -> dict[str, str]:
-    """Hash by name of every file that a run left."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in TIMED
-    }
+    return Run(name, seconds, code, said, tree(work, LOCKS), pd.read_csv(work / TABLE))
 
 
 def faults_of(found: Run, first: Run, count: int) -> list[str]:

@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,12 @@ def at_point(number: int, count: Path) -> Callable[[], None]:
     return arm
 
 
-def tree(folder: Path) -> dict[str, str]:
-    """Hash by name of every file that a command left."""
+def tree(folder: Path, without: Collection[str] = TIMED) -> dict[str, str]:
+    """Hash by name of every file that a command left; not of files, and folders' files, ``without``."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not {path.name, path.parent.name} & {*TIMED}
+        if path.is_file() and not {path.name, path.parent.name} & {*without}
     }
 
 

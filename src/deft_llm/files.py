@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import math
 import os
 import socket
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -159,6 +161,26 @@ def csv_cell(value: object) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write ``columns`` of the rows as CSV, cells as ``csv_cell`` makes them, atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([csv_cell(row.get(name)) for name in columns] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def check_target(path: Path | None, suffixes: Sequence[str], kind: str) -> None:
+    """Raises: UsageError for a path (None: none is wanted) that ends in none of ``suffixes``, as ``kind``
+    says, or whose folder is not there."""
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path}: {kind}; give such a name.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: its folder is not there; make it first.")
 
 
 def json_line(row: Any) -> str:

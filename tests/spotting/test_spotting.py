@@ -5,9 +5,10 @@ import pytest
 
 from deft_llm.explain.samples import Injected
 from deft_llm.spotting import signal as signal_module
-from deft_llm.spotting.events import Span, joined, reversals
+from deft_llm.spotting.events import Span, joined
 from deft_llm.spotting.fit import fit_curve
 from deft_llm.spotting.spot import spot
+from deft_llm.state.channels import zigzag
 
 
 @pytest.mark.parametrize("fps", [25, 50, 100, 200])
@@ -125,9 +126,10 @@ def test_courses_are_fitted_to_a_fraction_of_a_frame():
     assert fit.height == pytest.approx(1.0, abs=0.05)
 
 
-def test_reversals_count_only_swings():
-    assert reversals(np.array([0, 1, 0, 3, 0, 3, 0.5, 1.0]), 2.0) == [0, 3, 4, 5]
-    assert reversals(np.zeros(10), 1.0) == []
+def test_turning_points_are_of_swings_alone():
+    turns = [frame for frame, _ in zigzag(np.array([0, 1, 0, 3, 0, 3, 0.5, 1.0]), 2.0)]
+    assert turns == [0, 3, 4, 5, 6], "the last one is where the curve is lowest so far"
+    assert zigzag(np.zeros(10), 1.0) == []
 
 
 @pytest.mark.parametrize(("iod", "seen"), [(20.0, False), (90.0, True)])

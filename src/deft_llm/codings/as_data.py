@@ -23,7 +23,7 @@ from deft_llm.corpora.tables import cell_integer, cell_text
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.faces.video import image_files
 from deft_llm.facs.notation import format_aus, parse_aus
-from deft_llm.files import csv_cell, digest, reading, write_text
+from deft_llm.files import digest, reading, write_csv, write_text
 from deft_llm.records import ActionUnit, Clip
 
 TOGETHER = 0.2  # s
@@ -89,11 +89,7 @@ def write_clips(codings: Path, out: Path, subjects: Mapping[str, str] | None = N
                 "fps": f"{coding.fps:.10g}", "aus": format_aus(movement.aus),
                 "coder": coding.coder or Path(codings).name,
             })  # fmt: skip
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([{name: csv_cell(row[name]) for name in COLUMNS} for row in rows])
-    write_text(out, text.getvalue())
+    write_csv(out, COLUMNS, rows)
     return len(rows)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from deft_llm.codings.events import Coding, media_name
 from deft_llm.codings.formats import clock_of, holds_events, read_coding
 from deft_llm.errors import DeftError
 from deft_llm.faces.video import frame_times, image_files
-from deft_llm.files import csv_cell, write_text
+from deft_llm.files import write_csv
 
 SUFFIXES = (".csv", ".eaf", ".boris", ".textgrid")
 COLUMNS = ("clip", "time", "onset", "offset", "au", "side", "phase", "face", "coded_by", "coder", "link")
@@ -105,8 +103,4 @@ def with_links(rows: Sequence[Mapping[str, Any]], coders: tuple[str, str], page:
 
 def write_disagreements(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the rows of ``with_links`` as CSV."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows([{name: csv_cell(row.get(name)) for name in COLUMNS} for row in rows])
-    write_text(path, out.getvalue())
+    write_csv(path, COLUMNS, rows)

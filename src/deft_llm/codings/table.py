@@ -20,7 +20,7 @@ from deft_llm.codings.events import (
     parse_name,
 )  # fmt: skip
 from deft_llm.errors import DeftError
-from deft_llm.files import csv_cell, write_text
+from deft_llm.files import write_csv
 
 COLUMNS = (
     "file", "fps", "coder", "face", "au", "side", "phase", "intensity", "onset", "apex", "offset",
@@ -35,13 +35,9 @@ def write(coding: Coding, path: Path) -> None:
         {"file": coding.media, "fps": f"{coding.fps:.10g}", "coder": coding.coder, **event.model_dump()}
         for event in coding.sorted().events
     ]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
     if not rows:  # who coded what, though nothing was seen
         rows = [{"file": coding.media, "fps": f"{coding.fps:.10g}", "coder": coding.coder}]
-    writer.writerows([{name: csv_cell(row.get(name)) for name in COLUMNS} for row in rows])
-    write_text(path, out.getvalue())
+    write_csv(path, COLUMNS, rows)
 
 
 def reads(header: list[str]) -> bool:

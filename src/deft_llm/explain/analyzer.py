@@ -35,7 +35,7 @@ from deft_llm.records import Evidence, Prediction
 from deft_llm.setup.weights import require
 from deft_llm.spooled import Spool
 from deft_llm.spotting.joint import events_of, joint_movements
-from deft_llm.spotting.movement import Movement, OtherEvent
+from deft_llm.spotting.movement import Movement, OtherEvent, bounds_of
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
 from deft_llm.spotting.watch import Watched, Watcher
 from deft_llm.state.face_state import FaceState, state_of
@@ -270,8 +270,7 @@ class Analyzer:
         times = state.times
         lasts = None
         if offset is not None:
-            span, step = float(times[offset] - times[start]), 1 / state.fps
-            lasts = (max(0.0, span - step), span + step)
+            lasts = bounds_of(float(times[offset] - times[start]), state.fps)
         return Movement(
             kind="given", onset=start, apex=apex, offset=offset, onset_time=float(times[start]),
             apex_time=float(times[apex]), offset_time=None if offset is None else float(times[offset]),

@@ -13,8 +13,8 @@ from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.explain.inputs import VideoInput
 from deft_llm.explain.report import write_report
 from deft_llm.explain.tables import check_table, write_table
-from deft_llm.explain.video_overlay import check_overlay, write_overlay
-from deft_llm.files import claim_folder, write_json
+from deft_llm.explain.video_overlay import write_overlay
+from deft_llm.files import check_target, claim_folder, write_json
 from deft_llm.state.neutral import Neutral
 
 if TYPE_CHECKING:
@@ -73,12 +73,8 @@ class Extras:
                     f"give a file name alone ({option} {path.name})."
                 )
         check_table(self.frames)
-        check_overlay(self.overlay)
-        if self.elan is not None:
-            if self.elan.suffix.lower() != ".eaf":
-                raise UsageError(f"{self.elan}: ELAN's files end in .eaf; give such a name.")
-            if not self.elan.absolute().parent.is_dir():
-                raise UsageError(f"{self.elan}: its folder is not there; make it first.")
+        check_target(self.overlay, (".mp4",), "the overlay is an MP4 and ends in .mp4")
+        check_target(self.elan, (".eaf",), "ELAN's files end in .eaf")
 
     def within(self, folder: Path) -> Extras:
         """The same files in ``folder``."""

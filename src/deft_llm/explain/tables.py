@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deft_llm.errors import UsageError
-from deft_llm.files import atomic_path, csv_cell
+from deft_llm.files import atomic_path, check_target, csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +36,7 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def check_table(path: Path | None) -> None:
     """Raises: UsageError where a table cannot be written under this name."""
-    if path is None:
-        return
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: tables are written as .csv or .parquet; give such a name.")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: its folder is not there; make it first.")
+    check_target(path, SUFFIXES, "tables are written as .csv or .parquet")
 
 
 def write_table(path: Path, parts: Iterable[pd.DataFrame]) -> None:

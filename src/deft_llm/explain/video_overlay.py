@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from deft_llm.errors import UsageError
 from deft_llm.explain.curves import shown_units, strongest_side
 from deft_llm.explain.magnify import write_stream
 from deft_llm.faces.video import frames as frames_of
@@ -27,16 +26,6 @@ WINDOW = 6.0  # s of the curves that are in view
 BLOCK = 256  # frames
 
 Span = TypeVar("Span", Movement, OtherEvent)
-
-
-def check_overlay(path: Path | None) -> None:
-    """Raises: UsageError where no overlay can be written under this name."""
-    if path is None:
-        return
-    if path.suffix.lower() != ".mp4":
-        raise UsageError(f"{path}: the overlay is an MP4; give a name that ends in .mp4.")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: its folder is not there; make it first.")
 
 
 def write_overlay(path: Path, video: Path, analysis: AnalysisResult, *, fps: float | None = None) -> None:

@@ -111,9 +111,7 @@ class HeadAnswers:
         rows = []
         for sample in samples:
             heads = found[sample.clip_id]
-            row = heads.coarse.model_copy(deep=True)
-            row.question_id = sample.question.question_id if sample.question else None
-            row.aus, row.sides = dict(heads.units.aus), dict(heads.units.sides)
+            row = heads.row(sample.question)
             row.answer, row.answered_by = answer(sample.question, heads) if sample.question else DECLINED
             rows.append(row)
         return rows
@@ -148,10 +146,7 @@ class ModelAnswers(HeadAnswers):
         replies = self.coarse.ask(samples, tables, fines)  # type: ignore[attr-defined]
         rows = []
         for sample, reply in zip(samples, replies, strict=True):
-            heads = found[sample.clip_id]
-            row = heads.coarse.model_copy(deep=True)
-            row.question_id = sample.question.question_id if sample.question else None
-            row.aus, row.sides = dict(heads.units.aus), dict(heads.units.sides)
+            row = found[sample.clip_id].row(sample.question)
             row.answer, row.answered_by = reply.text, reply.answered_by
             row.extras["probability"] = reply.probability
             rows.append(row)
@@ -170,6 +165,13 @@ class Heads:
     fine: Prediction | None
     margins: dict[int, float]
     usual: dict[str, str] = field(default_factory=dict)
+
+    def row(self, question: Question | None) -> Prediction:
+        """The prediction that stands beside an answer: classes, AU probabilities and sides."""
+        row = self.coarse.model_copy(deep=True)
+        row.question_id = question.question_id if question else None
+        row.aus, row.sides = dict(self.units.aus), dict(self.units.sides)
+        return row
 
     @property
     def coarse_class(self) -> str:

@@ -172,13 +172,12 @@ class ExpertOutput(NamedTuple):
     pooled: Tensor
 
 
-def _small_trunk(inputs: int, channels: int, width: int) -> nn.Sequential:
-    """Four strided convolutions: sides shrink by 16."""
-    steps = [inputs, channels, 2 * channels, 3 * channels, width]
+def _strided(*steps: int) -> list[nn.Module]:
+    """One strided convolution from each number of channels to the next: each halves the sides."""
     layers: list[nn.Module] = []
     for before, after in zip(steps, steps[1:]):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.GELU()]
-    return nn.Sequential(*layers)
+    return layers
 
 
 class StructureExpert(nn.Module):
@@ -201,7 +200,8 @@ class StructureExpert(nn.Module):
             self.register_buffer("mean_shape", torch.zeros(3 * config.landmarks))
             self.register_buffer("axes", torch.zeros(config.space, 3 * config.landmarks))
             self.space = nn.Linear(config.space + TURN, 3 * config.width)
-        self.trunk = _small_trunk(1, config.channels, config.width)
+        channels = config.channels
+        self.trunk = nn.Sequential(*_strided(1, channels, 2 * channels, 3 * channels, config.width))
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, landmarks: Tensor, appearance: Tensor, space: Tensor | None = None) -> ExpertOutput:
@@ -253,10 +253,7 @@ class TextureExpert(nn.Module):
     def __init__(self, config: FaceExpertConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or FaceExpertConfig()
-        steps = (CHANGE_CHANNELS, config.channels, 2 * config.channels, config.width)
-        layers: list[nn.Module] = []
-        for before, after in zip(steps, steps[1:]):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.GELU()]
+        layers = _strided(CHANGE_CHANNELS, config.channels, 2 * config.channels, config.width)
         self.trunk = nn.Sequential(*layers, nn.Conv2d(config.width, config.width, 3, padding=1))
         side = CHANGE // 8
         self.place = nn.Parameter(torch.randn(side * side, config.width) * 0.02)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from deft_llm.spotting.signal import HANDOVER, Array, Signal, jitter_of
-from deft_llm.state.channels import runs
+from deft_llm.state.channels import runs, zigzag
 from deft_llm.store.motion import ALIGNED_IOD
 
 BLINK_DEPTH = 0.28  # share of the eye's usual opening that a blink takes away
@@ -81,7 +81,8 @@ def find_blinks(signal: Signal, part: slice) -> list[Span]:
 def find_speech(signal: Signal, part: slice) -> list[Span]:
     """Stretches in which the mouth opens and closes again and again, as in speech or chewing."""
     opening = signal.mouth_opening[part].astype(float)
-    turns = reversals(opening, _speech_swing(opening, float(np.nanmedian(signal.iod_px[part]))))
+    swing = _speech_swing(opening, float(np.nanmedian(signal.iod_px[part])))
+    turns = [frame for frame, _ in zigzag(opening, swing)[:-1]]  # the last one has not turned yet
     speaking = np.zeros(len(opening), bool)
     width = SPEECH_WINDOW * signal.fps
     for first, _ in enumerate(turns):
@@ -162,29 +163,6 @@ def head_speed(signal: Signal, part: slice, *, turns_only: bool = False) -> Arra
     shift = np.hypot(change[:, 0], change[:, 1]) / (TURN_SHIFT * (SHIFT_BLURS if turns_only else 1.0))
     turn = np.abs(change[:, [2, 4, 5]]).max(1) / TURN_ANGLE
     return np.maximum.reduce([shift, turn, np.abs(change[:, 3]) / TURN_SIZE])
-
-
-def reversals(values: Array, swing: float) -> list[int]:
-    """Indices of the extremes between which ``values`` go up and down by at least ``swing``."""
-    found: list[int] = []
-    low = high = 0
-    rising: bool | None = None
-    for i, value in enumerate(values):
-        if value > values[high]:
-            high = i
-        if value < values[low]:
-            low = i
-        if rising is not False and values[high] - value >= swing:
-            found.append(high)
-            rising, low = False, i
-        elif rising is not True and value - values[low] >= swing:
-            found.append(low)
-            rising, high = True, i
-        if rising is True and value > values[high]:
-            high = i
-        if rising is False and value < values[low]:
-            low = i
-    return found
 
 
 def _running_median(values: Array, width: int) -> Array:

@@ -21,6 +21,7 @@ from deft_llm.spotting.movement import (
     MovementUnit,
     OtherEvent,
     RegionShift,
+    bounds_of,
 )
 from deft_llm.spotting.phases import AUPhase, phases_of
 from deft_llm.spotting.spot import AREA, Spotting
@@ -151,8 +152,8 @@ def _kind(onset: int, offset: int | None, phase: str, state: FaceState) -> tuple
     """Micro or macro by the time from rise to return; a lone release or an unseen end is a movement."""
     if offset is None:
         return "movement", None
-    lasts, step = float(state.times[offset] - state.times[onset]), 1.0 / state.fps
-    duration = (max(0.0, lasts - step), lasts + step)
+    lasts = float(state.times[offset] - state.times[onset])
+    duration = bounds_of(lasts, state.fps)
     if phase == "release":
         return "movement", duration
     return ("micro-expression" if lasts <= MICRO_SECONDS else "macro-expression"), duration

@@ -62,6 +62,12 @@ class MovementUnit:
         return named if self.phase == "rise" else f"release of {named}"
 
 
+def bounds_of(seconds: float, fps: float) -> tuple[float, float]:
+    """(least, most) s that a movement may last whose ends lie ``seconds`` apart, each known to one frame."""
+    step = 1.0 / fps
+    return max(0.0, seconds - step), seconds + step
+
+
 class _Span:
     """What ends where its offset is seen, or is known up to its apex."""
 

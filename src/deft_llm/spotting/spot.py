@@ -24,7 +24,7 @@ from deft_llm.spotting.events import (
 )
 from deft_llm.spotting.excursions import Excursion, find_excursions, measure_paths, unusual
 from deft_llm.spotting.fit import FittedCurve, fit_curve
-from deft_llm.spotting.movement import MICRO_SECONDS, Kind, Movement, RegionShift
+from deft_llm.spotting.movement import MICRO_SECONDS, Kind, Movement, RegionShift, bounds_of
 from deft_llm.spotting.signal import Array, Signal
 
 _MOUTH = {"upper lip", "lower lip", "mouth corner", "chin", "nasolabial fold", "cheek", "nostril wing"}
@@ -303,8 +303,7 @@ class _Context:
     def _duration(self, onset: int, offset: int | None) -> tuple[float, float] | None:
         if offset is None:
             return None
-        lasts, step = float(self.times[offset] - self.times[onset]), 1.0 / self.fps
-        return max(0.0, lasts - step), lasts + step
+        return bounds_of(float(self.times[offset] - self.times[onset]), self.fps)
 
     def _kind(
         self, curve: FittedCurve, onset: int, apex: int, offset: int | None, shown: Array, size: Array
@@ -349,12 +348,11 @@ def _likeness(curve: Array, seed: Array) -> float:
 
 
 def _event(signal: Signal, span: Span) -> Movement:
-    step = 1.0 / signal.fps
     lasts = float(signal.times[span.stop] - signal.times[span.start])
     return Movement(
         kind=span.kind, onset=span.start, apex=span.peak, offset=span.stop,
         onset_time=float(signal.times[span.start]), apex_time=float(signal.times[span.peak]),
-        offset_time=float(signal.times[span.stop]), duration=(max(0.0, lasts - step), lasts + step),
+        offset_time=float(signal.times[span.stop]), duration=bounds_of(lasts, signal.fps),
         strength=span.strength,
     )  # fmt: skip
 
