@@ -210,6 +210,11 @@ def existing_file(path: Path) -> Path:
     return path
 
 
+def real_path(path: Path) -> Path:
+    """``path`` from the root on, its links followed; a loop of links is for ``existing_file`` to refuse."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def reading(path: Path, mend: str = MAKE_AGAIN) -> Iterator[None]:
     """Read the file ``path`` within: whatever it is wrong with becomes "PATH: what is wrong; ``mend``".
@@ -429,7 +434,7 @@ def as_float32(array: Any, path: Path) -> Any:
 
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file, read in blocks."""
-    with Path(path).open("rb") as handle:
+    with reading(path, "check the path"), Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -439,7 +444,7 @@ def seal(path: Path, *more: Path) -> None:
 
 
 def is_whole(path: Path, *more: Path) -> bool:
-    """Whether a piece of work is there as ``seal`` left it.
+    """Whether a piece of work is there as ``seal`` left it; what cannot be read is not.
 
     One without a seal (the kill came just before it, or an earlier version made it) is sealed now.
     """
@@ -450,7 +455,10 @@ def is_whole(path: Path, *more: Path) -> bool:
     if not mark.is_file():
         seal(*files)
         return True
-    return mark.read_bytes() == _content(files).encode("ascii")
+    try:
+        return mark.read_bytes() == _content(files).encode("ascii")
+    except (OSError, DeftError):
+        return False
 
 
 def _seal_of(path: Path) -> Path:

@@ -211,7 +211,7 @@ class Instruction(Record):
     messages: list[dict[str, Any]]
     target: Target
     evidence: list[Evidence] = Field(default_factory=list)
-    source: dict[str, Any] = Field(default_factory=dict)
+    source: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 

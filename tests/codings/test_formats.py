@@ -302,6 +302,7 @@ def written(suffix: str, folder: Path) -> str:
 
 @pytest.mark.parametrize(("suffix", "old", "new", "said"), [
     (".eaf", r'TIME_VALUE="\d+"', "", "is not aligned with a time"),
+    (".eaf", r'TIME_SLOT_REF1="\w+"', 'TIME_SLOT_REF1="ts=1+1"', "refers to 'ts=1.1', which is not there"),
     (".eaf", r'(frames-per-second">)[\d.]+', r"\1nan", "a frame rate of nan is none"),
     (".boris", r'("fps": \{\s*"[^"]+": )[\d.]+', r"\g<1>-5", "a frame rate of -5.0 is none"),
     (".boris", r'"events": \[.*?\]\s*\],', '"events": {},', "events are no list"),

@@ -161,6 +161,7 @@ def test_names_and_numbers():
 def test_repeated_and_hidden_frames(make):
     make.frames("x", ["1", "01", "2", "10"], "img{}.jpg")
     make.frames("x", ["3"], "._img{}.jpg")
+    (make.root / "x" / "img4.jpg").symlink_to("img4.jpg")
     found = list_frames(make.root / "x")
     assert found.numbers == [1, 1, 2, 10] and found.repeated == [1] and found.gaps == [2]
     assert list_frames(make.root / "none").names == []

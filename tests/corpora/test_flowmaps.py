@@ -73,6 +73,8 @@ def test_stray_files_and_missing_class_folders_do_no_harm(root):
     (root / "sub01" / "u_test" / "3").mkdir()
     (root / "results").mkdir()
     (root / "readme.txt").write_text("x")
+    (root / "loop").symlink_to("loop")
+    (root / "sub01" / "u_test" / "0" / "loop.png").symlink_to("loop.png")
     corpus = load("flowmaps", root)
     assert len(corpus.clips) == 7 and kinds(corpus) == []
     assert kinds(corpus, "note") == ["stray-file", "unknown-folder"]

@@ -45,6 +45,11 @@ def folder_of(path, images):
     return path
 
 
+def test_a_loop_of_links(run, tmp_path):
+    (tmp_path / "a.mp4").symlink_to("a.mp4")
+    refuses(run("a.mp4"), 1, "a.mp4: cannot be read (Too many levels of symbolic links)")
+
+
 def test_missing_file(run):
     refuses(run("nowhere.mp4"), 1, "nowhere.mp4")
 

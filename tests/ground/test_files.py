@@ -29,6 +29,7 @@ from deft_llm.files import (
     read_object,
     read_rows,
     read_yaml,
+    real_path,
     seal,
     sha256_of,
     write_json,
@@ -151,6 +152,14 @@ def test_only_regular_files_are_read(kind, tmp_path):
         READERS[kind](Path("/dev/zero"))
 
 
+def test_a_loop_of_links_has_a_real_path_and_is_refused_when_it_is_read(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "other").symlink_to(tmp_path / "folder", target_is_directory=True)
+    assert real_path(tmp_path / "other" / "a") == tmp_path / "folder" / "a"
+    with pytest.raises(DeftError, match="symbolic links"):
+        sha256_of(real_path(tmp_path / "loop"))
+
+
 def test_nested_yaml_anchors_are_counted_and_shared_ones_are_not_refused(tmp_path):
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
     bomb += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
@@ -244,6 +253,13 @@ def test_a_seal_tells_what_is_not_as_it_was_written(tmp_path: Path) -> None:
     second.unlink()
     assert not is_whole(first, second)
     os.mkfifo(second)
+    assert not is_whole(first, second)
+    second.unlink()
+    second.write_bytes(b"12345678")
+    assert is_whole(first, second)
+    seal_of_first = first.with_name("a.json.sha256")
+    seal_of_first.unlink()
+    seal_of_first.symlink_to("/proc/self/mem")  # a regular file that no one can read
     assert not is_whole(first, second)
 
 

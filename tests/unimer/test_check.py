@@ -174,3 +174,8 @@ def test_shared_subjects_and_missing_media(built: Path, tmp_path: Path):
     )
     kinds = {finding.kind for finding in report.findings}
     assert {"subject in two splits", "media missing"} <= kinds
+
+
+def test_what_a_row_comes_from_is_said_in_plain_values():
+    with pytest.raises(ValueError, match="source"):
+        row(1, "au", "Is AU12 shown?", "Yes. So it is.", choice={"yes": 1})

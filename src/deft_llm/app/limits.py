@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deft_llm.errors import DeftError, naming
 from deft_llm.faces.video import frame_times, opened
+from deft_llm.files import real_path
 
 TYPES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 _PATHS = re.compile(r"(?:[A-Za-z]:\\|(?<![\w.])/)[^\s'\":;,]*[/\\][^\s'\":;,]*")
@@ -69,7 +70,7 @@ def check_header(path: Path, limits: Limits) -> None:
 def clean_message(text: str, path: Path | None = None) -> str:
     """A message for the page: names of files only, no folders of the server, one paragraph."""
     if path is not None:
-        for form in {str(path), str(path.resolve())}:
+        for form in {str(path), str(real_path(path))}:
             text = text.replace(form, path.name)
     text = _PATHS.sub(lambda match: re.split(r"[/\\]", match.group().rstrip("/\\"))[-1], text)
     return " ".join(text.split())

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deft_llm.files import real_path
+
 
 class Uploads:
     """Counts the jobs that read a file (two people may upload the same one); the last one deletes it."""
@@ -36,4 +38,4 @@ def is_upload(path: Path) -> bool:
     """Whether a file lies in the folder of uploads."""
     from gradio.utils import get_upload_folder
 
-    return Path(get_upload_folder()).resolve() in path.resolve().parents
+    return real_path(get_upload_folder()) in real_path(path).parents

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deft_llm.corpora import names
 from deft_llm.errors import UsageError
-from deft_llm.files import digest, sha256_of
+from deft_llm.files import digest, real_path, sha256_of
 from deft_llm.prepare import prepare
 from deft_llm.store import Store
 
@@ -34,7 +34,7 @@ def cache_folder(name: str, root: Path, annotations: Path | None) -> Path:
     """Where a corpus's store lies when no --store is given."""
     import platformdirs
 
-    key = digest([name, str(root.resolve()), sha256_of(annotations) if annotations else None])
+    key = digest([name, str(real_path(root)), sha256_of(annotations) if annotations else None])
     return Path(platformdirs.user_cache_dir("deft-llm")) / "stores" / f"{name}-{key}"
 
 

@@ -23,7 +23,7 @@ from deft_llm.corpora.tables import cell_integer, cell_text
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.faces.video import image_files
 from deft_llm.facs.notation import format_aus, parse_aus
-from deft_llm.files import digest, reading, write_csv, write_text
+from deft_llm.files import digest, reading, real_path, write_csv, write_text
 from deft_llm.records import ActionUnit, Clip
 
 TOGETHER = 0.2  # s
@@ -122,9 +122,9 @@ def write_overlay(codings: Path, clips: Path, name: str, root: Path, out: Path) 
 
     corpus = load(name, root)
     files = coding_files(codings, whole=True)
-    if not Path(clips).resolve().is_relative_to(Path(root).resolve()):
+    if not real_path(clips).is_relative_to(real_path(root)):
         raise UsageError(f"--clips {clips}: is not in --root {root}; give the corpus' folder or one in it.")
-    base = Path(clips).resolve().relative_to(Path(root).resolve()).as_posix()
+    base = real_path(clips).relative_to(real_path(root)).as_posix()
     placed = {f"{base}/{clip}".removeprefix("./"): path for clip, path in files.items()}
     written, coder = Written(), ""
     for clip in corpus.clips:

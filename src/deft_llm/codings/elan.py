@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
         coders.add(eaf.tiers[tier][2].get("PARTICIPANT") or eaf.tiers[tier][2].get("ANNOTATOR") or "")
         rows = _aligned(eaf, tier, path)
         apexes = [row[0] for row in _aligned(eaf, f"{tier} apex", path)]
-        notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note")}
+        notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note", path)}
         for start, end, value in rows:
             where = f"{path}: {tier} at {start / 1000:.3f} s"
             apex = first_inside(apexes, start, max(end - 1, start))
@@ -134,13 +135,29 @@ def _aligned(eaf: Any, tier: str, path: Path) -> list[tuple[int, int, str]]:
 
     Raises: DeftError for an annotation that has no times.
     """
-    rows = [row[:3] for row in eaf.get_annotation_data_for_tier(tier)] if tier in eaf.tiers else []
+    if tier not in eaf.tiers:
+        return []
+    rows = [row[:3] for row in _annotations(eaf.get_annotation_data_for_tier, tier, path)]
     if any(not isinstance(time, int) for row in rows for time in row[:2]):
         raise DeftError(f"{path}: {tier}: an annotation is not aligned with a time; align it in ELAN.")
     return sorted((start, end, value or "") for start, end, value in rows)
 
 
-def _notes(eaf: Any, tier: str) -> list[tuple[int, int, str]]:
+def _notes(eaf: Any, tier: str, path: Path) -> list[tuple[int, int, str]]:
     if tier not in eaf.tiers or not eaf.tiers[tier][1]:
         return []
-    return [(row[0], row[1], row[2] or "") for row in eaf.get_ref_annotation_data_for_tier(tier)]
+    rows = _annotations(eaf.get_ref_annotation_data_for_tier, tier, path)
+    return [(row[0], row[1], row[2] or "") for row in rows]
+
+
+def _annotations(of_tier: Callable[[str], list[Any]], tier: str, path: Path) -> list[Any]:
+    """What ``of_tier`` of the library gives for a tier.
+
+    Raises: DeftError where the file contradicts itself.
+    """
+    try:
+        return of_tier(tier)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DeftError(
+            f"{path}: {tier}: an annotation refers to {error}, which is not there; save it anew in ELAN."
+        ) from error

@@ -186,7 +186,7 @@ def _maps(corpus: Corpus | None, relative: str, root: Path | None = None) -> lis
             for entry in sorted(listing, key=lambda entry: entry.name):
                 if entry.name.startswith(".") or entry.name.casefold() in _IGNORED:
                     continue
-                if entry.name.casefold().endswith(".png") and entry.is_file():
+                if entry.name.casefold().endswith(".png") and os.path.isfile(entry):
                     found.append((name, entry.name))
                 elif corpus is not None:
                     corpus.note(
@@ -203,7 +203,7 @@ def _folders(corpus: Corpus | None, base: Path, relative: str = "") -> list[str]
         for entry in sorted(listing, key=lambda entry: entry.name):
             if entry.name.startswith((".", "__MACOSX")) or entry.name.casefold() in _IGNORED:
                 continue
-            if entry.is_dir():
+            if os.path.isdir(entry):  # of a loop of links the entry itself would raise
                 found.append(entry.name)
             elif corpus is not None:
                 place = f"{relative}/{entry.name}".lstrip("/")

@@ -147,7 +147,7 @@ def list_frames(folder: Path) -> Frames:
                 for entry in listing
                 if entry.name.casefold().endswith(IMAGES)
                 and not entry.name.startswith(".")
-                and entry.is_file()
+                and os.path.isfile(entry)
             ]
     except (FileNotFoundError, NotADirectoryError):
         return Frames([], [])

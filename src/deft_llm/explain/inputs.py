@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from deft_llm.corpora.tables import Row, cell_number, cell_text, find_table, is_table
 from deft_llm.errors import DeftError, UsageError, printable
 from deft_llm.faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from deft_llm.files import real_path
 from deft_llm.state.neutral import range_named
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -51,7 +52,7 @@ class VideoInput:
     def work(self) -> tuple:
         """What is to be done, whoever asked for it: two inputs of the same work are one."""
         frames = (self.onset, self.apex, self.offset)
-        return (self.path.resolve(), *frames, self.neutral, self.fps, self.mirrored)
+        return (real_path(self.path), *frames, self.neutral, self.fps, self.mirrored)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def collect(
             several = True
             found += _listed(source, default)
         elif source.is_dir():
-            clips = list(_clips_in(source, None if leave_out is None else leave_out.resolve()))
+            clips = list(_clips_in(source, None if leave_out is None else real_path(leave_out)))
             if not clips:
                 raise DeftError(f"{source}: holds no videos and no images; check the folder.")
             several |= clips != [source]
@@ -112,12 +113,12 @@ def _clips_in(folder: Path, leave_out: Path | None) -> Iterator[Path]:
         return
     yield from videos
     for entry in entries:
-        if entry.is_dir() and not entry.is_symlink() and entry.resolve() != leave_out:
+        if entry.is_dir() and not entry.is_symlink() and real_path(entry) != leave_out:
             yield from _clips_in(entry, leave_out)
 
 
 def _label(clip: Path, folder: Path) -> str:
-    return folder.resolve().name if clip == folder else clip.relative_to(folder).as_posix()
+    return real_path(folder).name if clip == folder else clip.relative_to(folder).as_posix()
 
 
 def _listed(path: Path, default: VideoInput) -> list[VideoInput]:
@@ -184,7 +185,7 @@ def _named(videos: list[VideoInput]) -> list[VideoInput]:
     """The videos with unique names, and with labels that tell files apart."""
     places: dict[str, set[Path]] = {}
     for video in videos:
-        places.setdefault(video.label, set()).add(video.path.resolve())
+        places.setdefault(video.label, set()).add(real_path(video.path))
     used: Counter[str] = Counter()
     found = []
     for video in videos:

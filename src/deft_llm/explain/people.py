@@ -12,7 +12,7 @@ from deft_llm.explain.analyzer import shown_frames
 from deft_llm.explain.inputs import Bar, VideoInput
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, probe
-from deft_llm.files import digest, read_object, write_json
+from deft_llm.files import digest, read_object, real_path, write_json
 from deft_llm.jobs import run_jobs
 from deft_llm.prepare.work import is_passing
 from deft_llm.spotting.watch import watch
@@ -42,7 +42,7 @@ def people_of(videos: Sequence[VideoInput]) -> dict[str, list[list[int]]]:
     members: dict[str, dict[tuple, list[int]]] = {}
     for index, video in enumerate(videos):
         if video.person is not None:
-            clip = (video.path.resolve(), video.neutral, video.fps, video.mirrored)
+            clip = (real_path(video.path), video.neutral, video.fps, video.mirrored)
             members.setdefault(video.person, {}).setdefault(clip, []).append(index)
     return {person: list(clips.values()) for person, clips in members.items() if len(clips) > 1}
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from deft_llm.answer import Answer, AnswerError, Statement, fill_figures, parse, render
 from deft_llm.aus.support import AUSupport, measure_support, seen_at
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, read_arrays, read_object
+from deft_llm.files import atomic_path, read_arrays, read_object, real_path
 from deft_llm.model.checkpoint import CONFIG, SHIPPED, TRAIN_AGAIN, WEIGHTS
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import Calibration
@@ -265,7 +265,7 @@ def load_predictor(folder: Path | None = None) -> Predictor:
     for it; anew when its weights changed. Raises: DeftError for a folder without a checkpoint."""
     folder = Path(folder or SHIPPED)
     weights = folder / WEIGHTS
-    return _loaded(folder.resolve(), weights.stat().st_mtime_ns if weights.is_file() else 0)
+    return _loaded(real_path(folder), weights.stat().st_mtime_ns if weights.is_file() else 0)
 
 
 @lru_cache(maxsize=1)

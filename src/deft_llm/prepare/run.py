@@ -11,7 +11,7 @@ from typing import Any
 
 from deft_llm.corpora.base import Corpus, Fault, load
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import claim_folder, write_json
+from deft_llm.files import claim_folder, real_path, write_json
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import MeasureSettings
 from deft_llm.prepare.contact import draw_contact_sheet
@@ -126,7 +126,7 @@ def prepare_corpus(
         )
         raise DeftError(f"{corpus.root}: no clip of {corpus.name} was found ({kinds or 'nothing there'}).")
     store = claim_folder(store, STORE_HEADER)
-    if store.resolve() == corpus.root.resolve():
+    if real_path(store) == real_path(corpus.root):
         raise UsageError(f"{store}: is the corpus itself; give another folder with --store.")
     header = {"corpus": corpus.name, "measure": _settings(settings)}
     writer = StoreWriter(store, header)

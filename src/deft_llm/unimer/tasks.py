@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,6 @@ class Draft:
     turns: list[tuple[str, str]]
     choice: str
     about: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def clip_instructions(facts: ClipFacts, plan: Plan, seed: int) -> list[Instruction]:
@@ -97,7 +96,7 @@ def _record(facts: ClipFacts, draft: Draft, number: int, seed: int) -> Instructi
         "seed": seed,
         "choice": draft.choice,
         "about": draft.about,
-    } | draft.extra
+    }
     if facts.coder:
         source["coder"] = facts.coder
     return Instruction(

@@ -24,7 +24,7 @@ from deft_llm.corpora.base import safe_name
 from deft_llm.corpora.frames import Tree
 from deft_llm.errors import DeftError
 from deft_llm.faces.video import ASSUMED_FPS
-from deft_llm.files import digest, read_model, write_bytes, write_json
+from deft_llm.files import digest, read_model, real_path, write_bytes, write_json
 from deft_llm.records import Record
 
 CODINGS = "codings"
@@ -65,7 +65,7 @@ class CodingFolder:
     """
 
     def __init__(self, root: Path, fps: float | None = None) -> None:
-        self.root = Path(root).resolve()
+        self.root = real_path(root)
         self.fps = fps or ASSUMED_FPS
         self._lock = threading.RLock()
         self._clocks: dict[str, FrameClock] = {}
@@ -89,7 +89,7 @@ class CodingFolder:
         parts = path.split("/")
         if parts[0] == CODINGS or not all(safe_name(part) for part in parts):
             return False
-        return (self.root / path).resolve().is_relative_to(self.root)
+        return real_path(self.root / path).is_relative_to(self.root)
 
     def path_of(self, clip: str) -> Path:
         """Where a listed clip lies. Raises: DeftError for anything else, wherever it leads."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.files import atomic_path, digest, read_arrays
+from deft_llm.files import atomic_path, digest, read_arrays, real_path
 from deft_llm.setup import weights
 
 MESH_VERSION = 3
@@ -126,7 +126,7 @@ def load_face() -> FaceMesh:
     Raises: DeftError naming ``deft setup`` where the data files are not there.
     """
     root, cache = _source()
-    name = digest([MESH_VERSION, str(root.resolve()), (root / "mpfb2/3dobjs/base.obj").stat().st_size])
+    name = digest([MESH_VERSION, str(real_path(root)), (root / "mpfb2/3dobjs/base.obj").stat().st_size])
     cached = cache / "mesh" / f"{name}.npz"
     if not cached.exists():
         arrays: dict[str, Any] = parse_face(root)
