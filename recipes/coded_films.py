@@ -30,6 +30,7 @@ SAME = {7: 6, 24: 23, 26: 25, 27: 25}
 LIDS = frozenset({43, 45, 46})
 RISE_SECONDS, RELEASE_SECONDS, LATE_SECONDS = 0.35, 0.4, 0.1
 TWIN_SECONDS = 0.15  # between onsets of units that count as one
+PARTING = frozenset({10, 16, 22})  # units that part the lips: FACS scores 25 then, the films' truth does not
 VISIBLE_LEVEL = 1.5  # of 5: what is stronger anybody sees, and counts for recall
 NO_LEVEL = 0.3  # below this nothing is there
 
@@ -121,7 +122,18 @@ def true_rows(truth: dict[str, Any], table: Path) -> list[Row]:
                 unit["apex_time"], max(unit["intensity_before"], unit["intensity_after"]),
                 float(np.mean([int(line.get(column, 1)) for line in inside])) > 0.5,
             ))  # fmt: skip
-    return folded(rows)
+    rows = folded(rows)
+    return rows + parted(rows)
+
+
+def parted(rows: list[Row]) -> list[Row]:
+    """Rows of AU25 that is neither right nor wrong: other units part the lips, no row of its own says so."""
+    own = [row for row in rows if row.au == 25]
+    return [
+        row._replace(au=25, side="both", sure=False) for row in rows
+        if row.au in PARTING and not any(one.phase == row.phase and one.onset <= row.apex + LATE_SECONDS
+                                         and row.onset <= one.apex + LATE_SECONDS for one in own)
+    ]  # fmt: skip
 
 
 def folded(rows: list[Row]) -> list[Row]:

@@ -82,3 +82,14 @@ def test_a_state_names_no_class_that_it_may_not(tmp_path):
     forged = {"schema": 1, "key": "k", "state": {"class": "Path", "of": {"dict": []}}}
     np.savez(tmp_path / FILE, tree=np.array(json.dumps(forged)))
     assert load(tmp_path, "k") is None
+
+
+def test_the_state_is_the_same_with_and_without_motion(frames):
+    tracks = []
+    for motion in (True, False):
+        one = watcher(None, motion)
+        for frame in frames[:12]:
+            one.add(frame)
+        tracks.append(one.finish().tracks[1])
+    for name in ("landmarks", "furrows", "lips", "thumbnail"):
+        assert np.array_equal(getattr(tracks[0], name), getattr(tracks[1], name), equal_nan=True), name

@@ -13,12 +13,20 @@ from benchmarks import missed, sequences
 from deft_llm.errors import UsageError
 from deft_llm.files import read_object, write_json
 from deft_llm.spotting import joint
-from deft_llm.spotting.confidence import EVIDENCE, FEATURES, KINDS, Calibration, confidence_of, shipped
+from deft_llm.spotting.confidence import (
+    EVIDENCE,
+    FEATURES,
+    KINDS,
+    Calibration,
+    confidence_of,
+    features_of,
+    shipped,
+)
 from deft_llm.spotting.explained import without_dragged, without_implied
 from deft_llm.spotting.phases import LIMITS, phases_of
 from deft_llm.state.face_state import state_of
 from recipes import confidence
-from recipes.coded_films import Row, folded, matched
+from recipes.coded_films import Row, folded, matched, parted
 from recipes.confidence import Statements, calibration_error, fitted
 
 
@@ -114,6 +122,24 @@ def test_units_that_count_as_one_and_move_together_are_one_row():
     seven, later = six._replace(side="right", apex=1.3, level=3.0), six._replace(onset=2.0)
     assert folded([six, seven, later]) == [Row("rise", 6, "both", 1.0, 1.3, 3.0), later]
     assert len(folded([six, six._replace(au=12), six._replace(phase="release")])) == 3
+
+
+def test_lips_that_other_units_part_are_neither_right_nor_wrong():
+    depressed = Row("rise", 16, "both", 1.0, 1.2, 2.0)
+    (lips,) = parted([depressed])
+    assert (lips.au, lips.phase, lips.sure) == (25, "rise", False)
+    own = Row("rise", 25, "both", 1.1, 1.3, 3.0)
+    assert parted([depressed, own]) == [] and parted([own._replace(au=12)]) == []
+    assert len(parted([depressed, own._replace(onset=3.0, apex=3.2)])) == 1
+
+
+def test_a_small_smile_is_as_sure_as_a_middling_one(smile):
+    state = state_of(smile())
+    small, middling = (replace(smiling(state), size=limits * LIMITS[12]) for limits in (1.2, 2.4))
+    other = [replace(one, au=10, size=one.strength * LIMITS[10]) for one in (small, middling)]
+    size = FEATURES.index("size")
+    assert features_of(small, state)[size] == features_of(middling, state)[size] > 0
+    assert features_of(other[0], state)[size] < features_of(other[1], state)[size]
 
 
 def test_a_cheek_is_surer_beside_a_smile(smile):

@@ -1,11 +1,17 @@
 """Movements from the state: a rise with its release is one movement, a release is never an expression."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from deft_llm.explain.account import contradicted, release_answer
+from deft_llm.explain.units import of_motion
 from deft_llm.faces.regions import TWIN
+from deft_llm.records import Evidence
+from deft_llm.spotting.explained import without_dragged
 from deft_llm.spotting.joint import events_of, joint_movements, state_movements
 from deft_llm.spotting.movement import Movement, RegionShift
+from deft_llm.spotting.phases import phases_of
 from deft_llm.spotting.spot import Spotting
 from deft_llm.state.channels import POINTS
 from deft_llm.state.face_state import state_of
@@ -32,6 +38,29 @@ def test_a_clip_that_begins_with_a_smile_ends_in_a_release_without_a_class(smile
     answer = release_answer(movement)
     assert answer.startswith("Class: undetermined (undetermined)\nEvidence: ")
     assert "release of AU12 both" in answer
+
+
+def test_brows_that_are_drawn_together_release_nothing_that_was_not_seen_to_rise(smile):
+    state = state_of(smile())
+    rise = next(phase for phase in phases_of(state) if phase.au == 12 and phase.kind == "rise")
+    frown = replace(rise, au=4, side="both", size=2.0, level=2.0)
+    fall = replace(rise, au=1, kind="release", size=2.0, level=2.0)
+    assert without_dragged([fall], state) == [fall]
+    assert without_dragged([fall, frown], state) == [frown]
+    raised = replace(fall, kind="rise", onset=fall.onset - 20, apex=fall.apex - 20)
+    seen = replace(fall, of=raised)
+    assert without_dragged([raised, seen, frown], state) == [raised, seen, frown]
+
+
+def test_what_no_face_shows_is_no_movement(make_track, hold):
+    course, brows = hold(120, (40, 48), (80, 90)), POINTS["brow_in"]
+    both = ((brows, 1), (TWIN[list(brows)], -1))
+    moves = lambda size: [(ids, (way * size, -size), course) for ids, way in both]  # noqa: E731
+    numbers = {
+        size: {phase.au for phase in phases_of(state_of(make_track(120, moves(size), {
+            "browDownLeft": 0.6 * course, "browDownRight": 0.6 * course})))} for size in (5, 40)
+    }  # fmt: skip
+    assert 4 in numbers[5] and 4 not in numbers[40]
 
 
 def test_one_side_stays_one_side(smile):
@@ -163,3 +192,17 @@ def test_a_wink_and_a_closure_of_the_eyes_move_no_brows(make_track, hold):
         state = state_of(make_track(150, moves, {"browInnerUp": 0.5 * shut}))
         assert {event.kind for event in state.lid_events} & {"wink", "blink", "eyes closed"}
         assert not [unit for one in state_movements(state) for unit in one.units if unit.number in (1, 2)]
+
+
+def test_motion_states_nothing_while_a_cover_comes_or_goes(make_track):
+    row = Evidence(au=1, side="both", region="inner brow", direction="up", dx=0.0, dy=-1.0, px=1.0,
+                   iod_percent=1.1, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    moved = replace(flow_movement(60, 64, "left inner brow", "up"), kind="micro-expression", offset=70,
+                    offset_time=2.8)  # fmt: skip
+    state = state_of(make_track(120))
+    told, refused = of_motion(moved, [row], state)
+    assert [unit.number for unit in told.units] == [1] and not refused
+    hand = np.arange(120) < 62
+    covered = replace(state, visibility=replace(state.visibility, disturbed=hand))
+    told, refused = of_motion(moved, [row], covered)
+    assert not told.units and "comes or goes" in refused[1]

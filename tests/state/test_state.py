@@ -14,7 +14,7 @@ from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.regions import TWIN
 from deft_llm.state.channels import POINTS
 from deft_llm.state.compression import MODERATE, skipped_share
-from deft_llm.state.face_state import FaceState, state_of, table_parts
+from deft_llm.state.face_state import FaceState, channels_of, state_of, table_parts
 from deft_llm.state.neutral import frames_named
 from deft_llm.state.pose import in_space, upright
 from deft_llm.state.track import KEPT, FaceTrack, TrackBuilder
@@ -82,6 +82,28 @@ def test_a_clip_that_is_mostly_a_smile_keeps_its_few_calm_frames_as_neutral(smil
     state = state_of(smile(frames=200, rise=(20, 28), release=(199, 200)))
     assert max(state.neutral.frames) < 28
     assert state.intensity[12, "left"][60:].min() > 2.0
+
+
+def test_what_an_expression_takes_away_is_part_of_a_neutral_face(make_track, hold):
+    """An open mouth takes a resting pucker away: that it shows less of it does not make it calm."""
+    opened = hold(120, (40, 46), (84, 90))
+    lower = (14, 17, 84, 181, 91, 314, 405, 321, 87, 178)
+    track = make_track(120, [(lower, (0, -8), opened)], {"mouthPucker": 0.4 * (1 - opened)})
+    assert not set(state_of(track).neutral.frames) & set(range(42, 88))
+
+
+def test_a_lifted_head_moves_no_brow(make_track):
+    track = make_track(80)
+    still = channels_of(track)[0]["brow_in_left"]
+    depth = track.depth.copy()
+    lean = np.radians(np.linspace(0, 12, 80))[:, None]
+    y, z = track.landmarks[..., 1] - 150.0, -depth
+    track.landmarks[..., 1] = y * np.cos(lean) - z * np.sin(lean) + 150.0
+    track.depth[:] = -(y * np.sin(lean) + z * np.cos(lean))
+    seen, angles = channels_of(track)
+    assert np.ptp(still) < 0.1 and np.ptp(angles[:, 1]) == pytest.approx(12, abs=1)
+    lifted = np.sign(angles[-1, 1] - angles[0, 1])
+    assert seen["brow_in_left"][-1] - seen["brow_in_left"][0] == pytest.approx(0.12 * 12 * lifted, abs=0.4)
 
 
 def test_named_frames_are_the_neutral(smile):

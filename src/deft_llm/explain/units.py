@@ -16,7 +16,7 @@ from deft_llm.facs.regions import REGION_INDEX
 from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit, UnitPhase
-from deft_llm.spotting.phases import LIMITS
+from deft_llm.spotting.phases import LIMITS, passing_cover
 from deft_llm.state.channels import SIDES
 from deft_llm.state.compression import MODERATE, STRONG
 from deft_llm.state.face_state import FULL, FaceState, unsure
@@ -106,6 +106,9 @@ def of_motion(
             continue
         if row.au not in STATED:
             refused[row.au] = "motion alone does not tell it from its look-alikes"
+            continue
+        if passing_cover(movement, state):
+            refused[row.au] = "something comes or goes before the face, which draws its landmarks along"
             continue
         if compressed > STRONG:
             refused[row.au] = "the video is compressed too strongly for motion this fine"

@@ -80,14 +80,13 @@ class Reference:
 
 class SignalBuilder:
     """Builds a ``Signal`` frame by frame; ``flow`` (first, second) -> (2, H, W) defaults to DIS, at the scale
-    that the face's size in the source calls for. ``aligned``: the last frame's aligned grey face,
-    ``matrix`` (2, 3) what aligned it."""
+    that the face's size in the source calls for. ``matrix`` (2, 3) aligns faces; it is held while the head
+    hardly moves."""
 
     def __init__(
         self, fps: float, *, flow: Callable[[Array, Array], Array] | None = None, rows: Files | None = None
     ) -> None:
         self.fps = fps
-        self.aligned: Array | None = None
         self._flow = flow
         self._face: Face | None = None
         self._reference: Reference | None = None
@@ -106,7 +105,6 @@ class SignalBuilder:
     def add(self, time: float, image: Array, face: Face | None) -> None:
         """Measure one more frame (uint8 RGB, or grey); ``face`` is None where it is not seen."""
         if face is None:
-            self.aligned = None
             self._lose(time)
             return
         self._face = face
@@ -118,7 +116,7 @@ class SignalBuilder:
             self._reference = None
         self._lost_since = None
         self._follow(face.landmarks)
-        aligned = self.aligned = align(grey, self.matrix)
+        aligned = align(grey, self.matrix)
         if self._reference is None or self._is_cut(aligned):
             self._begin(time, aligned, face.landmarks)
         measured = self._measure(time, aligned, face.landmarks)
@@ -131,7 +129,7 @@ class SignalBuilder:
 
     def standing(self) -> dict[str, Any]:
         """Where it stands, to be given to ``resume``; its rows are on the disk then."""
-        return standing(self, without=("_flow", "aligned", "_face"))
+        return standing(self, without=("_flow", "_face"))
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from where another one stood."""

@@ -27,6 +27,7 @@ NEAR_SECONDS = 0.3  # around a phase in which a turn of the head disturbs it
 FULL_TURN, FULL_TRAINED = 15.0, 5.0  # degrees; intensity by the trained reader: 1 in the features
 LEAST_PRESENCE, LEAST_NOISE = 0.05, 0.02
 COMPANY = {1: 2, 2: 1, 6: 12, 7: 12}  # unit -> the one that mostly goes along with it
+SURE_SMALL = {12: 2.5}  # unit -> limits as which less counts too: a blendshape that is 0 without a smile
 SMILE_SHOWN = 0.6  # reading of 12 from which it pulls the whole mouth and the cheeks
 KINDS: dict[str, tuple[int, ...]] = {
     "brow": (1, 2), "frown": (4,), "lid": (5, 7), "cheek": (6,), "nose": (9, 10), "smile": (12,),
@@ -87,7 +88,7 @@ def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
     smile = max(float(np.nan_to_num(state.share(12, one, top))) for one in SIDES)
     mouth = part_of(phase.au) == "mouth"
     values = {
-        "size": float(np.log(phase.strength)),
+        "size": float(np.log(max(phase.strength, SURE_SMALL.get(phase.au, 0.0)))),
         "trained": float(np.clip(trained / FULL_TRAINED, -1, 1)),
         "clear": float(np.log(phase.size / noise)),
         "company": _company(phase, state, side),

@@ -29,6 +29,7 @@ WEAKER_SIDE = 0.45
 CLOSING = 0.75  # reading of 43 of an eye that closes: more than lids are tightened
 CLOSURE_SECONDS = 0.15  # around the ends of a closure of the eyes, in which landmarks of the brows go along
 LONE_CHEEK = 1.5  # reading of 6 that needs no smile
+LOWERED = (1, 2)  # units whose end looks like the rise of 4: brows that come down
 
 
 @dataclass
@@ -47,7 +48,8 @@ class PhaseGroup:
 
 def without_dragged(found: list[AUPhase], state: FaceState) -> list[AUPhase]:
     """Leaves out what a stronger movement at the same place brings along by itself."""
-    return _tied([phase for phase in found if not _dragged(phase, state)])
+    kept = [phase for phase in found if not _dragged(phase, state)]
+    return _tied([phase for phase in kept if not _frowned(phase, kept)])
 
 
 def without_implied(found: list[AUPhase], fps: float) -> list[AUPhase]:
@@ -106,6 +108,16 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         28: at(25, phase.side) > 0.6,
     }
     return bool(rules.get(au, False))
+
+
+def _frowned(phase: AUPhase, found: list[AUPhase]) -> bool:
+    """Whether brows that were never seen to rise come down because they are drawn together."""
+    if phase.au not in LOWERED or phase.kind != "release" or phase.of is not None:
+        return False
+    return any(
+        other.au == 4 and other.kind == "rise" and other.onset < phase.apex and phase.onset < other.apex
+        for other in found
+    )
 
 
 def _at_closure(phase: AUPhase, state: FaceState) -> bool:

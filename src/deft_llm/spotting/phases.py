@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from deft_llm.spotting.movement import Movement
 from deft_llm.state.channels import SIDES, runs, smooth, zigzag
-from deft_llm.state.face_state import FaceState
+from deft_llm.state.face_state import FULL, FaceState
 from deft_llm.state.intensity import BROW_AUS, STATE_AUS, UPPER_AUS, VISIBLE, WHOLE, part_of
 from deft_llm.state.speech import SPEECH_AUS
 
@@ -41,6 +42,7 @@ BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained
 COVERED_STRENGTH, PASSING_STRENGTH, COVER_SECONDS = 1.6, 3.0, 0.25
 # s from parting to closing of the lips, and between two of them, that make syllables
 SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
+MOST_LEVEL = 2.0  # times a unit's full weight that no face shows: landmarks that something covers run away
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
 QUIET_PACE, FAR_UP, FAR_DOWN = 0.2, 0.92, 0.1  # corners: share of the fastest pace; of the way done
 
@@ -119,9 +121,11 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
     if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned:
         return False
+    if phase.level > MOST_LEVEL * FULL / VISIBLE[phase.au]:
+        return False
     if passing_cover(phase, state) and phase.strength < PASSING_STRENGTH:
         return False
-    if state.visibility.disturbed[inside].any() and phase.strength < COVERED_STRENGTH:
+    if state.visibility.disturbed[inside].any() and (phase.strength < COVERED_STRENGTH or _is_lone(phase)):
         return False
     if not _agreed(state, phase):
         return False
@@ -132,7 +136,12 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     return phase.au not in SPEECH_AUS
 
 
-def passing_cover(phase: AUPhase, state: FaceState) -> bool:
+def _is_lone(phase: AUPhase) -> bool:
+    """Whether it is a release whose rise was not seen."""
+    return phase.kind == "release" and phase.of is None
+
+
+def passing_cover(phase: AUPhase | Movement, state: FaceState) -> bool:
     """Whether what covers a part of the face comes or goes during a change, or just before or after it."""
     near = round(COVER_SECONDS * state.fps)
     around = state.visibility.disturbed[max(0, phase.onset - near) : phase.apex + near + 1]

@@ -41,14 +41,11 @@ class _Recorder:
         self.signal = SignalBuilder(fps, rows=files("signal")) if motion else None
 
     def add(self, time: float, image, grey, face: Face | None) -> None:
-        aligned: Any
-        matrix: Any
         if self.signal is not None:
             self.signal.add(time, grey, face)
-            aligned, matrix = self.signal.aligned, self.signal.matrix
-        else:
-            matrix = None if face is None else transform_of(face.landmarks)
-            aligned = None if matrix is None else align(grey, matrix)
+        # The signal holds its transform while a head sways: the state reads every frame by its own.
+        matrix = None if face is None else transform_of(face.landmarks)
+        aligned = None if matrix is None else align(grey, matrix)
         self.track.add(time, image, grey, face, aligned, matrix)
 
 

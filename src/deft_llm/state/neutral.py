@@ -15,8 +15,9 @@ from deft_llm.errors import UsageError
 from deft_llm.spooled import Spool, in_parts
 from deft_llm.state.channels import Channels, smooth
 
-# Blendshapes that are near 0 on anybody's resting face count as they are; the others over their low level in
-# the clip (faces differ at rest).
+# Blendshapes that are near 0 on anybody's resting face count as they are; the others by how far they are, up
+# or down, from where they mostly are while the first show least: faces differ at rest, and a smile takes away
+# what a resting mouth shows of a pucker.
 _ABSOLUTE = (
     "mouthSmileLeft mouthSmileRight mouthFrownLeft mouthFrownRight mouthFunnel mouthUpperUpLeft "
     "mouthUpperUpRight mouthLowerDownLeft mouthLowerDownRight jawOpen mouthStretchLeft mouthStretchRight "
@@ -30,7 +31,7 @@ _RELATIVE = (
 ABSOLUTE, RELATIVE = tuple(_ABSOLUTE.split()), tuple(_RELATIVE.split())
 SHAPES = ("brow_", "corner_", "lip_", "bend_", "gap", "chin", "boss")
 RESTING = 0.03  # a blendshape below this shows nothing
-LOW = 0.1  # quantile of a blendshape that is its rest in the clip
+PLAIN, PLAIN_MARGIN = 0.1, 0.15  # quantile of the first's cost, and more, up to which frames show their least
 PER_SPEED, PER_DEGREE = 0.3, 0.01  # cost of 1 % of the eye distance per 1/30 s, and of a degree of turn
 LEAST_SECONDS, LEAST_SHARE = 0.4, 1 / 6
 INEXPRESSIVE = 0.3  # cost above the least one up to which a face shows hardly anything
@@ -87,12 +88,15 @@ def neutral_of(
 def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.ndarray) -> np.ndarray:
     """(K,) frames in which the face is calm and shows nothing: the densest half of the least expressive."""
     blank = lambda name: np.where(usable, channels[name], np.nan)  # noqa: E731
-    cost = sum(np.clip(blank(name) - RESTING, 0, None) for name in ABSOLUTE)
-    cost = cost + sum(np.clip(c - np.nanquantile(c, LOW), 0, None) for c in map(blank, RELATIVE))
     names = [name for name in channels if name.startswith(SHAPES)]
     speed = _speed([channels[name] for name in names], usable) * fps / 30
     turned = np.linalg.norm(angles - np.nanmedian(angles[usable], 0), axis=1)
-    cost = smooth(cost + PER_SPEED * speed + PER_DEGREE * turned, 2 * round(0.1 * fps) + 1)
+    cost = PER_SPEED * speed + PER_DEGREE * turned
+    cost = cost + sum(np.clip(blank(name) - RESTING, 0, None) for name in ABSOLUTE)
+    plain = np.flatnonzero(cost <= np.nanquantile(cost, PLAIN) + PLAIN_MARGIN)
+    if len(plain):
+        cost = cost + sum(np.abs(c - half_sample_mode(c[plain])) for c in map(blank, RELATIVE))
+    cost = smooth(cost, 2 * round(0.1 * fps) + 1)
     whole = np.logical_and.reduce([np.isfinite(blank(name)) for name in names])
     good = np.flatnonzero(np.isfinite(cost) & whole)
     if len(good) < 3:
