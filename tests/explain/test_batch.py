@@ -24,7 +24,7 @@ from deft_llm.explain.samples import Injected, save_video
 from deft_llm.explain.tables import write_table
 from recipes.forked import start
 
-LENGTHS = (20, 22, 24)
+LENGTHS = (30, 32, 34)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def clips(tmp_path_factory, make_frames):
     (folder / "s2").mkdir(parents=True)
     names = ("a.mp4", "b.mp4", "s2/a.mp4")
     for seed, (name, count) in enumerate(zip(names, LENGTHS, strict=True)):
-        smile = Injected(12, "both", 4, 10, 18, 6.0)
+        smile = Injected(12, "both", 4, 10, 18, 4.0)
         save_video(folder / name, [frame[::2, ::2] for frame in make_frames([smile], count, seed=seed)], 25)
     (folder / "broken.mp4").write_text("no video\n" * 40)
     return folder
