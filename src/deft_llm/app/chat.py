@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from deft_llm.answer import AnswerError, parse
 from deft_llm.aus.readout import describe
 from deft_llm.claims import find_claims
 from deft_llm.errors import DeftError
 from deft_llm.explain.held import PLACES, HeldStill, held_still, places_in
 from deft_llm.explain.what_if import BROKEN, WhatIf
 from deft_llm.explain.words import duration_of, regions_of, when_of
+from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import ENTRIES, name
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.motion.hide import MARGIN, hide
@@ -231,8 +233,6 @@ def _what(rank: int, reading: MovementReading) -> str:
 
 
 def _why(result: Result, rank: int, reading: MovementReading) -> str:
-    from deft_llm.answer import AnswerError, parse
-
     seen = reading.prediction
     if seen is None:
         return f"Movement {rank + 1} was not read. {_what(rank, reading)}"
@@ -281,8 +281,6 @@ def _about(reading: MovementReading, kind: str, word: str, question: str) -> str
     motion = reading.motion
     if motion is None:
         return f"This movement was not measured. Seen: {regions_of(reading.movement) or 'no single region'}."
-    from deft_llm.facs.regions import REGION_KEYS
-
     side = next((s for s in ("left", "right") if re.search(rf"\b{s}\b", question)), "")
     rows = []
     table = motion.regions

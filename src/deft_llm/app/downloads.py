@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deft_llm.explain.magnify import MAX_FACTOR, magnify_sequence, write_loop
+from deft_llm.explain.overlays import face_picture, flow_overlay, strain_overlay
+from deft_llm.explain.report import render_report
+
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
     from deft_llm.store import Motion
@@ -17,8 +21,6 @@ if TYPE_CHECKING:
 
 def downloads_html(result: Result, rank: int) -> str:
     """Links to report.html, result.json and the chosen movement's overlay video."""
-    from deft_llm.explain.report import render_report
-
     stem = PurePath(result.analysis.source).stem or "video"
     record = result.analysis.to_dict()
     links = [
@@ -47,9 +49,6 @@ def _link(text: str, name: str, kind: str, data: bytes) -> str:
 
 def overlay_video(motion: Motion) -> bytes:
     """MP4: onset, apex, magnified, flow arrows and strain, side by side and in turn (896 x 448 px)."""
-    from deft_llm.explain.magnify import MAX_FACTOR, magnify_sequence, write_loop
-    from deft_llm.explain.overlays import face_picture, flow_overlay, strain_overlay
-
     assert motion.faces is not None
     size = np.hypot(*np.nan_to_num(motion.flow[0].astype(float)))
     factor = float(np.clip(6.0 / max(float(np.percentile(size, 99.5)), 0.2), 1.0, MAX_FACTOR))

@@ -8,7 +8,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.answer import AnswerError, parse
+from deft_llm.claims import LIMITS
+from deft_llm.explain.magnify import magnify_sequence, write_loop
 from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
+from deft_llm.explain.region_overlay import region_overlay
 from deft_llm.explain.words import duration_of, regions_of, when_of
 from deft_llm.facs.units import name
 
@@ -63,8 +66,6 @@ def pictures_html(result: Result, rank: int) -> str:
 
 def region_figures(reading: MovementReading, most: int = 4) -> list[str]:
     """One figure per evidence row: where the AU was read and which way the skin moved."""
-    from deft_llm.explain.region_overlay import region_overlay
-
     figures: list[str] = []
     if reading.motion is None:
         return figures
@@ -84,8 +85,6 @@ def _figure(picture: Any, title: str, text: str) -> str:
 
 def magnified_html(motion: Motion | None, factor: float) -> str:
     """A loop from rest to the apex with motion ``factor`` times as large."""
-    from deft_llm.explain.magnify import magnify_sequence, write_loop
-
     if motion is None or motion.faces is None:
         return '<p class="deft-empty">This movement was not measured, so it cannot be magnified.</p>'
     weight = None if motion.mask is None else motion.mask.astype("float32")
@@ -223,8 +222,6 @@ def compare_html(found: dict[str, Any]) -> str:
 
 def notes_html(result: Result) -> str:
     """What limits this result, and what may not be concluded."""
-    from deft_llm.claims import LIMITS
-
     unjudged = [f"Cannot be judged: {one.what.lower()}. {one.why}" for one in result.analysis.unjudged]
     own = "".join(f"<li>{escape(note)}</li>" for note in [*unjudged, *result.analysis.notes])
     own = f"<h4>About this video</h4><ul>{own}</ul>" if own else ""

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from deft_llm.app.limits import Limits, check_header, clean_message
 from deft_llm.errors import DeftError
+from deft_llm.explain.face_curves import face_curves
+from deft_llm.explain.magnify import write_loop
+from deft_llm.faces.align import align, transform_of
+from deft_llm.faces.landmarker import default_landmarker
+from deft_llm.faces.video import frames
 from deft_llm.jobs import end_with_parent
+from deft_llm.methods.protocol import Sample
 
 if TYPE_CHECKING:
     from deft_llm.explain.analysis import Analysis
@@ -68,8 +74,6 @@ def analyse(
     tell: Callable[[float, str], None],
 ) -> Result:  # fmt: skip
     """Check, analyse and picture one video; ``checkpoint`` of deft (None: shipped). Raises: DeftError."""
-    from deft_llm.faces.landmarker import default_landmarker
-
     check_header(path, limits)
     tell(0.02, "loading the method")
     analyzer = _analyzer(method, checkpoint)
@@ -108,8 +112,6 @@ def propose(
     tell: Callable[[float, str], None],
 ) -> Proposed:  # fmt: skip
     """Analyse a clip of a folder for its coders. Raises: DeftError."""
-    from deft_llm.explain.face_curves import face_curves
-
     tell(0.02, "loading the method")
     analyzer = _analyzer(method, checkpoint)
 
@@ -126,11 +128,6 @@ def propose(
 
 def slow_motion(path: Path, reading: Any, mirrored: bool) -> bytes:
     """An MP4 of the aligned face from onset to offset, ``SLOW`` times slower than life."""
-    from deft_llm.explain.magnify import write_loop
-    from deft_llm.faces.align import align, transform_of
-    from deft_llm.faces.landmarker import default_landmarker
-    from deft_llm.faces.video import frames
-
     start, stop = reading.movement.onset, min(reading.movement.end, reading.movement.onset + MOST_SHOWN) + 1
     matrix, shown = None, []
     for frame in frames(path, start, stop):
@@ -170,8 +167,6 @@ def compare(
     motion: Any, methods: tuple[str, ...], checkpoint: str | None, tell: Callable[[float, str], None]
 ) -> dict[str, Any]:
     """What each method says about one measured movement."""
-    from deft_llm.methods.protocol import Sample
-
     found = {}
     for name in methods:
         tell(0.5, f"asking {name}")

@@ -53,13 +53,11 @@ WORDLESS = (
 
 def default_method() -> str:
     """``deft`` where its checkpoint came with the package, else ``rules``."""
-
     return "deft" if (SHIPPED / CONFIG).is_file() else "rules"
 
 
 def writes_text(checkpoint: str | None) -> bool:
     """Whether a checkpoint of deft (None: the one in the package) has a language part that can run here."""
-
     folder = Path(checkpoint) if checkpoint else SHIPPED
     config = read_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     if not config.get("language"):

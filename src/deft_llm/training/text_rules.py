@@ -1,7 +1,7 @@
 """Which Action Units a training answer names: those of the labels, of the flow, of both, or of neither.
 
-Uni-MER's answers stand under two constraints, AU labels and optical flow.
-The other rules are there for ablations.
+Uni-MER's answers stand under two constraints, AU labels and optical flow. The other rules are there for
+ablations.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from typing import Literal
 
 import numpy as np
 
+from deft_llm.aus.calibration import load_calibration
 from deft_llm.aus.support import AUSupport, measure_support
+from deft_llm.aus.verdict import verdicts
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.units import entry
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.motion.measure import motion_from_flow
 from deft_llm.records import ActionUnit, AUSide
+from deft_llm.synth.core.prior import load_prior
 from deft_llm.training.flow_text import side_of
 
 TextRule = Literal["both", "labels", "flow", "neither"]
@@ -42,7 +46,6 @@ def shown_sides(
 def miscoded(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Labels (N, A, 2) of which each AU is replaced by a wrong one with probability ``share``: half of these
     a neighbour or the wrong side, half any other (``falsified``)."""
-
     if not share:
         return labels
     rows = []
@@ -75,16 +78,11 @@ def sides_of(units: Sequence[tuple[int, AUSide]]) -> np.ndarray:
 
 
 def _supports(clip: np.ndarray) -> list[AUSupport]:
-    from deft_llm.motion.measure import motion_from_flow
-
     return measure_support(motion_from_flow("clip", clip[None, :2].astype(np.float32), units="relative"))
 
 
 def _supported(clip: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The labels that the motion supports."""
-    from deft_llm.aus.calibration import load_calibration
-    from deft_llm.aus.verdict import verdicts
-
     units = units_of(labels)
     found = verdicts(_supports(clip), units, load_calibration(), "relative")
     passed = {row.au for row in found if row.status == "supported"}
@@ -93,8 +91,6 @@ def _supported(clip: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _seen(clip: np.ndarray, _labels: np.ndarray) -> np.ndarray:
     """The AUs that the motion fits, the strongest of look-alikes alone."""
-    from deft_llm.aus.calibration import load_calibration
-
     calibration = load_calibration()
     taken: set[int] = set()
     found = []
@@ -109,8 +105,6 @@ def _seen(clip: np.ndarray, _labels: np.ndarray) -> np.ndarray:
 
 def _usual(fine: int, rng: np.random.Generator) -> np.ndarray:
     """A set of AUs that is usual for a label, on both sides."""
-    from deft_llm.synth.core.prior import load_prior
-
     prior = load_prior("facs")
     if fine < 0 or FINE[fine] not in prior.combinations:
         return sides_of([])

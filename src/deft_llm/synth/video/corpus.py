@@ -15,6 +15,7 @@ from deft_llm.synth.core.settings import ClipSpec, VideoSettings, clip_specs
 from deft_llm.synth.video.card import card_text, summarise
 from deft_llm.synth.video.layouts import LAYOUTS
 from deft_llm.synth.video.production import Studio, is_made, make_clip, record_path
+from deft_llm.synth.video.sequences import make_film
 
 CHUNK = 6  # clips of one subject that a worker makes in a row: painting a subject takes about a second
 
@@ -96,8 +97,6 @@ def _chunks(todo: list[ClipSpec]) -> list[list[ClipSpec]]:
 
 def _work(studio: Any, task: tuple[str, dict[str, Any], list[ClipSpec]]) -> int:
     """Make the clips or films of a chunk; returns their number."""
-    from deft_llm.synth.video.sequences import make_film
-
     out, options, chunk = task
     settings = VideoSettings(**options)
     for spec in chunk:
