@@ -26,6 +26,8 @@ from deft_llm.motion.skull import CELLS, Skull
 from deft_llm.spooled import Files, Recorded, loaded, resumed, standing
 from deft_llm.spotting.signal import HANDOVER, Array, Signal
 from deft_llm.state.channels import runs
+from deft_llm.state.visibility import CUT_DIFFERENCE
+from deft_llm.store.motion import ALIGNED_IOD
 
 FLOW_SIZE = 112  # region means are taken on the flow at half size: same figures, a quarter of the work
 OVERLAP, HASTY = 4, 2  # frames measured against both references when one takes over; HASTY: in motion
@@ -36,7 +38,9 @@ MAX_OUT_OF_PLANE, MAX_RESIDUAL = 0.08, 1.0
 SMALL = 3.0  # times: faces enlarged more than this have no detail finer than DIS' second scale
 HOLD_SHIFT, HOLD_CHANGE = 2.0, 0.02  # aligned px, and rad or log scale: within these the transform is held
 MAX_GAP = 0.12  # s without a face that are bridged
-CUT_DIFFERENCE = 28.0  # mean grey difference of neighbouring aligned frames that means a cut
+# Landmarks of the subject's left and right eye (upper and lower lid; corners) and of the inner lips.
+LIDS = (((386, 374), (385, 380), (387, 373)), ((159, 145), (158, 153), (160, 144)))
+EYE_CORNERS, INNER_LIPS = ((362, 263), (33, 133)), (13, 14)
 
 
 def signal_of(
@@ -222,7 +226,8 @@ class SignalBuilder:
         frame's face scales its step alone, not the way from the picture's corner."""
         middle = landmarks.mean(0)
         if self._middle is not None:
-            self._place = self._place + (middle - self._middle) * 90.0 / max(inter_ocular(landmarks), 1e-6)
+            iod = max(inter_ocular(landmarks), 1e-6)
+            self._place = self._place + (middle - self._middle) * ALIGNED_IOD / iod
         self._middle = middle
         return self._place
 
@@ -266,9 +271,11 @@ def _openings(landmarks: Array, iod: float) -> tuple[Array, float]:
     def apart(first: int, second: int) -> float:
         return float(np.linalg.norm(landmarks[first] - landmarks[second]))
 
-    left = (apart(386, 374) + apart(385, 380) + apart(387, 373)) / (3 * max(apart(362, 263), 1e-6))
-    right = (apart(159, 145) + apart(158, 153) + apart(160, 144)) / (3 * max(apart(33, 133), 1e-6))
-    return np.array([left, right]), 90.0 * apart(13, 14) / max(iod, 1e-6)
+    eyes = [
+        sum(apart(*pair) for pair in lids) / (len(lids) * max(apart(*corners), 1e-6))
+        for lids, corners in zip(LIDS, EYE_CORNERS, strict=True)
+    ]
+    return np.array(eyes), ALIGNED_IOD * apart(*INNER_LIPS) / max(iod, 1e-6)
 
 
 def _bridge_gaps(signal: Signal) -> None:

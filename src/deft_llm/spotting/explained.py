@@ -23,9 +23,16 @@ TOGETHER_SECONDS = 0.25  # of onsets that begin one movement
 # A jaw that drops parts the lips, a cheek that is raised tightens the lower lid: one of the two is stated
 # (FACS of 1978 scores either 25 or 26).
 IMPLIED_BY = {25: 26, 7: 6}
-SMILING = 0.6  # reading of 12 that pulls the whole mouth
-BROAD_SMILE, LIP_OF_SMILE = 0.8, 0.9  # and the share of it by which it may lift the upper lip
-WEAKER_SIDE = 0.45
+# A smile from this reading of 12 on pulls the whole mouth: what these units would do, it does.
+SMILING, PULLED = 0.6, (14, 15, 17, 20)
+# A broad smile (reading of 12) may lower the brows and lift the upper lip by these shares of it, and thins
+# closed lips to what the landmarker takes for a gap.
+BROAD_SMILE, BROWS_OF_SMILE, LIP_OF_SMILE = 0.8, 0.3, 0.9
+SMALL = 1.3  # reading up to which a cheek without a smile, or a gap of smiling lips, is none
+# Below this share of the stronger side, the weaker side of these units goes along with it.
+WEAKER_SIDE, TWO_SIDED = 0.45, (6, 10, 12, 14)
+NOSE_OF_LIP = 0.7  # share of 10 that its raised lip shows as 9
+DROPPED, PARTED = 0.5, 0.6  # readings of 26 that move the chin, of 25 that thin or hide the lips
 CLOSING = 0.75  # reading of 43 of an eye that closes: more than lids are tightened
 CLOSURE_SECONDS = 0.15  # around the ends of a closure of the eyes, in which landmarks of the brows go along
 LONE_CHEEK = 1.5  # reading of 6 that needs no smile
@@ -87,25 +94,24 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         return max(float(np.nan_to_num(state.share(au, s, top))) for s in one)
 
     au, level, smile = phase.au, phase.level, at(12, phase.side)
-    if au in (14, 15, 17, 20) and at(12, "both") > SMILING:
+    if au in PULLED and at(12, "both") > SMILING:
         return True
-    if au in (6, 10, 12, 14) and level < WEAKER_SIDE * at(au, "both"):
+    if au in TWO_SIDED and level < WEAKER_SIDE * at(au, "both"):
         return True
     closing = _at_closure(phase, state)
     rules = {
         1: closing,
         2: closing,
-        4: smile > BROAD_SMILE and level < 0.3 * smile,
+        4: smile > BROAD_SMILE and level < BROWS_OF_SMILE * smile,
         5: closing or at(43, phase.side) > 0,
-        6: smile < SMILING and level < 1.3,
+        6: smile < SMILING and level < SMALL,
         7: closing or _shuts(phase, state) or smile > SMILING,
-        9: level < 0.7 * at(10, phase.side),
+        9: level < NOSE_OF_LIP * at(10, phase.side),
         10: smile > BROAD_SMILE and level < LIP_OF_SMILE * smile,
-        17: at(26, phase.side) > 0.5,
-        24: at(25, phase.side) > 0.6,
-        # a broad smile thins closed lips to what the landmarker takes for a gap
-        25: smile > BROAD_SMILE and level < 1.3,
-        28: at(25, phase.side) > 0.6,
+        17: at(26, phase.side) > DROPPED,
+        24: at(25, phase.side) > PARTED,
+        25: smile > BROAD_SMILE and level < SMALL,
+        28: at(25, phase.side) > PARTED,
     }
     return bool(rules.get(au, False))
 
