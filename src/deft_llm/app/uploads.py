@@ -38,4 +38,4 @@ def is_upload(path: Path) -> bool:
     """Whether a file lies in the folder of uploads."""
     from gradio.utils import get_upload_folder
 
-    return real_path(get_upload_folder()) in real_path(path).parents
+    return real_path(Path(get_upload_folder())) in real_path(path).parents

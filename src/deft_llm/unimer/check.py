@@ -246,7 +246,7 @@ def question_only(rows: Callable[[], Iterable[Instruction]]) -> list[dict[str, A
     """
     asked: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for row in rows():
-        choice = row.source.get("choice") or _choice(row)
+        choice = str(row.source.get("choice") or "") or _choice(row)
         if row.task == "contrast" and choice:  # which of the two that the question names
             choice = "lower" if choice == str(row.source.get("about", "")).split("-")[0] else "higher"
         if (
