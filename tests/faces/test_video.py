@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.explain.samples import save_video
 from deft_llm.faces.video import frames, image_files, probe
 
 WIDTH, HEIGHT = 64, 48
@@ -107,6 +108,17 @@ def test_a_mirror_in_the_display_matrix_is_a_mirror(tmp_path: Path, matrix, corn
     rows, columns = (slice(None, 8) if one == 0 else slice(-8, None) for one in corner)
     assert image[rows, columns, 0].mean() > 200
     assert image.shape[:2] == ((WIDTH, HEIGHT) if matrix[1] else (HEIGHT, WIDTH))
+
+
+def test_the_quantiser_of_h264_is_told_and_others_are_not(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(4)]
+    fine, coarse = (
+        [frame.quantiser for frame in frames(save_video(tmp_path / f"{q}.mp4", pictures, 25, quality=q))]
+        for q in (12, 40)
+    )
+    assert len(fine) == 4 and 0 < fine[0] < coarse[0] - 10 and max(coarse) <= 51
+    assert {frame.quantiser for frame in frames(write_video(tmp_path / "l.mkv", codec="ffv1"))} == {0.0}
 
 
 @pytest.mark.parametrize("pixels", ["gray", "gray16le"])

@@ -195,6 +195,17 @@ def test_spotting(script):
     assert '"warps"' in out and '"false_micro_a_minute": 0.0' in out
 
 
+def test_codecs(script):
+    words = ("--seeds", 1, "--sizes", 4, "--codings", "18", "--covers", "mirror")
+    rows = [
+        [cell.strip() for cell in line.split("|")]
+        for line in script("benchmarks.codecs", *words).splitlines()
+    ]
+    coded = next(row for row in rows if row[1:2] == ["crf 18"])
+    mirrored = [row for row in rows if row[1:2] == ["mirror"]]
+    assert coded[4] == "1" and coded[7] == "" and [row[4] for row in mirrored] == ["-", "1"]
+
+
 def test_analyze(script):
     assert '"cpu_seconds"' in script("benchmarks.analyze", "--memory", 1)
 

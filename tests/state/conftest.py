@@ -39,7 +39,8 @@ def make_track():
             presence=np.full(frames, 18.0, np.float32), iod=np.full(frames, 90.0, np.float32),
             furrows=np.full((frames, len(PATCH_NAMES)), 0.01, np.float32),
             lips=np.tile(np.array([0.03, -0.1, 0.03, -0.1, 0.1], np.float32), (frames, 1)),
-            skipped=np.zeros(frames, np.float32), thumbnail=np.tile(LOOK, (frames, 1, 1)),
+            skipped=np.zeros(frames, np.float32), quantiser=np.zeros(frames, np.float32),
+            thumbnail=np.tile(LOOK, (frames, 1, 1)),
             size=(640, 480), fps=fps,
         )  # fmt: skip
 

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from deft_llm.explain.account import contradicted, release_answer
 from deft_llm.explain.units import of_motion
+from deft_llm.explain.unjudged import of_video
 from deft_llm.faces.regions import TWIN
 from deft_llm.records import Evidence
 from deft_llm.spotting.explained import without_dragged
@@ -192,6 +194,32 @@ def test_a_wink_and_a_closure_of_the_eyes_move_no_brows(make_track, hold):
         state = state_of(make_track(150, moves, {"browInnerUp": 0.5 * shut}))
         assert {event.kind for event in state.lid_events} & {"wink", "blink", "eyes closed"}
         assert not [unit for one in state_movements(state) for unit in one.units if unit.number in (1, 2)]
+
+
+def test_a_hand_that_comes_pulls_no_mouth(make_track, hold):
+    course = hold(120, (52, 56), (100, 110))
+    track = make_track(120, [((61, 57), (-6, 9), course), ((291, 287), (6, 9), course)],
+                       {"mouthSmileLeft": 0.7 * course, "mouthSmileRight": 0.7 * course})  # fmt: skip
+    assert 12 in {phase.au for phase in phases_of(state_of(track))}
+    track.lips[58:80] = [0.12, -0.5, 0.001, 0.0, 0.1]
+    assert not {phase.au for phase in phases_of(state_of(track)) if phase.onset < 60}
+
+
+@pytest.mark.parametrize(("quantiser", "px", "confidence"), [(0, 0.15, 0.6), (20, 0.15, 0.6), (28, 0.3, 0.4),
+                                                             (35, 0.3, None), (35, 1.0, 0.4)])  # fmt: skip
+def test_what_coding_moves_by_itself_is_no_unit(make_track, quantiser, px, confidence):
+    row = Evidence(au=1, side="both", region="inner brow", direction="up", dx=0.0, dy=-1.0, px=px,
+                   iod_percent=1.1, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    moved = replace(flow_movement(60, 64, "left inner brow", "up"), kind="micro-expression", offset=70,
+                    offset_time=2.8)  # fmt: skip
+    track = make_track(120)
+    track.quantiser[:] = quantiser
+    state = state_of(track)
+    told, refused = of_motion(moved, [row], state)
+    assert [unit.confidence for unit in told.units] == ([] if confidence is None else [confidence])
+    assert bool(refused) == (confidence is None)
+    said = [one.why for one in of_video(state, None, []) if one.state == "compression"]
+    assert bool(said) == (quantiser > 24)
 
 
 def test_motion_states_nothing_while_a_cover_comes_or_goes(make_track):

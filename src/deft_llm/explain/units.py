@@ -18,7 +18,7 @@ from deft_llm.records import Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit, UnitPhase
 from deft_llm.spotting.phases import LIMITS, passing_cover
 from deft_llm.state.channels import SIDES
-from deft_llm.state.compression import MODERATE, STRONG
+from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
 from deft_llm.state.face_state import FULL, FaceState, unsure
 from deft_llm.state.intensity import STATE_AUS, VISIBLE, part_of
 from deft_llm.store import Motion
@@ -100,7 +100,8 @@ def of_motion(
 ) -> tuple[Movement, dict[int, str]]:  # fmt: skip
     """The movement with the units that motion alone shows, and the ones that are not stated, with reasons."""
     units, refused = list(movement.units), {}
-    compressed = float(np.median(state.skipped[movement.onset : movement.end + 1]))
+    inside = slice(movement.onset, movement.end + 1)
+    compressed, coded = float(np.median(state.skipped[inside])), quantiser_of(state.quantiser[inside])
     for row in evidence:
         if row.au is None or row.status != "supported" or any(unit.number == row.au for unit in units):
             continue
@@ -109,6 +110,11 @@ def of_motion(
             continue
         if passing_cover(movement, state):
             refused[row.au] = "something comes or goes before the face, which draws its landmarks along"
+            continue
+        if (row.px or 0.0) < coding_floor(coded):
+            refused[row.au] = (
+                f"the video is compressed: its coding alone moves skin by {coding_floor(coded):.1f} px"
+            )
             continue
         if compressed > STRONG:
             refused[row.au] = "the video is compressed too strongly for motion this fine"
@@ -127,7 +133,7 @@ def of_motion(
             refused[row.au] = reason
         else:
             units.append(_unit(movement, row, state, au=row.au, phase="rise"))
-    if compressed > MODERATE:
+    if compressed > MODERATE or coded > COARSE:
         units = [
             replace(unit, confidence=COMPRESSED_CONFIDENCE, reason="the video is compressed")
             if unit.seen_by == "motion" else unit for unit in units

@@ -12,7 +12,7 @@ from deft_llm.facs.words import listed
 from deft_llm.spotting.joint import PART_REGIONS
 from deft_llm.spotting.movement import Kind, Movement
 from deft_llm.spotting.spot import SpottingSettings
-from deft_llm.state.compression import MODERATE, STRONG
+from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
 from deft_llm.store.motion import ALIGNED_IOD
 
 if TYPE_CHECKING:
@@ -93,6 +93,12 @@ def of_video(state: FaceState, signal: Signal | None, movements: Sequence[Moveme
         why = (
             f"The video is strongly compressed: {skipped:.0%} of the blocks at the face repeat the frame "
             f"before, so fine motion alone {said}."
+        )
+        found.append(Unjudged("compression", "Fine movements", why))
+    elif (coded := quantiser_of(state.quantiser[there])) > COARSE:
+        why = (
+            f"The video is compressed (quantiser {coded:.0f} of 51): fine motion alone is of low confidence, "
+            f"below {coding_floor(coded):.1f} px it states no Action Unit."
         )
         found.append(Unjudged("compression", "Fine movements", why))
     dark = float(state.visibility.dark.mean())

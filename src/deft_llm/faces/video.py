@@ -7,6 +7,7 @@ become 8-bit RGB.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -49,13 +50,20 @@ class VideoInfo:
     kind: Literal["video", "frames"]
 
 
+# AVVideoEncParams: number of blocks, their offset and size, type, parameter of the frame; a block's row: two
+# coordinates, two sizes, then what it adds to that parameter.
+ENC_PARAMS, H264_PARAMS, BLOCK_DELTA = "@INNii", 1, 16
+
+
 @dataclass(frozen=True)
 class Frame:
-    """A frame: ``index`` from 0, ``time`` in seconds since the first, ``image`` uint8 RGB (H, W, 3)."""
+    """A frame: ``index`` from 0, ``time`` in seconds since the first, ``image`` uint8 RGB (H, W, 3);
+    ``quantiser``: mean quantisation parameter of its blocks (H.264: 1 to 51), 0 where the file tells none."""
 
     index: int
     time: float
     image: np.ndarray = field(repr=False)
+    quantiser: float = 0.0
 
 
 def probe(path: Path) -> VideoInfo:
@@ -210,6 +218,7 @@ def opened(path: Path) -> InputContainer:
         raise DeftError(f"{path}: its frames have {width} x {height} pixels, more than {MOST_PIXELS}; "
                         "give a smaller video.")  # fmt: skip
     container.streams.video[0].thread_type = "AUTO"
+    container.streams.video[0].codec_context.options = {"export_side_data": "venc_params"}
     return container
 
 
@@ -255,7 +264,7 @@ def _file_frames(path: Path, start: int, stop: int | None, fps: float | None) ->
                 )
             shown = size
             if index >= start:
-                yield Frame(index, last, picture_of(frame))
+                yield Frame(index, last, picture_of(frame), quantiser_of(frame))
         if index < 0:
             raise DeftError(f"{path}: holds no frame that can be decoded; give a whole video file.")
         if declared and index + 1 < 0.9 * declared:
@@ -279,6 +288,20 @@ def stamps_of(container: InputContainer) -> list[int]:
     """Time stamps of all frames that are shown, in their order, from the packets of an opened file."""
     packets = container.demux(container.streams.video[0])
     return sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
+
+
+def quantiser_of(frame: VideoFrame) -> float:
+    """Mean quantisation parameter of the blocks of a frame of H.264 (FFmpeg's AVVideoEncParams), else 0."""
+    data: Any = frame.side_data.get("VIDEO_ENC_PARAMS")
+    if data is None:
+        return 0.0
+    raw = bytes(data)
+    count, offset, size, kind, whole = struct.unpack_from(ENC_PARAMS, raw)
+    if kind != H264_PARAMS:
+        return 0.0
+    rows = np.frombuffer(raw, np.uint8, count * size, offset).reshape(count, size)
+    blocks = rows[:, BLOCK_DELTA : BLOCK_DELTA + 4].copy().view(np.int32)
+    return max(float(whole + (blocks.mean() if count else 0.0)), 0.0)
 
 
 UPRIGHT = (1, 0, 0, 1)

@@ -38,7 +38,7 @@ SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this si
 AGREED, SURE_AGREED = 0.6, 2.5
 BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained reader is sure of
 # Limits that a change takes while a hand is at the face, and within so many seconds of its coming and going:
-# landmarks give way to it before it covers anything.
+# landmarks give way to it before it covers anything. Of the part that is covered then nothing is stated.
 COVERED_STRENGTH, PASSING_STRENGTH, COVER_SECONDS = 1.6, 3.0, 0.25
 # s from parting to closing of the lips, and between two of them, that make syllables
 SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
@@ -123,6 +123,8 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
         return False
     if phase.level > MOST_LEVEL * FULL / VISIBLE[phase.au]:
         return False
+    if _comes_or_goes(state.visibility.hidden[part_of(phase.au)], phase, state.fps):
+        return False
     if passing_cover(phase, state) and phase.strength < PASSING_STRENGTH:
         return False
     if state.visibility.disturbed[inside].any() and (phase.strength < COVERED_STRENGTH or _is_lone(phase)):
@@ -143,8 +145,13 @@ def _is_lone(phase: AUPhase) -> bool:
 
 def passing_cover(phase: AUPhase | Movement, state: FaceState) -> bool:
     """Whether what covers a part of the face comes or goes during a change, or just before or after it."""
-    near = round(COVER_SECONDS * state.fps)
-    around = state.visibility.disturbed[max(0, phase.onset - near) : phase.apex + near + 1]
+    return _comes_or_goes(state.visibility.disturbed, phase, state.fps)
+
+
+def _comes_or_goes(cover: np.ndarray, phase: AUPhase | Movement, fps: float) -> bool:
+    """Whether a cover (T,) begins or ends during a change, or COVER_SECONDS before or after it."""
+    near = round(COVER_SECONDS * fps)
+    around = cover[max(0, phase.onset - near) : phase.apex + near + 1]
     return bool(around.any() and not around.all())
 
 

@@ -40,13 +40,13 @@ class _Recorder:
         self.track = TrackBuilder(fps, files("track"))
         self.signal = SignalBuilder(fps, rows=files("signal")) if motion else None
 
-    def add(self, time: float, image, grey, face: Face | None) -> None:
+    def add(self, time: float, image, grey, face: Face | None, quantiser: float = 0.0) -> None:
         if self.signal is not None:
             self.signal.add(time, grey, face)
         # The signal holds its transform while a head sways: the state reads every frame by its own.
         matrix = None if face is None else transform_of(face.landmarks)
         aligned = None if matrix is None else align(grey, matrix)
-        self.track.add(time, image, grey, face, aligned, matrix)
+        self.track.add(time, image, grey, face, aligned, matrix, quantiser)
 
 
 class Watcher:
@@ -84,7 +84,7 @@ class Watcher:
             for time in self._times:  # it came into view later than the video began
                 new.add(time, None, None, None)
         for number, recorder in self._recorders.items():
-            recorder.add(frame.time, frame.image, grey, found.get(number))
+            recorder.add(frame.time, frame.image, grey, found.get(number), frame.quantiser)
         self._times.append(frame.time)
         if self.frames % KEEP_FRAMES == 0:
             self.keep()

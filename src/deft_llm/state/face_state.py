@@ -47,7 +47,8 @@ FARTHEST = 40.0  # degrees of yaw or pitch beyond which nothing is sure
 class FaceState:
     """One face over T frames. ``intensity``: (AU, side) -> (T,) 0..5, may be below 0 where the face is under
     its neutral; ``trained``: the same by the trained reader; ``floor``: what of it is noise; ``skipped``
-    (T,): share of blocks that an encoder left out. Curves of a long video lie on the disk."""
+    (T,): share of blocks that an encoder left out; ``quantiser`` (T,): how coarsely it coded, 0 untold.
+    Curves of a long video lie on the disk."""
 
     face: int
     times: np.ndarray
@@ -66,6 +67,7 @@ class FaceState:
     confidence: np.ndarray
     iod: np.ndarray
     skipped: np.ndarray
+    quantiser: np.ndarray
     track: FaceTrack = field(repr=False)
 
     def __len__(self) -> int:
@@ -120,7 +122,8 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
         lid_events=events, blinks=blink_masks(events, len(track), track.fps),
         speech=speech_frames(d, track.fps, visible.hidden["mouth"]), visibility=visible,
         confidence=_confidence(track, angles, visible),
-        iod=track.iod, skipped=np.nan_to_num(track.skipped), track=track,
+        iod=track.iod, skipped=np.nan_to_num(track.skipped),
+        quantiser=np.nan_to_num(track.quantiser), track=track,
     )  # fmt: skip
 
 

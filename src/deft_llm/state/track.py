@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from deft_llm.faces.landmarker import Face
 
 THUMBNAIL = 16  # px of a side
-IN_MEMORY = ("times", "presence", "iod", "skipped")
+IN_MEMORY = ("times", "presence", "iod", "skipped", "quantiser")
 
 
 def _kept() -> np.ndarray:
@@ -48,9 +48,9 @@ class FaceTrack:
 
     times (T,) s; landmarks (T, K, 2) px and depth (T, K) px of KEPT; blend (T, 52); presence (T,)
     the landmarker's logit; iod (T,) px between the eyes; furrows (T, P); lips (T, 5) as
-    ``lip_contrast``; skipped (T,) share of blocks as ``skipped_share``; thumbnail (T, 16, 16) uint8
-    of the aligned grey face; size (width, height) px. The wide ones of a long video lie on the disk: go
-    through them in parts (``spooled.in_parts``).
+    ``lip_contrast``; skipped (T,) share of blocks as ``skipped_share``; quantiser (T,) as ``Frame`` has it;
+    thumbnail (T, 16, 16) uint8 of the aligned grey face; size (width, height) px. The wide ones of a long
+    video lie on the disk: go through them in parts (``spooled.in_parts``).
     """
 
     times: np.ndarray
@@ -62,6 +62,7 @@ class FaceTrack:
     furrows: OnDisk[np.ndarray] = OnDisk()
     lips: OnDisk[np.ndarray] = OnDisk()
     skipped: np.ndarray
+    quantiser: np.ndarray
     thumbnail: OnDisk[np.ndarray] = OnDisk()
     size: tuple[int, int]
     fps: float
@@ -83,7 +84,8 @@ class FaceTrack:
         """Read what ``save`` wrote."""
         with reading(path):
             kept = read_arrays(path)
-            values = {one.name: kept[one.name] for one in fields(cls)}
+            untold = {"quantiser": np.zeros(len(kept["times"]), np.float32)}  # of files that others wrote
+            values = {one.name: (untold | kept)[one.name] for one in fields(cls)}
         width, height = (int(value) for value in values.pop("size"))
         return cls(**(values | {"size": (width, height), "fps": float(values["fps"])}))
 
@@ -99,7 +101,7 @@ class TrackBuilder:
 
     def add(
         self, time: float, image: np.ndarray | None, grey: np.ndarray | None, face: Face | None,
-        aligned: np.ndarray | None, matrix: np.ndarray | None = None,
+        aligned: np.ndarray | None, matrix: np.ndarray | None = None, quantiser: float = 0.0,
     ) -> None:  # fmt: skip
         """One more frame (H, W, 3) uint8 RGB, in ``grey`` (H, W) too; ``aligned`` (224, 224) uint8 is the
         grey face, None where it is not seen, and ``matrix`` (2, 3) what aligns it (computed without)."""
@@ -117,6 +119,7 @@ class TrackBuilder:
             "presence": face.presence, "iod": inter_ocular(face.landmarks),
             "furrows": furrow_contrast(aligned), "lips": lip_contrast(image, face.landmarks, matrix),
             "skipped": 0.0 if before is None else skipped_share(before, grey, face.box),
+            "quantiser": quantiser,
             "thumbnail": cv2.resize(aligned, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA),
         })  # fmt: skip
 
@@ -142,7 +145,7 @@ def empty_row() -> dict[str, np.ndarray]:
     return {
         "times": np.zeros(()), "landmarks": gone(k, 2), "depth": gone(k), "blend": gone(len(BLENDSHAPES)),
         "presence": gone(), "iod": gone(), "furrows": gone(len(PATCH_NAMES)), "lips": gone(LIP_VALUES),
-        "skipped": gone(), "thumbnail": np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
+        "skipped": gone(), "quantiser": gone(), "thumbnail": np.zeros((THUMBNAIL, THUMBNAIL), np.uint8),
     }  # fmt: skip
 
 
