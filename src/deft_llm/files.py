@@ -183,6 +183,23 @@ def check_target(path: Path | None, suffixes: Sequence[str], kind: str) -> None:
         raise UsageError(f"{path}: its folder is not there; make it first.")
 
 
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path]) -> None:
+    """Raises: UsageError where two of the ``outputs`` (option -> path, None: not wanted) are one file, or one
+    is an input, by whatever name: writing it would destroy the other."""
+    sources = [(source, real_path(source)) for source in inputs]
+    taken: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        place = real_path(path)
+        if place in taken:
+            raise UsageError(f"{option} {path}: is what {taken[place]} writes; give another file.")
+        taken[place] = option
+        for source, real in sources:
+            if place == real or (path.exists() and source.exists() and path.samefile(source)):
+                raise UsageError(f"{option} {path}: is the input; give another file.")
+
+
 def json_line(row: Any) -> str:
     """One JSON line, newline included, of a dict or a pydantic model."""
     if hasattr(row, "model_dump_json"):

@@ -14,6 +14,7 @@ from deft_llm.cli import main
 from deft_llm.codings.agreement import agreement_of, agreement_over, icc_2_1, intensity, matched, presence
 from deft_llm.codings.events import Coding, FrameClock, event_at
 from deft_llm.codings.formats import write_coding
+from deft_llm.codings.pairs import pairs_of
 from deft_llm.errors import DeftError
 
 CLOCK = FrameClock(10.0)
@@ -190,3 +191,17 @@ def test_the_command_compares_events(tmp_path: Path, capsys: pytest.CaptureFixtu
     for words in (["a.eaf", "clips.csv"], ["clips.csv", "clips.csv", "--fps", "25"]):
         with pytest.raises(SystemExit, match="2"):
             main(["agree", *(str(tmp_path / w) if "." in w else w for w in words)])
+
+
+def test_an_event_that_is_there_twice_counts_once_and_contradictions_are_told(tmp_path) -> None:
+    head = "file,fps,coder,au,onset,apex,offset,intensity\n"
+    row = "a.mp4,25,{},12,10,14,20,{}\n"
+    one, twice, contrary = tmp_path / "one.csv", tmp_path / "twice.csv", tmp_path / "contrary.csv"
+    one.write_text(head + row.format("Ann", "C"))
+    twice.write_text(head + 2 * row.format("Ben", "C"))
+    contrary.write_text(head + row.format("Ben", "A") + row.format("Ben", "E"))
+    found = agreement_over(pairs_of(one, twice).both)
+    assert found["events"] == {"first": 1, "second": 1} and found["agreement"]["iou"] == 1.0
+    assert found["disagreements"] == []
+    with pytest.raises(DeftError, match=r"contrary\.csv: AU12 both from frame 10 to 20 is there twice"):
+        pairs_of(one, contrary)

@@ -336,3 +336,108 @@ def test_a_damaged_file_of_a_coder_is_no_clip_without_movements(data, tmp_path: 
         write_clips(tmp_path / "anna", tmp_path / "out.csv")
     with pytest.raises(DeftError, match="holds no coding of events"):
         write_clips(tmp_path / "anna" / "none", tmp_path / "out.csv")
+
+
+def eaf_with(tier: str, rows: list[tuple[int, int, str]], path: Path) -> Path:
+    from pympi import Elan
+
+    eaf = Elan.Eaf()
+    eaf.remove_tier("default")
+    eaf.add_tier(tier)
+    for row in rows:
+        eaf.add_annotation(tier, *row)
+    eaf.to_file(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["AU12+25", "AU99", "AU12 links", "4+7", "AU12\u200b"])
+def test_a_name_that_means_aus_and_is_none_is_told(name: str, tmp_path: Path) -> None:
+    """Its events would be taken for none."""
+    with pytest.raises(DeftError, match="is not that of one AU") as error:
+        read_coding(eaf_with(name, [(400, 800, "rise")], tmp_path / "a.eaf"), CLOCK)
+    assert "a.eaf" in str(error.value)
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text(f"{name}.ordinal,{name}.onset,{name}.offset\n1,400,800\n", encoding="utf-8")
+    with pytest.raises(DeftError, match="is not that of one AU"):
+        read_coding(sheet, CLOCK)
+
+
+def test_other_tiers_are_no_events(tmp_path: Path) -> None:
+    for number, name in enumerate(("speech", "2 speakers", "AU12 left note", "audio")):
+        path = eaf_with(name, [(400, 800, "rise")], tmp_path / f"{number}.eaf")
+        assert read_coding(path, CLOCK).events == []
+
+
+def test_an_annotation_that_ends_before_it_begins_is_told(tmp_path: Path) -> None:
+    path = eaf_with("AU12 left", [(400, 800, "rise")], tmp_path / "a.eaf")
+    path.write_text(path.read_text().replace('TIME_VALUE="800"', 'TIME_VALUE="-400"'))
+    with pytest.raises(DeftError, match="ends before it"):
+        read_coding(path, CLOCK)
+
+
+def test_points_are_no_events_of_a_textgrid(tmp_path: Path) -> None:
+    from praatio import textgrid
+
+    grid = textgrid.Textgrid(0, 2)
+    grid.addTier(textgrid.PointTier("AU12", [(0.5, "apex")], 0, 2))
+    grid.save(str(tmp_path / "a.TextGrid"), "short_textgrid", True)
+    with pytest.raises(DeftError, match="AU12 is a tier of points"):
+        read_coding(tmp_path / "a.TextGrid", CLOCK)
+
+
+@pytest.mark.parametrize(("head", "row", "said"), [
+    ("onset,AU12.offset", ",800", "has no onset"),
+    ("onset,AU12.offset,AU12.onset", "400,800,480", "'AU12.onset' is there twice"),
+    ("onset,AU12.offset,AU12.face", "400,800,²", "face: '²' is no number"),
+    ("onset,AU12.offset,AU12.intensity", "400,800,nan", "intensity 'nan' is unknown"),
+])  # fmt: skip
+def test_a_cell_of_datavyu_that_cannot_be_read_is_told(head, row, said, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_text(f"AU12.ordinal,AU12.{head}\n1,{row}\n", encoding="utf-8")
+    with pytest.raises(DeftError, match=said) as error:
+        read_coding(path, CLOCK)
+    assert "sheet.csv" in str(error.value)
+
+
+@pytest.mark.parametrize(("head", "rows", "said"), [
+    ("au,onset,offset", ["12,1_0,20"], "'1_0' is no number"),
+    ("au,onset,offset,face", ["12,10,20,0"], "face: Input should be"),
+    ("au,onset,offset,coder", ["12,10,20,Ann", "12,30,40,Ben"], r"events of 2 coders \(Ann, Ben\)"),
+])  # fmt: skip
+def test_rows_that_cannot_be_are_told(head, rows, said, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([head, *rows, ""]), encoding="utf-8")
+    with pytest.raises(DeftError, match=said):
+        read_coding(path, CLOCK)
+
+
+def test_one_rate_written_in_two_ways_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("au,onset,offset,fps\n12,5,9,25\n12,30,40,25.0\n")
+    assert read_coding(tmp_path / "a.csv").fps == 25.0
+
+
+def test_two_videos_one_after_another_are_told(tmp_path: Path) -> None:
+    formats.write_coding(coding(), tmp_path / "a.boris")
+    project = json.loads((tmp_path / "a.boris").read_text())
+    project["observations"]["coding"]["file"]["1"].append("second.mp4")
+    (tmp_path / "a.boris").write_text(json.dumps(project))
+    with pytest.raises(DeftError, match="holds 2 videos one after another"):
+        read_coding(tmp_path / "a.boris")
+
+
+def test_a_written_file_is_never_an_input(tmp_path: Path, capsys) -> None:
+    for name in ("a.csv", "b.csv"):
+        formats.write_coding(coding(), tmp_path / name)
+    (tmp_path / "link.csv").symlink_to("a.csv")
+    before = (tmp_path / "a.csv").read_bytes()
+    first, second = str(tmp_path / "a.csv"), str(tmp_path / "b.csv")
+    for table_file in (first, str(tmp_path / "link.csv"), str(tmp_path / "x.eaf")):
+        with pytest.raises(SystemExit) as end:
+            main(["agree", second, first, "--table", table_file])
+        assert end.value.code == 2
+        assert table_file in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["convert", second, first, "--media", first])
+    with pytest.raises(SystemExit):
+        main(["corpus", "from-codings", str(tmp_path), "--out", second])
+    assert (tmp_path / "a.csv").read_bytes() == before and not (tmp_path / "x.eaf").exists()

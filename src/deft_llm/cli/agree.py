@@ -92,7 +92,10 @@ def _events(
 ) -> tuple[dict[str, Any], list[str]]:
     from deft_llm.codings.agreement import agreement_over
     from deft_llm.codings.pairs import pairs_of, with_links, write_disagreements
+    from deft_llm.files import check_outputs, check_target
 
+    check_target(table, (".csv",), "the table is a CSV and ends in .csv")
+    check_outputs({"--table": table}, [first, second])
     pairs = pairs_of(first, second, media, fps)
     found = agreement_over(pairs.both)
     coders = pairs.both[0][0].coder, pairs.both[0][1].coder

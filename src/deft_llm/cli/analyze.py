@@ -98,6 +98,7 @@ def analyze(
     from deft_llm.explain.inputs import collect
     from deft_llm.explain.outputs import Extras, Options
     from deft_llm.explain.tables import check_table
+    from deft_llm.files import check_outputs
 
     check_table(table)
     extras = Extras(frames, overlay, elan)
@@ -105,6 +106,8 @@ def analyze(
     leave_out = out if out is not None else _default_folder(sources)
     inputs = collect(sources, neutral=neutral, fps=fps, mirrored=mirrored, leave_out=leave_out)
     extras.check(names_only=inputs.several)
+    written = {"--table": table} | ({} if inputs.several else extras.paths())
+    check_outputs(written, [*sources, *(video.path for video in inputs.videos)])
     if inputs.several:
         if frames_of_one := given(context, FRAMES_OF_ONE):
             raise UsageError(

@@ -38,10 +38,9 @@ def convert(
     import json
 
     from deft_llm.codings.formats import FORMATS, clock_of, format_of, read_coding, write_coding
-    from deft_llm.errors import UsageError
+    from deft_llm.files import check_outputs
 
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UsageError(f"{target}: is the input; give another file as OUT.")
+    check_outputs({"OUT": target}, [source] if media is None else [source, media])
     name = format_of(target, to)
     coding = read_coding(source, clock_of(media, fps))
     if media is not None:

@@ -80,8 +80,12 @@ def from_codings(
     Example: deft corpus from-codings clips/codings/anna --out clips/anna.csv
     """
     from deft_llm.codings.as_data import read_subjects, write_clips, write_overlay
+    from deft_llm.codings.pairs import coding_files
     from deft_llm.errors import UsageError
+    from deft_llm.files import check_outputs
 
+    own = coding_files(codings).values()
+    check_outputs({"--out": out}, own if subjects is None else [*own, subjects])
     if corpus is None:
         if root is not None or clips is not None:
             raise UsageError("--root, --clips: belong to --corpus; give the corpus' name too.")

@@ -158,11 +158,13 @@ def export(
     Example: deft unimer export unimer/casme2 --format llamafactory --out export/data.json
     """
     from deft_llm.errors import UsageError
-    from deft_llm.unimer.build import read_instructions
+    from deft_llm.files import check_outputs
+    from deft_llm.unimer.build import HEADER, INSTRUCTIONS, REJECTIONS, read_instructions
     from deft_llm.unimer.exports import export as run
 
     if (store is None) != (media_root is None):
         raise UsageError("--store and --media-root: give both to draw pictures, or neither.")
+    check_outputs({"--out": out}, [folder / name for name in (HEADER, INSTRUCTIONS, REJECTIONS)])
     files = run(read_instructions(folder), format_name, out)
     drawn = 0
     if store is not None and media_root is not None:

@@ -93,9 +93,29 @@ def _pair(first: Coding, second: Coding, frames: int | None) -> _Pair:
             f"the codings have {first.fps:g} and {second.fps:g} frames per second; "
             "give the right one with --fps."
         )
-    a, b = ([e for e in coding.events if e.status != "rejected"] for coding in (first, second))
+    a, b = (each_once(coding) for coding in (first, second))
     length = max([frames or 0, *(event.offset + 1 for event in [*a, *b])])
     return _Pair(first.media or second.media, a, b, length, matched(a, b, _iou), matched(a, b, _nearness))
+
+
+def each_once(coding: Coding, where: object = None) -> list[CodedEvent]:
+    """The coding's events without rejected ones; one that is there twice counts once.
+
+    ``where`` names the coding in messages. Raises: DeftError for an event that is there twice with another
+    intensity or apex: which of them holds is not known.
+    """
+    found: dict[tuple, CodedEvent] = {}
+    for event in coding.events:
+        if event.status == "rejected":
+            continue
+        key = (event.au, event.side, event.phase, event.face, event.onset, event.offset)
+        earlier = found.setdefault(key, event)
+        if (earlier.intensity, earlier.apex) != (event.intensity, event.apex):
+            raise DeftError(
+                f"{where or coding.coder or 'a coding'}: {event.name} from frame {event.onset} to "
+                f"{event.offset} is there twice, with another intensity or apex; remove one of them."
+            )
+    return list(found.values())
 
 
 def _iou(a: CodedEvent, b: CodedEvent) -> float:

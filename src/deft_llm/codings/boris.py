@@ -106,6 +106,11 @@ def read(path: Path, clock: FrameClock | None, observation: str | None = None) -
             )
         found = observations[name]
         media = next((m for files in found["file"].values() for m in files), "")
+        if more := next((files for files in found["file"].values() if len(files) > 1), None):
+            raise DeftError(
+                f"{path}: the observation holds {len(more)} videos one after another; code each in an "
+                "observation of its own."
+            )
         if clock is None:
             clock = FrameClock(float(found["media_info"]["fps"][media]))
         if not isinstance(found["events"], list):
@@ -134,14 +139,14 @@ def _events(path: Path, rows: list[Any], clock: FrameClock) -> list[CodedEvent]:
     """Starts and stops in turn, per subject, behaviour and modifiers, as BORIS pairs them."""
     streams: dict[tuple[str, str, str], list[Any]] = {}
     for row in sorted(rows, key=lambda row: row[0]):
-        if parse_tier(row[2]) is not None:
+        if parse_tier(row[2], path) is not None:
             streams.setdefault(row[1:4], []).append(row)
     events = []
     for (subject, behaviour, modifiers), found in streams.items():
         where = f"{path}: {behaviour} at {found[-1][0]:.3f} s"
         if len(found) % 2:
             raise DeftError(f"{where}: starts and never stops; add the stop in BORIS.")
-        au, side, _ = parse_tier(behaviour) or (0, "both", 1)
+        au, side, _ = parse_tier(behaviour, path) or (0, "both", 1)
         face = re.fullmatch(r"face (\d+)", subject)
         for start, stop in list(pairwise(found))[::2]:
             apex, words, note = _comment(start[4])

@@ -7,8 +7,18 @@ import io
 from itertools import zip_longest
 from pathlib import Path
 
-from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_name
-from deft_llm.codings.tiers import words_of
+from deft_llm.codings.events import (
+    INTENSITIES,
+    PHASES,
+    STATUSES,
+    CodedEvent,
+    Coding,
+    FrameClock,
+    choice_in,
+    event_at,
+    whole_number_in,
+)  # fmt: skip
+from deft_llm.codings.tiers import parse_tier
 from deft_llm.errors import DeftError
 from deft_llm.files import write_text
 
@@ -55,13 +65,15 @@ def read(path: Path, clock: FrameClock | None, text: str) -> Coding:
     header = rows[0] if rows else []
     events = []
     for name in dict.fromkeys(cell.rsplit(".", 1)[0] for cell in header if "." in cell):
-        named = parse_name(name)
+        named = parse_tier(name.replace("_", " "), path)
         if named is None:
             continue
+        if doubled := next((cell for cell in header if header.count(cell) > 1), None):
+            raise DeftError(f"{path}: the column {doubled!r} is there twice; rename or remove one of them.")
         place = {cell.rsplit(".", 1)[1]: i for i, cell in enumerate(header) if cell.rsplit(".", 1)[0] == name}
         for line, row in enumerate(rows[1:], 2):
             cell = {part: row[i].strip() if i < len(row) else "" for part, i in place.items()}
-            if cell.get("onset"):
+            if any(cell.values()):
                 events.append(_event(f"{path}, line {line}, {name}", named, cell, clock))
     return Coding(fps=clock.fps, events=events).sorted()
 
@@ -69,13 +81,17 @@ def read(path: Path, clock: FrameClock | None, text: str) -> Coding:
 def _event(where: str, named, cell: dict[str, str], clock: FrameClock) -> CodedEvent:
     known = {"ordinal", "onset", "offset", *CODES}
     more = [value for part, value in cell.items() if part not in known and value]
-    words = " ".join(cell.get(part, "") for part in ("phase", "intensity", "status"))
-    face = cell.get("face", "")
+    chosen = {
+        part: choice_in(cell[part], choices, f"{where}: {part}")
+        for part, choices in (("phase", PHASES), ("intensity", INTENSITIES), ("status", STATUSES))
+        if cell.get(part)
+    }
+    face = whole_number_in(cell.get("face"), f"{where}: face")
     return event_at(
         clock, where=where, au=named[0], side=named[1], onset_time=_seconds(cell.get("onset"), where),
         apex_time=_seconds(cell.get("apex"), where), offset_time=_seconds(cell.get("offset"), where),
-        face=int(face) if face.isdigit() and face != "0" else 1,
-        **words_of(words, "; ".join(filter(None, [*more, cell.get("note", "")]))),
+        face=1 if face is None else face, note="; ".join(filter(None, [*more, cell.get("note", "")])),
+        **chosen,
     )  # fmt: skip
 
 

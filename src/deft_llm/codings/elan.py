@@ -100,8 +100,10 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
         clock = _clock_of(eaf, path)
     events, coders = [], set()
     for tier in eaf.get_tier_names():
-        named = parse_tier(tier)
-        if named is None or eaf.tiers[tier][1] or eaf.tiers[tier][2].get("PARENT_REF"):
+        if eaf.tiers[tier][1] or eaf.tiers[tier][2].get("PARENT_REF"):
+            continue
+        named = parse_tier(tier, path)
+        if named is None:
             continue
         au, side, face = named
         coders.add(eaf.tiers[tier][2].get("PARTICIPANT") or eaf.tiers[tier][2].get("ANNOTATOR") or "")
@@ -110,6 +112,8 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
         notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note", path)}
         for start, end, value in rows:
             where = f"{path}: {tier} at {start / 1000:.3f} s"
+            if end < start:
+                raise DeftError(f"{where}: ends before it, at {end / 1000:.3f} s; correct it in ELAN.")
             apex = first_inside(apexes, start, max(end - 1, start))
             events.append(event_at(
                 clock, where=where, au=au, side=side, onset_time=start / 1000, face=face,

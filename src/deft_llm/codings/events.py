@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from deft_llm.errors import DeftError
 from deft_llm.facs.units import ENTRIES
@@ -164,8 +164,16 @@ def event_at(
     try:
         return CodedEvent(au=au, side=side, **points, **rest)
     except ValueError as error:
-        reason = error.errors()[0]["msg"] if hasattr(error, "errors") else str(error)
-        raise DeftError(f"{where}: {str(reason).removeprefix('Value error, ')}.") from error
+        raise DeftError(f"{where}: {_reason(error)}.") from error
+
+
+def _reason(error: ValueError) -> str:
+    """What pydantic found wrong, with the field's name where it is one field's fault."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    field = f"{first['loc'][0]}: " if first["loc"] else ""
+    return field + first["msg"].removeprefix("Value error, ")
 
 
 def _point(
@@ -183,6 +191,37 @@ def _point(
             f"per second) and {time:.3f} s; correct one of them, or give the right rate with --fps."
         )
     return frame, clock.time_of(frame)
+
+
+def number_in(text: str, where: str) -> float:
+    """The number that a cell holds. Raises: DeftError for any other text."""
+    try:
+        if "_" in text:  # Python's own notation
+            raise ValueError(text)
+        return float(text)
+    except ValueError as error:
+        raise DeftError(f"{where}: {text[:40]!r} is no number; correct the cell.") from error
+
+
+def whole_number_in(text: str | None, where: str) -> int | None:
+    """The frame index or other whole number from 0 that a cell holds, None where it is empty.
+
+    Raises: DeftError for any other text.
+    """
+    if not text:
+        return None
+    value = number_in(text, where)
+    if value != value or abs(value) > 1e9 or value != int(value) or value < 0:
+        raise DeftError(f"{where}: {text[:40]!r} is no frame index; write a whole number from 0.")
+    return int(value)
+
+
+def choice_in(text: str, known: tuple[str, ...], where: str) -> Any:
+    """That of ``known`` which a cell names, in whatever case. Raises: DeftError for another word."""
+    for option in known:
+        if text.lower() == option.lower():
+            return option
+    raise DeftError(f"{where} {text!r} is unknown; write one of {', '.join(known)}.")
 
 
 def media_name(path: str) -> str:

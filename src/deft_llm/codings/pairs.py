@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from deft_llm.codings.agreement import each_once
 from deft_llm.codings.events import Coding, media_name
 from deft_llm.codings.formats import clock_of, holds_events, read_coding
 from deft_llm.errors import DeftError
@@ -85,6 +86,8 @@ def _pair(
         frames = len(image_files(media)) if media.is_dir() else len(frame_times(media))
     clock = clock_of(None if media is not None and media.is_dir() else media, fps)
     a, b = (read_coding(path, clock) for path in (first, second))
+    for path, coding in ((first, a), (second, b)):
+        each_once(coding, path)
     name = {} if clip is None else {"media": clip}
     return a.model_copy(update=name), b.model_copy(update=name), frames
 

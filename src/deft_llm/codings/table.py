@@ -16,8 +16,11 @@ from deft_llm.codings.events import (
     CodedEvent,
     Coding,
     FrameClock,
+    choice_in,
     event_at,
+    number_in,
     parse_name,
+    whole_number_in,
 )  # fmt: skip
 from deft_llm.errors import DeftError
 from deft_llm.files import write_csv
@@ -67,19 +70,25 @@ def read(path: Path, clock: FrameClock | None, text: str) -> Coding:
             f"{path}: holds events of {len(media)} videos ({', '.join(sorted(media)[:3])}); "
             "give one video per file."
         )
-    rates = {row.get("fps", "") for _, row in rows} - {""}
+    coders = {row.get("coder", "") for _, row in rows} - {""}
+    if len(coders) > 1:
+        raise DeftError(
+            f"{path}: holds events of {len(coders)} coders ({', '.join(sorted(coders)[:3])}); "
+            "give one coder per file."
+        )
     if clock is None:
+        stated = [row["fps"] for _, row in rows if row.get("fps")]
+        rates = {FrameClock(number_in(text, f"{path}: fps")).fps for text in stated}
         if len(rates) != 1:
             what = "states no frame rate" if not rates else f"states {len(rates)} frame rates"
             raise DeftError(f"{path}: {what}; give it with --fps or --media.")
-        clock = FrameClock(_number(rates.pop(), f"{path}: fps"))
-    coders = {row.get("coder", "") for _, row in rows} - {""}
+        clock = FrameClock(rates.pop())
     events = [
         _event(f"{path}, line {line}", row, clock) for line, row in rows
         if any(row.get(name) for name in ("au", "onset", "onset_time", "offset", "offset_time"))
     ]  # fmt: skip
     return Coding(
-        media=media.pop() if media else "", fps=clock.fps, coder=", ".join(sorted(coders)), events=events
+        media=media.pop() if media else "", fps=clock.fps, coder=coders.pop() if coders else "", events=events
     ).sorted()
 
 
@@ -100,17 +109,18 @@ def _event(where: str, row: Mapping[str, str], clock: FrameClock) -> CodedEvent:
     if named is None:
         raise DeftError(f"{where}: AU {cell!r} is no code of FACS; write one AU per row, for example 12.")
     choice = {
-        "side": _choice(where, "side", row.get("side") or named[1], SIDES),
-        "phase": _choice(where, "phase", row.get("phase") or "rise", PHASES),
-        "status": _choice(where, "status", row.get("status") or "coded", STATUSES),
+        "side": choice_in(row.get("side") or named[1], SIDES, f"{where}: side"),
+        "phase": choice_in(row.get("phase") or "rise", PHASES, f"{where}: phase"),
+        "status": choice_in(row.get("status") or "coded", STATUSES, f"{where}: status"),
     }
     intensity = row.get("intensity") or None
     if intensity is not None:
-        intensity = _choice(where, "intensity", intensity.upper(), INTENSITIES)
-    frames: dict[str, Any] = {n: _frame(row.get(n), f"{where}: {n}") for n in ("onset", "apex", "offset")}
+        intensity = choice_in(intensity.upper(), INTENSITIES, f"{where}: intensity")
+    points = ("onset", "apex", "offset")
+    frames: dict[str, Any] = {n: whole_number_in(row.get(n), f"{where}: {n}") for n in points}
     seconds = ("onset_time", "apex_time", "offset_time")
     times: dict[str, Any] = {n: _time(row.get(n), f"{where}: {n}") for n in seconds}
-    face = _frame(row.get("face"), f"{where}: face")
+    face = whole_number_in(row.get("face"), f"{where}: face")
     note = row.get("note", "")
     note = note[1:] if note[:1] == "'" and note[1:2] in ("=", "+", "-", "@") else note
     return event_at(
@@ -119,28 +129,5 @@ def _event(where: str, row: Mapping[str, str], clock: FrameClock) -> CodedEvent:
     )  # fmt: skip
 
 
-def _choice(where: str, name: str, word: str, known: tuple[str, ...]) -> Any:
-    for option in known:
-        if word.lower() == option.lower():
-            return option
-    raise DeftError(f"{where}: {name} {word!r} is unknown; write one of {', '.join(known)}.")
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise DeftError(f"{where}: {text[:40]!r} is no number; correct the cell.") from error
-
-
 def _time(text: str | None, where: str) -> float | None:
-    return None if not text else _number(text, where)
-
-
-def _frame(text: str | None, where: str) -> int | None:
-    if not text:
-        return None
-    value = _number(text, where)
-    if value != value or abs(value) > 1e9 or value != int(value) or value < 0:
-        raise DeftError(f"{where}: {text[:40]!r} is no frame index; write a whole number from 0.")
-    return int(value)
+    return None if not text else number_in(text, where)

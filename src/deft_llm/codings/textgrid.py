@@ -66,9 +66,14 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
         raise DeftError(f"{path}: is no TextGrid that can be read; save it anew in Praat.") from error
     events = []
     for tier in grid.tiers:
-        named = parse_tier(tier.name)
-        if named is None or not isinstance(tier, textgrid.IntervalTier):
+        named = parse_tier(tier.name, path)
+        if named is None:
             continue
+        if not isinstance(tier, textgrid.IntervalTier):
+            raise DeftError(
+                f"{path}: {tier.name} is a tier of points; events have an onset and an offset: make it one "
+                f"of intervals, or call it '{tier.name} apex'."
+            )
         au, side, face = named
         marks = _marks(grid, f"{tier.name} apex")
         for start, end, label in tier.entries:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from deft_llm.codings.events import INTENSITIES, PHASES, STATUSES, CodedEvent, parse_name
+from deft_llm.errors import DeftError
 from deft_llm.records import AUSide
 
 
@@ -20,11 +22,27 @@ def tier_name(event: CodedEvent, number: int = 1) -> str:
     return event.name + face + ("" if number == 1 else f" #{number}")
 
 
-def parse_tier(text: str) -> tuple[int, AUSide, int] | None:
-    """AU, side and face of a tier's name; None where it names no AU."""
-    found = re.fullmatch(r"(.*?)(?: face (\d{1,3}))?(?: #\d+)?", text.strip())
+_MEANS_AU = re.compile(r"AU[\s_.-]*\d.*|\d{1,2}(?:\s*[+,/.;]\s*\d{1,2})+", re.I | re.S)
+_BESIDE = (" apex", " note")
+"""Ends of the names of tiers that go with one of events."""
+
+
+def parse_tier(text: str, path: Path) -> tuple[int, AUSide, int] | None:
+    """AU, side and face of the name of a tier, behaviour or column of ``path``; None where it names no AU.
+
+    Raises: DeftError for a name that means AUs and is not one of one AU and side ("AU12+25", "AU99"): its
+    events would be taken for none.
+    """
+    found = re.fullmatch(r"(.*?)(?: face (\d{1,3}))?(?: #\d+)?", text.strip(), re.S)
     named = parse_name(found[1]) if found else None
-    return None if found is None or named is None else (*named, int(found[2] or 1) or 1)
+    if found is not None and named is not None:
+        return *named, int(found[2] or 1) or 1
+    if _MEANS_AU.fullmatch(text.strip()) and not text.strip().endswith(_BESIDE):
+        raise DeftError(
+            f"{path}: the name {text[:40]!r} is not that of one AU; call it as 'AU12', 'AU12 left' or "
+            "'AU12 right', or otherwise where it is none."
+        )
+    return None
 
 
 def on_tiers(
