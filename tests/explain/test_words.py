@@ -1,10 +1,13 @@
 """Uncertainty is said in words, and whether the class and the measured Action Units agree."""
 
+import numpy as np
 import pytest
 
 from deft_llm.claims import find_claims
+from deft_llm.explain.attribution import Source, words_of
 from deft_llm.explain.result import MovementReading
-from deft_llm.explain.words import agreement_of, certainty_of
+from deft_llm.explain.units import BY_SHAPE
+from deft_llm.explain.words import agreement_of, certainty_of, measured_words
 from deft_llm.records import Evidence, Prediction
 from deft_llm.spotting.movement import Movement
 
@@ -41,3 +44,24 @@ def test_agreement_of_class_and_action_units():
     assert "do not agree" in agreement_of(reading("negative"))
     assert agreement_of(reading("positive", method="rules")) == ""  # the class is the rules' own
     assert "points to no class" in agreement_of(reading("positive", support=0.01))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"z": 9.6, "px": 0.56, "iod_percent": 1.3}, "by 0.6 px (1.3 % IOD), z 10"),
+        ({"reason": BY_SHAPE}, "AU12 both, seen by shape; its skin's motion could not be measured"),
+        ({"reason": BY_SHAPE, "px": 0.4, "z": 0.3}, "motion alone does not show it (0.4 px, z 0.3)"),
+    ],
+)
+def test_a_unit_of_shape_is_not_called_a_measured_motion(changes, words):
+    said = measured_words(reading("positive").evidence[0].model_copy(update=changes))
+    assert said.endswith(words)
+    assert ("moved" in said) == ("reason" not in changes)
+
+
+def test_skin_outside_the_regions_is_named_where_it_counts_most():
+    source = Source(
+        "AU14", 1.0, 0.0, {"elsewhere": 1.5, "right cheek": -1.2, "chin": 0.1}, np.zeros((28, 28))
+    )
+    assert words_of(source, most=2) == "skin outside the regions +150 %, right cheek -120 %"

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from deft_llm.answer import AnswerError, parse
-from deft_llm.aus.readout import describe
 from deft_llm.claims import find_claims
 from deft_llm.errors import DeftError
 from deft_llm.explain.held import PLACES, HeldStill, held_still, places_in
+from deft_llm.explain.units import BY_SHAPE
 from deft_llm.explain.what_if import BROKEN, WhatIf
-from deft_llm.explain.words import duration_of, regions_of, when_of
+from deft_llm.explain.words import duration_of, measured_words, regions_of, when_of
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import ENTRIES, name
 from deft_llm.model.language import ANSWER_QUESTION
@@ -174,7 +174,7 @@ def written_reply(said: WrittenAnswer, lead: str = "The model says.") -> str:
 
 def cited(reading: MovementReading) -> str:
     """The measured evidence under an answer."""
-    rows = "; ".join(f"AU{row.au}: {describe(row)}, z {row.z or 0:.0f}" for row in reading.evidence[:4])
+    rows = "; ".join(map(measured_words, reading.evidence[:4]))
     return f"Measured: {rows or 'no Action Unit above the noise'}."
 
 
@@ -225,11 +225,8 @@ def _what(rank: int, reading: MovementReading) -> str:
         where = regions_of(movement) or "no single region"
         kind = f"Movement {rank + 1} is a {movement.kind}"
         return f"{kind}. It fits no Action Unit above the noise; seen: {where}."
-    rows = "; ".join(
-        f"{describe(row)} (AU{row.au}, {name(row.au or 0)}, z {row.z or 0:.0f})"
-        for row in reading.evidence[:4]
-    )
-    return f"In movement {rank + 1}, {rows}."
+    rows = "; ".join(map(measured_words, reading.evidence[:4]))
+    return f"In movement {rank + 1}: {rows}."
 
 
 def _why(result: Result, rank: int, reading: MovementReading) -> str:
@@ -259,8 +256,11 @@ def _certainty(result: Result, reading: MovementReading) -> str:
         rest = sorted(seen.probabilities.values())[-2] if len(seen.probabilities) > 1 else 0.0
         close = "That is close: treat the class as open." if p - rest < 0.15 else ""
         parts.append(f"{label} {p:.0%}, the next class {rest:.0%}. {close}".strip())
-    parts += [f"AU{row.au}: z {row.z or 0:.0f} over the clip's noise, support {row.support:.2f}."
-              for row in reading.evidence[:3]]  # fmt: skip
+    parts += [
+        f"{measured_words(row)}." if row.reason == BY_SHAPE or row.z is None
+        else f"AU{row.au}: z {row.z:.0f} over the clip's noise, support {row.support:.2f}."
+        for row in reading.evidence[:3]
+    ]  # fmt: skip
     unjudged = [*reading.unjudged, *result.analysis.unjudged]
     parts += [f"Cannot be judged: {one.what.lower()}. {one.why}" for one in unjudged]
     parts += list(result.analysis.notes)
@@ -302,8 +302,7 @@ def _about_au(reading: MovementReading, number: int) -> str:
     share = reading.prediction.aus.get(str(number)) if reading.prediction else None
     said = f" The method gives it {share:.0%}." if share is not None else ""
     if row is not None:
-        figures = f"z {row.z or 0:.0f}, support {row.support:.2f}"
-        return f"AU{number} ({name(number)}): {describe(row)}, {figures}.{said}"
+        return f"{name(number).capitalize()}: {measured_words(row)}, support {row.support:.2f}.{said}"
     return f"AU{number} ({name(number)}) has no support in the measured motion of this movement.{said}"
 
 

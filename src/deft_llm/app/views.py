@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 from deft_llm.answer import AnswerError, parse
 from deft_llm.claims import LIMITS
 from deft_llm.explain.magnify import magnify_sequence, write_loop
-from deft_llm.explain.overlays import arrow_gain, as_data, face_picture, flow_overlay, strain_overlay
+from deft_llm.explain.overlays import arrow_words, as_data, face_picture, flow_overlay, strain_overlay
 from deft_llm.explain.region_overlay import region_overlay
-from deft_llm.explain.words import duration_of, regions_of, when_of
+from deft_llm.explain.units import BY_SHAPE
+from deft_llm.explain.words import (
+    agreement_of,
+    certainty_of,
+    duration_of,
+    measured_words,
+    regions_of,
+    unit_words,
+    when_of,
+)
 from deft_llm.facs.units import name
 
 if TYPE_CHECKING:
@@ -56,9 +65,7 @@ def pictures_html(result: Result, rank: int) -> str:
             f'aria-label="Slow motion of the movement" src="data:video/mp4;base64,{data}"></video></div>'
             "<figcaption><b>Slow motion</b> onset to offset, 8 times slower than life</figcaption></figure>"
         )
-    tiles.append(
-        _figure(flow_overlay(motion), "Flow", f"arrows {arrow_gain(motion):.0f} times longer than the motion")
-    )
+    tiles.append(_figure(flow_overlay(motion), "Flow", arrow_words(motion)))
     tiles.append(_figure(strain_overlay(motion), "Strain", "where the skin stretches or folds"))
     tiles += region_figures(reading)
     return f'<div class="tiles">{"".join(tiles)}</div>'
@@ -130,10 +137,15 @@ def reading_html(result: Result, rank: int) -> str:
         )
     except AnswerError:
         said = f"<blockquote>{escape(seen.answer or '')}</blockquote>"
+    said += "".join(
+        f'<p class="notice"><b>Contradicted by the measurement.</b> {escape(mark)}.</p>'
+        for mark in reading.marks
+    )
+    sure = f"{certainty_of(seen.probabilities)} {agreement_of(reading)}".strip()
     notes = [text for text in (movement.reason, reading.warning) if text]
     return (
         f"{head}{said}{bars(seen.probabilities, 'Class probabilities')}"
-        f'<p class="soft">{LABEL_NOTE}</p><h4>Measured</h4>{evidence_table(reading)}'
+        f'<p>{escape(sure)}</p><p class="soft">{LABEL_NOTE}</p><h4>Measured</h4>{evidence_table(reading)}'
         + "".join(f'<p class="notice">{escape(note)}</p>' for note in notes)
     )
 
@@ -146,12 +158,18 @@ def _unjudged(one: Unjudged) -> str:
 
 
 def evidence_table(reading: MovementReading) -> str:
-    """Evidence rows with their units."""
-    if not reading.evidence:
+    """The movement's units in words, and the evidence that the skin's motion gives of them with figures."""
+    if not reading.evidence and not reading.movement.units:
         return "<p>The movement was seen, but it fits no Action Unit above the noise.</p>"
+    shape = [measured_words(row) for row in reading.evidence if row.reason == BY_SHAPE]
+    told = [*(unit_words(unit) for unit in reading.movement.units), *shape]
+    said = f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in told)}</ul>" if told else ""
+    moved = [row for row in reading.evidence if row.reason != BY_SHAPE]
+    if not moved:
+        return said
     heads = ("Action Unit", "Side", "Region", "Direction", "px", "% IOD", "z", "Support")
     rows = []
-    for row in reading.evidence:
+    for row in moved:
         figures = [
             "-" if value is None else f"{value:.{digits}f}"
             for value, digits in ((row.px, 2), (row.iod_percent, 1), (row.z, 0), (row.support, 2))
@@ -164,7 +182,8 @@ def evidence_table(reading: MovementReading) -> str:
         )
     columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
     return (
-        f'<table class="evidence"><thead><tr>{columns}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        f'{said}<table class="evidence">'
+        f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         '<p class="soft">px: mean over the region in the video\'s own pixels. IOD: distance between the '
         "eyes. z: motion over this clip's noise. Support: how well the motion fits the Action Unit, 0 to 1. "
         "Sides are the person's own.</p>"

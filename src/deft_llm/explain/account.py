@@ -6,13 +6,18 @@ contradicts, the statement is marked where it stands.
 
 from __future__ import annotations
 
-from deft_llm.answer import UNDETERMINED, AnswerError, parse
+import re
+from collections.abc import Mapping
+
+from deft_llm.answer import SIDE_WORDS, UNDETERMINED, Answer, AnswerError, parse
 from deft_llm.explain.units import OPPOSITES
 from deft_llm.facs.units import name
 from deft_llm.facs.words import listed
+from deft_llm.records import AUSide
 from deft_llm.spotting.movement import Movement, MovementUnit
 
 SURE = 0.5  # confidence from which a unit of the movement contradicts a statement
+_TOLD = re.compile(r"([^.]*?)\bAU(\d+)")
 
 
 def release_answer(movement: Movement) -> str:
@@ -33,8 +38,14 @@ def _statement(unit: MovementUnit) -> str:
     return unit.words + figures
 
 
-def contradicted(answer: str | None, movement: Movement) -> list[str]:
-    """Statements of an answer that what was measured of the movement contradicts, each with why."""
+def contradicted(
+    answer: str | None, movement: Movement, not_judged: Mapping[int, str] | None = None
+) -> list[str]:
+    """Statements of an answer that what was measured of the movement contradicts, each with why.
+
+    ``not_judged``: AU -> why the skin's motion says nothing of it; what is below the clip's noise is no
+    evidence. The rationale is held to the measured sides as the evidence is.
+    """
     try:
         told = parse(answer or "")
     except AnswerError:
@@ -47,9 +58,33 @@ def contradicted(answer: str | None, movement: Movement) -> list[str]:
         if against is not None:
             found.append(f"AU{item.au} {item.side_word}: the measurement shows {against.words} instead")
             continue
-        same = next((unit for unit in movement.rises if unit.number == item.au), None)
-        if same and {same.side, item.side} == {"left", "right"}:
-            found.append(f"AU{item.au} {item.side}: the measurement shows it on the {same.side}")
+        noise = (not_judged or {}).get(item.au, "")
+        if item.au not in rising and noise.startswith("z "):
+            found.append(f"AU{item.au} {item.side_word}: {noise.replace(':', ',', 1)}")
+        found += _wrong_side(movement, item.au, item.side, "")
+    for au, side in _sides_told(told):
+        found += _wrong_side(movement, au, side, "The rationale's ")
+    seen = [unit for unit in movement.rises if unit.confidence >= SURE]
+    if seen and not told.evidence:
+        found.append(f"Evidence none: the measurement shows {listed([unit.words for unit in seen])}")
+    return found
+
+
+def _wrong_side(movement: Movement, au: int, side: AUSide, whose: str) -> list[str]:
+    """The mark of a unit that is told on another side than the one on which it was measured."""
+    unit = next((unit for unit in movement.rises if unit.number == au), None)
+    if unit is None or unit.side not in ("left", "right") or side in (unit.side, "asymmetric"):
+        return []
+    return [f"{whose}AU{au} {side}: the measurement shows it on the {unit.side}"]
+
+
+def _sides_told(told: Answer) -> list[tuple[int, AUSide]]:
+    """AU and side where a rationale names a unit after one side ("both mouth corners ..., which is AU12")."""
+    found: list[tuple[int, AUSide]] = []
+    for words, au in _TOLD.findall(told.rationale):
+        sides = [side for side, word in SIDE_WORDS.items() if re.search(rf"\b{word}\b", words)]
+        if len(sides) == 1:
+            found.append((int(au), sides[0]))
     return found
 
 

@@ -391,6 +391,8 @@ class Analyzer:
             movement, refused = of_motion(movement, units.evidence, state)
             not_judged |= refused
         evidence = rows_of(movement, units.evidence)
+        stated = {unit.number for unit in movement.units}
+        not_judged = {au: why for au, why in not_judged.items() if au not in stated}
         if movement.is_release or (movement.units and not movement.rises):
             return MovementReading(movement, evidence, motion=stored, not_judged=not_judged,
                                    answer=release_answer(movement))  # fmt: skip
@@ -407,7 +409,7 @@ class Analyzer:
             prediction = _with_answer(prediction, evidence)
         return MovementReading(
             movement, evidence, prediction, stored, warning, not_judged, answer=prediction.answer,
-            marks=contradicted(prediction.answer, movement),
+            marks=contradicted(prediction.answer, movement, not_judged),
         )  # fmt: skip
 
     @staticmethod

@@ -154,10 +154,14 @@ PARTS = {
 }
 
 
+OUTSIDE = "skin outside the regions"
+
+
 def words_of(source: Source, most: int = 3) -> str:
-    """The regions that count most for or against one output: "right mouth corner +62 %, chin -5 %"."""
-    named = [(key, share) for key, share in ranked(source.regions) if key != "elsewhere"]
-    return ", ".join(f"{key} {100 * share:+.0f} %" for key, share in named[:most])
+    """What counts most for or against one output: "right mouth corner +62 %, chin -5 %"; skin that
+    lies in no region is named as such where it is among them."""
+    named = [(key, share) for key, share in ranked(source.regions)[:most]]
+    return ", ".join(f"{OUTSIDE if key == 'elsewhere' else key} {100 * share:+.0f} %" for key, share in named)
 
 
 def removals(predictor: Predictor, batch: DeftBatch, index: int) -> dict[str, float]:

@@ -54,6 +54,12 @@ def arrow_gain(motion: Motion, phase: int = 0) -> float:
     return float(np.clip(round(14.0 / max(top, 0.1)), 1, 30))
 
 
+def arrow_words(motion: Motion) -> str:
+    """Length of the arrows in words: "arrows 11 times as long as the motion"."""
+    gain = arrow_gain(motion)
+    return f"arrows {'' if gain == 1 else f'{gain:.0f} times '}as long as the motion"
+
+
 def strain_overlay(motion: Motion, phase: int = 0) -> np.ndarray:
     """The apex face with optical strain as colour; uint8 RGB (448, 448, 3)."""
     import cv2

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.answer import AnswerError, parse
-from deft_llm.aus.readout import describe
 from deft_llm.claims import LIMITS
 from deft_llm.explain.curves import svg_curves
 from deft_llm.explain.overlays import (
-    arrow_gain,
+    arrow_words,
     as_data,
     enlarged,
     face_picture,
@@ -20,6 +19,7 @@ from deft_llm.explain.overlays import (
 )
 from deft_llm.explain.snapshots import MOST, pictured_movements
 from deft_llm.explain.timeline import COLOURS, HEAD, MARKS, NARROW, SHADES, lane_height, svg_timeline
+from deft_llm.explain.units import BY_SHAPE
 from deft_llm.explain.unjudged import by_reason
 from deft_llm.explain.words import (
     agreement_of,
@@ -27,6 +27,7 @@ from deft_llm.explain.words import (
     clock,
     confidence_words,
     duration_of,
+    measured_words,
     regions_of,
     when_of,
 )
@@ -107,8 +108,9 @@ def _reading(
         "evidence": [
             {"au": row.au, "name": name(row.au) if row.au else "", "side": row.part or row.side,
              "region": row.region, "direction": row.direction, "px": row.px, "iod": row.iod_percent,
-             "z": row.z, "support": row.support, "words": describe(row)} for row in reading.evidence
+             "z": row.z, "support": row.support} for row in reading.evidence if row.reason != BY_SHAPE
         ],
+        "by_shape": [measured_words(row) for row in reading.evidence if row.reason == BY_SHAPE],
     }  # fmt: skip
 
 
@@ -119,7 +121,7 @@ def _pictures(reading: MovementReading) -> list[tuple[str, str, str]]:
         return [
             ("Onset", f"frame {movement.onset}", as_data(face_picture(motion, 0))),
             ("Apex", f"frame {movement.apex}", as_data(face_picture(motion, 1))),
-            ("Motion", f"arrows {arrow_gain(motion):.0f} times longer than the motion",
+            ("Motion", arrow_words(motion),
              as_data(flow_overlay(motion))),
             ("Strain", "where the skin stretches or folds", as_data(strain_overlay(motion))),
         ]  # fmt: skip
@@ -153,6 +155,8 @@ def _rests_on(reading: MovementReading) -> dict[str, Any] | None:
     for source in found.sources:
         au = int(source.name[2:]) if source.name.startswith("AU") else None
         title = f"{source.name} {name(au)}" if au is not None else source.name.capitalize()
+        if au is not None and not any(unit.number == au for unit in reading.movement.rises):
+            title += " (the experts' guess, not stated)"
         pictures.append((title, words_of(source), as_data(attribution_overlay(motion, source))))
     removed = [
         (PARTS.get(part, part), 100 * share, round(100 * (share - found.probability)))
@@ -168,13 +172,14 @@ def _events(analysis: AnalysisResult) -> list[dict[str, str]]:
     several = len(analysis.states) > 1
     rows = []
     for event in analysis.events:
+        kind = "head movement" if event.kind == "head" else event.kind
         end = "its end is not seen" if event.offset_time is None else clock(event.offset_time)
         side = f" {event.side}" if event.side in ("left", "right") else ""
         unit = "".join(f" (AU{au})" for au in event.aus)
         face = f", face {event.face}" if several else ""
-        rows.append(
-            {"kind": f"{event.kind}{side}{unit}{face}", "when": f"{clock(event.onset_time)} to {end}"}
-        )
+        brief = event.offset == event.onset
+        when = f"{clock(event.onset_time)}, one frame" if brief else f"{clock(event.onset_time)} to {end}"
+        rows.append({"kind": f"{kind}{side}{unit}{face}", "when": when})
     return rows
 
 

@@ -36,6 +36,8 @@ HELD = 0.5  # share of clearly visible that it must show before: what is not hel
 SAME_WAY = 0.15  # share of clearly visible that a unit may fall by while motion says that it rises
 STATED = frozenset({1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26})
 """Units that motion alone may state: those whose template coders of fine movements use."""
+BY_SHAPE = "shape and appearance over the neutral face"
+"""Reason of a row of evidence that the skin's motion does not show by itself."""
 BRIEF = ("micro-expression", "given")
 """Kinds of movement that motion alone may name; what lasts shows in shape and appearance."""
 MOTION_CONFIDENCE, RELEASE_CONFIDENCE, COMPRESSED_CONFIDENCE = 0.6, 0.45, 0.4
@@ -178,7 +180,7 @@ def _row_of_shape(unit: MovementUnit) -> Evidence:
         au=unit.number, side=unit.side, region=main.region,
         direction=valid_directions(unit.number, main.region)[0], dx=size * dx if sided else 0.0,
         dy=size * dy, px=unit.px, iod_percent=unit.iod_percent, z=unit.z, support=unit.confidence,
-        status="supported", reason="shape and appearance over the neutral face",
+        status="supported", reason=BY_SHAPE,
     )  # fmt: skip
 
 

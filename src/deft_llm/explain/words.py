@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from deft_llm.aus.readout import describe
+from deft_llm.explain.units import BY_SHAPE
 from deft_llm.facs.emotions import coarse_of, emotion_scores
 from deft_llm.spotting.movement import Movement, MovementUnit
 
 if TYPE_CHECKING:
     from deft_llm.explain.result import AnalysisResult, MovementReading
+    from deft_llm.records import Evidence
 
 UNDECIDED, LIKELY = 0.2, 0.5  # by how much the first class leads the second
 SUMMARISED = 20  # movements that a terminal shows
@@ -61,6 +63,18 @@ def unit_words(unit: MovementUnit) -> str:
     return f"{what} {when}{level}{size} ({confidence_words(unit.confidence)}{why})"
 
 
+def measured_words(row: Evidence) -> str:
+    """One row of evidence: "AU12, the right mouth corner moved up and outward by 1.0 px (2.3 % IOD), z 10";
+    of a unit that is seen by shape, what its skin's motion showed."""
+    if row.reason != BY_SHAPE:
+        return f"AU{row.au}, {describe(row)}" + ("" if row.z is None else f", z {row.z:.0f}")
+    if row.z is None:
+        return f"AU{row.au} {row.side}, seen by shape; its skin's motion could not be measured"
+    size = "" if row.px is None else f"{row.px:.1f} px, "
+    seen = f"AU{row.au} {row.side}, seen by shape"
+    return f"{seen}; its skin's motion alone does not show it ({size}z {row.z:.1f})"
+
+
 def regions_of(movement: Movement, most: int = 3) -> str:
     """ "right mouth corner up-lateral, right cheek up"."""
     return ", ".join(f"{shift.region} {shift.direction}" for shift in movement.regions[:most])
@@ -92,14 +106,14 @@ def agreement_of(reading: MovementReading) -> str:
     scores = emotion_scores(rows)
     fine = max(scores, key=lambda label: scores[label])
     likeliest = coarse_of(fine) if scores[fine] >= CLEAR_SHARE else None
-    named = "Action Unit" + "s" * (len(rows) > 1) + " " + ", ".join(map(str, rows))
+    named = "Action Unit" + "s" * (len(rows) > 1) + " " + ", ".join(map(str, sorted(rows)))
     points = "point" if len(rows) > 1 else "points"
     if likeliest is None:
         return f"The measured {named} alone {points} to no class."
     if likeliest == seen.coarse:
         return f"The measured {named} {points} to {likeliest} too (EMFACS-style rules)."
     return (
-        f"The measured {named} {points} to {likeliest} (EMFACS-style rules), the class is "
+        f"But the measured {named} {points} to {likeliest} (EMFACS-style rules), and the class is "
         f"{seen.coarse}: they do not agree, so leave the class open."
     )
 
@@ -123,10 +137,7 @@ def summary_of(analysis: AnalysisResult) -> str:
         if reading.prediction is not None:
             sure = certainty_of(reading.prediction.probabilities)
             lines += [f"   {text}" for text in (sure, agreement_of(reading)) if text]
-            lines += [
-                f"   measured: AU{row.au}, {describe(row)}, z {row.z or 0:.0f}"
-                for row in reading.evidence[:4]
-            ]
+            lines += [f"   measured: {measured_words(row)}" for row in reading.evidence[:4]]
         elif movement.regions and not movement.units:
             lines.append(f"   {regions_of(movement)}")
         lines += [f"   {text}" for text in (movement.reason, reading.warning) if text]

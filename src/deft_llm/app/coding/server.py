@@ -345,6 +345,7 @@ def _movement(one: dict[str, Any]) -> dict[str, Any]:
     rows = [{key: row.get(key) for key in figures} for row in one["evidence"]]
     return {key: one[key] for key in keys} | {
         "label": one["class"]["label"] if one["class"] else None, "evidence": rows,
+        "contradicted": one["contradicted"],
         "cannot_judge": [
             f"{state['what'][0].lower()}{state['what'][1:]}. {state['why']}" for state in one["cannot_judge"]
         ],

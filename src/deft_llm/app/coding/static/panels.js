@@ -187,6 +187,7 @@ function explanation(page, proposal) {
         row.iod_percent?.toFixed(1) ?? "–", row.z?.toFixed(0) ?? "–",
       ].map((cell) => h("td", {}, String(cell))))))) : null,
     movement.answer ? h("p", { className: "answer" }, movement.answer) : null,
+    movement.contradicted.map((text) => h("p", { className: "notice" }, `Contradicted by the measurement: ${text}.`)),
     movement.cannot_judge.map((text) => h("p", { className: "notice" }, `Cannot be judged: ${text}`)),
     page.clip.found.kept ? askForm(page, movement) : null)];
 }
