@@ -22,6 +22,7 @@ from deft_llm.explain.timeline import COLOURS, HEAD, MARKS, NARROW, SHADES, lane
 from deft_llm.explain.units import BY_SHAPE
 from deft_llm.explain.unjudged import by_reason
 from deft_llm.explain.words import (
+    EVENTS,
     agreement_of,
     certainty_of,
     clock,
@@ -172,7 +173,7 @@ def _events(analysis: AnalysisResult) -> list[dict[str, str]]:
     several = len(analysis.states) > 1
     rows = []
     for event in analysis.events:
-        kind = "head movement" if event.kind == "head" else event.kind
+        kind = EVENTS.get(event.kind, event.kind)
         end = "its end is not seen" if event.offset_time is None else clock(event.offset_time)
         side = f" {event.side}" if event.side in ("left", "right") else ""
         unit = "".join(f" (AU{au})" for au in event.aus)

@@ -18,6 +18,9 @@ UNDECIDED, LIKELY = 0.2, 0.5  # by how much the first class leads the second
 SUMMARISED = 20  # movements that a terminal shows
 CLEAR_SHARE = 0.3  # of the rules' scores: from there on measured Action Units point to a label
 
+EVENTS = {"head": "head movement", "gaze": "gaze shift"}
+"""Kinds of events whose name alone says too little, in words."""
+
 
 def clock(seconds: float) -> str:
     """1.234 -> "1.23 s", 75.5 -> "1:15.50"."""
@@ -150,7 +153,8 @@ def summary_of(analysis: AnalysisResult) -> str:
         lines += [f"Asked: {analysis.question}"] + [f"   {text}" for text in analysis.own_answer.splitlines()]
     counts: dict[str, int] = {}
     for event in analysis.events:
-        counts[event.kind] = counts.get(event.kind, 0) + 1
+        kind = EVENTS.get(event.kind, event.kind)
+        counts[kind] = counts.get(kind, 0) + 1
     if counts:
         named = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
         lines.append(f"Also seen: {named}.")
