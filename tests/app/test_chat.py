@@ -41,6 +41,13 @@ def test_answers_name_what_was_measured(result):
     assert "left inner brow" in brow and "right inner brow" not in brow
 
 
+def test_page_and_chat_name_what_is_contradicted(result, monkeypatch):
+    mark = "AU12 both: the measurement shows it on the right"
+    assert mark not in views.reading_html(result, 0) + chat.reply(result, 0, "Why this class?")
+    monkeypatch.setattr(result.analysis.readings[0], "marks", [mark])
+    assert mark in views.reading_html(result, 0) and mark in chat.reply(result, 0, "Why this class?")
+
+
 def test_follow_up_keeps_the_subject(result):
     again = chat.reply(result, 0, "and on the right?", ["Did the left brow move?"])
     assert "right inner brow" in again and "left inner brow" not in again

@@ -240,6 +240,7 @@ def _why(result: Result, rank: int, reading: MovementReading) -> str:
     ranked = sorted(seen.probabilities.items(), key=lambda pair: -pair[1])
     shares = ", ".join(f"{label} {p:.0%}" for label, p in ranked)
     said = f"{text} Class probabilities of {result.analysis.method}: {shares}. {cited(reading)}"
+    said += "".join(f" Contradicted by the measurement: {mark}." for mark in reading.marks)
     if reading.attribution is not None:
         from deft_llm.explain.attribution import words_of
 
@@ -302,7 +303,8 @@ def _about_au(reading: MovementReading, number: int) -> str:
     share = reading.prediction.aus.get(str(number)) if reading.prediction else None
     said = f" The method gives it {share:.0%}." if share is not None else ""
     if row is not None:
-        return f"{name(number).capitalize()}: {measured_words(row)}, support {row.support:.2f}.{said}"
+        share = "confidence" if row.reason == BY_SHAPE else "support"
+        return f"{name(number).capitalize()}: {measured_words(row)}, {share} {row.support:.2f}.{said}"
     return f"AU{number} ({name(number)}) has no support in the measured motion of this movement.{said}"
 
 

@@ -129,7 +129,11 @@ def reading_html(result: Result, rank: int) -> str:
         answer = parse(seen.answer or "")
         label = answer.fine or answer.coarse or "undetermined"
         finer = (
-            f"({answer.coarse})" if answer.fine and answer.coarse else "" if answer.fine else "no finer class"
+            "no finer class"
+            if not answer.fine
+            else f"({answer.coarse})"
+            if answer.coarse and answer.coarse != answer.fine
+            else ""
         )
         said = (
             f'<p class="class">{escape(label.capitalize())} <span class="soft">{escape(finer)}</span></p>'
