@@ -11,6 +11,7 @@ import pytest
 from deft_llm.app.jobs import Slots
 from deft_llm.app.limits import Limits, check_header, clean_message
 from deft_llm.app.page import Page
+from deft_llm.app.worker import reading_words
 from deft_llm.errors import DeftError
 from deft_llm.explain.samples import save_video
 
@@ -109,6 +110,13 @@ def test_a_crash_leaves_the_others_alone():
             slots.result("analyse", __import__("pathlib").Path("gone.mp4"), "rules", False, LIMITS, None)
     finally:
         slots.close()
+
+
+def test_the_last_frame_is_not_told_as_the_end():
+    assert (
+        reading_words(110, 120) == "reading frame 110 of 120" and reading_words(9, None) == "reading frame 9"
+    )
+    assert "naming" in reading_words(120, 120)
 
 
 def test_messages_hold_no_folder(tmp_path):

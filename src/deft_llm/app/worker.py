@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deft_llm.explain.analysis import Analysis
 
 SLOW = 8  # times slower than life
+TOLD_EVERY = 5  # frames read between two reports of progress
 MOST_SHOWN = 120  # frames of a movement's slow motion
 
 
@@ -69,6 +70,13 @@ def _path_in(arguments: tuple[Any, ...]) -> Path | None:
     return next((value for value in arguments if isinstance(value, Path)), None)
 
 
+def reading_words(done: int, total: int | None) -> str:
+    """What is done after ``done`` of ``total`` frames (None: not known): the last one is not the end."""
+    if total and done >= total:
+        return "all frames are read; measuring and naming movements"
+    return f"reading frame {done}" + (f" of {total}" if total else "")
+
+
 def analyse(
     path: Path, method: str | None, mirrored: bool, limits: Limits, checkpoint: str | None,
     tell: Callable[[float, str], None],
@@ -82,9 +90,9 @@ def analyse(
     def watch(done: int, total: int | None) -> None:
         if done > limits.frames:
             raise DeftError(f"{path.name}: more than {limits.frames} frames; cut it.")
-        if done % 5 == 0:
+        if done % TOLD_EVERY == 0 or done == total:
             share = min(done / total, 1.0) if total else min(done / 1500, 0.9)
-            tell(0.05 + 0.75 * share, f"reading frame {done}" + (f" of {total}" if total else ""))
+            tell(0.05 + 0.75 * share, reading_words(done, total))
 
     analysis = analyzer.analyze(path, mirrored=mirrored, on_frame=watch)
     result = Result(analysis, has_language=bool(getattr(analyzer.method, "answers", False)))
@@ -116,9 +124,9 @@ def propose(
     analyzer = _analyzer(method, checkpoint)
 
     def watch(done: int, total: int | None) -> None:
-        if done % 5 == 0:
+        if done % TOLD_EVERY == 0 or done == total:
             share = min(done / total, 1.0) if total else 0.5
-            tell(0.05 + 0.75 * share, "naming movements" if share == 1 else f"reading frame {done}")
+            tell(0.05 + 0.75 * share, reading_words(done, total))
 
     analysis = analyzer.analyze(path, fps=fps if path.is_dir() else None, on_frame=watch)
     asked = Result(analysis, has_language=bool(getattr(analyzer.method, "answers", False)))
