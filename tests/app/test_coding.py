@@ -250,3 +250,35 @@ def test_a_folder_without_clips_is_refused(tmp_path, run, capsys):
     assert "holds no videos" in capsys.readouterr().err
     assert run("app", "--blind") == 2
     assert "belong to --folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [
+    {"au": []}, {"au": {}}, {"au": True}, {"au": 12.0}, {"au": "12"}, {"side": []}, {"face": 0},
+    {"face": 1e308}, {"note": None}, {"onset": True}, {"phase": {}}, {"intensity": ["A"]}, {"status": 3},
+])  # fmt: skip
+def test_an_event_of_other_types_is_refused(study, change) -> None:
+    answer = save(client_of(study), [EVENT | change])
+    assert answer.status_code == 400 and answer.json()["error"]
+    assert not (study / "codings").exists()
+
+
+@pytest.mark.parametrize("coder", [None, True, 1.5, ["anna"], 7])
+def test_a_coder_is_a_text(study, coder) -> None:
+    client = client_of(study)
+    body = {"clip": "a.mp4", "coder": coder, "finished": True}
+    asked = body | {"question": "why", "movement": 1}
+    answers = [save(client, [EVENT], coder=coder), client.post("/coding/api/finish", json=body),
+               client.post("/coding/api/ask", json=asked)]  # fmt: skip
+    assert [answer.status_code for answer in answers] == [400, 400, 400]
+    assert not (study / "codings").exists()
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.eaf\0", "x." + "y" * 300, "x", "../x.py"])
+def test_only_codings_are_read_in(study, name) -> None:
+    asked = {"clip": "a.mp4", "coder": "anna", "name": name}
+    answer = client_of(study).post("/coding/api/import", params=asked, content=b'{"movements":[]}')
+    assert answer.status_code == 400 and "is no coding" in answer.json()["error"]
+
+
+def test_a_host_with_a_user_is_none(study) -> None:
+    assert client_of(study).get("/coding/", headers={"Host": "evil@localhost"}).status_code == 403

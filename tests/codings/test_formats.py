@@ -441,3 +441,13 @@ def test_a_written_file_is_never_an_input(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit):
         main(["corpus", "from-codings", str(tmp_path), "--out", second])
     assert (tmp_path / "a.csv").read_bytes() == before and not (tmp_path / "x.eaf").exists()
+
+
+@pytest.mark.parametrize("record", [
+    {"movements": []}, {"movements": [], "video": None}, {"movements": [], "video": {}},
+    {"movements": [], "video": {"fps": "x"}}, {"movements": [], "video": {"fps": [25]}}, {"movements": None},
+])  # fmt: skip
+def test_a_result_that_lacks_something_is_told(record, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    with pytest.raises(DeftError, match=r"result\.json: this is no result of this version"):
+        read_coding(tmp_path / "result.json")

@@ -21,6 +21,8 @@ EVERYWHERE = frozenset({"0.0.0.0", "::", ""})
 
 def host_of(netloc: str) -> str:
     """The host of "host:port", "[::1]:port" or a URL's netloc, lower case; "" where it is none."""
+    if "@" in netloc:  # a user's name before it: no browser sends that
+        return ""
     try:
         return (urlsplit(f"//{netloc}").hostname or "").rstrip(".")
     except ValueError:

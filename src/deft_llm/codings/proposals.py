@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from pydantic import Field
 
 from deft_llm.codings.events import CodedEvent, Coding, EventPhase, FrameClock, event_at
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, naming
 from deft_llm.records import AUSide, Record
 
 LOW_CONFIDENCE = 0.5
@@ -47,16 +48,23 @@ class Proposal(Record):
         return self.kind in ("stated", "unsure")
 
 
-def proposals_of(result: Mapping[str, Any]) -> list[Proposal]:
-    """The proposals in a result.json, in order of time. Raises: DeftError for JSON that is no result."""
+@contextmanager
+def _a_result() -> Iterator[None]:
+    """Within, a result.json is read: what it lacks becomes one DeftError."""
     try:
-        found = [one for rank, movement in enumerate(result["movements"], 1)
-                 for one in _of_movement(rank, movement)]  # fmt: skip
-        found += _of_lids(result.get("events", ()))
+        yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DeftError(
             "this is no result of this version of `deft analyze`; analyse the video again."
         ) from error
+
+
+def proposals_of(result: Mapping[str, Any]) -> list[Proposal]:
+    """The proposals in a result.json, in order of time. Raises: DeftError for JSON that is no result."""
+    with _a_result():
+        found = [one for rank, movement in enumerate(result["movements"], 1)
+                 for one in _of_movement(rank, movement)]  # fmt: skip
+        found += _of_lids(result.get("events", ()))
     return sorted(found, key=lambda one: (one.onset, one.au or 0, one.id))
 
 
@@ -65,11 +73,11 @@ def coding_of(result: Mapping[str, Any], where: str, clock: FrameClock | None = 
 
     Raises: DeftError as ``proposals_of``, naming ``where``.
     """
-    try:
+    with naming(where):
         stated = [one for one in proposals_of(result) if one.is_stated]
-        clock = clock or FrameClock(float(result["video"]["fps"]))
-    except DeftError as error:
-        raise DeftError(f"{where}: {error}") from error
+        if clock is None:
+            with _a_result():
+                clock = FrameClock(float(result["video"]["fps"]))
     events = [_event(one, clock, where) for one in stated]
     return Coding(media=str(result.get("source", "")), fps=clock.fps, coder="deft", events=events).sorted()
 

@@ -25,6 +25,7 @@ from deft_llm.app.limits import clean_message
 from deft_llm.codings.agreement import agreement_of, disagreements_of
 from deft_llm.codings.events import Coding, event_at, media_name
 from deft_llm.codings.formats import FORMATS, read_coding, write_coding
+from deft_llm.codings.pairs import SUFFIXES
 from deft_llm.codings.proposals import proposals_of
 from deft_llm.errors import DeftError
 from deft_llm.faces.seek import FrameReader
@@ -75,6 +76,13 @@ class Asked:
         if not isinstance(value, dict):
             raise DeftError("what was sent is no JSON object; load the page again.")
         return value
+
+
+def _text(sent: dict[str, Any], name: str) -> str:
+    """A text of what was sent. Raises: DeftError where it is not there or no text."""
+    if not isinstance(sent.get(name), str):
+        raise DeftError(f"'{name}' is no text; load the page again.")
+    return sent[name]
 
 
 class CodingServer:
@@ -207,7 +215,7 @@ class CodingServer:
             if not isinstance(row, dict) or not set(row) <= set(EVENT_KEYS):
                 raise DeftError("an event has fields that are unknown; load the page again.")
             where = f"AU{row.get('au')} {row.get('side')}"
-            if row.get("au") not in ENTRIES:
+            if not _is_frame(row.get("au")) or row["au"] not in ENTRIES:
                 raise DeftError(f"{where}: is no code of FACS; give another number.")
             for point in ("onset", "apex", "offset"):
                 frame = row.get(point)
@@ -221,7 +229,7 @@ class CodingServer:
     def save(self, asked: Asked) -> dict[str, Any]:
         """Keep a coder's events of a clip."""
         sent = asked.json()
-        clip, coder = str(sent.get("clip")), str(sent.get("coder"))
+        clip, coder = _text(sent, "clip"), _text(sent, "coder")
         actions = sent.get("actions")
         coding = self._coding(clip, coder, sent.get("events"))
         spent = actions if isinstance(actions, int) and 0 <= actions < 10**6 else 0
@@ -234,7 +242,7 @@ class CodingServer:
     def finish(self, asked: Asked) -> dict[str, Any]:
         """Call a clip coded, or open it again."""
         sent = asked.json()
-        done = self.files.finish(str(sent.get("coder")), str(sent.get("clip")), sent.get("finished") is True)
+        done = self.files.finish(_text(sent, "coder"), _text(sent, "clip"), sent.get("finished") is True)
         return done.model_dump()
 
     def propose(self, asked: Asked) -> dict[str, Any]:
@@ -266,6 +274,8 @@ class CodingServer:
     def read_in(self, asked: Asked) -> dict[str, Any]:
         """The events in a coding file that was sent; nothing is kept: the page takes them as an edit."""
         clip, suffix = asked["clip"], Path(media_name(asked["name"])).suffix.lower()
+        if suffix not in SUFFIXES:
+            raise DeftError(f"{asked['name'][:80]}: is no coding; choose one of {', '.join(SUFFIXES)}.")
         clock = self.files.clock(clip)
         with tempfile.TemporaryDirectory() as place:
             path = Path(place) / f"coding{suffix}"
@@ -316,7 +326,10 @@ class CodingServer:
     def ask(self, asked: Asked) -> dict[str, Any]:
         """An answer about one movement of a clip that was read since the server started."""
         sent = asked.json()
-        coder, clip, rank = str(sent.get("coder")), str(sent.get("clip")), sent.get("movement")
+        coder, clip, rank = _text(sent, "coder"), _text(sent, "clip"), sent.get("movement")
+        question, before = _text(sent, "question"), sent.get("earlier", [])
+        if not isinstance(before, list):
+            raise DeftError("earlier questions are a list; load the page again.")
         if not self._may_see(coder, clip):
             raise DeftError("Finish your own coding of this clip first; then deft answers.")
         result = self.analyses.kept(clip)
@@ -331,8 +344,7 @@ class CodingServer:
         def imagine(motion: Any, held: Any) -> Any:
             return self.slots.result("what_if", motion, held, result.analysis.method, self.checkpoint)
 
-        earlier = [str(text) for text in sent.get("earlier", [])][-10:]
-        question = str(sent.get("question", ""))
+        earlier = [str(text) for text in before][-10:]
         answer = chat.reply(result, rank - 1, question, earlier, language if result.has_language else None,
                             imagine)  # fmt: skip
         return {"answer": answer}
