@@ -157,3 +157,16 @@ def test_cells_of_unknown_columns_are_named(text: str, said: str, tmp_path: Path
     (tmp_path / "clips.csv").write_text(text)
     with pytest.raises(DeftError, match=said):
         load("folder", tmp_path)
+
+
+@pytest.mark.parametrize("other", ["a", "./a", "a/", ".\\a"])
+def test_one_film_is_of_one_subject(other: str, tmp_path: Path) -> None:
+    """Under two names it would stand in two folds: in training and in the test."""
+    (tmp_path / "a").mkdir()
+    for number in range(8):
+        cv2.imwrite(str(tmp_path / "a" / f"{number:03d}.png"), np.full((8, 8), number, np.uint8))
+    rows = ["path,subject,onset,offset,clip_id", "a,1,0,3,x", f"{other},2,4,7,y", "a,1,4,7,z"]
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    corpus = load("folder", tmp_path)
+    assert [clip.clip_id for clip in corpus.clips] == ["x", "z"]
+    assert [(fault.kind, fault.clip_id) for fault in corpus.faults] == [("two-subjects", "y")]

@@ -16,10 +16,12 @@ from pympi import Elan
 from deft_llm.app.limits import Limits
 from deft_llm.app.worker import analyse, propose
 from deft_llm.cli import main
+from deft_llm.errors import UsageError
 from deft_llm.explain import Analyzer
 from deft_llm.explain.batch import analyze_videos
 from deft_llm.explain.inputs import collect
 from deft_llm.explain.outputs import Options
+from deft_llm.explain.people import people_of
 from deft_llm.explain.samples import Injected, save_video
 from deft_llm.explain.tables import write_table
 from recipes.forked import start
@@ -270,3 +272,27 @@ def test_names_are_unique_and_results_are_no_input(clips, tmp_path):
     (clips.parent / "out" / "videos" / "x" / "rows.json").touch()
     labels = [one.label for one in collect([clips.parent]).videos]
     assert labels == ["clips/a.mp4", "clips/b.mp4", "clips/broken.mp4", "clips/s2/a.mp4"]
+
+
+def test_a_video_is_of_one_person(tmp_path):
+    """One that is named without a person and in a list is one video; "006" and "6" are one person."""
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "b.mp4").write_bytes(b"")
+    table = tmp_path / "list.csv"
+    table.write_text("video,person\na.mp4,006\n./a.mp4,6\nb.mp4,6\n")
+    videos = collect([tmp_path / "a.mp4", table]).videos
+    assert [(one.path.name, one.person) for one in videos] == [("a.mp4", "006"), ("b.mp4", "6")]
+    assert people_of(videos) == {"006": [[0], [1]]}
+    table.write_text("video,person\na.mp4,006\na.mp4,7\n")
+    with pytest.raises(UsageError, match=r"a\.mp4: is listed as 006's and as 7's"):
+        collect([table])
+
+
+@pytest.mark.parametrize("words", [["--overlay", "v.mp4"], ["--table", "x.csv", "--frames", "x.csv"]])
+def test_an_output_is_never_an_input_nor_another_output(tmp_path, run, capsys, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v.mp4").write_bytes(b"a film")
+    assert run("analyze", "v.mp4", *words) == 2
+    assert words[1] in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+    assert (tmp_path / "v.mp4").read_bytes() == b"a film"

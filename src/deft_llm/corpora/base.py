@@ -70,6 +70,7 @@ class Corpus:
     empty_videos: list[Clip] = field(default_factory=list)
     people: dict[str, str] = field(default_factory=dict)
     cells: dict[str, TableRow] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)  # path of a film -> whose it is
 
     def fault(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
         """Add a fault."""

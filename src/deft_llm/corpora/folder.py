@@ -97,6 +97,12 @@ def _add(corpus: Corpus, clip: Clip, where: str) -> None:
             "duplicate-clip", f"{where}: clip {clip.clip_id} is there twice; the first is used.", clip.clip_id
         )
         return
+    owner = corpus.owners.setdefault(os.path.normpath(clip.source.path), clip.subject)
+    if owner != clip.subject:
+        corpus.fault(
+            "two-subjects", f"{where}: {clip.source.path} is {owner}'s already; left out.", clip.clip_id
+        )
+        return
     corpus.clips.append(clip)
 
 

@@ -13,6 +13,7 @@ from deft_llm.corpora.tables import Row, cell_number, cell_text, find_table, is_
 from deft_llm.errors import DeftError, UsageError, printable
 from deft_llm.faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from deft_llm.files import real_path
+from deft_llm.records import person as person_key
 from deft_llm.state.neutral import range_named
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -95,7 +96,13 @@ def collect(
             found.append(replace(default, path=source, label=source.name))
     unique: dict[tuple, VideoInput] = {}
     for one in found:
-        unique.setdefault(one.work, one)
+        first = unique.setdefault(one.work, one)
+        if first.person is None:
+            unique[one.work] = replace(first, person=one.person)
+        elif one.person is not None and person_key(one.person) != person_key(first.person):
+            raise UsageError(
+                f"{one.path}: is listed as {first.person}'s and as {one.person}'s; correct one of the rows."
+            )
     return Inputs(_named(list(unique.values())), several)
 
 

@@ -15,6 +15,7 @@ from deft_llm.faces.video import ASSUMED_FPS, probe
 from deft_llm.files import digest, read_object, real_path, write_json
 from deft_llm.jobs import run_jobs
 from deft_llm.prepare.work import is_passing
+from deft_llm.records import person as person_key
 from deft_llm.spotting.watch import watch
 from deft_llm.state.neutral import Neutral
 from deft_llm.state.shared_neutral import ClipChannels, clip_channels, shared_neutral
@@ -40,10 +41,12 @@ def people_of(videos: Sequence[VideoInput]) -> dict[str, list[list[int]]]:
     """People who are in several clips -> their clips, each as the inputs that it is (one file may be listed
     once per movement)."""
     members: dict[str, dict[tuple, list[int]]] = {}
+    names: dict[str, str] = {}  # "006" and "6" are one person, by the name that comes first
     for index, video in enumerate(videos):
         if video.person is not None:
             clip = (real_path(video.path), video.neutral, video.fps, video.mirrored)
-            members.setdefault(video.person, {}).setdefault(clip, []).append(index)
+            name = names.setdefault(person_key(video.person), video.person)
+            members.setdefault(name, {}).setdefault(clip, []).append(index)
     return {person: list(clips.values()) for person, clips in members.items() if len(clips) > 1}
 
 

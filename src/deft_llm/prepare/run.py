@@ -34,6 +34,7 @@ LOSES_CLIPS = frozenset(
         "empty-cell",
         "missing-folder",
         "duplicate-clip",
+        "two-subjects",
     }
 )
 

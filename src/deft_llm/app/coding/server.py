@@ -327,9 +327,6 @@ class CodingServer:
         """An answer about one movement of a clip that was read since the server started."""
         sent = asked.json()
         coder, clip, rank = _text(sent, "coder"), _text(sent, "clip"), sent.get("movement")
-        question, before = _text(sent, "question"), sent.get("earlier", [])
-        if not isinstance(before, list):
-            raise DeftError("earlier questions are a list; load the page again.")
         if not self._may_see(coder, clip):
             raise DeftError("Finish your own coding of this clip first; then deft answers.")
         result = self.analyses.kept(clip)
@@ -337,6 +334,10 @@ class CodingServer:
             raise DeftError("deft answers about clips that it has read since the page was started.")
         if not isinstance(rank, int) or not 1 <= rank <= len(result.analysis.readings):
             raise DeftError("Choose a movement first.")
+
+        question, before = _text(sent, "question"), sent.get("earlier", [])
+        if not isinstance(before, list):
+            raise DeftError("earlier questions are a list; load the page again.")
 
         def language(motion: Any, text: str) -> Any:
             return self.slots.result("ask", motion, text, self.checkpoint)
@@ -357,7 +358,7 @@ def _movement(one: dict[str, Any]) -> dict[str, Any]:
     rows = [{key: row.get(key) for key in figures} for row in one["evidence"]]
     return {key: one[key] for key in keys} | {
         "label": one["class"]["label"] if one["class"] else None, "evidence": rows,
-        "contradicted": one["contradicted"],
+        "contradicted": one.get("contradicted", []),
         "cannot_judge": [
             f"{state['what'][0].lower()}{state['what'][1:]}. {state['why']}" for state in one["cannot_judge"]
         ],
