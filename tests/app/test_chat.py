@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from deft_llm.app import chat, views
 from deft_llm.app.timeline import timeline_html
 from deft_llm.claims import find_claims
+from deft_llm.explain.units import BY_SHAPE
 
 ASKED = [
     "What moved?", "Why this class?", "When did it begin and how long did it last?",
@@ -46,6 +49,11 @@ def test_page_and_chat_name_what_is_contradicted(result, monkeypatch):
     assert mark not in views.reading_html(result, 0) + chat.reply(result, 0, "Why this class?")
     monkeypatch.setattr(result.analysis.readings[0], "marks", [mark])
     assert mark in views.reading_html(result, 0) and mark in chat.reply(result, 0, "Why this class?")
+
+
+def test_what_shape_alone_shows_has_no_picture_of_motion():
+    row = SimpleNamespace(au=1, side="both", region="inner brow", direction="up", reason=BY_SHAPE)
+    assert views.region_figures(SimpleNamespace(motion=object(), evidence=[row])) == []
 
 
 def test_follow_up_keeps_the_subject(result):

@@ -72,11 +72,11 @@ def pictures_html(result: Result, rank: int) -> str:
 
 
 def region_figures(reading: MovementReading, most: int = 4) -> list[str]:
-    """One figure per evidence row: where the AU was read and which way the skin moved."""
+    """One figure per evidence row of the skin's motion: where the AU was read and which way it moved."""
     figures: list[str] = []
     if reading.motion is None:
         return figures
-    for row in reading.evidence[:most]:
+    for row in [row for row in reading.evidence if row.reason != BY_SHAPE][:most]:
         side = f"{row.side}, " if row.side in ("left", "right") else ""
         text = f"{side}{row.region}, {row.direction}"
         figures.append(_figure(region_overlay(reading.motion, row), f"AU{row.au}", text))

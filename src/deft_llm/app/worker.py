@@ -41,10 +41,12 @@ def serve(pipe: Any, threads: int) -> None:
     import os
 
     end_with_parent()
+    chosen = "OMP_NUM_THREADS" in os.environ  # by the user: torch keeps to it
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import torch
 
-    torch.set_num_threads(threads)
+    if not chosen:
+        torch.set_num_threads(threads)
     while True:
         try:
             name, arguments = pipe.recv()
