@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CHECKPOINT_SCHEMA = 2
+LARGEST_SIZE = 4096
+"""Of an expert's widths, channels and counts: no checkpoint comes near it."""
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TRAIN_AGAIN = "copy or train the checkpoint again"
@@ -65,9 +67,25 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{folder}: checkpoint of schema {config.get('schema')}, this version reads "
             f"{CHECKPOINT_SCHEMA}; train again."
         )
+    _check_sizes(config, folder / CONFIG)
     with open_tensors(folder / WEIGHTS, "pt", TRAIN_AGAIN) as handle:
         tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     return config, {n: t.to(torch.float32) if t.is_floating_point() else t for n, t in tensors.items()}
+
+
+def _check_sizes(config: dict[str, Any], path: Path) -> None:
+    """Raises: DeftError for sizes of experts of which no model can be built."""
+    for part in ("motion", "faces"):
+        sizes = config.get(part) or {}
+        for name, value in sizes.items() if isinstance(sizes, dict) else ((part, sizes),):
+            if type(value) not in (int, float) or not 0 <= value <= LARGEST_SIZE:
+                raise DeftError(f"{path}: {part}.{name} is {value!r}, no size of a model; {TRAIN_AGAIN}.")
+    motion = config.get("motion") or {}
+    width, heads = motion.get("width"), motion.get("heads")
+    if width and heads is not None and (heads < 1 or width % heads):
+        raise DeftError(
+            f"{path}: motion.width {width} is no multiple of motion.heads {heads}; {TRAIN_AGAIN}."
+        )
 
 
 def load_strict(
