@@ -147,6 +147,7 @@ def test_folder_of_videos(make, kinds, by_id):
 
 def test_folder_with_a_table(make, kinds, by_id):
     make.frames("a/take1", range(1, 12))
+    make.frames("b/take1", range(1, 12))
     make.csv(
         "clips.csv",
         "path,subject,onset,apex,offset,fps,emotion,aus\n"
@@ -155,7 +156,8 @@ def test_folder_with_a_table(make, kinds, by_id):
         "../../etc,anna,,,,,,\n"
         "/etc/passwd,anna,,,,,,\n"
         "a/gone.mp4,anna,,,,,joyless,\n"
-        "a/take1,bert,9,5,2,30,,4?x\n",
+        "b/take1,bert,9,5,2,30,,4?x\n"
+        "a/take1,carl,,,,,,\n",
     )
     corpus = load("folder", make.root)
     clips = by_id(corpus)
@@ -167,6 +169,7 @@ def test_folder_with_a_table(make, kinds, by_id):
         "bad-number",
         "duplicate-clip",
         "missing-frames",
+        "two-subjects",
         "unknown-label",
         "unread-aus",
         "unsafe-name",
