@@ -15,6 +15,7 @@ import pytest
 from deft_llm.corpora import load
 from deft_llm.evaluation.folds import FoldClip, make_folds
 from deft_llm.explain.samples import Injected, living_portrait, save_video
+from deft_llm.faces.video import x264_options
 from deft_llm.files import read_jsonl
 from deft_llm.store import Store
 
@@ -102,7 +103,7 @@ def variable(path: Path, pictures: list[np.ndarray]) -> Path:
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "10", "threads": "1"})
+        stream = container.add_stream("libx264", rate=FPS, options=x264_options(10, "medium"))
         stream.height, stream.width, _ = pictures[0].shape
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, FPS)
         for number, picture in enumerate(pictures):

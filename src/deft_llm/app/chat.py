@@ -303,8 +303,8 @@ def _about_au(reading: MovementReading, number: int) -> str:
     share = reading.prediction.aus.get(str(number)) if reading.prediction else None
     said = f" The method gives it {share:.0%}." if share is not None else ""
     if row is not None:
-        share = "confidence" if row.reason == BY_SHAPE else "support"
-        return f"{name(number).capitalize()}: {measured_words(row)}, {share} {row.support:.2f}.{said}"
+        figure = "confidence" if row.reason == BY_SHAPE else "support"
+        return f"{name(number).capitalize()}: {measured_words(row)}, {figure} {row.support:.2f}.{said}"
     return f"AU{number} ({name(number)}) has no support in the measured motion of this movement.{said}"
 
 

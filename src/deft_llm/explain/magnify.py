@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from deft_llm.errors import UsageError
+from deft_llm.faces.video import x264_options
 
 MAX_FACTOR = 30.0
 _SMOOTHING = 2.5
@@ -81,10 +82,8 @@ def write_loop(
 
 
 def write_stream(frames: Iterable[np.ndarray], path: str | IO[bytes], fps: float = 24.0) -> None:
-    """Write frames one by one as an H.264 MP4 that browsers play; sizes are made even.
-
-    One thread encodes: more of them change what x264 writes, and the same frames shall give the same file.
-    """
+    """Write frames one by one as an H.264 MP4 that browsers play, the same ones as the same bytes; sizes are
+    made even."""
     import av
 
     options = {"movflags": "faststart"} if isinstance(path, str) else {}  # a buffer cannot be opened again
@@ -95,7 +94,7 @@ def write_stream(frames: Iterable[np.ndarray], path: str | IO[bytes], fps: float
             height, width = (frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2)
             if not started:
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.options = {"crf": "17", "preset": "veryfast", "threads": "1"}
+                stream.options = x264_options(17, "veryfast")
                 started = True
             picture = np.ascontiguousarray(frame[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

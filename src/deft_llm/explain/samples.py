@@ -16,6 +16,7 @@ from deft_llm.errors import DeftError
 from deft_llm.faces.align import inter_ocular
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.regions import ANCHORS, TWIN
+from deft_llm.faces.video import x264_options
 from deft_llm.facs.directions import image_vector
 from deft_llm.facs.units import entry
 from deft_llm.files import atomic_path
@@ -162,17 +163,14 @@ def _similarity(middle: Array, right: float, down: float, turn: float, size: flo
 
 
 def save_video(path: Path, images: Iterable[Array], fps: float, *, quality: int = 18) -> Path:
-    """Write uint8 RGB frames as H.264 (``quality``: x264's constant rate factor, lower is better).
-
-    One thread encodes: more of them change what x264 writes, and the same frames shall give the same file.
-    """
+    """Write uint8 RGB frames as H.264, the same frames as the same bytes (``quality``: x264's constant rate
+    factor, lower is better)."""
     import av
 
     path = Path(path)
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
-        options = {"crf": str(quality), "preset": "fast", "threads": "1"}
-        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream = container.add_stream("libx264", rate=rate, options=x264_options(quality, "fast"))
         stream.pix_fmt = "yuv420p"
         for image in images:
             height, width = (side // 2 * 2 for side in image.shape[:2])

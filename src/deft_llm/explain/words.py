@@ -153,8 +153,8 @@ def summary_of(analysis: AnalysisResult) -> str:
         lines += [f"Asked: {analysis.question}"] + [f"   {text}" for text in analysis.own_answer.splitlines()]
     counts: dict[str, int] = {}
     for event in analysis.events:
-        kind = EVENTS.get(event.kind, event.kind)
-        counts[kind] = counts.get(kind, 0) + 1
+        said = EVENTS.get(event.kind, event.kind)
+        counts[said] = counts.get(said, 0) + 1
     if counts:
         named = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
         lines.append(f"Also seen: {named}.")

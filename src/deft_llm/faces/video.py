@@ -66,6 +66,12 @@ class Frame:
     quantiser: float = 0.0
 
 
+def x264_options(crf: int, preset: str) -> dict[str, str]:
+    """Options of libx264 by which the same frames give the same file, always: one thread, and no macroblock
+    tree, which writes other bytes from run to run. ``crf``: constant rate factor, lower is better."""
+    return {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "mbtree=0"}
+
+
 def probe(path: Path) -> VideoInfo:
     """What the file or folder says about itself. Raises: DeftError where it is no readable video."""
     path = Path(path)

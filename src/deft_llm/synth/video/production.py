@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from deft_llm.errors import DeftError
+from deft_llm.faces.video import x264_options
 from deft_llm.files import atomic_path, is_whole, read_model, seal, write_json
 from deft_llm.records import Clip, Source, Truth
 from deft_llm.synth.core import events
@@ -179,7 +180,7 @@ def _write_frames(folder: Path, names: list[str], frames: Iterable[np.ndarray], 
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int) -> None:
-    """Write H.264 (yuv420p, one thread, so that bytes repeat)."""
+    """Write H.264 (yuv420p) whose bytes repeat."""
     import av
 
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
@@ -190,7 +191,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int) 
                 stream = container.add_stream("libx264", rate=int(round(fps)))
                 stream.height, stream.width = colour.shape[:2]
                 stream.pix_fmt = "yuv420p"
-                stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+                stream.options = x264_options(crf, "veryfast")
             for packet in stream.encode(
                 av.VideoFrame.from_ndarray(np.ascontiguousarray(colour), format="rgb24")
             ):
