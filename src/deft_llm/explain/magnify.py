@@ -88,13 +88,13 @@ def write_stream(frames: Iterable[np.ndarray], path: str | IO[bytes], fps: float
 
     options = {"movflags": "faststart"} if isinstance(path, str) else {}  # a buffer cannot be opened again
     with av.open(path, "w", format="mp4", options=options) as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = container.add_stream("libx264", rate=rate, options=x264_options(17, "veryfast"))
         started = False
         for frame in frames:
             height, width = (frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2)
             if not started:
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.options = x264_options(17, "veryfast")
                 started = True
             picture = np.ascontiguousarray(frame[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
