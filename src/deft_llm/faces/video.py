@@ -67,9 +67,9 @@ class Frame:
 
 
 def x264_options(crf: int, preset: str) -> dict[str, str]:
-    """Options of libx264 by which the same frames give the same file, always: one thread, and no macroblock
-    tree, which writes other bytes from run to run. ``crf``: constant rate factor, lower is better."""
-    return {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "mbtree=0"}
+    """Options of libx264 by which the same frames give the same file, always: one thread, and none of its
+    AVX-512 code, which writes other bytes from run to run. ``crf``: constant rate factor, lower is better."""
+    return {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "asm=SSE4.2"}
 
 
 def probe(path: Path) -> VideoInfo:
