@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from deft_llm.errors import UsageError
-from deft_llm.faces.video import x264_options
+from deft_llm.faces.video import encode_h264
 
 MAX_FACTOR = 30.0
 _SMOOTHING = 2.5
@@ -88,14 +88,4 @@ def write_stream(frames: Iterable[np.ndarray], path: str | IO[bytes], fps: float
 
     options = {"movflags": "faststart"} if isinstance(path, str) else {}  # a buffer cannot be opened again
     with av.open(path, "w", format="mp4", options=options) as container:
-        rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options=x264_options(17, "veryfast"))
-        started = False
-        for frame in frames:
-            height, width = (frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2)
-            if not started:
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                started = True
-            picture = np.ascontiguousarray(frame[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+        encode_h264(container, frames, Fraction(fps).limit_denominator(1001), 17, "veryfast")

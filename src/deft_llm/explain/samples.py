@@ -16,7 +16,7 @@ from deft_llm.errors import DeftError
 from deft_llm.faces.align import inter_ocular
 from deft_llm.faces.landmarker import Landmarker
 from deft_llm.faces.regions import ANCHORS, TWIN
-from deft_llm.faces.video import x264_options
+from deft_llm.faces.video import encode_h264
 from deft_llm.facs.directions import image_vector
 from deft_llm.facs.units import entry
 from deft_llm.files import atomic_path
@@ -169,14 +169,5 @@ def save_video(path: Path, images: Iterable[Array], fps: float, *, quality: int 
 
     path = Path(path)
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options=x264_options(quality, "fast"))
-        stream.pix_fmt = "yuv420p"
-        for image in images:
-            height, width = (side // 2 * 2 for side in image.shape[:2])
-            if not stream.codec_context.is_open:
-                stream.width, stream.height = width, height
-            image = np.ascontiguousarray(image[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
+        encode_h264(container, images, Fraction(fps).limit_denominator(1001), quality, "fast")
     return path

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +21,7 @@ from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import MOST_PIXELS, existing_file, read_image
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
+    from av.container import InputContainer, OutputContainer
     from av.video.frame import VideoFrame
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
@@ -70,6 +71,24 @@ def x264_options(crf: int, preset: str) -> dict[str, str]:
     """Options of libx264 by which the same frames give the same file, always: one thread, and none of its
     AVX-512 code, which writes other bytes from run to run. ``crf``: constant rate factor, lower is better."""
     return {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "asm=SSE4.2"}
+
+
+def encode_h264(
+    container: OutputContainer, frames: Iterable[np.ndarray], rate: int | Fraction, crf: int, preset: str
+) -> None:
+    """Encode frames (H, W, 3) uint8 RGB one by one into an open container (yuv420p, ``x264_options``); sizes
+    are made even."""
+    from av import VideoFrame
+
+    stream: Any = container.add_stream("libx264", rate=rate, options=x264_options(crf, preset))
+    stream.pix_fmt = "yuv420p"
+    for image in frames:
+        height, width = (side // 2 * 2 for side in image.shape[:2])
+        if not stream.codec_context.is_open:
+            stream.width, stream.height = width, height
+        picture = np.ascontiguousarray(image[:height, :width])
+        container.mux(stream.encode(VideoFrame.from_ndarray(picture, format="rgb24")))
+    container.mux(stream.encode())
 
 
 def probe(path: Path) -> VideoInfo:

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.faces.video import Frame, x264_options
+from deft_llm.faces.video import Frame, encode_h264
 from deft_llm.files import claim_folder
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import MeasureSettings, measure_clip
@@ -235,13 +235,7 @@ def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
     """RGB pictures (H, W, 3) uint8 after H.264 (yuv420p) and back."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=25)
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt, stream.options = "yuv420p", x264_options(crf, "veryfast")
-        for picture in pictures:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        encode_h264(container, pictures, 25, crf, "veryfast")
     file.seek(0)
     with av.open(file, "r") as source:
         return [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]

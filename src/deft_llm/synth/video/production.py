@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from deft_llm.errors import DeftError
-from deft_llm.faces.video import x264_options
+from deft_llm.faces.video import encode_h264
 from deft_llm.files import atomic_path, is_whole, read_model, seal, write_json
 from deft_llm.records import Clip, Source, Truth
 from deft_llm.synth.core import events
@@ -184,20 +184,8 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int) 
     import av
 
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream: Any = None
-        for image in frames:
-            colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
-            if stream is None:
-                stream = container.add_stream("libx264", rate=int(round(fps)))
-                stream.height, stream.width = colour.shape[:2]
-                stream.pix_fmt = "yuv420p"
-                stream.options = x264_options(crf, "veryfast")
-            for packet in stream.encode(
-                av.VideoFrame.from_ndarray(np.ascontiguousarray(colour), format="rgb24")
-            ):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
+        colour = (image if image.ndim == 3 else np.repeat(image[..., None], 3, 2) for image in frames)
+        encode_h264(container, colour, int(round(fps)), crf, "veryfast")
 
 
 def _record(spec: ClipSpec, settings: VideoSettings, plan: Plan, camera: Camera) -> Clip:
