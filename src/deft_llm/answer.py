@@ -5,8 +5,9 @@
     Rationale: The right mouth corner was pulled up and outward, which is coded as AU12.
 
 Class, AUs, sides, regions, directions and rationale are what a model writes, in the form of ``lark_grammar``;
-figures (px, % of inter-ocular distance, z) are measured and filled in. The coarse class derives from the
-fine one.
+figures (px, % of inter-ocular distance, z) are measured and filled in, and with them a mark behind each
+statement that the measured motion does not bear out (``mark_of``). The coarse class derives from the fine
+one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import DIRECTIONS, REGION_NAMES
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
-from deft_llm.records import COARSE, AUSide, Coarse, Evidence
+from deft_llm.records import BY_SHAPE, COARSE, AUSide, Coarse, Evidence
 
 UNDETERMINED = "undetermined"
 MAX_EVIDENCE = 6
@@ -40,12 +41,16 @@ DECLINED = (
     "This question has no answer in the clip: movement does not show {topic}.",
 )
 """Answers to what no movement shows."""
+NOT_SUPPORTED = "not supported by the measured motion"
+SHAPE_ALONE = "seen by shape, not in the skin's motion"
+"""What stands behind a statement that the skin's motion does not bear out."""
 _SIDE_WORDS = "both|left|right|asymmetric|upper|lower|(?:left|right|asymmetric) (?:upper|lower)"
 _CLASS = re.compile(rf"Class: (?P<fine>[a-z][a-z -]*) \((?P<coarse>{'|'.join(COARSE)}|{UNDETERMINED})\)$")
 _ITEM = re.compile(
     rf"AU(?P<au>\d{{1,2}}) (?P<side>{_SIDE_WORDS}), (?P<region>{'|'.join(REGION_NAMES)}), "
     rf"(?P<direction>{'|'.join(sorted(DIRECTIONS, key=len, reverse=True))})"
-    r"(?:, (?P<px>\d+\.\d) px \((?P<iod>\d+\.\d) % IOD\)|, z (?P<z>-?\d+\.\d))?$"
+    r"(?:, (?P<px>\d+\.\d) px \((?P<iod>\d+\.\d) % IOD\)|, z (?P<z>-?\d+\.\d))?"
+    rf"(?:, (?P<mark>{NOT_SUPPORTED}|{SHAPE_ALONE}))?$"
 )
 
 
@@ -54,7 +59,10 @@ class AnswerError(DeftError):
 
 
 class Statement(BaseModel):
-    """One piece of evidence as the answer's text states it; figures are None until they are filled in."""
+    """One piece of evidence as the answer's text states it; figures are None until they are filled in.
+
+    ``mark``: what the measurement has against it, "" until it is held against one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,6 +74,7 @@ class Statement(BaseModel):
     px: float | None = None
     iod_percent: float | None = None
     z: float | None = None
+    mark: str = ""
 
     @property
     def side_word(self) -> str:
@@ -98,18 +107,26 @@ class Answer(BaseModel):
         )
 
 
+def mark_of(row: Evidence) -> str:
+    """What stands behind a statement, wherever it is shown: "" where the measured motion bears it out."""
+    if row.status == "unsupported":
+        return NOT_SUPPORTED
+    return SHAPE_ALONE if row.reason == BY_SHAPE else ""
+
+
 def statement_of(row: Evidence) -> Statement:
     """The statement that a measured row of evidence makes; a region key loses its side ("right cheek")."""
     region = re.sub(r"^(left|right) ", "", row.region)
     assert row.au is not None
     return Statement(
         au=row.au, side=row.side, part=row.part, region=region, direction=row.direction,
-        px=row.px, iod_percent=row.iod_percent, z=row.z,
+        px=row.px, iod_percent=row.iod_percent, z=row.z, mark=mark_of(row),
     )  # fmt: skip
 
 
 def render(answer: Answer, *, figures: bool = True) -> str:
-    """The answer's text, three lines; ``figures=False`` leaves out what is measured, as models write it.
+    """The answer's text, three lines; ``figures=False`` leaves out what is measured (figures and marks), as
+    models write it.
 
     Raises: AnswerError where fine and coarse contradict each other.
     """
@@ -126,9 +143,13 @@ def render(answer: Answer, *, figures: bool = True) -> str:
 
 def _render_statement(item: Statement, figures: bool) -> str:
     text = f"AU{item.au} {item.side_word}, {item.region}, {item.direction}"
-    if figures and item.px is not None and item.iod_percent is not None:
-        return f"{text}, {item.px:.1f} px ({item.iod_percent:.1f} % IOD)"
-    return f"{text}, z {item.z:.1f}" if figures and item.z is not None else text
+    if not figures:
+        return text
+    if item.px is not None and item.iod_percent is not None:
+        text += f", {item.px:.1f} px ({item.iod_percent:.1f} % IOD)"
+    elif item.z is not None:
+        text += f", z {item.z:.1f}"
+    return f"{text}, {item.mark}" if item.mark else text
 
 
 def parse(text: str) -> Answer:
@@ -162,12 +183,20 @@ def _parse_statement(text: str) -> Statement:
     number = {key: float(match[key]) if match[key] else None for key in ("px", "iod", "z")}
     return Statement(
         au=int(match["au"]), side=side, part=part, region=match["region"], direction=match["direction"],
-        px=number["px"], iod_percent=number["iod"], z=number["z"],
+        px=number["px"], iod_percent=number["iod"], z=number["z"], mark=match["mark"] or "",
     )  # fmt: skip
 
 
+def without_marks(text: str) -> str:
+    """A text as its model wrote it and figures filled it, without what was held against it."""
+    for mark in (NOT_SUPPORTED, SHAPE_ALONE):
+        text = text.replace(f", {mark}", "")
+    return text
+
+
 def fill_figures(answer: Answer, measured: Sequence[Evidence]) -> Answer:
-    """Fill in the figures of each statement from the measured row of the same AU and region.
+    """Fill in the figures of each statement from the measured row of the same AU and region, and the mark of
+    the row that states the same direction too.
 
     A statement that nothing measured matches keeps no figures; words are never changed.
     """
@@ -176,7 +205,10 @@ def fill_figures(answer: Answer, measured: Sequence[Evidence]) -> Answer:
         rows = [row for row in measured if row.au == item.au and _same_place(row, item)]
         if rows:
             row = max(rows, key=lambda candidate: candidate.support)
-            item = item.model_copy(update={"px": row.px, "iod_percent": row.iod_percent, "z": row.z})
+            same = next((row for row in rows if row.direction == item.direction), None)
+            mark = item.mark if same is None else mark_of(same)
+            found = {"px": row.px, "iod_percent": row.iod_percent, "z": row.z, "mark": mark}
+            item = item.model_copy(update=found)
         filled.append(item)
     return answer.model_copy(update={"evidence": tuple(filled)})
 

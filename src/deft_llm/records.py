@@ -156,6 +156,8 @@ class Clip(Record):
 
 SUPPORTED = 0.5
 """Support from which the motion bears a statement out, where no label and no calibrated cut decides."""
+BY_SHAPE = "shape and appearance over the neutral face"
+"""Reason of a row of evidence that the skin's motion does not show by itself."""
 
 
 class Evidence(Record):

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from deft_llm.answer import NOT_SUPPORTED
 from deft_llm.app import chat, views
 from deft_llm.app.timeline import timeline_html
 from deft_llm.claims import find_claims
-from deft_llm.explain.units import BY_SHAPE
+from deft_llm.records import BY_SHAPE
 
 ASKED = [
     "What moved?", "Why this class?", "When did it begin and how long did it last?",
@@ -82,8 +83,8 @@ def test_language_part_is_held_against_the_motion(result):
     assert questions == ["Why this class?"] and find_claims(answer) == []
     assert "**Measured.**" in answer and "coded as happiness" in answer
     smile, brow = (line for line in answer.splitlines() if line.startswith("- AU"))
-    assert "AU12 right" in smile and "the motion supports it" in smile and "px, z" in smile
-    assert "AU4" in brow and "does not support it" in brow
+    assert "AU12 right" in smile and "supported by the measured motion" in smile and "px, z" in smile
+    assert NOT_SUPPORTED not in smile and "AU4" in brow and f"**{NOT_SUPPORTED}**: " in brow
     chat.reply(result, 0, "and on the right?", ["Did the left brow move?", "and the mouth?"], ask)
     assert questions[-1] == "Did the left brow move? and on the right?"
     when = chat.reply(result, 0, "When did it begin?", (), ask)
@@ -151,7 +152,7 @@ def test_language_part_reads_the_motion_that_is_left(result):
     assert answer.startswith("**Measured.** With the regions of AU12 held still")
     assert "**The model says, with the regions of AU12 held still.**" in answer and find_claims(answer) == []
     smile = next(line for line in answer.splitlines() if line.startswith("- AU12"))
-    assert "does not support it" in smile
+    assert NOT_SUPPORTED in smile
 
 
 def test_page_sends_a_what_if_to_the_worker(result):

@@ -134,6 +134,14 @@ def test_correct_a_proposal(page, study):
     assert read_coding(study / f"codings/deft/{PORTRAIT}.csv").events
 
 
+def test_a_question_about_a_movement_is_answered_in_words(page):
+    page.fill(".ask input", "When did it begin?")
+    page.click(".ask button")
+    page.wait_for_selector(".said p:has-text('onset')")
+    said = page.inner_text(".said")
+    assert "When did it begin?" in said and "[object" not in said and "*" not in said
+
+
 def test_export_elan_and_bring_it_in_again(page, study, tmp_path):
     kept = events(study, "anna")
     page.click("[data-tab=files]")

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from deft_llm.explain.account import contradicted
+from deft_llm.answer import NOT_SUPPORTED, SHAPE_ALONE
+from deft_llm.explain.account import account_of
+from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit
 
 UNIT = MovementUnit(number=12, side="right", phase="rise", onset=0, apex=5, offset=10, onset_time=0.0,
@@ -18,34 +20,67 @@ def told(rationale="The right mouth corner moves up, which is AU12.", evidence=E
     return f"Class: happiness (positive)\nEvidence: {evidence}\nRationale: {rationale}"
 
 
+def marks_of(answer, movement, not_judged=None):
+    return account_of(answer, movement, not_judged=not_judged).marks
+
+
 def test_the_measured_side_is_not_marked():
-    assert contradicted(told(), SMILE) == []
+    assert marks_of(told(), SMILE) == []
 
 
 @pytest.mark.parametrize("side", ["Both", "The left"])
 def test_a_rationale_that_names_another_side_is_marked(side):
-    (mark,) = contradicted(told(f"{side} mouth corners move up, which is AU12."), SMILE)
+    (mark,) = marks_of(told(f"{side} mouth corners move up, which is AU12."), SMILE)
     assert mark.startswith("The rationale's AU12") and mark.endswith("shows it on the right")
 
 
 def test_evidence_on_both_sides_of_what_one_side_did_is_marked():
-    assert contradicted(told(evidence=EVIDENCE.replace("right", "both")), SMILE) == [
+    assert marks_of(told(evidence=EVIDENCE.replace("right", "both")), SMILE) == [
         "AU12 both: the measurement shows it on the right"
     ]
 
 
 def test_both_sides_measured_leave_the_side_open():
     movement = replace(SMILE, units=(replace(UNIT, side="both"),))
-    assert contradicted(told("Both mouth corners move up, which is AU12."), movement) == []
+    assert marks_of(told("Both mouth corners move up, which is AU12."), movement) == []
 
 
 def test_no_evidence_beside_a_measured_unit_is_marked():
     nothing = told("No Action Unit can be measured in the flow.", "none")
-    assert contradicted(nothing, SMILE) == ["Evidence none: the measurement shows AU12 right"]
-    assert contradicted(nothing, replace(SMILE, units=(replace(UNIT, confidence=0.4),))) == []
+    assert marks_of(nothing, SMILE) == ["Evidence none: the measurement shows AU12 right"]
+    assert marks_of(nothing, replace(SMILE, units=(replace(UNIT, confidence=0.4),))) == []
 
 
 def test_a_unit_below_the_noise_is_marked():
     more = f"{EVIDENCE}; AU7 both, lower lid, converging, 0.0 px (0.1 % IOD)"
     noise = {7: "z 0.8: not above the clip's noise", 12: "z 1.0: not above the clip's noise"}
-    assert contradicted(told(evidence=more), SMILE, noise) == ["AU7 both: z 0.8, not above the clip's noise"]
+    assert marks_of(told(evidence=more), SMILE, noise) == ["AU7 both: z 0.8, not above the clip's noise"]
+
+
+def row_of(**changes):
+    values = {"au": 12, "side": "right", "region": "mouth corner", "direction": "up-lateral", "dx": 0.0,
+              "dy": 0.0, "px": 0.0, "iod_percent": 0.0, "z": 0.2, "support": 0.1, "status": "unsupported",
+              "reason": "it does not move"}  # fmt: skip
+    return Evidence(**values | changes)
+
+
+def test_a_statement_that_the_motion_does_not_show_is_marked_where_it_stands():
+    movement = replace(SMILE, units=(replace(UNIT, seen_by="motion"),))
+    found = account_of(told(), movement, [row_of()])
+    assert found.marks == ["AU12 right, mouth corner, up-lateral: it does not move"]
+    assert f"0.0 px (0.0 % IOD), {NOT_SUPPORTED}\n" in found.answer
+    assert [row.status for row in found.statements] == ["unsupported"]
+
+
+def test_what_shape_shows_needs_no_motion_of_the_skin():
+    found = account_of(told(), SMILE, [row_of()])
+    assert found.marks == [] and f"IOD), {SHAPE_ALONE}\n" in found.answer
+    assert [(row.status, row.reason) for row in found.statements] == [("supported", BY_SHAPE)]
+
+
+def test_what_the_movement_denies_is_marked_though_its_skin_moves():
+    both = told(evidence=EVIDENCE.replace("right", "both"))
+    found = account_of(both, SMILE, [row_of(side="both", status="supported", reason="")])
+    (row,) = found.statements
+    assert row.status == "unsupported" and row.reason == "the measurement shows it on the right"
+    assert NOT_SUPPORTED in found.answer.splitlines()[1]

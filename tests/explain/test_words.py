@@ -6,9 +6,8 @@ import pytest
 from deft_llm.claims import find_claims
 from deft_llm.explain.attribution import Source, words_of
 from deft_llm.explain.result import MovementReading
-from deft_llm.explain.units import BY_SHAPE
 from deft_llm.explain.words import agreement_of, certainty_of, measured_words
-from deft_llm.records import Evidence, Prediction
+from deft_llm.records import BY_SHAPE, Evidence, Prediction
 from deft_llm.spotting.movement import Movement
 
 

@@ -9,10 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.answer import parse
-from deft_llm.aus.region_vectors import region_vector
-from deft_llm.aus.sighting import motion_of
-from deft_llm.aus.support import measure_support
 from deft_llm.errors import DeftError
 from deft_llm.model import predictor as module
 from deft_llm.model.beliefs import BELIEFS
@@ -25,7 +21,6 @@ from deft_llm.model.predictor import (
     Crop,
     FeatureSets,
     Predictor,
-    evidence_for,
     load_predictor,
     load_readout,
     recrop,
@@ -33,7 +28,6 @@ from deft_llm.model.predictor import (
 )
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.store.motion import ALIGNED_IOD
 
 from .conftest import FACES, SMALL, make_clips, make_face, make_motions, randomised
 
@@ -211,18 +205,3 @@ def test_answers_follow_the_beliefs_of_the_readout(tiny_model: DeftModel) -> Non
     adapted = replace(readout, coarse=torch.tensor([[9.0, -9.0, -9.0], [-9.0, -9.0, 9.0]]))
     told = [tiny_model.prompts(given) for given in (readout, adapted)]
     assert all(a.shape == b.shape and not torch.equal(a, b) for a, b in zip(*told, strict=True))
-
-
-# -- figures ----------------------------------------------------------------------------------------------
-
-
-def test_figures_are_those_of_the_place_that_is_named() -> None:
-    clip = replace(make_motions(1)[0], units="px", iod_px=45.0)
-    supports = measure_support(clip)
-    seen = next(s for s in supports if s.au == 12)
-    other = next(r for r in ("mouth corner", "cheek") if r != seen.region)
-    said = parse(f"Class: happiness (positive)\nEvidence: AU12 left, {other}, up\nRationale: It moves.")
-    (row,) = evidence_for(said, supports, clip)
-    dx, dy, z = motion_of(other, "left", region_vector(clip))
-    assert (row.dx, row.dy, row.z) == pytest.approx((dx, dy, z))
-    assert row.px == pytest.approx(np.hypot(dx, dy) * 45.0 / ALIGNED_IOD) and row.support == seen.support

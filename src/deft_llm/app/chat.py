@@ -7,17 +7,17 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from deft_llm.answer import AnswerError, parse
+from deft_llm.answer import AnswerError, mark_of, parse
 from deft_llm.claims import find_claims
 from deft_llm.errors import DeftError
 from deft_llm.explain.held import PLACES, HeldStill, held_still, places_in
-from deft_llm.explain.units import BY_SHAPE
 from deft_llm.explain.what_if import BROKEN, WhatIf
-from deft_llm.explain.words import duration_of, measured_words, regions_of, when_of
+from deft_llm.explain.words import duration_of, marked_words, measured_words, regions_of, when_of
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import ENTRIES, name
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.motion.hide import MARGIN, hide
+from deft_llm.records import BY_SHAPE
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
@@ -158,15 +158,11 @@ def written_reply(said: WrittenAnswer, lead: str = "The model says.") -> str:
         return CLAIMED
     lines = [f"**{lead}** {words}"]
     for row in said.evidence:
+        mark = mark_of(row)
         size = "" if row.px is None else f"{row.px:.2f} px, "
-        z = "" if row.z is None else f"z {row.z:.0f}"
-        verdict = (
-            "the motion supports it" if row.status == "supported" else "**the motion does not support it**"
-        )
-        lines.append(
-            f"- AU{row.au} {row.side}, {row.region}, {row.direction}: {verdict} ({size}{z}, support "
-            f"{row.support:.2f})"
-        )
+        figures = f"{size}{'' if row.z is None else f'z {row.z:.1f}, '}support {row.support:.2f}"
+        verdict = f"**{mark}**: {row.reason}" if mark else "supported by the measured motion"
+        lines.append(f"- AU{row.au} {row.side}, {row.region}, {row.direction} ({figures}): {verdict}.")
     if not said.evidence:
         lines.append("It cites no Action Unit.")
     return "\n".join(lines)
@@ -240,7 +236,7 @@ def _why(result: Result, rank: int, reading: MovementReading) -> str:
     ranked = sorted(seen.probabilities.items(), key=lambda pair: -pair[1])
     shares = ", ".join(f"{label} {p:.0%}" for label, p in ranked)
     said = f"{text} Class probabilities of {result.analysis.method}: {shares}. {cited(reading)}"
-    said += "".join(f" Contradicted by the measurement: {mark}." for mark in reading.marks)
+    said += "".join(f" {marked_words(mark)}" for mark in reading.marks)
     if reading.attribution is not None:
         from deft_llm.explain.attribution import words_of
 

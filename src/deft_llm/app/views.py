@@ -12,17 +12,18 @@ from deft_llm.claims import LIMITS
 from deft_llm.explain.magnify import magnify_sequence, write_loop
 from deft_llm.explain.overlays import arrow_words, as_data, face_picture, flow_overlay, strain_overlay
 from deft_llm.explain.region_overlay import region_overlay
-from deft_llm.explain.units import BY_SHAPE
 from deft_llm.explain.words import (
     agreement_of,
     certainty_of,
     duration_of,
+    marked_words,
     measured_words,
     regions_of,
     unit_words,
     when_of,
 )
 from deft_llm.facs.units import name
+from deft_llm.records import BY_SHAPE
 
 if TYPE_CHECKING:
     from deft_llm.app.worker import Result
@@ -141,10 +142,7 @@ def reading_html(result: Result, rank: int) -> str:
         )
     except AnswerError:
         said = f"<blockquote>{escape(seen.answer or '')}</blockquote>"
-    said += "".join(
-        f'<p class="notice"><b>Contradicted by the measurement.</b> {escape(mark)}.</p>'
-        for mark in reading.marks
-    )
+    said += "".join(f'<p class="notice">{escape(marked_words(mark))}</p>' for mark in reading.marks)
     sure = f"{certainty_of(seen.probabilities)} {agreement_of(reading)}".strip()
     notes = [text for text in (movement.reason, reading.warning) if text]
     return (

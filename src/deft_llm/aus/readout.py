@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, logit
 
+from deft_llm.answer import mark_of
 from deft_llm.aus.calibration import ALIASES, load_calibration
 from deft_llm.aus.support import measure_support
 from deft_llm.facs.units import entry, name, valid_directions
@@ -103,14 +104,17 @@ def _row(support: AUSupport) -> Evidence:
 
 
 def describe(row: Evidence) -> str:
-    """One row in words: "the right mouth corner moved up and outward by 1.0 px (2.3 % IOD)"."""
+    """One row in words: "the right mouth corner moved up and outward by 1.0 px (2.3 % IOD)"; without figures
+    of the skin's motion where that does not show it."""
     place = {"left": f"the left {row.region}", "right": f"the right {row.region}"}.get(row.side)
     midline = row.region in ("forehead", "glabella", "nose root", "chin")
     place = place or (f"the {row.region}" if midline else f"the {row.region} on both sides")
     if row.part:
         place = f"the {row.part} part of {place}"
-    size = f" by {row.px:.1f} px ({row.iod_percent:.1f} % IOD)" if row.px is not None else ""
-    return f"{place} moved {PLAIN.get(row.direction, row.direction)}{size}"
+    moved = f"{place} moved {PLAIN.get(row.direction, row.direction)}"
+    if mark := mark_of(row):
+        return f"{moved} ({mark})"
+    return moved + (f" by {row.px:.1f} px ({row.iod_percent:.1f} % IOD)" if row.px is not None else "")
 
 
 PLAIN = {

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from deft_llm.answer import NOT_SUPPORTED
 from deft_llm.codings.events import CodedEvent, Coding, EventPhase, FrameClock, event_at
 from deft_llm.errors import DeftError, naming
 from deft_llm.records import AUSide, Record
@@ -115,7 +116,7 @@ def _of_movement(rank: int, movement: Mapping[str, Any]) -> Iterator[Proposal]:
     likely = {int(au): p for au, p in movement.get("au_probabilities", {}).items() if p >= REFUSED_FROM}
     reasons = movement.get("aus_not_judged", {})
     for number, au in enumerate(sorted(set(likely) - named), len(units) + 1):
-        reason = reasons.get(str(au), "the measured motion does not bear it out")
+        reason = reasons.get(str(au), NOT_SUPPORTED)
         yield Proposal(
             id=f"{rank}.{number}", kind="refused", au=au, confidence=likely[au], reason=reason, **whole
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.answer import without_marks
 from deft_llm.errors import DeftError
 from deft_llm.evaluation import bootstrap, units
 from deft_llm.evaluation.calibration import class_calibration, expected_calibration_error
@@ -204,11 +205,16 @@ def au_scores(rows: Sequence[Prediction], aus: Sequence[int]) -> dict[str, Any]:
 def _questions(rows: Sequence[Prediction]) -> dict[str, Any]:
     figures = question_scores(
         [
-            Reply(row.clip_id, row.extras.get("question", ""), row.answer, row.truth.answer or "")
+            Reply(row.clip_id, row.extras.get("question", ""), _written(row), row.truth.answer or "")
             for row in rows
         ]
     )
     return figures | {"answered_by": dict(Counter(row.answered_by or "unknown" for row in rows))}
+
+
+def _written(row: Prediction) -> str | None:
+    """The answer as its model wrote it: what was held against it afterwards is none of its words."""
+    return None if row.answer is None else without_marks(row.answer)
 
 
 def _spotting(rows: Sequence[Prediction]) -> dict[str, Any]:

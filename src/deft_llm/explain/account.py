@@ -7,13 +7,24 @@ contradicts, the statement is marked where it stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from deft_llm.answer import SIDE_WORDS, UNDETERMINED, Answer, AnswerError, parse
+from deft_llm.answer import (
+    SIDE_WORDS,
+    UNDETERMINED,
+    Answer,
+    AnswerError,
+    Statement,
+    fill_figures,
+    parse,
+    render,
+    statement_of,
+)
 from deft_llm.explain.units import OPPOSITES
 from deft_llm.facs.units import name
 from deft_llm.facs.words import listed
-from deft_llm.records import AUSide
+from deft_llm.records import BY_SHAPE, AUSide, Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit
 
 SURE = 0.5  # confidence from which a unit of the movement contradicts a statement
@@ -38,44 +49,96 @@ def _statement(unit: MovementUnit) -> str:
     return unit.words + figures
 
 
-def contradicted(
-    answer: str | None, movement: Movement, not_judged: Mapping[int, str] | None = None
-) -> list[str]:
-    """Statements of an answer that what was measured of the movement contradicts, each with why.
+class Account(NamedTuple):
+    """An answer held against what was measured: its text with marks, a row of evidence for each statement
+    that was measured, and what the measurement has against it, each with why."""
 
-    ``not_judged``: AU -> why the skin's motion says nothing of it; what is below the clip's noise is no
-    evidence. The rationale is held to the measured sides as the evidence is.
+    answer: str | None
+    statements: list[Evidence]
+    marks: list[str]
+
+
+def account_of(
+    answer: str | None, movement: Movement, rows: Sequence[Evidence] = (),
+    not_judged: Mapping[int, str] | None = None,
+) -> Account:  # fmt: skip
+    """Hold an answer against its movement.
+
+    ``rows``: what the skin's motion says of its statements; ``not_judged``: AU -> why the skin's motion says
+    nothing of it; what is below the clip's noise is no evidence. Units that shape shows need no motion of the
+    skin. The rationale is held to the measured sides as the evidence is. A text that is no (C, E, R) comes
+    back as it is.
     """
     try:
         told = parse(answer or "")
     except AnswerError:
-        return []
-    found, rising = [], {unit.number for unit in movement.rises}
+        return Account(answer, [], [])
+    statements: list[Evidence] = []
+    marks: list[str] = []
     for item in told.evidence:
-        against = next((unit for unit in movement.units if _denies(unit, item.au)), None)
-        if item.au in rising:
-            against = None
-        if against is not None:
-            found.append(f"AU{item.au} {item.side_word}: the measurement shows {against.words} instead")
-            continue
-        noise = (not_judged or {}).get(item.au, "")
-        if item.au not in rising and noise.startswith("z "):
-            found.append(f"AU{item.au} {item.side_word}: {noise.replace(':', ',', 1)}")
-        found += _wrong_side(movement, item.au, item.side, "")
+        row = next((row for row in rows if _states(row, item)), None)
+        refused = row is not None and row.status == "unsupported"
+        why = _against(item, movement, {} if refused else not_judged or {})
+        if why:
+            statements.append(_refused(row or _unmeasured(item), why))
+            marks.append(f"AU{item.au} {item.side_word}: {why}")
+        elif row is not None and refused and _by_shape(item, movement):
+            statements.append(row.model_copy(update={"status": "supported", "reason": BY_SHAPE}))
+        elif row is not None:
+            statements.append(row)
+            if refused:
+                marks.append(f"AU{item.au} {item.side_word}, {item.region}, {item.direction}: {row.reason}")
     for au, side in _sides_told(told):
-        found += _wrong_side(movement, au, side, "The rationale's ")
+        if why := _wrong_side(movement, au, side):
+            marks.append(f"The rationale's AU{au} {side}: {why}")
     seen = [unit for unit in movement.rises if unit.confidence >= SURE]
     if seen and not told.evidence:
-        found.append(f"Evidence none: the measurement shows {listed([unit.words for unit in seen])}")
-    return found
+        marks.append(f"Evidence none: the measurement shows {listed([unit.words for unit in seen])}")
+    return Account(render(fill_figures(told, statements)) if statements else answer, statements, marks)
 
 
-def _wrong_side(movement: Movement, au: int, side: AUSide, whose: str) -> list[str]:
-    """The mark of a unit that is told on another side than the one on which it was measured."""
+def _states(row: Evidence, item: Statement) -> bool:
+    """Whether a row of evidence is that of a statement."""
+    said = None if row.au is None else statement_of(row)
+    return said is not None and all(
+        getattr(said, key) == getattr(item, key) for key in ("au", "side", "part", "region", "direction")
+    )
+
+
+def _unmeasured(item: Statement) -> Evidence:
+    return Evidence(
+        au=item.au, side=item.side, part=item.part, region=item.region, direction=item.direction, dx=0.0,
+        dy=0.0, px=item.px, iod_percent=item.iod_percent, z=item.z, support=0.0, status="unsupported",
+    )  # fmt: skip
+
+
+def _refused(row: Evidence, why: str) -> Evidence:
+    return row.model_copy(update={"status": "unsupported", "reason": why})
+
+
+def _against(item: Statement, movement: Movement, not_judged: Mapping[int, str]) -> str:
+    """What the movement has against a statement, "" where nothing."""
+    if not any(unit.number == item.au for unit in movement.rises):
+        denying = next((unit for unit in movement.units if _denies(unit, item.au)), None)
+        if denying is not None:
+            return f"the measurement shows {denying.words} instead"
+        noise = not_judged.get(item.au, "")
+        if noise.startswith("z "):
+            return noise.replace(":", ",", 1)
+    return _wrong_side(movement, item.au, item.side)
+
+
+def _by_shape(item: Statement, movement: Movement) -> bool:
+    """Whether shape and appearance show the unit that a statement names; its side was held against them."""
+    return any(unit.number == item.au and unit.seen_by == "state" for unit in movement.rises)
+
+
+def _wrong_side(movement: Movement, au: int, side: AUSide) -> str:
+    """Why a unit cannot be told on a side: it was measured on another one; else ""."""
     unit = next((unit for unit in movement.rises if unit.number == au), None)
     if unit is None or unit.side not in ("left", "right") or side in (unit.side, "asymmetric"):
-        return []
-    return [f"{whose}AU{au} {side}: the measurement shows it on the {unit.side}"]
+        return ""
+    return f"the measurement shows it on the {unit.side}"
 
 
 def _sides_told(told: Answer) -> list[tuple[int, AUSide]]:

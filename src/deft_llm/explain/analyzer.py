@@ -14,7 +14,7 @@ import numpy as np
 from deft_llm.answer import COARSE, Answer, render
 from deft_llm.aus.readout import rationale, read_units
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.explain.account import contradicted, release_answer
+from deft_llm.explain.account import account_of, release_answer
 from deft_llm.explain.analysis import Analysis
 from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
@@ -406,10 +406,12 @@ class Analyzer:
         warning = str(prediction.extras.get("warning", ""))
         if prediction.answer is None or not getattr(self.method, "answers", False):
             warning = warning if prediction.answer else WORDLESS
-            prediction = _with_answer(prediction, evidence)
+            prediction = _with_answer(prediction, evidence).model_copy(update={"evidence": evidence})
+        told = account_of(prediction.answer, movement, prediction.evidence, not_judged)
+        prediction = prediction.model_copy(update={"answer": told.answer})
         return MovementReading(
-            movement, evidence, prediction, stored, warning, not_judged, answer=prediction.answer,
-            marks=contradicted(prediction.answer, movement, not_judged),
+            movement, evidence, prediction, stored, warning, not_judged, answer=told.answer,
+            statements=told.statements, marks=told.marks,
         )  # fmt: skip
 
     @staticmethod

@@ -19,7 +19,6 @@ from deft_llm.explain.overlays import (
 )
 from deft_llm.explain.snapshots import MOST, pictured_movements
 from deft_llm.explain.timeline import COLOURS, HEAD, MARKS, NARROW, SHADES, lane_height, svg_timeline
-from deft_llm.explain.units import BY_SHAPE
 from deft_llm.explain.unjudged import by_reason
 from deft_llm.explain.words import (
     EVENTS,
@@ -28,12 +27,14 @@ from deft_llm.explain.words import (
     clock,
     confidence_words,
     duration_of,
+    marked_words,
     measured_words,
     regions_of,
     when_of,
 )
 from deft_llm.facs.units import name
 from deft_llm.files import write_text
+from deft_llm.records import BY_SHAPE
 from deft_llm.spotting.movement import MovementUnit
 from deft_llm.state.face_state import FaceState
 from deft_llm.version import __version__
@@ -96,7 +97,8 @@ def _reading(
     return {
         "rank": rank, "kind": "release" if movement.is_release else movement.kind,
         "face": movement.face if several else None,
-        "units": [_unit(unit) for unit in movement.units], "marks": reading.marks,
+        "units": [_unit(unit) for unit in movement.units],
+        "marks": [marked_words(mark) for mark in reading.marks],
         "regions": regions_of(movement), "read": reading.read, "when": when_of(movement),
         "lasts": duration_of(movement, fps),
         "reason": movement.reason, "warning": reading.warning, "pictured": pictures,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deft_llm.answer import mark_of
 from deft_llm.claims import LIMITS
 from deft_llm.explain.tables import tidy
 from deft_llm.explain.unjudged import Unjudged, of_movement, of_video
@@ -42,8 +43,9 @@ class MovementReading:
 
     ``prediction`` and ``motion`` are None for movements that were spotted but not read, ``attribution`` until
     ``Analysis.attribute`` was called. ``not_judged``: AUs that could not be judged, with the reason;
-    ``marks``: statements of the answer that the measurement contradicts; ``pictures``: aligned RGB faces of
-    onset and apex of movements that were not measured.
+    ``statements``: of the answer, each held against the measurement; ``marks``: what in the answer the
+    measurement does not bear out, with why; ``pictures``: aligned RGB faces of onset and apex of movements
+    that were not measured.
     """
 
     movement: Movement
@@ -54,6 +56,7 @@ class MovementReading:
     not_judged: dict[int, str] = field(default_factory=dict)
     attribution: Attribution | None = field(default=None, repr=False)
     answer: str | None = None
+    statements: list[Evidence] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
     pictures: list[np.ndarray] = field(default_factory=list, repr=False)
 
@@ -76,10 +79,7 @@ class MovementReading:
         record["judged"] = {
             key: hidden.get(key, None if self.movement.judged else reason) for key in REGION_KEYS
         }
-        record["evidence"] = [
-            {**row.model_dump(), "name": name(row.au) if row.au is not None else None}
-            for row in self.evidence
-        ]
+        record["evidence"] = _rows(self.evidence)
         record["class"], record["au_probabilities"] = None, {}
         if self.prediction is not None:
             seen = self.prediction
@@ -88,12 +88,21 @@ class MovementReading:
                 "probabilities": seen.probabilities,
             }  # fmt: skip
             record["au_probabilities"] = {au: round(p, 4) for au, p in seen.aus.items()}
-        record["answer"], record["contradicted"] = self.answer, self.marks
+        record["answer"], record["statements"] = self.answer, _rows(self.statements)
+        record["contradicted"] = self.marks
         record["attribution"] = None if self.attribution is None else self.attribution.to_dict()
         record["cannot_judge"] = [state.to_dict() for state in self.unjudged]
         record["aus_not_judged"] = {str(au): reason for au, reason in self.not_judged.items()}
         record["warning"] = self.warning
         return record
+
+
+def _rows(evidence: list[Evidence]) -> list[dict[str, Any]]:
+    """Rows of evidence as JSON, each with its unit's name and the mark that people read."""
+    return [
+        {**row.model_dump(), "name": name(row.au) if row.au is not None else None, "mark": mark_of(row)}
+        for row in evidence
+    ]
 
 
 @dataclass

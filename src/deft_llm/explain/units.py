@@ -14,7 +14,7 @@ import numpy as np
 from deft_llm.facs.directions import image_vector
 from deft_llm.facs.regions import REGION_INDEX
 from deft_llm.facs.units import entry, valid_directions
-from deft_llm.records import Evidence
+from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit, UnitPhase
 from deft_llm.spotting.phases import LIMITS, passing_cover
 from deft_llm.state.channels import SIDES
@@ -36,8 +36,6 @@ HELD = 0.5  # share of clearly visible that it must show before: what is not hel
 SAME_WAY = 0.15  # share of clearly visible that a unit may fall by while motion says that it rises
 STATED = frozenset({1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26})
 """Units that motion alone may state: those whose template coders of fine movements use."""
-BY_SHAPE = "shape and appearance over the neutral face"
-"""Reason of a row of evidence that the skin's motion does not show by itself."""
 BRIEF = ("micro-expression", "given")
 """Kinds of movement that motion alone may name; what lasts shows in shape and appearance."""
 MOTION_CONFIDENCE, RELEASE_CONFIDENCE, COMPRESSED_CONFIDENCE = 0.6, 0.45, 0.4

@@ -38,8 +38,8 @@ class WhatIf:
 
     ``gone``, ``remain``, ``appear``: AU numbers, strongest first; ``elsewhere``: where an AU that remains is
     read now, if in another region; ``largest_z``: of the held regions as they moved, None where it is not
-    known; ``answer``: what the method's language part wrote about the clip with them held still ("" where
-    that broke its form, None without one); ``unsupported``: the AUs in it that the motion left does not show.
+    known; ``answer``: what the method's language part wrote about the clip with them held still, with marks
+    where the motion that is left does not bear it out ("" where it broke its form, None without one).
     """
 
     held: HeldStill
@@ -52,7 +52,6 @@ class WhatIf:
     elsewhere: dict[int, str] = field(default_factory=dict)
     largest_z: float | None = None
     answer: str | None = None
-    unsupported: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
@@ -73,10 +72,7 @@ class WhatIf:
             return f"{self.text}\n{BROKEN}"
         if find_claims(self.answer):
             return f"{self.text}\nThe language part's answer claimed more than a face shows: left out."
-        said = f"{self.text}\nThe model says, with {self.held.words} held still:\n{self.answer}"
-        if self.unsupported:
-            said += f"\nThe motion that is left does not support {_listed(self.unsupported)}."
-        return said
+        return f"{self.text}\nThe model says, with {self.held.words} held still:\n{self.answer}"
 
 
 def what_if(motion: Motion, held: HeldStill, method: Method, before: Prediction | None = None) -> WhatIf:
@@ -90,7 +86,6 @@ def what_if(motion: Motion, held: HeldStill, method: Method, before: Prediction 
     *first, after = method.predict([*asked, _sample(hidden)])
     was = before if before is not None else first[0]
     shown, left = _units_of(motion), _units_of(hidden)
-    unsupported = [row.au for row in after.evidence if row.status == "unsupported" and row.au is not None]
     return WhatIf(
         held, method.name, dict(was.probabilities), dict(after.probabilities),
         gone=tuple(au for au in shown if au not in left), remain=tuple(au for au in shown if au in left),
@@ -98,7 +93,6 @@ def what_if(motion: Motion, held: HeldStill, method: Method, before: Prediction 
         elsewhere={au: left[au] for au in shown if left.get(au, shown[au]) != shown[au]},
         largest_z=_largest_z(motion, held),
         answer=(after.answer or "") * bool(after.parsed) if getattr(method, "answers", False) else None,
-        unsupported=tuple(dict.fromkeys(unsupported)),
     )  # fmt: skip
 
 

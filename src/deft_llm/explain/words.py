@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from deft_llm.answer import NOT_SUPPORTED
 from deft_llm.aus.readout import describe
-from deft_llm.explain.units import BY_SHAPE
 from deft_llm.facs.emotions import coarse_of, emotion_scores
+from deft_llm.records import BY_SHAPE
 from deft_llm.spotting.movement import Movement, MovementUnit
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ def measured_words(row: Evidence) -> str:
     return f"{seen}; its skin's motion alone does not show it ({size}z {row.z:.1f})"
 
 
+def marked_words(mark: str) -> str:
+    """One of ``MovementReading.marks`` as a sentence."""
+    return f"{NOT_SUPPORTED.capitalize()}: {mark}."
+
+
 def regions_of(movement: Movement, most: int = 3) -> str:
     """ "right mouth corner up-lateral, right cheek up"."""
     return ", ".join(f"{shift.region} {shift.direction}" for shift in movement.regions[:most])
@@ -136,7 +142,7 @@ def summary_of(analysis: AnalysisResult) -> str:
         lines.append(head if movement.judged else f"{head}: cannot be judged.")
         lines += [f"   {unit_words(unit)}" for unit in movement.units]
         lines += [f"   {text}" for text in (reading.answer or "").splitlines()]
-        lines += [f"   Contradicted: {mark}." for mark in reading.marks]
+        lines += [f"   {marked_words(mark)}" for mark in reading.marks]
         if reading.prediction is not None:
             sure = certainty_of(reading.prediction.probabilities)
             lines += [f"   {text}" for text in (sure, agreement_of(reading)) if text]

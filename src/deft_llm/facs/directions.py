@@ -5,8 +5,10 @@ The subject's right side is the image's left (unmirrored), so there medial is +d
 
 from __future__ import annotations
 
+import math
+
 from deft_llm.facs.regions import Side
-from deft_llm.facs.units import octant
+from deft_llm.facs.units import OCTANTS, octant
 
 
 def face_vector(dx: float, dy: float, side: Side) -> tuple[float, float]:
@@ -24,3 +26,13 @@ def direction_word(dx: float, dy: float, side: Side) -> str:
     if side == "mid":
         return octant(-abs(dx), -dy)
     return octant(*face_vector(dx, dy, side))
+
+
+def opposes(direction: str, dx: float, dy: float, side: Side) -> bool:
+    """Whether an image vector points away from a direction word, by more than a right angle; "converging" and
+    "diverging", which two regions show together, are opposed by none."""
+    if direction not in OCTANTS:
+        return False
+    medial, up = (-abs(dx), -dy) if side == "mid" else face_vector(dx, dy, side)
+    angle = OCTANTS.index(direction) * math.pi / 4
+    return medial * math.sin(angle) + up * math.cos(angle) < 0

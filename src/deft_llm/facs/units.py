@@ -183,7 +183,8 @@ MICRO_AUS = (
 )  # fmt: skip
 """What micro-expression corpora code on visible skin: the AUs whose support is measured."""
 
-_OCTANTS = ("up", "up-medial", "medial", "down-medial", "down", "down-lateral", "lateral", "up-lateral")
+OCTANTS = ("up", "up-medial", "medial", "down-medial", "down", "down-lateral", "lateral", "up-lateral")
+"""Direction words, 45 degrees from one to the next, from up towards the midline."""
 
 
 def entry(number: int) -> AUEntry:
@@ -209,7 +210,7 @@ def number_of(name: str) -> int:
 
 def octant(medial: float, up: float) -> str:
     """The nearest of eight direction words for a face-centric vector."""
-    return _OCTANTS[round(math.atan2(medial, up) / (math.pi / 4)) % 8]
+    return OCTANTS[round(math.atan2(medial, up) / (math.pi / 4)) % 8]
 
 
 def valid_directions(number: int, region: str) -> tuple[str, ...]:
@@ -222,8 +223,8 @@ def valid_directions(number: int, region: str) -> tuple[str, ...]:
     for motion in code.motion:
         if motion.region != region:
             continue
-        middle = _OCTANTS.index(octant(motion.medial, motion.up))
-        words += [_OCTANTS[(middle + step) % 8] for step in (0, -1, 1)]
+        middle = OCTANTS.index(octant(motion.medial, motion.up))
+        words += [OCTANTS[(middle + step) % 8] for step in (0, -1, 1)]
     if region in MIDLINE_REGIONS:
         words = [word.replace("medial", "lateral") for word in words]
     if words and code.pattern in ("converging", "diverging"):

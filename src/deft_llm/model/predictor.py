@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deft_llm.answer import Answer, AnswerError, Statement, fill_figures, parse, render
-from deft_llm.aus.support import AUSupport, measure_support, seen_at
+from deft_llm.answer import Answer, AnswerError, fill_figures, parse, render
+from deft_llm.aus.statements import evidence_for
+from deft_llm.aus.support import AUSupport, measure_support
 from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, read_arrays, read_object, real_path
 from deft_llm.model.checkpoint import CONFIG, SHIPPED, TRAIN_AGAIN, WEIGHTS
@@ -36,7 +37,7 @@ from deft_llm.model.inputs import (
 )
 from deft_llm.model.questions import Reply, ask, measured_reply
 from deft_llm.model.readout import Readout
-from deft_llm.records import SUPPORTED, AnsweredBy, Evidence
+from deft_llm.records import AnsweredBy, Evidence
 from deft_llm.store import Motion
 
 READ_BATCH = 64
@@ -303,8 +304,8 @@ def load_readout(path: Path) -> tuple[Readout, FeatureSets]:
 
 @dataclass
 class WrittenAnswer:
-    """One answer of the language model: raw as it wrote it, text with figures, answer parsed (None where that
-    is not possible), evidence measured for each of its statements."""
+    """One answer of the language model: raw as it wrote it, text with figures and marks, answer parsed (None
+    where that is not possible), evidence measured for each of its statements."""
 
     raw: str
     text: str
@@ -337,7 +338,8 @@ class WrittenAnswer:
 
 
 def with_figures(text: str, motion: Motion, supports: Sequence[AUSupport] | None = None) -> WrittenAnswer:
-    """Parse an answer and add what was measured for each AU that it names; nothing else is changed.
+    """Parse an answer and add what was measured for each statement, and a mark behind those that the motion
+    does not support; nothing else is changed.
 
     ``supports``: ``aus.support.measure_support`` of the clip, measured here where None.
     """
@@ -348,32 +350,3 @@ def with_figures(text: str, motion: Motion, supports: Sequence[AUSupport] | None
         supports = measure_support(motion) if written.answer.evidence else ()
     rows = evidence_for(written.answer, supports, motion)
     return replace(written, text=render(fill_figures(written.answer, rows)), evidence=rows)
-
-
-def evidence_for(answer: Answer, supports: Sequence[AUSupport], motion: Motion) -> list[Evidence]:
-    """One row of evidence for each statement: its own words, the AU's support, and the motion of the place
-    that it names."""
-    found = {support.au: support for support in supports}
-    return [_evidence(item, found.get(item.au), motion) for item in answer.evidence]
-
-
-def _evidence(item: Statement, support: AUSupport | None, motion: Motion) -> Evidence:
-    share = min(max(float(support.support), 0.0), 1.0) if support else 0.0
-    place = support
-    if support and support.judged and (support.region, support.side) != (item.region, item.side):
-        place = seen_at(support, item.region, item.side, motion)
-    return Evidence(
-        au=item.au,
-        side=item.side,
-        part=item.part,
-        region=item.region,
-        direction=item.direction,
-        dx=float(place.dx) if place else 0.0,
-        dy=float(place.dy) if place else 0.0,
-        px=place.px if place else None,
-        iod_percent=place.iod_percent if place else None,
-        z=place.z if place else None,
-        support=share,
-        status="supported" if share >= SUPPORTED else "unsupported",
-        reason=support.reason if support else "this AU is not measured",
-    )

@@ -28,6 +28,7 @@ from deft_llm.codings.formats import FORMATS, read_coding, write_coding
 from deft_llm.codings.pairs import SUFFIXES
 from deft_llm.codings.proposals import proposals_of
 from deft_llm.errors import DeftError
+from deft_llm.explain.words import marked_words
 from deft_llm.faces.seek import FrameReader
 from deft_llm.facs.units import ENTRIES
 
@@ -354,11 +355,11 @@ class CodingServer:
 def _movement(one: dict[str, Any]) -> dict[str, Any]:
     """What the page tells of a movement beside its proposals."""
     keys = ("rank", "kind", "onset", "apex", "offset", "answer", "warning", "reason")
-    figures = ("au", "side", "region", "direction", "px", "iod_percent", "z")
+    figures = ("au", "side", "region", "direction", "px", "iod_percent", "z", "status", "mark")
     rows = [{key: row.get(key) for key in figures} for row in one["evidence"]]
     return {key: one[key] for key in keys} | {
         "label": one["class"]["label"] if one["class"] else None, "evidence": rows,
-        "contradicted": one.get("contradicted", []),
+        "contradicted": [marked_words(mark) for mark in one.get("contradicted", [])],
         "cannot_judge": [
             f"{state['what'][0].lower()}{state['what'][1:]}. {state['why']}" for state in one["cannot_judge"]
         ],

@@ -20,7 +20,7 @@ export function h(tag, props = {}, ...children) {
     else if (name === "value") node.value = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
@@ -182,19 +182,28 @@ function explanation(page, proposal) {
     h("summary", {}, `Movement ${movement.rank}: ${movement.kind}`, movement.label ? `, coders would say ${movement.label}` : ""),
     rows.length ? h("table", { className: "evidence" },
       h("thead", {}, h("tr", {}, ["AU", "region", "direction", "px", "% IOD", "z"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, [
+      h("tbody", {}, rows.map((row) => [h("tr", { className: row.mark ? "marked" : "" }, [
         row.au ?? "–", `${row.side === "both" ? "" : `${row.side} `}${row.region}`, row.direction, row.px?.toFixed(2) ?? "–",
         row.iod_percent?.toFixed(1) ?? "–", row.z?.toFixed(0) ?? "–",
-      ].map((cell) => h("td", {}, String(cell))))))) : null,
+      ].map((cell) => h("td", {}, String(cell)))),
+      row.mark ? h("tr", {}, h("td", { className: "mark", colspan: 6 }, row.mark)) : null]))) : null,
     movement.answer ? h("p", { className: "answer" }, movement.answer) : null,
-    movement.contradicted.map((text) => h("p", { className: "notice" }, `Contradicted by the measurement: ${text}.`)),
+    movement.contradicted.map((text) => h("p", { className: "notice" }, text)),
     movement.cannot_judge.map((text) => h("p", { className: "notice" }, `Cannot be judged: ${text}`)),
     page.clip.found.kept ? askForm(page, movement) : null)];
 }
 
+// An answer's lines, each a paragraph, with its **bold** and *soft* words.
+function paragraphs(answer) {
+  const words = (part) => (part.startsWith("**") ? h("b", {}, part.slice(2, -2))
+    : part.startsWith("*") ? h("span", { className: "soft" }, part.slice(1, -1)) : part);
+  const lines = answer.split("\n").filter((line) => line.trim());
+  return lines.map((line) => h("p", {}, line.split(/(\*\*[^*]+\*\*|\*[^*]+\*)/).filter(Boolean).map(words)));
+}
+
 function askForm(page, movement) {
   const said = h("div", { className: "said", "aria-live": "polite" },
-    (page.asked[movement.rank] ?? []).map(([question, answer]) => [h("p", { className: "q" }, question), h("p", {}, answer)]));
+    (page.asked[movement.rank] ?? []).map(([question, answer]) => [h("p", { className: "q" }, question), ...paragraphs(answer)]));
   const input = h("input", { placeholder: "Did the left brow move?", maxlength: 300, "aria-label": "Question about this movement", autocomplete: "off" });
   return h("form", { className: "ask", onsubmit: (event) => {
     event.preventDefault();
