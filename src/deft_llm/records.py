@@ -38,6 +38,16 @@ Plain = Annotated[str, AfterValidator(_plain)]
 """A text of one line that can be shown as it is: labels and names, which tables and terminals print."""
 
 
+def _named(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+Name = Annotated[Plain, AfterValidator(_named)]
+"""A ``Plain`` text that is not empty: what rows are told apart and grouped by."""
+
+
 def loose(name: object) -> str:
     """A name as files and tables disagree about it: case, blanks, zero padding and a float's ".0" are
     ignored ("Sub 01" and "sub1", " 6", "006" and "6.0").
@@ -279,16 +289,16 @@ class Prediction(Record):
     """
 
     schema_version: int = Field(default=PREDICTION_SCHEMA, alias="schema")
-    method: Plain
+    method: Name
     task: Literal["emotion", "au", "vqa", "spotting"] = "emotion"
     seed: int = 0
     leaky: bool = False
     fold: Plain | None = None
-    clip_id: Plain
+    clip_id: Name
     question_id: Plain | None = None
-    corpus: Plain
-    subject: Plain
-    label_space: Plain
+    corpus: Name
+    subject: Name
+    label_space: Name
     probabilities: dict[Plain, float] = Field(default_factory=dict)
     label: Plain | None = None
     fine: Plain | None = None

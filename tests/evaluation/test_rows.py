@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -100,6 +101,18 @@ def test_broken_lines_and_old_schemas(tmp_path: Path) -> None:
         read_run(path)
     with pytest.raises(DeftError, match=r"no predictions\.jsonl"):
         read_run(tmp_path / "nowhere" if (tmp_path / "nowhere").mkdir() else tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("field", ["subject", "corpus", "clip_id", "method", "label_space"])
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_rows_without_a_name_are_refused(field: str, empty: str, tmp_path: Path) -> None:
+    """Folds, intervals and the keys of a run go by these names: rows without them would be one person."""
+    rows = [r.model_dump(mode="json") for r in rows_of()]
+    rows[1][field] = empty
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    with pytest.raises(DeftError, match=rf"row 2 is no prediction \({field}: is empty\); mend or remove"):
+        read_run(path)
 
 
 def test_leaky_runs_say_so(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A checkpoint whose sizes cannot be is named before a model is built of them."""
+"""A checkpoint whose sizes or language part cannot be is named before a model is built of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ from deft_llm.model.checkpoint import CONFIG, SHIPPED, WEIGHTS, read_checkpoint
 def test_sizes_that_cannot_be_are_named(part, name, value, said, tmp_path) -> None:
     config = json.loads((SHIPPED / CONFIG).read_text())
     config[part][name] = value
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    (tmp_path / WEIGHTS).symlink_to(SHIPPED / WEIGHTS)
+    with pytest.raises(DeftError, match=re.escape(f"{CONFIG}: {said}")):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [
+    ("prompt_version", 99, "prompt_version is 99, this version knows 1 to"),
+    ("prompt_version", "1", "prompt_version is '1'"), ("prompt_version", True, "prompt_version is True"),
+    ("backbone", 7, "backbone is 7, no name of a language model"), ("backbone", " ", "backbone is ' '"),
+])  # fmt: skip
+def test_a_language_part_that_cannot_be_is_named(name, value, said, tmp_path) -> None:
+    config = json.loads((SHIPPED / CONFIG).read_text()) | {name: value}
     (tmp_path / CONFIG).write_text(json.dumps(config))
     (tmp_path / WEIGHTS).symlink_to(SHIPPED / WEIGHTS)
     with pytest.raises(DeftError, match=re.escape(f"{CONFIG}: {said}")):

@@ -67,8 +67,9 @@ def read_rows(path: Path) -> list[Prediction]:
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"])) or "row"
+            why = fault["msg"].removeprefix("Value error, ")
             raise DeftError(
-                f"{path}: row {number} is no prediction ({place}: {fault['msg']}); mend or remove that row."
+                f"{path}: row {number} is no prediction ({place}: {why}); mend or remove that row."
             ) from error
         seconds = row.extras.get("seconds")
         if row.task == "spotting" and seconds is not None and not _length(seconds):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, open_tensors, read_object, write_json, write_text
+from deft_llm.model.language import EMBEDDED, PROMPT_VERSION
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,6 +69,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{CHECKPOINT_SCHEMA}; train again."
         )
     _check_sizes(config, folder / CONFIG)
+    _check_language(config, folder / CONFIG)
     with open_tensors(folder / WEIGHTS, "pt", TRAIN_AGAIN) as handle:
         tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     return config, {n: t.to(torch.float32) if t.is_floating_point() else t for n, t in tensors.items()}
@@ -85,6 +87,19 @@ def _check_sizes(config: dict[str, Any], path: Path) -> None:
     if width and heads is not None and (heads < 1 or width % heads):
         raise DeftError(
             f"{path}: motion.width {width} is no multiple of motion.heads {heads}; {TRAIN_AGAIN}."
+        )
+
+
+def _check_language(config: dict[str, Any], path: Path) -> None:
+    """Raises: DeftError for a backbone that is no name, or a prompt that this version does not know."""
+    backbone = config.get("backbone", EMBEDDED)
+    if not isinstance(backbone, str) or not backbone.strip():
+        raise DeftError(f"{path}: backbone is {backbone!r}, no name of a language model; {TRAIN_AGAIN}.")
+    version = config.get("prompt_version", PROMPT_VERSION)
+    if type(version) is not int or not 1 <= version <= PROMPT_VERSION:
+        raise DeftError(
+            f"{path}: prompt_version is {version!r}, this version knows 1 to {PROMPT_VERSION}; use the "
+            "checkpoint's own version, or train again."
         )
 
 
