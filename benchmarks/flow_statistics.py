@@ -1,23 +1,30 @@
 """Flow-level samples beside published maps: where and how skin moves in 28 x 28 maps of (u, v, strain).
 
-    python benchmarks/flow_statistics.py [--samples 800] [--old] [--json]
+    python -m benchmarks.flow_statistics [--samples 800] [--old] [--json]
+    python -m benchmarks.flow_statistics --maps FOLDER [--eyes .37 .5] [--aspect 1.28]
 
 A and B are means over 213 clips of two public sets of maps of the same clips by different estimators and
 crops (A: TV-L1, one phase; B: another flow and crop). Maps are relative: median 0, standard deviation 1 per
-channel. --old: the distribution of generator 4, for comparison.
+channel. --old: the distribution of generator 4, for comparison. --maps: a folder in the layout ``flowmaps``
+instead, all maps of one crop: --eyes, their height and distance as shares of the map's side, --aspect, the
+crop's height over its width before it was resized (defaults: those of ``recipes.second_maps``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import kurtosis
 
+from deft_llm.corpora import load
+from deft_llm.corpora.mapfiles import read_map
 from deft_llm.motion.normalise import relative
 from deft_llm.synth.flow.config import FlowConfig
-from deft_llm.synth.flow.sampler import FlowSynth, Sample
+from deft_llm.synth.flow.sampler import FlowSynth
+from recipes import second_maps
 
 REAL: dict[str, dict[str, tuple[float, ...]]] = {
     "A": {"lids": (0.68, 1.18, 1.44), "nose": (0.43, 0.32, 0.29), "cheeks": (0.94, 0.75, 0.60),
@@ -49,18 +56,32 @@ BOXES = {
 def statistics(config: FlowConfig, samples: int, seed: int = 3) -> dict[str, tuple[float, ...]]:
     """Means over ``samples`` maps of the first phase, of validation identities."""
     synth = FlowSynth("validation", config.model_copy(update={"phases": 1, "takes": 4, "identities": 24}))
-    rows = [one(sample) for sample in synth.samples(seed, 0, samples)]
+    return _mean(
+        [one(sample.maps[0], sample.eyes, sample.aspect) for sample in synth.samples(seed, 0, samples)]
+    )
+
+
+def folder_statistics(root: Path, eyes: tuple[float, float], aspect: float) -> dict[str, tuple[float, ...]]:
+    """Means over the first maps of a folder in the layout ``flowmaps``."""
+    files = [root / clip.source.path for clip in load("flowmaps", root).clips if clip.source.path]
+    maps = (
+        np.concatenate([flow, strain[None]]) for flow, strain in map(read_map, files) if strain is not None
+    )
+    return _mean([one(each, eyes, aspect) for each in maps])
+
+
+def _mean(rows: list[dict[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(np.nanmean([row[name] for row in rows], 0).round(3).tolist()) for name in rows[0]}
 
 
-def one(sample: Sample) -> dict[str, tuple[float, ...]]:
-    """The statistics of one sample's first map."""
-    maps = relative(sample.maps[0].astype(np.float32))
+def one(maps: np.ndarray, eyes: tuple[float, float], aspect: float) -> dict[str, tuple[float, ...]]:
+    """The statistics of one map (3, size, size)."""
+    maps = relative(maps.astype(np.float32))
     size = maps.shape[-1]
     found: dict[str, tuple[float, ...]] = {}
-    height, distance = sample.eyes
+    height, distance = eyes
     rows, columns = (np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size
-    down, across = (rows - height) / distance * sample.aspect, (columns - 0.5) / distance
+    down, across = (rows - height) / distance * aspect, (columns - 0.5) / distance
     for name, boxes in BOXES.items():
         inside = np.zeros((size, size), bool)
         for left, right, top, bottom in boxes:
@@ -76,7 +97,7 @@ def one(sample: Sample) -> dict[str, tuple[float, ...]]:
     found["spectrum of u"], found["spectrum of v"] = _spectrum(maps[0]), _spectrum(maps[1])
     found["kurtosis"] = tuple(float(kurtosis(channel, axis=None)) for channel in maps)
     found["strain of gradients"] = (_strain_match(maps),)
-    found["eyes"] = sample.eyes
+    found["eyes"] = eyes
     return found
 
 
@@ -109,13 +130,21 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=800)
     parser.add_argument("--old", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--maps", type=Path)
+    parser.add_argument(
+        "--eyes", type=float, nargs=2, default=(second_maps.EYE_LINE, second_maps.IOD / second_maps.WIDTH)
+    )
+    parser.add_argument("--aspect", type=float, default=second_maps.HEIGHT / second_maps.WIDTH)
     options = parser.parse_args()
-    found = statistics(FlowConfig(**(OLD if options.old else {})), options.samples)
+    if options.maps:
+        found = folder_statistics(options.maps, tuple(options.eyes), options.aspect)
+    else:
+        found = statistics(FlowConfig(**(OLD if options.old else {})), options.samples)
     if options.json:
         print(json.dumps(found))
         return
     show = lambda values: " ".join(f"{value:.2f}" for value in values)  # noqa: E731
-    print(f"{'':24}{'A':24}{'B':24}synthetic")
+    print(f"{'':24}{'A':24}{'B':24}{options.maps.name if options.maps else 'synthetic'}")
     for name, values in found.items():
         print(f"{name:24}{show(REAL['A'][name]):24}{show(REAL['B'][name]):24}{show(values)}")
 
