@@ -29,6 +29,7 @@ from pathlib import Path
 from deft_llm.files import json_line, read_jsonl
 from recipes.fuzz_inputs import KINDS, make_inputs
 from recipes.fuzz_mutations import mutate
+from recipes.fuzz_page import PAGE, ask_page
 
 OUTCOMES = ("ok", "named", "traceback", "unexpected", "hang", "crash", "nameless", "raw", "wrong")
 MEMORY = 8_000_000_000  # bytes of address space per case
@@ -127,7 +128,8 @@ def judge(code: int | None, said: str, target: Path, here: Path) -> str:
 def run_command(
     words: Sequence[str], here: Path, seconds: float, first: Callable[[], None] | None = None
 ) -> tuple[int | None, str]:
-    """Run ``deft WORDS`` in a forked process; exit code (None: out of time, then killed) and its output.
+    """Run ``deft WORDS``, or ask the coding page (``fuzz_page``), in a forked process; exit code (None: out
+    of time, then killed) and its output.
 
     ``first`` is called in that process before the command.
     """
@@ -165,10 +167,13 @@ def _child(words: Sequence[str], log: Path, first: Callable[[], None] | None) ->
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if first is not None:
             first()
-        from deft_llm.cli import main
+        if words[0] == PAGE:
+            code = ask_page(Path(words[1]))
+        else:
+            from deft_llm.cli import main
 
-        main(list(words))
-        code = 0
+            main(list(words))
+            code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -188,7 +193,7 @@ WARM = (
     "peft", "sklearn.metrics", "sklearn.svm", "torch", "torch._dynamo", "torch.utils.tensorboard",
     "transformers.models.auto", "transformers.models.llama.modeling_llama",
     "transformers.optimization", "yaml",
-    "deft_llm.benchmark.runner", "deft_llm.codings.formats",
+    "deft_llm.app.coding.server", "deft_llm.benchmark.runner", "deft_llm.codings.formats",
     "deft_llm.explain.analyzer", "deft_llm.prepare", "deft_llm.training.run", "deft_llm.unimer.build",
 )  # fmt: skip
 

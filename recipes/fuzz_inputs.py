@@ -12,6 +12,7 @@ import numpy as np
 from deft_llm.cli import main as deft
 from deft_llm.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from deft_llm.store import Store
+from recipes.fuzz_page import PAGE, make_page
 
 CLIPS, SUBJECTS = 24, 4
 COARSE_QUESTION = "what is the coarse expression class?"
@@ -22,7 +23,18 @@ def make_inputs(base: Path) -> None:
     """Make every base folder of ``KINDS`` below ``base`` where they are missing."""
     if not (base / "done").exists():
         shutil.rmtree(base, ignore_errors=True)
-        for make in (_maps, _store, _unimer, _run, _tables, _videos, _codings, _settings, _synthetic):
+        for make in (
+            _maps,
+            _store,
+            _unimer,
+            _run,
+            _tables,
+            _videos,
+            _codings,
+            _settings,
+            _synthetic,
+            make_page,
+        ):
             make(base)
         write_text(base / "done", "")
 
@@ -208,6 +220,24 @@ KINDS: tuple[tuple[str, str, str, str, Callable[[Path], str] | None, int], ...] 
         None,
         2,
     ),
+    *(
+        (
+            f"{name} out",
+            "unimer",
+            "rows/instructions.jsonl",
+            f"unimer export {{here}}/rows --format {name} --out {{here}}/out{suffix}",
+            None,
+            1,
+        )
+        for name, suffix in (
+            ("llava", ".json"),
+            ("llamafactory", ".json"),
+            ("trl", ".jsonl"),
+            ("megc", ".jsonl"),
+        )
+    ),
+    ("page request", "page", "requests/*.json", f"{PAGE} {{here}}", None, 4),
+    ("page file", "page", "codings/*/*.*", f"{PAGE} {{here}}", None, 3),
     ("predictions", "run", "run/predictions.jsonl", "evaluate {here}/run --json", None, 4),
     ("folds of a run", "run", "run/folds.json", "evaluate {here}/run --json", None, 2),
     ("settings of a run", "run", "run/benchmark.json", "report {here}/run --out {here}/out", None, 1),

@@ -12,7 +12,7 @@ from typing import Any
 
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1e300, "", "x", [], {}, [[]], 2**70, "9" * 5000, "\x1b[31m\n", "../x", "a\nb", "=1+1",
-    {"__tensor__": "x"}, -(10**9), 0.5,
+    {"__tensor__": "x"}, -(10**9), 0.5, "\ud800",
 )  # fmt: skip
 WORDS = (b"nan", b"inf", b"-1", b"1e999", b"9" * 5000, b"", b"\x1b[2J", b"../../x", b"\xff\xfe", b"\x00",
          b"=1+1", b"<script>", b"'", b'"', b"99999999999999999999", b"\xe2\x80\xae")  # fmt: skip

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import socket
 import stat
 import tempfile
@@ -280,12 +281,25 @@ def _finite(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of a character, as JSON may escape it; two that belong together are one character."""
+
+
+def decode_json(text: str) -> Any:
+    """A JSON value of finite numbers and of texts that can be written again. Raises: ValueError."""
+    value = _DECODER.decode(text)
+    if _HALF.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("a text holds half of a character") from error
+    return value
 
 
 def read_json(path: Path, mend: str = MAKE_AGAIN) -> Any:
     """Read a JSON file of finite numbers. Raises: DeftError that names the file and the fault."""
     with reading(path, mend):
-        return _DECODER.decode(Path(path).read_text(encoding="utf-8-sig"))
+        return decode_json(Path(path).read_text(encoding="utf-8-sig"))
 
 
 def read_object(path: Path, *, schema: int | None = None, mend: str = MAKE_AGAIN) -> dict[str, Any]:
@@ -331,7 +345,7 @@ def _numbered(path: Path, mend: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 if not text:
                     continue
-                row = _DECODER.decode(text)
+                row = decode_json(text)
                 if not isinstance(row, dict):
                     fault = f"holds {_kind(row)} where an object is meant"
                     raise DeftError(f"{path}: line {number} {fault}; {mend}.")

@@ -197,6 +197,28 @@ def test_blind_coders_see_no_proposal_before_they_have_coded(study):
     assert found["disagreements"] == [] and found["figures"]["agreement"]["onset"] == 1.0
 
 
+@pytest.mark.parametrize("damage", [
+    lambda record: record.pop("events"), lambda record: record.update(notes=7),
+    lambda record: record["movements"][0].pop("evidence"), lambda record: record.update(cannot_judge=[[]]),
+    lambda record: record["movements"][0].update(cannot_judge=[{"what": "", "why": ""}]),
+])  # fmt: skip
+def test_a_damaged_result_is_named(study, damage):
+    propose(study)
+    path = CodingFolder(study).proposals_file("a.mp4", "result")
+    record = json.loads(path.read_text())
+    damage(record)
+    write_json(path, record)
+    said = open_clip(client_of(study))["error"]
+    assert said.startswith("a.mp4.result.json: this is no result of this version")
+
+
+def test_damaged_curves_are_as_good_as_none(study):
+    propose(study)
+    CodingFolder(study).proposals_file("a.mp4", "curves").write_text("{")
+    client = client_of(study)
+    assert open_clip(client)["found"] is None and state_of(client)["a.mp4"] == "proposed"
+
+
 def test_the_first_round_stays_as_it_was(study):
     propose(study)
     client = client_of(study)

@@ -109,6 +109,13 @@ def texts(row: Instruction) -> tuple[str, ...]:
     return tuple("".join(part.get("text", "") for part in message["content"]) for message in row.messages)
 
 
+def test_megc_names_the_row_of_a_unit_that_facs_does_not_have(built: Path, tmp_path: Path):
+    row = next(row for row in read_instructions(built) if row.target.aus)
+    row.target.aus[0].number = 99
+    with pytest.raises(DeftError, match=rf"out\.jsonl: megc: row {row.id}: AU99 is no code of FACS; mend"):
+        export([row], "megc", tmp_path / "out.jsonl")
+
+
 def test_megc_goes_out_and_comes_back_onto_clips(store: Store, built: Path, tmp_path: Path):
     path = export(read_instructions(built), "megc", tmp_path)[0]
     rows = [json.loads(line) for line in path.read_text().splitlines()]

@@ -50,11 +50,11 @@ class Proposal(Record):
 
 
 @contextmanager
-def _a_result() -> Iterator[None]:
+def a_result() -> Iterator[None]:
     """Within, a result.json is read: what it lacks becomes one DeftError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise DeftError(
             "this is no result of this version of `deft analyze`; analyse the video again."
         ) from error
@@ -62,7 +62,7 @@ def _a_result() -> Iterator[None]:
 
 def proposals_of(result: Mapping[str, Any]) -> list[Proposal]:
     """The proposals in a result.json, in order of time. Raises: DeftError for JSON that is no result."""
-    with _a_result():
+    with a_result():
         found = [one for rank, movement in enumerate(result["movements"], 1)
                  for one in _of_movement(rank, movement)]  # fmt: skip
         found += _of_lids(result.get("events", ()))
@@ -77,7 +77,7 @@ def coding_of(result: Mapping[str, Any], where: str, clock: FrameClock | None = 
     with naming(where):
         stated = [one for one in proposals_of(result) if one.is_stated]
         if clock is None:
-            with _a_result():
+            with a_result():
                 clock = FrameClock(float(result["video"]["fps"]))
     events = [_event(one, clock, where) for one in stated]
     return Coding(media=str(result.get("source", "")), fps=clock.fps, coder="deft", events=events).sorted()

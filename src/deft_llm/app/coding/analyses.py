@@ -53,7 +53,10 @@ class Analyses:
             return False
         key = (path, path.stat().st_mtime_ns)
         if key not in self._read_bytes:
-            self._read_bytes[key] = read_object(path).get("bytes")
+            try:
+                self._read_bytes[key] = read_object(path).get("bytes")
+            except DeftError:
+                self._read_bytes[key] = None  # damaged: as good as not there, and read again
         return self._read_bytes[key] == self._bytes(clip)
 
     def of(self, clip: str) -> tuple[dict[str, Any], dict[str, Any]] | None:

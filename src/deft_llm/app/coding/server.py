@@ -7,7 +7,6 @@ and other coders' events are given out only where the coder may see them (``_may
 
 from __future__ import annotations
 
-import json
 import struct
 import tempfile
 import threading
@@ -26,11 +25,12 @@ from deft_llm.codings.agreement import agreement_of, disagreements_of
 from deft_llm.codings.events import Coding, event_at, media_name
 from deft_llm.codings.formats import FORMATS, read_coding, write_coding
 from deft_llm.codings.pairs import SUFFIXES
-from deft_llm.codings.proposals import proposals_of
-from deft_llm.errors import DeftError
+from deft_llm.codings.proposals import a_result, proposals_of
+from deft_llm.errors import DeftError, naming
 from deft_llm.explain.words import marked_words
 from deft_llm.faces.seek import FrameReader
 from deft_llm.facs.units import ENTRIES
+from deft_llm.files import decode_json
 
 PREFIX = "/coding"
 PAGE = "page.html"
@@ -71,7 +71,7 @@ class Asked:
     def json(self) -> dict[str, Any]:
         """The body as an object. Raises: DeftError where it is none."""
         try:
-            value = json.loads(self.body)
+            value = decode_json(self.body.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
             raise DeftError("what was sent is no JSON; load the page again.") from error
         if not isinstance(value, dict):
@@ -167,15 +167,7 @@ class CodingServer:
         found = None if answer["hidden"] else self.analyses.of(clip)
         if found is not None:
             self.files.note_shown(coder, clip)
-            record, curves = found
-            answer["found"] = {
-                "proposals": [one.model_dump() for one in proposals_of(record)], "curves": curves,
-                "movements": [_movement(one) for one in record["movements"]],
-                "events": [{key: one[key] for key in ("kind", "onset", "offset", "detail")}
-                           for one in record["events"]],
-                "notes": [*record["notes"], *(one["why"] for one in record["cannot_judge"])],
-                "kept": self.analyses.kept(clip) is not None,
-            }  # fmt: skip
+            answer["found"] = _found(*found, clip) | {"kept": self.analyses.kept(clip) is not None}
         return answer
 
     def _may_see(self, coder: str, clip: str) -> bool:
@@ -350,6 +342,18 @@ class CodingServer:
         answer = chat.reply(result, rank - 1, question, earlier, language if result.has_language else None,
                             imagine)  # fmt: skip
         return {"answer": answer}
+
+
+def _found(record: dict[str, Any], curves: dict[str, Any], clip: str) -> dict[str, Any]:
+    """What the page shows of a clip that deft has read. Raises: DeftError for a file that is no result."""
+    with naming(f"{clip}.result.json"), a_result():
+        return {
+            "proposals": [one.model_dump() for one in proposals_of(record)], "curves": curves,
+            "movements": [_movement(one) for one in record["movements"]],
+            "events": [{key: one[key] for key in ("kind", "onset", "offset", "detail")}
+                       for one in record["events"]],
+            "notes": [*record["notes"], *(one["why"] for one in record["cannot_judge"])],
+        }  # fmt: skip
 
 
 def _movement(one: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.files import claim_folder
 from deft_llm.records import Instruction
 
@@ -36,7 +36,8 @@ def export(rows: Iterable[Instruction], format_name: str, out: Path) -> list[Pat
     first = next(remaining, None)
     if first is None:
         raise DeftError(f"{out}: there is no instruction to export; build some with 'deft unimer build'.")
-    written = module.write(chain([first], remaining), path)
+    with naming(out):
+        written = module.write(chain([first], remaining), path)
     faults = module.validate(path)
     if faults:
         raise DeftError(f"{out}: {faults[0]}; mend the instructions and export again.")

@@ -75,6 +75,9 @@ def _line(row: Instruction, number: int, question: str, answer: str) -> dict[str
 
 def _pairs(row: Instruction) -> Iterator[tuple[str, str]]:
     choice = str(row.source.get("choice", ""))
+    strange = [unit.number for unit in row.target.aus or [] if unit.number not in ENTRIES]
+    if strange:
+        raise DeftError(f"megc: row {row.id}: AU{strange[0]} is no code of FACS; mend the instruction.")
     aus = ", ".join(name(unit.number) for unit in sorted(row.target.aus or [], key=lambda unit: unit.number))
     if row.task == "coarse" and choice:
         yield COARSE_QUESTION, choice
