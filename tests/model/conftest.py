@@ -48,7 +48,7 @@ def make_readout(count: int, **given: torch.Tensor) -> Readout:
     """A readout of zeros but for ``given``."""
     aus = len(EXPERT_AUS)
     shapes = {"motion": (16, 4), "au": (aus, 2), "coarse": (3,), "fine": (10,), "clean": (2, 14, 14),
-              "pooled": (4,), "saw": (3,)}  # fmt: skip
+              "pooled": (4,), "saw": (3,), "alone": (3, aus, 2)}  # fmt: skip
     return Readout(**{name: torch.zeros(count, *shape) for name, shape in shapes.items()} | given)
 
 

@@ -14,7 +14,9 @@ from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import EXPERTS
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from tests.model.conftest import make_clips
+from tests.model.conftest import make_clips, make_face
+
+MOTION = EXPERTS.index("motion")
 
 
 def chances(**units: float | tuple[float, float]) -> torch.Tensor:
@@ -37,7 +39,7 @@ def words(tiny_model: DeftModel) -> BeliefWords:
 
 def told(words: BeliefWords, model: DeftModel, au: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return words(beliefs(au), model._embedded)[0]
+        return words.told(beliefs(au), model._embedded)[0]
 
 
 def test_an_action_unit_stands_there_by_its_name_with_its_verdict_and_its_side(words, tiny_model) -> None:
@@ -54,12 +56,10 @@ def test_an_action_unit_stands_there_by_its_name_with_its_verdict_and_its_side(w
     assert not torch.allclose(yes, no)
 
 
-def test_the_likeliest_are_named_in_the_order_of_their_numbers_and_one_at_least() -> None:
+def test_the_likeliest_are_named_in_the_order_of_their_numbers_and_one_at_least(words) -> None:
     au = torch.linspace(0.06, 0.5, len(EXPERT_AUS))
-    named = BeliefWords.named(au)
-    assert named == list(range(len(EXPERT_AUS) - NAMED_AUS, len(EXPERT_AUS)))
-    assert BeliefWords.named(torch.full((len(EXPERT_AUS),), 0.001)) != []
-    assert len(BeliefWords.named(torch.full((len(EXPERT_AUS),), 0.001))) == 1
+    assert words.named(au) == list(range(len(EXPERT_AUS) - NAMED_AUS, len(EXPERT_AUS)))
+    assert len(words.named(torch.full((len(EXPERT_AUS),), 0.001))) == 1
 
 
 @pytest.fixture
@@ -73,8 +73,9 @@ def test_beliefs_stand_between_the_experts_and_the_question_and_can_be_left_out(
         whole, without = tiny_model.prompts(readout), tiny_model.prompts(readout, drop=[BELIEFS])
         soft = tiny_model.soft_tokens(readout, drop=[BELIEFS])[0]
         alone = tiny_model.prompts(readout, drop=EXPERTS)[0]
-    assert len(whole[0]) > len(without[0]) >= len(soft)
-    assert torch.equal(without[0][-len(soft) :], soft)
+        words = tiny_model.alone["motion"](readout.alone[:1, MOTION].sigmoid(), tiny_model._embedded)[0]
+    assert len(whole[0]) > len(soft)
+    assert torch.allclose(without[0][-len(soft) - len(words) :], torch.cat([soft, words]), atol=1e-6)
     # without tokens and with beliefs: three absent experts between their delimiters, then the beliefs
     assert len(alone) == len(whole[0]) - len(soft) + 3 * len(EXPERTS)
     assert torch.equal(alone[-1], whole[0][-1])
@@ -96,13 +97,50 @@ def test_without_tokens_the_prompt_does_not_depend_on_them(tiny_model, readout) 
             assert torch.equal(first, second) == same
 
 
+@pytest.fixture
+def seen(tiny_model: DeftModel) -> Readout:
+    """Of two clips with faces."""
+    with torch.no_grad():
+        return tiny_model.read(batch_of(make_clips(2), [make_face(0), make_face(1)]))
+
+
+def test_what_an_expert_by_itself_tells_follows_its_tokens_and_goes_with_it(tiny_model, seen) -> None:
+    for index, name in enumerate(EXPERTS):
+        drop = [BELIEFS] if name == "motion" else []
+        alone = seen.alone.clone()
+        alone[:, index] += 3.0
+        other = replace(seen, alone=alone)
+        with torch.no_grad():
+            first, second = (tiny_model.prompts(one, drop=drop)[0] for one in (seen, other))
+            gone = [tiny_model.prompts(one, drop=[*drop, name])[0] for one in (seen, other)]
+        assert first.shape != second.shape or not torch.equal(first, second)
+        assert torch.equal(*gone)
+
+
+def test_what_the_motion_expert_alone_tells_is_not_said_twice(tiny_model, seen) -> None:
+    """Beside the beliefs, which rest on it, its own words would only cost."""
+    alone = seen.alone.clone()
+    alone[:, MOTION] += 3.0
+    with torch.no_grad():
+        first, second = (tiny_model.prompts(one)[0] for one in (seen, replace(seen, alone=alone)))
+    assert torch.equal(first, second)
+
+
+def test_the_tokens_alone_tell_what_the_readout_says_they_tell(tiny_model, seen, readout) -> None:
+    with torch.no_grad():
+        found = [getattr(tiny_model, name).au_logits(getattr(seen, name)) for name in EXPERTS]
+    assert torch.allclose(seen.alone, torch.stack(found, 1), atol=1e-5)
+    assert not readout.alone[:, :MOTION].any()
+    assert readout.alone[:, MOTION].any()
+
+
 def test_beliefs_that_a_refit_adapted_condition_the_language_model(tiny_model, readout) -> None:
     import numpy as np
 
     adapted = with_beliefs(readout, {12: np.array([0.97, 0.02])}, {})
     found = Beliefs.of(adapted)
     assert found.au[:, AU_INDEX[12]].amax(-1).tolist() == pytest.approx([0.97, 0.02], abs=1e-3)
-    assert 0 in [i - AU_INDEX[12] for i in BeliefWords.named(found.au[0].amax(-1))]
+    assert AU_INDEX[12] in tiny_model.beliefs.named(found.au[0].amax(-1))
     with torch.no_grad():
         assert not torch.equal(tiny_model.prompts(adapted)[0][:99], tiny_model.prompts(readout)[0][:99])
 

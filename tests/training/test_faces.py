@@ -12,8 +12,17 @@ import torch
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
 from deft_llm.model.experts import APPEARANCE, FaceExpertConfig, StructureExpert
 from deft_llm.model.inputs import mirrored_landmarks, mirrored_space, space_input
+from deft_llm.model.units import AU_INDEX
 from deft_llm.synth.video.keys import coded, level
-from deft_llm.training.faces import FaceConfig, FaceData, FacePart, choose_axes, read_faces, validate
+from deft_llm.training.faces import (
+    FaceConfig,
+    FaceData,
+    FacePart,
+    choose_axes,
+    read_faces,
+    seen_held,
+    validate,
+)
 from deft_llm.training.loop import fit
 from deft_llm.training.store_data import StoreData
 
@@ -45,7 +54,7 @@ def test_a_clips_tensors_are_its_own(faces: FaceData, face_store: Path) -> None:
     assert batch.motion is not None and torch.equal(batch.motion.au, faces.motion[0].au[[2, 0]])
     # what a synthetic clip's truth says of its onset; an AU that it does not name is not held
     assert batch.targets.held is not None and batch.targets.turn is not None
-    assert batch.targets.held[0].sum() == pytest.approx(np.log1p(1.0) / 2)
+    assert batch.targets.held[0].sum() == 1 and batch.targets.held[0, AU_INDEX[12], 0] == 1
     assert batch.targets.turn[0].tolist() == pytest.approx([0.4, -0.2])
 
 
@@ -175,3 +184,9 @@ def test_h264_changes_pictures_a_little() -> None:
     assert len(back) == 3 and back[0].shape == smooth.shape
     off = np.abs(back[1].astype(int) - noisy[1]).mean()
     assert 0.5 < off < 25
+
+
+def test_what_a_coder_would_not_see_is_not_held() -> None:
+    px = torch.tensor([0.0, 0.4, 1.0, 3.0, torch.nan])
+    assert torch.equal(seen_held(px)[:4], torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    assert seen_held(px)[4].isnan()

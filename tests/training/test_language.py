@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from deft_llm.errors import DeftError
+from deft_llm.model.beliefs import BELIEFS
 from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.joint import JointConfig, JointPart
 from deft_llm.training.language import LanguageConfig, LanguagePart, text_source, unimer_source, validate
@@ -66,6 +67,30 @@ def test_experts_are_left_out_of_steps_at_their_chance(shards: Path, model_of: A
         share = np.mean(["structure" in drop for drop in drops])
         assert (share == 0) if chance == 0 else 0.25 < share < 0.75
         assert not any("motion" in drop for drop in drops), "the clips have no faces: nothing would be left"
+
+
+def test_beliefs_are_left_out_and_adapted_in_their_shares(shards: Path, model_of: Any) -> None:
+    for share in (0.0, 0.5):
+        settings = LanguageConfig(**QUICK, belief_dropout=share, adapted_beliefs=share)
+        source = text_source(FlowShards(shards), settings)
+        part = LanguagePart(model_of(("motion",), language=True), settings, source)
+        batches = [part.batch_of(step) for step in range(40)]
+        without = np.mean([BELIEFS in batch.drop for batch in batches])
+        adapted = torch.cat([batch.toward for batch in batches if batch.toward is not None])
+        assert (without == 0) if share == 0 else 0.25 < without < 0.75
+        assert len(adapted) == 160 and adapted.min() >= 0
+        found = float((adapted > 0).float().mean())
+        assert (found == 0) if share == 0 else 0.35 < found < 0.65
+
+
+def test_what_adapted_beliefs_say_is_named(shards: Path, model_of: Any) -> None:
+    """A unit whose logit lies below the floor is named where the beliefs that are told lie above it."""
+    for share, named in ((0.0, False), (1.0, True)):
+        settings = LanguageConfig(**QUICK, evidence_floor=1.0, full_answers=1.0, adapted_beliefs=share)
+        source = text_source(FlowShards(shards), settings, model_of())
+        turns = [turn for step in range(6) for row in source(step, 0, 1).turns for turn in row]
+        answers = [turn.answers[0] for turn in turns if turn.kind == "answer"]
+        assert any("AU" in text.partition("Evidence:")[2] for text in answers) == named
 
 
 @pytest.mark.parametrize("rule", ["both", "neither"])

@@ -10,13 +10,21 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.inputs import CLIP, DeftBatch, region_pool
 from deft_llm.model.language import prompt_parts
 from deft_llm.model.packing import RowCollator, Turn
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.training.loop import freeze_all_but
-from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights
+from deft_llm.training.objective import (
+    Objective,
+    Targets,
+    TrainBatch,
+    TrainedModel,
+    Weights,
+    toward_truth,
+)
 
 COUNT = 8
 ALL = ("structure", "texture", "motion")
@@ -39,7 +47,7 @@ def batch_of(count: int = COUNT, faces: bool = True, **more: Any) -> TrainBatch:
     targets = Targets(
         side, torch.ones(count, aus), torch.arange(count) % 3, torch.arange(count) % 10,
         clean=normal(count, 2, 14, 14), subject=torch.arange(count) // 2, shape=normal(count, 956),
-        turn=normal(count, 2), held=normal(count, aus, 2),
+        turn=normal(count, 2), held=(normal(count, aus, 2) > 1).float(),
     )  # fmt: skip
     return TrainBatch(clips, targets, **more)
 
@@ -89,7 +97,8 @@ def moved(model: TrainedModel, batch: TrainBatch) -> set[str]:
 
 @pytest.mark.parametrize(
     ("part", "reached"),
-    [("structure", {"structure"}), ("texture", {"texture"}), ("contrast", {"motion"}), ("clean", {"motion"}),
+    [("structure", {"structure"}), ("held", {"structure"}), ("texture", {"texture"}),
+     ("contrast", {"motion"}), ("clean", {"motion"}),
      ("independence", {"structure", "motion", "texture"}), ("adversary", {"texture", "motion"}),
      ("au", {"structure", "texture", "motion", "fusion"})],
 )  # fmt: skip
@@ -197,16 +206,17 @@ def test_without_the_loss_of_the_text_the_language_part_is_not_run(
 
 
 def test_unknown_targets_count_for_nothing(experts: DeftModel) -> None:
-    model = trained(experts, clean=1.0, structure=1.0)
+    model = trained(experts, clean=1.0, structure=1.0, held=1.0)
     batch = batch_of()
     assert batch.targets.clean is not None and batch.targets.held is not None
     batch.targets.clean[1:] = torch.nan
     batch.targets.held[:] = torch.nan
     batch.targets.turn = None
     total, parts = model(batch)
-    assert torch.isfinite(total) and set(parts) == {"clean", "structure"}
+    assert torch.isfinite(total) and set(parts) == {"clean", "structure", "held"}
+    assert parts["held"] == 0
     batch.targets.clean[:] = torch.nan
-    assert set(model(batch)[1]) == {"structure"}
+    assert set(model(batch)[1]) == {"structure", "held"}
 
 
 def test_clips_without_faces_have_no_part_of_the_faces(experts: DeftModel) -> None:
@@ -224,3 +234,28 @@ def test_frozen_parts_read_without_dropout_and_trained_ones_with_it(experts: Def
     assert experts.fusion.mix.training and experts.fusion.mix[2].training
     assert not any(module.training for module in experts.motion.modules())
     assert np.array([p.requires_grad for p in experts.motion.parameters()]).sum() == 0
+
+
+def test_beliefs_are_moved_toward_what_is_known_and_no_further(experts: DeftModel) -> None:
+    batch = batch_of(3)
+    batch.targets.known[:, 0], batch.targets.coarse[2] = 0, -1
+    with torch.no_grad():
+        before = experts.read(batch.clips)
+    after = toward_truth(before, batch.targets, torch.tensor([0.0, 2.0, 2.0]))
+    assert torch.equal(after.au[0], before.au[0]) and torch.equal(after.coarse[0], before.coarse[0])
+    assert torch.equal(after.au[:, 0], before.au[:, 0])
+    there = batch.targets.side[1:, 1:] > 0
+    assert torch.allclose((after.au - before.au)[1:, 1:], torch.where(there, 2.0, -2.0), atol=1e-5)
+    assert (after.coarse - before.coarse)[1].nonzero().tolist() == [[int(batch.targets.coarse[1])]]
+    assert torch.equal(after.coarse[2], before.coarse[2])
+    assert torch.equal(after.alone, before.alone) and torch.equal(after.motion, before.motion)
+
+
+def test_the_language_part_is_told_the_moved_beliefs(speaking: DeftModel) -> None:
+    """The heads' own losses are on what the experts say."""
+    model, batch = trained(speaking, au=1.0, text=1.0), batch_of(2, turns=TURNS)
+    plain, told = (model(replace(batch, toward=by))[1] for by in (None, torch.tensor([3.0, 3.0])))
+    assert plain["text"] != told["text"]
+    assert plain["au"] == told["au"]
+    alone = [model(replace(batch, toward=by, drop=[BELIEFS]))[1] for by in (None, torch.tensor([3.0, 3.0]))]
+    assert alone[0]["text"] == alone[1]["text"]

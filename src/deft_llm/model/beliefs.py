@@ -1,4 +1,5 @@
-"""What the experts believe of a clip, told to the language model in its own words.
+"""What the experts believe of a clip, and what the tokens of each by itself tell, in the language model's own
+words.
 
 The likeliest Action Units stand in the prompt by their names, as real word tokens, each followed by two
 soft words: p * yes + (1 - p) * no, and left and right by their shares. A pretrained model copies names and
@@ -8,6 +9,7 @@ mean word vectors, sum_c p(c) * word(c).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ BELIEFS = "beliefs"
 """Their name beside those of the experts, wherever parts of the prompt are chosen."""
 NAMED_AUS = 6
 """So many Action Units are named at most, the likeliest."""
+ALONE_WORDS = {"structure": (" before:", 4), "texture": (" skin:", 3), "motion": (" motion:", NAMED_AUS)}
+"""Of each expert: the words before the Action Units that its tokens tell, and how many it names at most."""
 LEAST_NAMED = 0.05
 """Probability below which an Action Unit is not named: its absence says as much in fewer words."""
 VERDICTS = (" yes", " no")
@@ -54,41 +58,63 @@ class Beliefs:
         return len(self.au)
 
 
-class BeliefWords(nn.Module):
-    """Beliefs as embeddings for a language model with its ``tokenizer`` and word vectors ``table`` (V, D).
+class UnitWords(nn.Module):
+    """Probabilities of Action Units as embeddings for a language model with its ``tokenizer`` and words
+    (``table`` (V, D)), behind the words ``lead``; up to ``most`` units.
 
-    The vectors of verdicts, sides and classes begin as the words' own and are trained on.
+    The vectors of verdicts and sides begin as the words' own and are trained on.
     """
 
-    def __init__(self, tokenizer: Any, table: Tensor) -> None:
+    def __init__(self, tokenizer: Any, table: Tensor, lead: str = "", most: int = NAMED_AUS) -> None:
         super().__init__()
-        ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
-        word = lambda text: table[torch.tensor(ids(text))].detach().float().mean(0)  # noqa: E731
-        self.verdicts = nn.Parameter(torch.stack([word(text) for text in VERDICTS]))
-        self.sides = nn.Parameter(torch.stack([word(text) for text in SIDE_WORDS]))
-        self.coarse = nn.Parameter(torch.stack([word(f" {text}") for text in COARSE]))
-        self.fine = nn.Parameter(torch.stack([word(f" {text}") for text in FINE]))
-        self.names = [ids(f" AU{number} {name(number)}") for number in EXPERT_AUS]
-        self.comma = ids(",")
+        self.most = most
+        self.lead, self.comma = _ids(tokenizer, lead), _ids(tokenizer, ",")
+        self.names = [_ids(tokenizer, f" AU{number} {name(number)}") for number in EXPERT_AUS]
+        self.verdicts = nn.Parameter(_vectors(tokenizer, table, VERDICTS))
+        self.sides = nn.Parameter(_vectors(tokenizer, table, SIDE_WORDS))
 
-    def forward(self, beliefs: Beliefs, words: Any) -> list[Tensor]:
-        """(L, D) embeddings of each clip's beliefs; ``words`` embeds a list of token ids."""
-        classes = torch.stack([beliefs.coarse @ self.coarse, beliefs.fine @ self.fine], 1)
-        chances = beliefs.au.amax(-1)
+    def forward(self, au: Tensor, words: Any) -> list[Tensor]:
+        """(L, D) embeddings of each clip's units, au (N, A, 2) probabilities left and right; ``words`` embeds
+        a list of token ids."""
         rows = []
-        for number, chance in enumerate(chances):
-            parts = []
+        for chances in au:
+            chance = chances.amax(-1)
+            parts = [words(self.lead).to(self.verdicts)] if self.lead else []
             for index in self.named(chance):
                 verdict = torch.stack([chance[index], 1 - chance[index]]) @ self.verdicts
-                side = (beliefs.au[number, index] / beliefs.au[number, index].sum()) @ self.sides
+                side = (chances[index] / chances[index].sum()) @ self.sides
                 told = words(self.names[index] + self.comma).to(verdict)
                 parts += [told[:-1], verdict[None], side[None], told[-1:]]
-            rows.append(torch.cat([*parts, classes[number]]))
+            rows.append(torch.cat(parts))
         return rows
 
-    @staticmethod
-    def named(chance: Tensor) -> list[int]:
+    def named(self, chance: Tensor) -> list[int]:
         """Places of the Action Units that are named, chance (A,): the likeliest, in the order of their
         numbers; one at least."""
-        order = chance.argsort(descending=True)[:NAMED_AUS].tolist()
+        order = chance.argsort(descending=True)[: self.most].tolist()
         return sorted(order[:1] + [index for index in order[1:] if chance[index] >= LEAST_NAMED])
+
+
+class BeliefWords(UnitWords):
+    """Beliefs as embeddings: units as ``UnitWords`` names them, and classes, whose vectors begin as words'
+    own and are trained on."""
+
+    def __init__(self, tokenizer: Any, table: Tensor) -> None:
+        super().__init__(tokenizer, table)
+        self.coarse = nn.Parameter(_vectors(tokenizer, table, [f" {text}" for text in COARSE]))
+        self.fine = nn.Parameter(_vectors(tokenizer, table, [f" {text}" for text in FINE]))
+
+    def told(self, beliefs: Beliefs, words: Any) -> list[Tensor]:
+        """(L, D) embeddings of each clip's beliefs; ``words`` embeds a list of token ids."""
+        classes = torch.stack([beliefs.coarse @ self.coarse, beliefs.fine @ self.fine], 1)
+        return [torch.cat(parts) for parts in zip(self(beliefs.au, words), classes, strict=True)]
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    found: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    return found
+
+
+def _vectors(tokenizer: Any, table: Tensor, texts: Sequence[str]) -> Tensor:
+    """(K, D) mean word vectors of texts."""
+    return torch.stack([table[torch.tensor(_ids(tokenizer, t))].detach().float().mean(0) for t in texts])

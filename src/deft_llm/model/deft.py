@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.model.beliefs import BELIEFS, Beliefs, BeliefWords
+from deft_llm.model.beliefs import ALONE_WORDS, BELIEFS, Beliefs, BeliefWords, UnitWords
 from deft_llm.model.checkpoint import load_strict, read_checkpoint, save_checkpoint, write_card
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.experts import (
@@ -35,7 +35,7 @@ from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, au_text
 
 FACE_EXPERTS = ("structure", "texture")
-PROJECTORS = ("projectors", "delimiters", "absent", "beliefs")
+PROJECTORS = ("projectors", "delimiters", "absent", "beliefs", "alone")
 LANGUAGE = ("llm", *PROJECTORS)
 """First words of the names of all tensors of a checkpoint's language part."""
 SQUEEZED = 16
@@ -186,6 +186,9 @@ class DeftModel(nn.Module):
         })  # fmt: skip
         self.delimiters = nn.Parameter(torch.randn(len(EXPERTS), 2, size) * spread)
         self.absent = nn.Parameter(torch.randn(len(EXPERTS), size) * spread)
+        self.alone = nn.ModuleDict({
+            name: UnitWords(tokenizer, table, *ALONE_WORDS[name]) for name in EXPERTS
+        })  # fmt: skip
         if BELIEFS in self.config.conditioned_on:
             self.beliefs = BeliefWords(tokenizer, table)
         self.llm = add_lora(llm, self.config.lora_rank, self.config.lora_alpha) if lora else llm
@@ -224,10 +227,20 @@ class DeftModel(nn.Module):
         seen["motion"] = torch.ones_like(there)
         given = tokens if bool(there.any()) else dict.fromkeys(tokens)
         au, coarse, fine = self.fusion(motion, given["structure"], given["texture"], there)
+        saw = torch.stack([seen[name] for name in EXPERTS], 1)
         return Readout(
-            motion.tokens, au, coarse, fine, motion.clean, motion.pooled,
-            saw=torch.stack([seen[name] for name in EXPERTS], 1), **tokens,
+            motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw,
+            self._alone({**tokens, "motion": motion.tokens}, saw), **tokens,
         )  # fmt: skip
+
+    def _alone(self, tokens: dict[str, Tensor | None], saw: Tensor) -> Tensor:
+        """(B, 3, A, 2) AU logits that the tokens of each expert by itself tell, 0 where it saw nothing."""
+        nothing = saw.new_zeros(len(saw), len(EXPERT_AUS), 2, dtype=torch.float32)
+        found = []
+        for name in EXPERTS:
+            own = tokens[name]
+            found.append(nothing if own is None else getattr(self, name).au_logits(own).float())
+        return torch.where(saw[:, :, None, None], torch.stack(found, 1), 0.0)
 
     def _face_tokens(self, name: str, batch: DeftBatch, there: Tensor) -> Tensor | None:
         """Tokens (B, T, V) of a face expert, zeros where there is no face; None without the expert."""
@@ -274,18 +287,28 @@ class DeftModel(nn.Module):
 
     def prompts(self, readout: Readout, drop: Sequence[str] = ()) -> list[Tensor]:
         """Per clip (L, D) embeddings of all that comes before the question: system words, the experts' soft
-        tokens, and what they believe in words. ``drop`` names experts, or BELIEFS, to leave out.
+        tokens, what each of the face experts by itself tells, and what all of them believe, in words; without
+        beliefs what the motion expert by itself tells. ``drop`` names experts, or BELIEFS, to leave out.
 
         Raises: DeftError for a model without a language part.
         """
         if self.llm is None:
             raise DeftError("this checkpoint has no language part; train one with `deft train`.")
         before = self._embedded(prompt_parts(self.tokenizer, "")[0])
-        rows = [torch.cat([before, tokens]) for tokens in self.soft_tokens(readout, drop)]
-        if self.beliefs is None or BELIEFS in drop or BELIEFS not in self.config.conditioned_on:
-            return rows
-        told = self.beliefs(Beliefs.of(readout, self.calibration), self._embedded)
-        return [torch.cat(parts) for parts in zip(rows, told, strict=True)]
+        rows = [[before, tokens] for tokens in self.soft_tokens(readout, drop)]
+        believes = BELIEFS in self.config.conditioned_on and BELIEFS not in drop
+        for index, name in enumerate(EXPERTS):
+            if name in drop or name not in self.config.conditioned_on or (name == "motion" and believes):
+                continue
+            seen = torch.nonzero(readout.saw[:, index])[:, 0]
+            told = self.alone[name](readout.alone[seen, index].float().sigmoid(), self._embedded)
+            for row, words in zip(seen.tolist(), told, strict=True):
+                rows[row].append(words)
+        if self.beliefs is not None and believes:
+            told = self.beliefs.told(Beliefs.of(readout, self.calibration), self._embedded)
+            for row, words in enumerate(told):
+                rows[row].append(words)
+        return [torch.cat(parts) for parts in rows]
 
     def _embedded(self, ids: Sequence[int]) -> Tensor:
         """(L, D) word vectors of token ids, in the type of the soft tokens."""

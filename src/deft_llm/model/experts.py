@@ -131,11 +131,15 @@ class MotionExpert(nn.Module):
         features = self.trunk(maps.flatten(0, 1)).unflatten(0, (batch, count))
         tokens = self._tokens(features, phases, table)
         pooled = self.pool(tokens)
-        rows = tokens[:, self.token_of_au]
-        au = torch.einsum("bad,asd->bas", rows, self.au_weight) + self.au_bias
+        au = self.au_logits(tokens)
         clean = F.pixel_shuffle(self.clean(features[:, 0]), 2)
         head = self.drop(pooled)
         return MotionOutput(tokens, au, self.coarse(head), self.fine(head), clean, pooled)
+
+    def au_logits(self, tokens: Tensor) -> Tensor:
+        """(B, A, 2) logits left and right that tokens (B, 16, width) tell."""
+        rows = tokens[:, self.token_of_au]
+        return torch.einsum("bad,asd->bas", rows, self.au_weight) + self.au_bias
 
     def _tokens(self, features: Tensor, phases: Tensor, table: Tensor | None) -> Tensor:
         batch, count = phases.shape
@@ -203,6 +207,11 @@ class StructureExpert(nn.Module):
         channels = config.channels
         self.trunk = nn.Sequential(*_strided(1, channels, 2 * channels, 3 * channels, config.width))
         self.norm = nn.LayerNorm(config.width)
+        self.held = nn.Linear(len(STRUCTURE_TOKENS) * config.width, len(EXPERT_AUS) * 2)
+
+    def au_logits(self, tokens: Tensor) -> Tensor:
+        """(B, A, 2) logits left and right that an AU is held at the onset, as tokens (B, 4, width) tell."""
+        return self.held(tokens.flatten(1)).unflatten(1, (-1, 2))  # type: ignore[no-any-return]
 
     def forward(self, landmarks: Tensor, appearance: Tensor, space: Tensor | None = None) -> ExpertOutput:
         points = F.gelu(self.point(landmarks) + self.where)
@@ -260,6 +269,11 @@ class TextureExpert(nn.Module):
         self.query = nn.Parameter(torch.randn(len(TEXTURE_TOKENS), config.width) * 0.02)
         self.attend = nn.MultiheadAttention(config.width, 4, batch_first=True)
         self.norm = nn.LayerNorm(config.width)
+        self.au = nn.Linear(len(TEXTURE_TOKENS) * config.width, len(EXPERT_AUS) * 2)
+
+    def au_logits(self, tokens: Tensor) -> Tensor:
+        """(B, A, 2) logits left and right of the movement's AUs, as tokens (B, 12, width) tell."""
+        return self.au(tokens.flatten(1)).unflatten(1, (-1, 2))  # type: ignore[no-any-return]
 
     def forward(self, change: Tensor) -> ExpertOutput:
         grid = self.trunk(change).flatten(2).transpose(1, 2) + self.place

@@ -18,7 +18,8 @@ class Readout:
     rows that it did not see; au (N, A, 2) logits left and right (order of ``units.EXPERT_AUS``), coarse (N,
     3) and fine (N, F) logits of all experts together; clean (N, 2, 14, 14) expression-only flow of the first
     phase; pooled (N, W) of the motion expert; saw (N, 3) bool: which experts saw the clip (order of
-    ``language.EXPERTS``); state (N, ...) beliefs about the state of the face, None where nothing reads it.
+    ``language.EXPERTS``); alone (N, 3, A, 2) AU logits that the tokens of each expert by itself tell: held at
+    the onset (structure), of the movement (texture, motion); 0 where it saw nothing.
     """
 
     motion: Tensor
@@ -28,9 +29,9 @@ class Readout:
     clean: Tensor
     pooled: Tensor
     saw: Tensor
+    alone: Tensor
     structure: Tensor | None = None
     texture: Tensor | None = None
-    state: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.au)

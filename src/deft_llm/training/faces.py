@@ -27,6 +27,7 @@ from deft_llm.model.inputs import (
     region_pool,
 )
 from deft_llm.model.readout import Readout
+from deft_llm.synth.core.coder import SEEN_PX
 from deft_llm.training.loop import MOST_BATCH, Part, PartSettings
 from deft_llm.training.motion import checked_sizes, scores
 from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved
@@ -35,8 +36,6 @@ from deft_llm.training.store_data import StoreData
 FaceExpert = Literal["structure", "texture"]
 READ = 128
 """Clips that the motion expert reads at once."""
-HELD_UNIT = 2.0
-"""Held strengths are told as log(1 + px) over this."""
 LEAST_SPREAD = 0.005
 """Inter-ocular distances: landmarks that vary less are not scaled up further."""
 
@@ -44,7 +43,7 @@ LEAST_SPREAD = 0.005
 class FaceConfig(PartSettings):
     """Settings of the face experts' training."""
 
-    parts = frozenset({"au", "coarse", "fine", "texture", "structure", "independence", "adversary"})
+    parts = frozenset({"au", "coarse", "fine", "texture", "structure", "held", "independence", "adversary"})
     steps: int = Field(700, ge=0, description="Steps of the optimiser.")
     batch: int = Field(48, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
@@ -53,7 +52,7 @@ class FaceConfig(PartSettings):
     validate_every: int = Field(100, ge=0, description="Steps between validations; 0: none.")
     losses: Weights = Field(
         default_factory=lambda: Weights(
-            au=20, coarse=1, fine=0.5, texture=20, structure=2, independence=1, adversary=0.1
+            au=20, coarse=1, fine=0.5, texture=20, structure=2, held=20, independence=1, adversary=0.1
         ),
         description="Weights of the loss.",
     )
@@ -98,7 +97,7 @@ class FaceData:
         self.targets = Targets(
             as_float(data.side), as_float(data.known), as_long(data.coarse), as_long(data.fine),
             subject=torch.from_numpy(subject.astype(np.int64)), turn=as_float(data.turn) / TURN_UNIT,
-            held=torch.log1p(as_float(data.held)) / HELD_UNIT,
+            held=seen_held(as_float(data.held)),
         )  # fmt: skip
         self.landmarks, self.space = _there(self.batch_all.landmarks), _there(self.batch_all.space)
         self.change = _there(self.batch_all.change)
@@ -144,6 +143,11 @@ class FaceData:
             space,
         )
         return TrainBatch(clips, targets, motion=MotionOutput(*own))
+
+
+def seen_held(px: Tensor) -> Tensor:
+    """1 where the onset shows an AU by so much that a coder sees it, else 0; NaN where it is not known."""
+    return torch.where(px.isfinite(), (px >= SEEN_PX).float(), torch.nan)
 
 
 def _there(value: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from deft_llm.facs.emotions import coarse_of
+from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.decoding import answer_grammar
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.inputs import DeftBatch, batch_of, maps_input
@@ -21,15 +22,25 @@ from deft_llm.training.augment import AugmentSettings
 from deft_llm.training.flow_text import turns_of
 from deft_llm.training.loop import MOST_BATCH, Part, PartSettings
 from deft_llm.training.motion import Samples, augmented, tensors_of
-from deft_llm.training.objective import Objective, Targets, TrainBatch, TrainedModel, Weights, moved
+from deft_llm.training.objective import (
+    Objective,
+    Targets,
+    TrainBatch,
+    TrainedModel,
+    Weights,
+    moved,
+    toward_truth,
+)
 from deft_llm.training.store_data import StoreData, dialogue_rows
 from deft_llm.training.text_rules import TextRule, miscoded, shown_sides
 
 Source = Callable[[int, int, int], TrainBatch]
 """``source(step, rank, world)``: the batch of a step, or a process's share of it."""
-PROJECTORS = ("deft.projectors.", "deft.delimiters", "deft.absent", "deft.beliefs")
+PROJECTORS = ("deft.projectors.", "deft.delimiters", "deft.absent", "deft.beliefs", "deft.alone.")
 BOTH_PHASES = 0.3
 """Share of steps on flow-level samples that see apex to offset too."""
+MOST_TOWARD = 4.0
+"""Beliefs are moved toward the truth by up to so many logits."""
 CLASS_TOKENS = 24
 """Tokens after which an answer's class line is over."""
 
@@ -53,6 +64,21 @@ class LanguageConfig(PartSettings):
     )
     expert_dropout: float = Field(
         0.1, ge=0, lt=1, description="Chance that an expert is left out of a step's prompts."
+    )
+    belief_dropout: float = Field(
+        0.25, ge=0, lt=1, description="Share of steps in which no beliefs are told, the tokens alone are."
+    )
+    adapted_beliefs: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Share of flow-level samples whose beliefs know more than the tokens, as refits' do.",
+    )
+    refusals: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of flow-level samples that are asked what no movement shows.",
     )
     projector_rate: float = Field(1.0, ge=0, le=100, description="Projectors' share of the learning rate.")
     autocast: bool | None = Field(
@@ -120,6 +146,8 @@ class LanguagePart(Part):
         batch.drop = [name for name in EXPERTS if rng.random() < self.settings.expert_dropout]
         if len(batch.drop) == len(EXPERTS) or (batch.clips.change is None and "motion" in batch.drop):
             batch.drop = [name for name in batch.drop if name != "motion"]
+        if "motion" not in batch.drop and rng.random() < self.settings.belief_dropout:
+            batch.drop.append(BELIEFS)
         return batch
 
     def result(self) -> DeftModel:
@@ -148,22 +176,25 @@ def text_source(data: Samples, settings: LanguageConfig, deft: DeftModel | None 
         if store is not None:
             clips = batch_of([store.inputs[row] for row in rows], [store.faces[row] for row in rows])
             targets.subject = torch.from_numpy(store.subject[rows].astype(np.int64))
+        adapted = rng.random(len(rows)) < (settings.adapted_beliefs if store is None else 0.0)
+        toward = torch.from_numpy((adapted * rng.uniform(0, MOST_TOWARD, len(rows))).astype(np.float32))
         shown = labels.numpy()
         if settings.evidence_floor is not None and deft is not None:
             deft.motion.eval()
             device = next(deft.parameters()).device
             with torch.no_grad():
-                shown = shown * (deft.read(moved(clips, device)).au > settings.evidence_floor).cpu().numpy()
+                readout = moved(deft.read(moved(clips, device)), "cpu")
+            shown = shown * (toward_truth(readout, targets, toward).au > settings.evidence_floor).numpy()
         if settings.text_rule is not None:
             wrong = miscoded(labels.numpy(), settings.false_labels, rng)
             shown = shown_sides(settings.text_rule, maps[:, 0].numpy(), wrong, taken.fine, rng)
         coded = labels.numpy()
         turns = [
             turns_of(coded[n], shown[n], taken.known[n] > 0, int(taken.fine[n]), int(taken.coarse[n]), rng,
-                     settings.questions, settings.full_answers)
+                     settings.questions, settings.full_answers, settings.refusals)
             for n in range(len(rows))
         ]  # fmt: skip
-        return share_of(TrainBatch(clips, targets, turns), rank, world)
+        return share_of(TrainBatch(clips, targets, turns, toward=toward), rank, world)
 
     return source
 
@@ -205,7 +236,8 @@ def share_of(batch: TrainBatch, rank: int, world: int) -> TrainBatch:
         return batch
     keep = torch.arange(len(batch.clips))[rank::world]
     targets: dict[str, Any] = {n: None if v is None else v[keep] for n, v in vars(batch.targets).items()}
-    return TrainBatch(batch.clips.take(keep), Targets(**targets), batch.turns[rank::world])
+    toward = None if batch.toward is None else batch.toward[keep]
+    return TrainBatch(batch.clips.take(keep), Targets(**targets), batch.turns[rank::world], toward=toward)
 
 
 def validate(deft: DeftModel, data: Any, limit: int = 64, batch: int = 16) -> dict[str, float]:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from deft_llm.model import losses
 from deft_llm.model.deft import FACE_EXPERTS, DeftModel
-from deft_llm.model.experts import STRUCTURE_TOKENS, TEXTURE_TOKENS, MotionOutput
+from deft_llm.model.experts import STRUCTURE_TOKENS, MotionOutput
 from deft_llm.model.inputs import DeftBatch
 from deft_llm.model.language import EXPERTS
 from deft_llm.model.packing import RowCollator, Turn, answer_losses, text_loss
@@ -45,8 +45,9 @@ class Weights(BaseModel):
     clean: float = Field(0.0, ge=0, le=1e4, description="Expression-only flow, where it is known.")
     contrast: float = Field(0.0, ge=0, le=1e4, description="Motion tokens against the words of their AUs.")
     texture: float = Field(0.0, ge=0, le=1e4, description="AUs from the texture tokens by themselves.")
-    structure: float = Field(
-        0.0, ge=0, le=1e4, description="Onset shape, turn and held AUs from the structure tokens."
+    structure: float = Field(0.0, ge=0, le=1e4, description="Onset shape and turn from the structure tokens.")
+    held: float = Field(
+        0.0, ge=0, le=1e4, description="AUs held at the onset, from the structure tokens by themselves."
     )
     independence: float = Field(
         0.0, ge=0, le=1e4, description="Correlation of structure with motion and texture."
@@ -61,8 +62,8 @@ class Targets:
     """What is known of B clips: side (B, A, 2), known (B, A) in {0, 1}; coarse, fine (B,) numbers or -1.
 
     Where known, else None or NaN: clean (B, 2, 14, 14) flow; subject (B,) numbers; shape (B, 478 * 2) onset
-    landmarks of about unit spread; turn (B, 2) yaw and pitch of the onset; held (B, A, 2) how strongly each
-    AU is held at the onset.
+    landmarks of about unit spread; turn (B, 2) yaw and pitch of the onset; held (B, A, 2) in {0, 1} whether
+    the onset shows each AU already.
     """
 
     side: Tensor
@@ -80,8 +81,9 @@ class Targets:
 class TrainBatch:
     """The clips of a step with their targets; ``turns``: questions and answers per clip.
 
-    ``drop``: experts that are left out of the step; ``swap``: the heads read another clip's structure;
-    ``motion``: what a frozen motion expert said of the clips before.
+    ``drop``: experts, or beliefs, that are left out of the step; ``swap``: the heads read another clip's
+    structure; ``motion``: what a frozen motion expert said of the clips before; ``toward`` (B,): by how much
+    each clip's beliefs are moved toward its targets before they are told (``toward_truth``).
     """
 
     clips: DeftBatch
@@ -90,12 +92,14 @@ class TrainBatch:
     drop: list[str] = field(default_factory=list)
     swap: bool = False
     motion: MotionOutput | None = None
+    toward: Tensor | None = None
 
     def to(self, device: Any) -> TrainBatch:
         """The batch on another device."""
         motion = None if self.motion is None else MotionOutput(*(value.to(device) for value in self.motion))
         clips, targets = moved(self.clips, device), moved(self.targets, device)
-        return replace(self, clips=clips, targets=targets, motion=motion)
+        toward = None if self.toward is None else self.toward.to(device)
+        return replace(self, clips=clips, targets=targets, motion=motion, toward=toward)
 
 
 def moved(part: Tensors, device: Any) -> Tensors:
@@ -119,17 +123,15 @@ class Objective(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.weights, self.gamma = weights, gamma_negative
+        self.trained = tuple(trained)
         aus, face, width = len(EXPERT_AUS), model.fusion.face_width, model.motion.config.width
         if weights.contrast:
             words = torch.from_numpy(au_text_vectors())
             self.register_buffer("words", words, persistent=False)
             self.of_motion = nn.Linear(width, CONTRAST_WIDTH)
             self.of_words = nn.Linear(words.shape[1], CONTRAST_WIDTH)
-        if weights.texture and "texture" in trained:
-            self.texture = nn.Linear(len(TEXTURE_TOKENS) * face, aus * 2)
         if weights.structure and "structure" in trained:
             self.shape = nn.Linear(len(STRUCTURE_TOKENS) * face, LANDMARKS * 2)
-            self.held = nn.Linear(len(STRUCTURE_TOKENS) * face, aus * 2)
             # the appearance would tell who it is instead of how the face is turned
             self.turn = nn.Linear((len(STRUCTURE_TOKENS) - 1) * face, 2)
         self.adversaries = nn.ModuleDict()
@@ -173,20 +175,23 @@ class Objective(nn.Module):
         """What the face experts' tokens must tell by themselves."""
         parts = {}
         texture, rows = _seen("texture", readout)
-        if hasattr(self, "texture") and texture is not None:
-            side, known = targets.side[rows], targets.known[rows]
-            logits = self.texture(texture.flatten(1)).view_as(side)
-            known = known[..., None].expand_as(side)
-            parts["texture"] = losses.asymmetric_loss(logits, side, self.gamma, known=known)
+        if self.weights.texture and "texture" in self.trained and texture is not None:
+            side = targets.side[rows]
+            known = targets.known[rows][..., None].expand_as(side)
+            own = readout.alone[rows, EXPERTS.index("texture")]
+            parts["texture"] = losses.asymmetric_loss(own, side, self.gamma, known=known)
         structure, rows = _seen("structure", readout)
+        held = targets.held
+        if self.weights.held and "structure" in self.trained and structure is not None and held is not None:
+            there = held[rows].isfinite()
+            own = readout.alone[rows, EXPERTS.index("structure")]
+            wanted = torch.where(there, held[rows], 0.0)
+            parts["held"] = losses.asymmetric_loss(own, wanted, self.gamma, known=there.float())
         if hasattr(self, "shape") and structure is not None:
             whole, geometry = structure.flatten(1), structure[:, :-1].flatten(1)
-            wanted = [
-                (self.shape(whole), targets.shape), (self.turn(geometry), targets.turn),
-                (self.held(whole), None if targets.held is None else targets.held.flatten(1)),
-            ]  # fmt: skip
+            told = [(self.shape(whole), targets.shape), (self.turn(geometry), targets.turn)]
             parts["structure"] = torch.stack([
-                _distance(found, target[rows]) for found, target in wanted if target is not None
+                _distance(found, target[rows]) for found, target in told if target is not None
             ]).sum()  # fmt: skip
         return parts
 
@@ -226,6 +231,19 @@ def _distance(found: Tensor, target: Tensor) -> Tensor:
     return each.sum() / known.sum().clamp_min(1)
 
 
+def toward_truth(readout: Readout, targets: Targets, shift: Tensor) -> Readout:
+    """The readout with logits moved by ``shift`` (B,) toward what is known of each clip: beliefs that a refit
+    on a fold has adapted know more than the tokens, and the language model has to meet such."""
+    by = lambda values: shift.view(-1, *[1] * (values.ndim - 1))  # noqa: E731
+    side = (2 * targets.side - 1) * targets.known[..., None]
+    moved = {"au": readout.au + by(side) * side}
+    for name in ("coarse", "fine"):
+        logits, number = getattr(readout, name), getattr(targets, name)
+        known = (number >= 0)[:, None]
+        moved[name] = logits + by(logits) * known * F.one_hot(number.clamp_min(0), logits.shape[1])
+    return replace(readout, **moved)
+
+
 class TrainedModel(nn.Module):
     """A DeftModel under the objective; ``forward(batch)`` gives (total loss, its parts).
 
@@ -261,7 +279,8 @@ class TrainedModel(nn.Module):
         deft = self.deft
         if self.collator is None:
             raise ValueError("turns need a collator")
-        prompts = deft.prompts(readout, batch.drop)
+        told = readout if batch.toward is None else toward_truth(readout, batch.targets, batch.toward)
+        prompts = deft.prompts(told, batch.drop)
         rows = self.collator([len(prompt) for prompt in prompts], batch.turns).to(readout.au.device)
         own = rows.weights.sum()
         loss = text_loss(*answer_losses(deft.llm, prompts, rows), rows.weights)
