@@ -92,19 +92,19 @@ def language_steps(steps: int, batch: int, backbone: str) -> tuple[float, float]
                         conditioned_on=["motion"])  # fmt: skip
     part = LanguagePart(model, LanguageConfig(batch=batch), lambda *_: made)
     part.set_modes()
-    read, soft_tokens = model.read, model.soft_tokens
+    read, prompts = model.read, model.prompts
     with torch.no_grad():
         out = model.read(clips)
-        soft = model.soft_tokens(out)
+        made_prompts = model.prompts(out)
 
     def deft() -> None:
-        model.read, model.soft_tokens = read, soft_tokens  # type: ignore[method-assign]
+        model.read, model.prompts = read, prompts  # type: ignore[method-assign]
         update(part, part.model(made)[0])
 
     def bare() -> None:
         # The same forward with experts and projectors replaced by their finished, constant output.
         model.read = lambda *_, **__: out  # type: ignore[method-assign,assignment]
-        model.soft_tokens = lambda *_: soft  # type: ignore[method-assign,assignment]
+        model.prompts = lambda *_: made_prompts  # type: ignore[method-assign,assignment]
         update(part, part.model(made)[0])
 
     first, second = timed([deft, bare], steps)

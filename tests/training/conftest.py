@@ -55,7 +55,7 @@ def make_store(root: Path, corpus: str, subjects: int, faces: bool = False) -> P
                 aus=[ActionUnit(number=12 if number == 1 else 4)],
                 truth=Truth(
                     emotion=fine, coarse=coarse, aus=[ActionUnit(number=12 if number == 1 else 4)],
-                    attributes={"held_px": {"12": [1.0, 0.0]}, "turn": [2.0, -1.0]},
+                    attributes={"held_px": {"12": [3.0, 0.0]}, "turn": [2.0, -1.0]},
                 ),
             )  # fmt: skip
             flow = rng.normal(size=(1, 2, 28, 28)).astype(np.float32)

@@ -13,6 +13,7 @@ from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
 from deft_llm.model.experts import APPEARANCE, FaceExpertConfig, StructureExpert
 from deft_llm.model.inputs import mirrored_landmarks, mirrored_space, space_input
 from deft_llm.model.units import AU_INDEX
+from deft_llm.synth.core.coder import SEEN_PX
 from deft_llm.synth.video.keys import coded, level
 from deft_llm.training.faces import (
     FaceConfig,
@@ -187,6 +188,6 @@ def test_h264_changes_pictures_a_little() -> None:
 
 
 def test_what_a_coder_would_not_see_is_not_held() -> None:
-    px = torch.tensor([0.0, 0.4, 1.0, 3.0, torch.nan])
+    px = torch.tensor([0.0, SEEN_PX - 0.1, SEEN_PX, 2 * SEEN_PX, torch.nan])
     assert torch.equal(seen_held(px)[:4], torch.tensor([0.0, 0.0, 1.0, 1.0]))
     assert seen_held(px)[4].isnan()

@@ -175,16 +175,14 @@ def test_loss_counts_answer_tokens_only(packed: bool, speaking: DeftModel) -> No
     of their number."""
     model, batch = trained(speaking, packed=packed, text=1.0), batch_of(2, turns=TURNS)
     found = model(batch)[1]["text"]
-    soft = speaking.soft_tokens(speaking.read(batch.clips))
+    prompts = speaking.prompts(speaking.read(batch.clips))
     encode = lambda text: speaking.tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
     embed, losses = speaking.llm.get_input_embeddings(), []
-    for own, turns in zip(soft, TURNS):
+    for prompt, turns in zip(prompts, TURNS):
         for turn in turns:
-            before, after = (
-                torch.tensor(part).long() for part in prompt_parts(speaking.tokenizer, turn.question)
-            )
+            after = torch.tensor(prompt_parts(speaking.tokenizer, turn.question)[1])
             ids = [*encode(turn.answers[0]), speaking.tokenizer.eos_token_id]
-            rows = torch.cat([embed(before), own, embed(after), embed(torch.tensor(ids))])
+            rows = torch.cat([prompt, embed(after), embed(torch.tensor(ids))])
             logits = speaking.llm(inputs_embeds=rows[None]).logits[0]
             told = logits[-len(ids) - 1 : -1].log_softmax(-1)
             losses.append(-told[range(len(ids)), ids].sum() / len(ids) ** 0.5)
@@ -200,7 +198,7 @@ def test_the_clip_changes_the_loss_of_the_text(speaking: DeftModel) -> None:
 def test_without_the_loss_of_the_text_the_language_part_is_not_run(
     speaking: DeftModel, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(speaking, "soft_tokens", lambda *given: pytest.fail("the language part was run"))
+    monkeypatch.setattr(speaking, "prompts", lambda *given: pytest.fail("the language part was run"))
     _, parts = trained(speaking, au=1.0)(batch_of(2, turns=TURNS))
     assert set(parts) == {"au"}
 

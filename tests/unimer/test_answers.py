@@ -78,10 +78,13 @@ def test_what_is_held_and_the_phase_are_asked_where_coders_saw_to_them(facts, nu
     rng = np.random.default_rng(0)
     assert not {"vqa_state", "vqa_phase"} & {task for task, *_ in whole_clip(facts, rng)}
     held = [ActionUnit(number=number) for number in numbers]
-    asked = whole_clip(facts.model_copy(update={"held": held, "phase": phase}), rng)
-    rows = {task: (answer, said) for task, _, _, answer, said in asked}
+    told = facts.model_copy(update={"held": held, "phase": phase})
+    asked = [list(whole_clip(told, np.random.default_rng(seed))) for seed in range(12)]
+    rows = {task: (answer, said) for row in asked for task, _, _, answer, said in row}
     assert rows["vqa_phase"] == (phase, phase)
     assert set(named_units(rows["vqa_state"][0])[0]) == numbers
+    times = sum(task == "vqa_state" for row in asked for task, *_ in row)
+    assert times == 12 if numbers else 0 < times < 12, "where nothing is held, some are asked"
     assert all(outcome(task, answer) == said for task, (answer, said) in rows.items())
 
 

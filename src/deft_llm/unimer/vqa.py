@@ -127,6 +127,8 @@ VQA_TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count", "vqa_au_present", "vqa_au_side", "vqa_on_side",
     "vqa_combined", "vqa_state", "vqa_phase",
 )  # fmt: skip
+NOTHING_HELD_SHARE = 0.5
+"""Share of the clips whose onset shows nothing that are asked what it shows."""
 NONE_SHARE = 0.25
 """Share of the clips without an Action Unit (releases, mostly) whose list and count are asked for: or else
 "none" is the commonest answer wherever there are pictures. Their whole answer is asked for as rarely."""
@@ -158,7 +160,7 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
         yield "vqa_coarse", *asked("vqa_coarse", rng), facts.coarse, facts.coarse
     if facts.fine is not None:
         yield "vqa_fine", *asked("vqa_fine", rng), facts.fine, facts.fine
-    if facts.held is not None:
+    if facts.held is not None and (facts.held or rng.random() < NOTHING_HELD_SHARE):
         numbers = sorted({unit.number for unit in facts.held})
         answer = ", ".join(map(name, numbers)) or NONE
         yield "vqa_state", *asked("vqa_state", rng), answer, "+".join(map(str, numbers)) or NONE

@@ -48,7 +48,7 @@ def test_what_is_released_is_held_before_and_gone_after() -> None:
 
 
 def test_a_coder_sees_what_the_onset_shows_clearly_with_its_side() -> None:
-    shown = {"12": [3.0, 0.4], "4": [2.0, 1.9], "17": [4.0, 0.0], "6": [0.5, 0.9]}
+    shown = {"12": [4.0, 0.4], "4": [3.2, 3.1], "17": [4.0, 0.0], "6": [2.5, 2.9]}
     coded = [annotate_onset(np.random.default_rng(seed), shown) for seed in range(200)]
     assert {(unit.number, unit.side) for row in coded for unit in row} == {
         (12, "left"), (4, "both"), (17, "both"),

@@ -19,8 +19,9 @@ MISS = 0.13
 SPURIOUS = 0.13
 WRONG_SIDE = 0.06
 OTHER_LABEL = 0.08
-SEEN_PX = 1.0
-"""From so many px on, of a face 280 px wide, a coder sees in one picture that something is held."""
+SEEN_PX = 3.0
+"""From so many px on, of a face 280 px wide (1 %), a coder who does not know the face at rest sees in one
+picture that something is held: smaller ones lie within how faces differ."""
 # what a coder sees where nothing moved: AUs that corpora over-score
 TEMPTING = (4, 7, 12, 14, 17, 24)
 
