@@ -148,7 +148,7 @@ def test_a_clips_prompt_does_not_depend_on_the_clips_beside_it(tiny_model: DeftM
     assert len(beside[1]) == len(alone[0]) and not moved(beside[1], alone[0])
 
 
-def test_a_prompt_is_the_words_before_the_soft_tokens_and_the_question(tiny_model: DeftModel) -> None:
+def test_a_prompt_is_the_words_before_the_soft_tokens_what_they_tell_and_the_question(tiny_model: DeftModel) -> None:
     """Padded on the left; each row is what it is alone."""
     readout, asked = tiny_model.read(batch_of(make_clips(2), [make_face(0), None])), [ASK, "What moved?"]
     rows, mask = tiny_model.with_questions(tiny_model.prompts(readout, drop=["beliefs"]), asked)
@@ -157,9 +157,10 @@ def test_a_prompt_is_the_words_before_the_soft_tokens_and_the_question(tiny_mode
     for row, seen, tokens, question in zip(rows, mask, soft, asked, strict=True):
         parts = prompt_parts(tiny_model.tokenizer, question)
         before, after = (embed(torch.tensor(ids, dtype=torch.long)) for ids in parts)
-        whole = torch.cat([before, tokens, after])
-        assert int(seen.sum()) == len(whole) and bool(seen[-len(whole) :].all())
-        assert not moved(row[-len(whole) :], whole)
+        start, whole = torch.cat([before, tokens]), int(seen.sum())
+        assert bool(seen[-whole:].all()) and whole > len(start) + len(after)
+        assert not moved(row[-whole:][: len(start)], start)
+        assert not moved(row[-len(after) :], after)
 
 
 @pytest.mark.parametrize("name", EXPERTS)
