@@ -93,7 +93,7 @@ def test_stores_with_faces_train_all_parts(face_store: Path, instructions: Path,
     assert model.structure is not None and model.texture is not None and model.llm is not None
     folders = [tmp_path / "run" / name for name in ("motion", "faces", "language", "joint")]
     assert moved(folders[0], folders[1]) == {"structure", "texture", "fusion"}
-    assert moved(folders[1], folders[2]) == {"llm", "projectors", "delimiters", "absent", "beliefs"}
+    assert moved(folders[1], folders[2]) == {"llm", "projectors", "delimiters", "absent", "alone", "beliefs"}
     assert {"motion", "llm", "projectors"} <= moved(folders[2], folders[3])
 
 
@@ -108,7 +108,7 @@ def test_every_part_of_the_start_is_kept(part: str, face_store: Path, tmp_path: 
     begun = start("structure", "texture", "motion", language=True)
     train(config(parts=[part], start=str(begun)), [face_store], tmp_path / "run")
     own = {"motion": {"motion"}, "faces": {"structure", "texture", "fusion"},
-           "language": {"llm", "projectors", "delimiters", "absent", "beliefs"}}  # fmt: skip
+           "language": {"llm", "projectors", "delimiters", "absent", "alone", "beliefs"}}  # fmt: skip
     assert moved(begun, tmp_path / "run") <= own[part]
     assert part == "language" or moved(begun, tmp_path / "run")
     made = card(tmp_path / "run")
@@ -116,6 +116,21 @@ def test_every_part_of_the_start_is_kept(part: str, face_store: Path, tmp_path: 
     assert made["conditioned_on"] == made["experts"] + ["beliefs"] * (part == "language")
     assert made["trained_on"]["subjects"][0] == "old/0"
     assert made["prior"] == "of the training clips"  # the stores' classes came in
+
+
+def test_face_experts_begin_anew_where_that_is_asked_for(
+    face_store: Path, tmp_path: Path, start: Any
+) -> None:
+    begun = start("structure", "texture", "motion", language=True)
+    for anew in (False, True):
+        out = tmp_path / f"run{anew}"
+        train(config(parts=["faces"], start=str(begun), faces={"learning_rate": 1e-9, "anew": anew}),
+              [face_store], out)  # fmt: skip
+        made, before = tensors(out), tensors(begun)
+        kept = torch.allclose(made["structure.linear.weight"], before["structure.linear.weight"], atol=1e-2)
+        assert kept == (not anew)
+        assert made["structure.axes"].any() or not anew
+        assert torch.allclose(made["motion.query"], before["motion.query"], atol=1e-2)
 
 
 def test_a_language_part_of_another_rank_begins_anew(seen_store: Path, tmp_path: Path, start: Any) -> None:

@@ -70,10 +70,12 @@ def saved_config(folder: Path | None) -> dict[str, Any]:
 def start_model(
     config: TrainConfig, folder: Path | None, seed: int, *, experts: Iterable[str], motion: dict[str, Any],
     faces: dict[str, Any], language: bool, conditioned_on: list[str] | None = None,
+    anew: Iterable[str] = (),
 ) -> DeftModel:  # fmt: skip
     """The model that a part trains: ``experts`` and all else of ``folder``, new where that has none.
 
-    ``motion``, ``faces``: sizes of new experts. ``language``: with its language model; projectors and adapter
+    ``motion``, ``faces``: sizes of new experts. ``anew``: face experts that begin as new ones although
+    ``folder`` has them. ``language``: with its language model; projectors and adapter
     are taken over where they belong to the same backbone and LoRA rank, else they begin anew.
     Raises: DeftError for a checkpoint that does not fit.
     """
@@ -82,7 +84,7 @@ def start_model(
     made.experts = [name for name in ("structure", "texture", "motion") if name in experts]
     if not saved:
         made.motion, made.conditioned_on = motion, []
-    if not set(FACE_EXPERTS) & set(saved.get("experts", ())):
+    if not (set(FACE_EXPERTS) & set(saved.get("experts", ()))) - set(anew):
         made.faces = faces
     if conditioned_on is not None:
         made.conditioned_on = conditioned_on
@@ -97,7 +99,8 @@ def start_model(
         deft.add_language(llm, tokenizer)
     own = deft.own_tensors()
     given = {n: t for n, t in tensors.items() if not is_language(n) or (language and alike)}
-    unused = {name for name in FACE_EXPERTS if name not in made.experts}
+    unused = {name for name in FACE_EXPERTS if name not in made.experts} | set(anew)
+    unused |= {"fusion"} if anew else set()
     unused |= set() if BELIEFS in made.conditioned_on else {BELIEFS}
     given = {n: t for n, t in given.items() if n.split(".")[0] not in unused}
     if saved and made.faces != saved.get("faces", {}):

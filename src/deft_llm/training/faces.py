@@ -59,6 +59,7 @@ class FaceConfig(PartSettings):
     experts: list[FaceExpert] = Field(
         default=["structure", "texture"], description="Experts that are trained."
     )
+    anew: bool = Field(False, description="Whether they begin as new experts although the start has some.")
     sizes: dict[str, int] = Field(
         default_factory=lambda: {"space": 40},
         description="Sizes of new experts: width, channels, space. Those that are trained on keep their own.",

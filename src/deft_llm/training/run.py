@@ -249,11 +249,11 @@ def _part(
         check = data.maps_held
         return moving, (lambda: motion.validate(moving.result(), check)) if checks and check else None
     if name == "faces":
-        experts = {*had, *settings.experts}
-        deft = start_model(config, start, settings.seed, experts=experts, language=False, **sizes)
+        experts, anew = {*had, *settings.experts}, settings.experts if settings.anew else []
+        deft = start_model(config, start, settings.seed, experts=experts, language=False, anew=anew, **sizes)
         assert data.store is not None
         own = faces.FaceData(data.store, deft)
-        if "structure" in settings.experts and "structure" not in had:
+        if "structure" in settings.experts and "structure" not in had - {*anew}:
             faces.choose_axes(deft, own)
         held = None
         if checks and data.held is not None and len(data.held.with_faces):
