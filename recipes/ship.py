@@ -1,12 +1,12 @@
 """From nothing to a checkpoint in one go: make all data, then ``deft train`` all parts.
 
     python -m recipes.ship OUT --small         # minutes: every step on the least data, to see that all works
-    python -m recipes.ship OUT --full          # some six hours of one core, from nothing
-    python -m recipes.ship OUT --full --start CHECKPOINT    # some three: trains a motion expert further
+    python -m recipes.ship OUT --full          # some ten hours of one core, from nothing
+    python -m recipes.ship OUT --full --start CHECKPOINT    # some four: keeps a motion expert
     python -m recipes.ship OUT --small --print # the commands alone
 
 Every step is a command that can be run by itself; what is made already is kept, so a stopped run goes on. OUT
-ends up with samples/, validation/, films/, unimer/ and run/model, whose card holds the commands.
+ends up with samples/, validation/, films/, unimer/, experts/ and run/model, whose card holds the commands.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).parents[1]
 SEED = 20000
@@ -27,8 +28,10 @@ HELD_SEED = 900
 
 @dataclass(frozen=True)
 class Films:
-    """Key frames of ``clips`` short films of ``subjects``, drawn with the face units ``units``."""
+    """Key frames of ``clips`` short films of ``subjects``, drawn with the face units ``units``, from which
+    face experts or language part learn."""
 
+    learns: Literal["faces", "language"]
     units: str
     clips: int
     subjects: int
@@ -37,14 +40,17 @@ class Films:
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of everything: ``shards`` of ``samples`` flow-level samples each, films, and the settings
-    that ``deft train`` is given."""
+    """How much of everything: ``shards`` of ``samples`` flow-level samples each, films, and the settings that
+    ``deft train`` is given for the experts and then for the language part. That learns from films of people
+    whom the face experts have not met: it has to know what their word is worth on strangers."""
 
     shards: int
     samples: int
     identities: int
     films: tuple[Films, ...]
-    settings: tuple[str, ...]
+    motion: tuple[str, ...]
+    faces: tuple[str, ...]
+    language: tuple[str, ...]
 
 
 TASKS = (
@@ -56,34 +62,31 @@ relative maps do not hold, and not *not_seen*, which is about the measurement; t
 aus in sentences, description, contrast, blink, multi_turn) say nothing that these do not teach, at several
 times their price."""
 SMALL = Profile(
-    shards=1, samples=256, identities=4, films=(Films("arkit", 8, 4, 0),),
-    settings=(
-        "backbone=tiny-random", "motion.steps=6", "motion.batch=16", "motion.validate_every=3",
-        "faces.steps=6", "faces.batch=6", "faces.validate_every=3", "language.steps=4",
-        "language.validate_every=2", "language.validate_clips=4", "joint.steps=4", "joint.validate_every=2",
-        "joint.validate_clips=4",
+    shards=1, samples=256, identities=4,
+    films=(Films("faces", "arkit", 8, 4, 0), Films("language", "arkit", 4, 2, 5)),
+    motion=("motion.steps=6", "motion.batch=16", "motion.validate_every=3"),
+    faces=("faces.steps=6", "faces.batch=6", "faces.validate_every=3"),
+    language=(
+        "parts=[language,joint]", "backbone=tiny-random", "language.steps=4", "language.validate_every=2",
+        "language.validate_clips=4", "joint.steps=4", "joint.validate_every=2", "joint.validate_clips=4",
     ),
 )  # fmt: skip
-MOTION = {
-    "nothing": (
-        "motion.steps=24000", "motion.cooldown_steps=1500", "motion.ema=0.999", "motion.validate_every=1000",
-    ),
-    "further": (
-        "motion.steps=800", "motion.cooldown_steps=500", "motion.learning_rate=3e-4", "motion.ema=0.99",
-        "motion.start_share=0.5", "motion.validate_every=0",
-    ),
-}  # fmt: skip
-"""How the motion expert is trained: from nothing, or from one that is trained, half of which is kept."""
 FULL = Profile(
     shards=130, samples=4000, identities=160,
-    films=(Films("arkit", 500, 100, 0), Films("makehuman", 300, 60, 2)),
-    settings=(
-        "parts=[motion,faces,language]", "motion.patience=0",
-        "motion.expert={stem: 24, middle: 48, width: 96, blocks: 2}", "faces.steps=700",
-        "language.steps=305", "language.cooldown_steps=70", "language.batch=4", "language.questions=7",
-        "language.full_answers=0.12", "language.evidence_floor=-1.4", "language.learning_rate=8e-4",
-        "language.projector_rate=2.0", "language.unimer_share=0.4", "language.validate_every=0",
-        "language.save_every=20", f"language.tasks=[{','.join(TASKS)}]",
+    films=(
+        Films("faces", "arkit", 1900, 500, 40), Films("faces", "makehuman", 1000, 250, 42),
+        Films("language", "arkit", 500, 100, 0), Films("language", "makehuman", 300, 60, 2),
+    ),
+    motion=(
+        "motion.expert={stem: 24, middle: 48, width: 96, blocks: 2}", "motion.steps=24000",
+        "motion.cooldown_steps=1500", "motion.ema=0.999", "motion.validate_every=1000", "motion.patience=0",
+    ),
+    faces=("faces.steps=2000", "faces.validate_every=250", "faces.patience=0"),
+    language=(
+        "parts=[language]", "language.steps=1000", "language.cooldown_steps=150", "language.batch=4",
+        "language.questions=9", "language.full_answers=0.12", "language.evidence_floor=-1.4",
+        "language.learning_rate=8e-4", "language.projector_rate=2.0", "language.unimer_share=0.4",
+        "language.validate_every=0", "language.save_every=20", f"language.tasks=[{','.join(TASKS)}]",
     ),
 )  # fmt: skip
 
@@ -91,27 +94,33 @@ FULL = Profile(
 def commands(
     out: Path, profile: Profile, note: str, workers: int = 1, start: str = "null"
 ) -> list[list[str]]:
-    """The steps as words of command lines, paths as ``out`` is given; ``note`` goes into the card, ``start``
-    is the checkpoint to begin with."""
-    motion = () if profile is SMALL else MOTION["nothing" if start == "null" else "further"]
+    """The steps as words of command lines, paths as ``out`` is given; ``note`` goes into the card. ``start``:
+    a checkpoint whose motion expert is kept and whose language part is trained further."""
     python, deft = [sys.executable, "-m"], [sys.executable, "-m", "deft_llm.cli"]
     flow = ["--size", str(profile.samples), "--identities", str(profile.identities), "--coded", "0.3"]
-    stores = [out / "films" / films.units for films in profile.films]
-    rows = [out / "unimer" / films.units for films in profile.films]
-    learned = [word for folder in rows for word in ("--unimer", str(folder))]
+    data = [f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", f"note={note}"]
+    store = lambda films: str(out / "films" / f"{films.learns}-{films.units}")  # noqa: E731
+    rows = lambda films: str(out / "unimer" / films.units)  # noqa: E731
+    seen, told = (
+        [films for films in profile.films if films.learns == part] for part in ("faces", "language")
+    )
+    experts = (
+        ["parts=[motion,faces]", *profile.motion] if start == "null" else ["parts=[faces]", "faces.anew=true"]
+    )
     return [
         [*python, "recipes.flow_samples", str(out / "samples"), "--shards", str(profile.shards), "--seed",
          str(SEED), *flow],
         [*python, "recipes.flow_samples", str(out / "validation"), "--shards", "1", "--seed", str(HELD_SEED),
          "--split", "validation", *flow],
-        *([*deft, "synth", str(store), "--film", "keys", "--split", "train", "--workers", str(workers),
+        *([*deft, "synth", store(films), "--film", "keys", "--split", "train", "--workers", str(workers),
            "--units", films.units, "--clips", str(films.clips), "--subjects", str(films.subjects),
-           "--seed", str(films.seed)] for store, films in zip(stores, profile.films, strict=True)),
-        *([*deft, "unimer", "build", str(store), "--out", str(folder), "--no-figures", "--workers",
-           str(workers)] for store, folder in zip(stores, rows, strict=True)),
-        [*deft, "train", *map(str, stores), *learned, "--start", start, "--out", str(out / "run"),
-         f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", f"note={note}",
-         *motion, *profile.settings],
+           "--seed", str(films.seed)] for films in profile.films),
+        *([*deft, "unimer", "build", store(films), "--out", rows(films), "--no-figures", "--workers",
+           str(workers)] for films in told),
+        [*deft, "train", *map(store, seen), "--start", start, "--out", str(out / "experts"), *data, *experts,
+         *profile.faces],
+        [*deft, "train", *map(store, told), *(word for films in told for word in ("--unimer", rows(films))),
+         "--start", str(out / "experts"), "--out", str(out / "run"), *data, *profile.language],
     ]  # fmt: skip
 
 
@@ -124,7 +133,7 @@ def main() -> None:
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--small", action="store_true")
     size.add_argument("--full", action="store_true")
-    parser.add_argument("--start", default="null", help="checkpoint whose motion expert is trained further")
+    parser.add_argument("--start", default="null", help="checkpoint whose motion expert is kept")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--print", action="store_true", dest="show", help="print the commands alone")
     given = parser.parse_args()

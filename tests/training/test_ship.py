@@ -16,11 +16,30 @@ from recipes.ship import FULL, SMALL, commands
 
 @pytest.mark.parametrize("profile", [SMALL, FULL], ids=["small", "full"])
 def test_settings_of_every_profile_are_read(profile, tmp_path: Path) -> None:
-    *_, train = commands(tmp_path, profile, "a note, by hand")
-    settings = load_config(TrainConfig, None, [word for word in train if "=" in word])
-    assert settings.parts == (["motion", "faces", "language"] if profile is FULL else None)
-    assert settings.note == "a note, by hand"
-    assert settings.flow_shards == str(tmp_path / "samples")
+    *_, experts, language = commands(tmp_path, profile, "a note, by hand")
+    for words, parts in ((experts, ["motion", "faces"]), (language, ["language", "joint"])):
+        settings = load_config(TrainConfig, None, [word for word in words if "=" in word])
+        assert settings.parts == (parts if profile is SMALL else [part for part in parts if part != "joint"])
+        assert settings.note == "a note, by hand"
+        assert settings.flow_shards == str(tmp_path / "samples")
+
+
+def test_a_start_keeps_its_motion_expert(tmp_path: Path) -> None:
+    *_, experts, _ = commands(tmp_path, FULL, "note", start="shipped")
+    settings = load_config(TrainConfig, None, [word for word in experts if "=" in word])
+    assert settings.parts == ["faces"] and settings.faces.anew
+    assert experts[experts.index("--start") + 1] == "shipped"
+
+
+def test_face_experts_and_language_part_learn_from_other_people(tmp_path: Path) -> None:
+    """The language part has to know what their word is worth on strangers."""
+    from deft_llm.synth.core.identity import split_seeds
+
+    for profile in (SMALL, FULL):
+        met: dict[str, set[int]] = {"faces": set(), "language": set()}
+        for films in profile.films:
+            met[films.learns] |= set(split_seeds("train", films.subjects, films.seed * films.subjects))
+        assert met["faces"] and met["language"] and not met["faces"] & met["language"]
 
 
 def test_the_small_profile_makes_a_checkpoint_of_all_parts_and_goes_on(
