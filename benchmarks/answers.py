@@ -2,6 +2,8 @@
 
     python -m benchmarks.answers CHECKPOINT SHARDS [--clips 64] [--skip 0]    as `deft predict --answers` asks
         --shuffle      every clip gets another clip's motion tokens: the text must fall to chance
+        --drop beliefs ..    parts of the prompt that are left out: `beliefs` leaves the experts' tokens alone,
+                       `structure texture motion` the beliefs alone
         --untrained    the adapter is taken away: the baseline to beat
         --phrasings    the question in wordings that no training text has
         --still brow   what if the brow had not moved? the same clips with that region held still
@@ -20,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.beliefs import BELIEFS
+from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import Predictor, WrittenAnswer, load_predictor
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import COARSE
@@ -124,15 +128,16 @@ def sets_of(side: np.ndarray) -> list[frozenset[int]]:
 
 def ask(
     predictor: Predictor, motions: list[Motion], questions: list[str], shuffle: bool = False,
+    drop: Sequence[str] = (),
 ) -> tuple[list[WrittenAnswer], np.ndarray]:  # fmt: skip
     """N answers, and (N,) the class that the emotion head gives to each clip, its place in COARSE.
 
-    ``shuffle``: every clip is answered from another one's readout.
+    ``shuffle``: every clip is answered from another one's readout; ``drop``: parts of the prompt left out.
     """
     readout = predictor.read_motions(motions)
     heads = readout.coarse.argmax(-1).numpy()
     given = readout.take(torch.roll(torch.arange(len(readout)), 1)) if shuffle else readout
-    return predictor.answer(given, questions, motions), heads
+    return predictor.answer(given, questions, motions, drop=drop), heads
 
 
 def score(written: list[WrittenAnswer], heads: np.ndarray, clips: Clips) -> dict[str, Any]:
@@ -227,6 +232,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--skip", type=int, default=0, help="clips to leave out at the start")
     parser.add_argument("--shuffle", action="store_true")
+    parser.add_argument("--drop", nargs="+", choices=(*EXPERTS, BELIEFS), default=[])
     parser.add_argument("--untrained", action="store_true")
     parser.add_argument("--phrasings", action="store_true")
     parser.add_argument("--still", choices=sorted(STILL))
@@ -249,7 +255,7 @@ def main() -> None:
     words = PHRASINGS if given.phrasings else (ANSWER_QUESTION,)
     questions = [words[row % len(words)] for row in range(len(clips.motions))]
     started = time.perf_counter()
-    written, heads = ask(predictor, clips.motions, questions, given.shuffle)
+    written, heads = ask(predictor, clips.motions, questions, given.shuffle, given.drop)
     found = {
         **score(written, heads, clips),
         "s_per_answer": round((time.perf_counter() - started) / len(written), 2),
