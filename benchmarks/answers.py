@@ -2,7 +2,7 @@
 
     python -m benchmarks.answers CHECKPOINT SHARDS [--clips 64] [--skip 0]    as `deft predict --answers` asks
         --shuffle      every clip gets another clip's motion tokens: the text must fall to chance
-        --drop beliefs ..    parts of the prompt that are left out: `beliefs` leaves the experts' tokens alone,
+        --drop beliefs ..    parts of the prompt are left out: `beliefs` leaves the experts' tokens alone,
                        `structure texture motion` the beliefs alone
         --untrained    the adapter is taken away: the baseline to beat
         --phrasings    the question in wordings that no training text has
