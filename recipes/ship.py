@@ -81,7 +81,7 @@ FULL = Profile(
         "motion.expert={stem: 24, middle: 48, width: 96, blocks: 2}", "motion.steps=24000",
         "motion.cooldown_steps=1500", "motion.ema=0.999", "motion.validate_every=1000", "motion.patience=0",
     ),
-    faces=("faces.steps=2000", "faces.validate_every=250", "faces.patience=0"),
+    faces=("faces.steps=1500", "faces.validate_every=250", "faces.patience=0"),
     language=(
         "parts=[language]", "language.steps=1000", "language.cooldown_steps=150", "language.batch=4",
         "language.questions=9", "language.full_answers=0.12", "language.evidence_floor=-1.4",
