@@ -148,7 +148,7 @@ def test_a_clips_prompt_does_not_depend_on_the_clips_beside_it(tiny_model: DeftM
     assert len(beside[1]) == len(alone[0]) and not moved(beside[1], alone[0])
 
 
-def test_a_prompt_is_the_words_before_the_soft_tokens_what_they_tell_and_the_question(tiny_model: DeftModel) -> None:
+def test_a_prompt_is_words_the_soft_tokens_what_they_tell_and_the_question(tiny_model: DeftModel) -> None:
     """Padded on the left; each row is what it is alone."""
     readout, asked = tiny_model.read(batch_of(make_clips(2), [make_face(0), None])), [ASK, "What moved?"]
     rows, mask = tiny_model.with_questions(tiny_model.prompts(readout, drop=["beliefs"]), asked)
