@@ -147,8 +147,8 @@ class FaceData:
 
 
 def seen_held(px: Tensor) -> Tensor:
-    """(N, A, 2), of the strengths ``px`` (N, A, 2): 1 where the onset shows an AU by so much that a coder sees it,
-    else 0; NaN where that is not known."""
+    """(N, A, 2), of strengths ``px`` (N, A, 2): 1 where the onset shows an AU by so much that a coder sees
+    it, else 0; NaN where that is not known."""
     return torch.where(px.isfinite(), (px >= SEEN_PX).float(), torch.nan)
 
 
