@@ -60,9 +60,9 @@ class Account(NamedTuple):
 
 def account_of(
     answer: str | None, movement: Movement, rows: Sequence[Evidence] = (),
-    not_judged: Mapping[int, str] | None = None,
+    not_judged: Mapping[int, str] | None = None, classes: Mapping[str, float] | None = None,
 ) -> Account:  # fmt: skip
-    """Hold an answer against its movement.
+    """Hold an answer against its movement, and its class against the experts' probabilities of ``classes``.
 
     ``rows``: what the skin's motion says of its statements; ``not_judged``: AU -> why the skin's motion says
     nothing of it; what is below the clip's noise is no evidence. Units that shape shows need no motion of the
@@ -94,7 +94,18 @@ def account_of(
     seen = [unit for unit in movement.rises if unit.confidence >= SURE]
     if seen and not told.evidence:
         marks.append(f"Evidence none: the measurement shows {listed([unit.words for unit in seen])}")
+    marks += _other_class(told, classes or {})
     return Account(render(fill_figures(told, statements)) if statements else answer, statements, marks)
+
+
+def _other_class(told: Answer, classes: Mapping[str, float]) -> list[str]:
+    """What the experts have against the class of a text."""
+    own = next((label for label in (told.coarse, told.fine) if label in classes), None)
+    likeliest = max(classes, key=lambda label: classes[label], default=None)
+    if own is None or likeliest is None or classes[own] == classes[likeliest]:
+        return []
+    shares = f"{100 * classes[likeliest]:.0f} % against {100 * classes[own]:.0f} %"
+    return [f"Class {own}: the experts find {likeliest} likelier ({shares})"]
 
 
 def _states(row: Evidence, item: Statement) -> bool:

@@ -407,7 +407,9 @@ class Analyzer:
         if prediction.answer is None or not getattr(self.method, "answers", False):
             warning = warning if prediction.answer else WORDLESS
             prediction = _with_answer(prediction, evidence).model_copy(update={"evidence": evidence})
-        told = account_of(prediction.answer, movement, prediction.evidence, not_judged)
+        told = account_of(
+            prediction.answer, movement, prediction.evidence, not_judged, prediction.probabilities
+        )
         prediction = prediction.model_copy(update={"answer": told.answer})
         return MovementReading(
             movement, evidence, prediction, stored, warning, not_judged, answer=told.answer,
