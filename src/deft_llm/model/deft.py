@@ -230,17 +230,20 @@ class DeftModel(nn.Module):
         saw = torch.stack([seen[name] for name in EXPERTS], 1)
         return Readout(
             motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw,
-            self._alone({**tokens, "motion": motion.tokens}, saw), **tokens,
+            self._alone(tokens, motion.au, saw), **tokens,
         )  # fmt: skip
 
-    def _alone(self, tokens: dict[str, Tensor | None], saw: Tensor) -> Tensor:
-        """(B, 3, A, 2) AU logits that the tokens of each expert by itself tell, 0 where it saw nothing."""
-        nothing = saw.new_zeros(len(saw), len(EXPERT_AUS), 2, dtype=torch.float32)
-        found = []
-        for name in EXPERTS:
-            own = tokens[name]
-            found.append(nothing if own is None else getattr(self, name).au_logits(own).float())
-        return torch.where(saw[:, :, None, None], torch.stack(found, 1), 0.0)
+    def _alone(self, tokens: dict[str, Tensor | None], motion: Tensor, saw: Tensor) -> Tensor:
+        """(B, 3, A, 2) AU logits that the tokens of each expert by itself tell, 0 where it saw nothing;
+        ``motion``: those of the motion expert, which it reads from its tokens anyway."""
+        found = {"motion": motion.float()}
+        for name, own in tokens.items():
+            found[name] = (
+                torch.zeros_like(found["motion"])
+                if own is None
+                else getattr(self, name).au_logits(own).float()
+            )
+        return torch.where(saw[:, :, None, None], torch.stack([found[name] for name in EXPERTS], 1), 0.0)
 
     def _face_tokens(self, name: str, batch: DeftBatch, there: Tensor) -> Tensor | None:
         """Tokens (B, T, V) of a face expert, zeros where there is no face; None without the expert."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from deft_llm.facs.emotions import coarse_of
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.decoding import answer_grammar
-from deft_llm.model.deft import DeftModel
+from deft_llm.model.deft import PROJECTORS, DeftModel
 from deft_llm.model.inputs import DeftBatch, batch_of, maps_input
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.packing import RowCollator, Turn
@@ -36,7 +36,7 @@ from deft_llm.training.text_rules import TextRule, miscoded, shown_sides
 
 Source = Callable[[int, int, int], TrainBatch]
 """``source(step, rank, world)``: the batch of a step, or a process's share of it."""
-PROJECTORS = ("deft.projectors.", "deft.delimiters", "deft.absent", "deft.beliefs", "deft.alone.")
+PROJECTED = tuple(f"deft.{name}" for name in PROJECTORS)
 BOTH_PHASES = 0.3
 """Share of steps on flow-level samples that see apex to offset too."""
 MOST_TOWARD = 4.0
@@ -136,7 +136,7 @@ class LanguagePart(Part):
         )
         halved = fast_bfloat16(device) if settings.autocast is None else settings.autocast
         model = TrainedModel(deft, objective, RowCollator(deft.tokenizer, settings.packed), halved)
-        groups = [(("deft.llm.", "objective."), 1.0), (PROJECTORS, settings.projector_rate)]
+        groups = [(("deft.llm.", "objective."), 1.0), (PROJECTED, settings.projector_rate)]
         super().__init__(model, settings, groups + ([experts] if experts else []))
 
     def batch_of(self, step: int, rank: int = 0, world: int = 1) -> TrainBatch:
