@@ -259,8 +259,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "projector-rate-ignored",
         "projectors have their share of the rate",
         "training/language.py",
-        "(PROJECTORS, settings.projector_rate)]",
-        "(PROJECTORS, 1.0)]",
+        "(PROJECTED, settings.projector_rate)]",
+        "(PROJECTED, 1.0)]",
         (LANGUAGE + "test_projectors_and_experts_move_at_their_share_of_the_rate",),
     ),
     # -- the dual constraint
