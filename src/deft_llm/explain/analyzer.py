@@ -40,6 +40,7 @@ from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
 from deft_llm.spotting.watch import Watched, Watcher
 from deft_llm.state.face_state import FaceState, state_of
 from deft_llm.state.neutral import Neutral, frames_named
+from deft_llm.state.onset import over_neutral_at
 from deft_llm.store.motion import StoredMotion
 from deft_llm.version import __version__
 
@@ -356,17 +357,17 @@ class Analyzer:
                     del waiting[at]
                     continue
                 if collector.full:
-                    fps = states[movements[at].face].fps
-                    done[at] = self._finish(path, at, waiting.pop(at), fps, spool)
+                    done[at] = self._finish(path, at, waiting.pop(at), states[movements[at].face], spool)
         for at, collector in waiting.items():
-            done[at] = self._finish(path, at, collector, states[movements[at].face].fps, spool)
+            done[at] = self._finish(path, at, collector, states[movements[at].face], spool)
         return done
 
     def _finish(
-        self, path: Path, at: int, collector: Collector, fps: float, spool: Spool[tuple[str, str]]
+        self, path: Path, at: int, collector: Collector, state: FaceState, spool: Spool[tuple[str, str]]
     ) -> StoredMotion | str:  # fmt: skip
         try:
-            motion = measure_shots(collector.finish(), fps=fps, clip_id=self._clip_id(path, at))
+            motion = measure_shots(collector.finish(), fps=state.fps, clip_id=self._clip_id(path, at))
+            motion.over_neutral = over_neutral_at(state, collector.plan.keys[0])
             return StoredMotion(motion, spool)
         except DeftError as error:
             return f"It could not be measured: {error}"

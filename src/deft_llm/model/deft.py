@@ -253,7 +253,8 @@ class DeftModel(nn.Module):
         if not bool(there.any()):
             length = len(STRUCTURE_TOKENS if name == "structure" else TEXTURE_TOKENS)
             return self.fusion.out.weight.new_zeros(len(there), length, self.fusion.face_width)
-        given = (batch.landmarks, batch.appearance, batch.space) if name == "structure" else (batch.change,)
+        still = (batch.landmarks, batch.appearance, batch.space, batch.over)
+        given = still if name == "structure" else (batch.change,)
         tokens: Tensor = expert(*given).tokens
         return torch.where(there[:, None, None], tokens, 0.0)
 

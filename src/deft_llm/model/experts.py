@@ -160,13 +160,14 @@ class MotionExpert(nn.Module):
 
 class FaceExpertConfig(NamedTuple):
     """Token width, first channels and landmark count of both face experts; ``space``: how many main
-    components of the shape in space the structure expert is given beside the head's turn (0, as in
-    checkpoints without the field: neither)."""
+    components of the shape in space the structure expert is given beside the head's turn; ``neutral``: how many
+    channels of the shape over the person's neutral (0, as in checkpoints without the fields: none)."""
 
     width: int = 96
     channels: int = 16
     landmarks: int = 478
     space: int = 0
+    neutral: int = 0
 
 
 class ExpertOutput(NamedTuple):
@@ -186,8 +187,9 @@ def _strided(*steps: int) -> list[nn.Module]:
 
 class StructureExpert(nn.Module):
     """Onset landmarks (B, 478, 2), centred on the eyes in inter-ocular distances, the onset's grey face
-    (B, 1, 64, 64) and, where made for it, ``inputs.space_input`` (B, 1437; NaN or None: not known) to 4
-    tokens: three parts of the geometry and the appearance. Static by construction."""
+    (B, 1, 64, 64) and, where made for them, ``inputs.space_input`` (B, 1437) and the onset's shape over the
+    person's neutral (B, C) to 4 tokens: three parts of the geometry and the appearance. Static by
+    construction. NaN or None: not known."""
 
     mean_shape: Tensor
     axes: Tensor
@@ -204,6 +206,12 @@ class StructureExpert(nn.Module):
             self.register_buffer("mean_shape", torch.zeros(3 * config.landmarks))
             self.register_buffer("axes", torch.zeros(config.space, 3 * config.landmarks))
             self.space = nn.Linear(config.space + TURN, 3 * config.width)
+        if config.neutral:
+            self.over = nn.Sequential(
+                nn.Linear(config.neutral, 3 * config.width),
+                nn.GELU(),
+                nn.Linear(3 * config.width, 3 * config.width),
+            )
         channels = config.channels
         self.trunk = nn.Sequential(*_strided(1, channels, 2 * channels, 3 * channels, config.width))
         self.norm = nn.LayerNorm(config.width)
@@ -213,12 +221,18 @@ class StructureExpert(nn.Module):
         """(B, A, 2) logits left and right that an AU is held at the onset, as tokens (B, 4, width) tell."""
         return self.held(tokens.flatten(1)).unflatten(1, (-1, 2))  # type: ignore[no-any-return]
 
-    def forward(self, landmarks: Tensor, appearance: Tensor, space: Tensor | None = None) -> ExpertOutput:
+    def forward(
+        self, landmarks: Tensor, appearance: Tensor, space: Tensor | None = None, over: Tensor | None = None
+    ) -> ExpertOutput:
         points = F.gelu(self.point(landmarks) + self.where)
         geometry = self.mix(torch.einsum("kl,blw->bkw", self.part, points))
         geometry = geometry + self.linear(landmarks.flatten(1)).unflatten(1, (3, -1))
         if self.config.space and space is not None:
             geometry = geometry + self._of_space(space)
+        if self.config.neutral and over is not None:
+            known = over.isfinite().all(1)[:, None]
+            told = self.over(torch.where(known, over, 0.0)) * known
+            geometry = geometry + told.unflatten(1, (3, -1))
         look = self.trunk(appearance).mean((2, 3))
         tokens = self.norm(torch.cat([geometry, look[:, None]], 1))
         return ExpertOutput(tokens, tokens.mean(1))

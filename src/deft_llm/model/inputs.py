@@ -18,6 +18,8 @@ from deft_llm.faces.pose import head_turn
 from deft_llm.faces.regions import CANONICAL_DEPTH, TWIN, region_weights
 from deft_llm.model.experts import APPEARANCE, CHANGE, CHANGE_CHANNELS, GRID, TURN
 from deft_llm.motion.normalise import relative
+from deft_llm.state.onset import MIRROR_CHANNEL, ONSET_CHANNELS
+from deft_llm.state.onset import MIRROR_SIGN as MIRROR_OVER
 from deft_llm.store import Motion
 from deft_llm.store.motion import ALIGNED_IOD
 
@@ -27,6 +29,8 @@ EYE_CENTRE = (111.5, 64.0)
 """Midpoint of the eyes in the aligned frame, px."""
 TURN_UNIT = 5.0
 """Degrees that count as one in ``space_input``."""
+OVER_UNIT, MOST_OVER = 3.0, 8.0
+"""% of the eye distance that count as one in ``over_input``, and where that ends."""
 MIRROR_SIGN = (-1.0, 1.0, 1.0)
 """A mirror image changes the sign of u; v and strain stay."""
 
@@ -94,12 +98,14 @@ def region_pool(maps: Tensor) -> Tensor:
 @dataclass
 class FaceInput:
     """landmarks (478, 2) in inter-ocular distances from the eyes' midpoint, appearance (1, 64, 64) grey of
-    unit spread, space (1437,) of ``space_input`` (all of the onset alone); change (4, 56, 56)."""
+    unit spread, space (1437,) of ``space_input``, over (C,) the shape over the person's neutral in units of
+    ``OVER_UNIT`` (all of the onset alone); change (4, 56, 56)."""
 
     landmarks: np.ndarray
     appearance: np.ndarray
     change: np.ndarray
     space: np.ndarray = field(default_factory=lambda: no_space())
+    over: np.ndarray = field(default_factory=lambda: no_neutral())
 
 
 def face_input(motion: Motion) -> FaceInput | None:
@@ -110,7 +116,8 @@ def face_input(motion: Motion) -> FaceInput | None:
     landmarks = normalised_landmarks(motion.landmarks[0])
     look = cv2.resize(grey[0], (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA).astype(np.float32)
     space = no_space() if motion.depth is None else space_input(landmarks, normalised_depth(motion.depth[0]))
-    return FaceInput(landmarks, spread(look)[None], change_images(motion, grey), space)
+    over = no_neutral() if motion.over_neutral is None else over_input(motion.over_neutral)
+    return FaceInput(landmarks, spread(look)[None], change_images(motion, grey), space, over)
 
 
 def normalised_landmarks(landmarks: np.ndarray) -> np.ndarray:
@@ -133,6 +140,16 @@ def space_input(landmarks: np.ndarray, depth: np.ndarray) -> np.ndarray:
 def no_space() -> np.ndarray:
     """(3 * landmarks + TURN,) NaN: ``space_input`` of a clip whose depth is not known."""
     return np.full(3 * len(CANONICAL_DEPTH) + TURN, np.nan, np.float32)
+
+
+def over_input(over_neutral: np.ndarray) -> np.ndarray:
+    """(C,) of ``Motion.over_neutral``, % of the eye distance, in units of OVER_UNIT."""
+    return np.clip(np.asarray(over_neutral, np.float32) / OVER_UNIT, -MOST_OVER, MOST_OVER)
+
+
+def no_neutral() -> np.ndarray:
+    """(C,) NaN: ``over_input`` of a clip of whose subject no neutral is known."""
+    return np.full(len(ONSET_CHANNELS), np.nan, np.float32)
 
 
 def change_images(motion: Motion, grey: np.ndarray) -> np.ndarray:
@@ -191,6 +208,7 @@ class DeftBatch:
     appearance: Tensor | None = None
     change: Tensor | None = None
     space: Tensor | None = None
+    over: Tensor | None = None
     has_faces: Tensor | None = None
     with_table: bool = True
 
@@ -230,12 +248,18 @@ def mirrored(batch: DeftBatch) -> DeftBatch:
         batch, maps=maps, appearance=flip(batch.appearance), change=flip(batch.change),
         landmarks=None if batch.landmarks is None else mirrored_landmarks(batch.landmarks),
         space=None if batch.space is None else mirrored_space(batch.space),
+        over=None if batch.over is None else mirrored_over(batch.over),
     )  # fmt: skip
 
 
 def mirrored_landmarks(landmarks: Tensor) -> Tensor:
     """``normalised_landmarks`` (B, 478, 2) of the mirror image."""
     return landmarks[:, torch.from_numpy(TWIN)] * landmarks.new_tensor([-1.0, 1.0])
+
+
+def mirrored_over(over: Tensor) -> Tensor:
+    """``over_input`` (B, C) of the mirror image."""
+    return over[:, torch.from_numpy(MIRROR_CHANNEL)] * torch.from_numpy(MIRROR_OVER).to(over)
 
 
 def mirrored_space(space: Tensor) -> Tensor:

@@ -13,7 +13,15 @@ import numpy as np
 
 from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.spooled import Spool, in_parts
-from deft_llm.state.channels import SIDES, Channels, jitter, shape_channels, smooth, smoothed
+from deft_llm.state.channels import (
+    SIDES,
+    Channels,
+    jitter,
+    shape_channels,
+    smooth,
+    smoothed,
+    without_leak,
+)
 from deft_llm.state.intensity import (
     FURROW_SHARE,
     STATE_AUS,
@@ -36,10 +44,6 @@ from deft_llm.state.visibility import Visibility, visibility_of
 FULL = 5.0  # intensity of a unit at its full weight
 FLOOR_JITTERS = 5.0  # times the landmarker's jitter that a change takes
 GOOD_PRESENCE, NO_PRESENCE = 14.0, 0.0  # logits of the landmarker: a good face, none
-# % of the eye distance by which a brow seems to rise (below 0: sink) per degree that the head is lifted: its
-# depth of brows is off. Rendered films at rest, medians of 24: -.14 (inner), -.2 (outer); real
-# clips: -.3 to .1.
-PITCH_LEAK: dict[str, float] = {"brow_in": -0.12, "brow_out": -0.12}
 FARTHEST = 40.0  # degrees of yaw or pitch beyond which nothing is sure
 
 
@@ -47,7 +51,8 @@ FARTHEST = 40.0  # degrees of yaw or pitch beyond which nothing is sure
 class FaceState:
     """One face over T frames. ``intensity``: (AU, side) -> (T,) 0..5, may be below 0 where the face is under
     its neutral; ``trained``: the same by the trained reader; ``floor``: what of it is noise; ``skipped``
-    (T,): share of blocks that an encoder left out; ``quantiser`` (T,): how coarsely it coded, 0 untold.
+    (T,): share of blocks that an encoder left out; ``quantiser`` (T,): how coarsely it coded, 0 untold;
+    ``over``: every channel over the neutral, (T,) each.
     Curves of a long video lie on the disk."""
 
     face: int
@@ -69,6 +74,7 @@ class FaceState:
     skipped: np.ndarray
     quantiser: np.ndarray
     track: FaceTrack = field(repr=False)
+    over: Channels = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -123,7 +129,7 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
         speech=speech_frames(d, track.fps, visible.hidden["mouth"]), visibility=visible,
         confidence=_confidence(track, angles, visible),
         iod=track.iod, skipped=np.nan_to_num(track.skipped),
-        quantiser=np.nan_to_num(track.quantiser), track=track,
+        quantiser=np.nan_to_num(track.quantiser), track=track, over=d,
     )  # fmt: skip
 
 
@@ -140,11 +146,9 @@ def channels_of(track: FaceTrack) -> tuple[Channels, np.ndarray]:
     for part in in_parts(len(track)):
         points = head.upright(in_space(track.landmarks[part], track.depth[part]), part)
         shown = zip(BLENDSHAPES, track.blend[part].T.astype(float), strict=True)
-        for name, curve in (shape_channels(points, KEPT) | dict(shown)).items():
+        shape = without_leak(shape_channels(points, KEPT), head.angles[part, 1])
+        for name, curve in (shape | dict(shown)).items():
             raw.put(name, curve, part.start, len(track))
-    for name, slope in PITCH_LEAK.items():
-        for side in SIDES:
-            raw[f"{name}_{side}"] = raw[f"{name}_{side}"] - slope * head.angles[:, 1]
     return smoothed(raw, track.fps), head.angles
 
 

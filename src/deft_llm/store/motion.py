@@ -51,7 +51,10 @@ class Motion:
     that was taken out of flow (zeros where none was). strain: (P, H, W) optical strain magnitude.
     mask: bool (H, W), the face. faces: uint8 RGB (3, 224, 224, 3) aligned onset, apex, offset.
     landmarks: (3, 478, 2) aligned px, head motion included; depth: (3, 478) their depth, aligned px, larger
-    is farther (absent in older stores). dynamic: float (P, 224, 224) dynamic images.
+    landmarks: (3, 478, 2) aligned px, head motion included; depth: (3, 478) their depth, aligned px, larger
+    is farther (absent in older stores). over_neutral: (C,) % of the eye distance, what the onset's shape is
+    over the person's neutral (``state.onset``; absent where none is known). dynamic: float (P, 224, 224)
+    dynamic images.
     iod_px: inter-ocular distance in the source. fps: of the source. indices: onset, apex, offset.
     """
 
@@ -65,6 +68,7 @@ class Motion:
     faces: Array | None = None
     landmarks: Array | None = None
     depth: Array | None = None
+    over_neutral: Array | None = None
     dynamic: Array | None = None
     iod_px: float | None = None
     fps: float | None = None
@@ -106,6 +110,6 @@ class StoredMotion(Stored[Motion]):
         return replace(self._rest, **arrays)
 
 
-TENSOR_FIELDS = ("flow", "strain", "head", "mask", "faces", "landmarks", "depth", "dynamic")
+TENSOR_FIELDS = ("flow", "strain", "head", "mask", "faces", "landmarks", "depth", "over_neutral", "dynamic")
 REGION_FIELDS = tuple(f.name for f in fields(RegionTable))
 FLOAT16_FIELDS = frozenset({"flow", "strain", "dynamic"})

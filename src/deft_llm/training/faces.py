@@ -23,10 +23,12 @@ from deft_llm.model.inputs import (
     batch_of,
     mirrored,
     mirrored_landmarks,
+    mirrored_over,
     mirrored_space,
     region_pool,
 )
 from deft_llm.model.readout import Readout
+from deft_llm.state.onset import ONSET_CHANNELS
 from deft_llm.synth.core.coder import SEEN_PX
 from deft_llm.training.loop import MOST_BATCH, Part, PartSettings
 from deft_llm.training.motion import checked_sizes, scores
@@ -36,6 +38,10 @@ from deft_llm.training.store_data import StoreData
 FaceExpert = Literal["structure", "texture"]
 READ = 128
 """Clips that the motion expert reads at once."""
+SPACE_NOISE, OVER_NOISE = 0.004, 0.1
+"""Standard deviations of the landmarker's noise in ``space_input`` and ``over_input``."""
+OVER_UNKNOWN = 0.3
+"""Share of clips whose neutral is not told, as that of a corpus of short clips is not."""
 LEAST_SPREAD = 0.005
 """Inter-ocular distances: landmarks that vary less are not scaled up further."""
 
@@ -61,8 +67,9 @@ class FaceConfig(PartSettings):
     )
     anew: bool = Field(False, description="Whether they begin as new experts although the start has some.")
     sizes: dict[str, int] = Field(
-        default_factory=lambda: {"space": 40},
-        description="Sizes of new experts: width, channels, space. Those that are trained on keep their own.",
+        default_factory=lambda: {"space": 40, "neutral": len(ONSET_CHANNELS)},
+        description="Sizes of new experts: width, channels, space, neutral. Those that are trained on keep "
+        "their own.",
     )
     swap: float = Field(
         0.5, ge=0, le=1, description="Share of steps in which the heads read another clip's structure."
@@ -101,7 +108,7 @@ class FaceData:
             held=seen_held(as_float(data.held)),
         )  # fmt: skip
         self.landmarks, self.space = _there(self.batch_all.landmarks), _there(self.batch_all.space)
-        self.change = _there(self.batch_all.change)
+        self.over, self.change = _there(self.batch_all.over), _there(self.batch_all.change)
         both = torch.cat([self.landmarks, mirrored_landmarks(self.landmarks)])
         self.mean_shape = both.mean(0)
         self.spread = both.std(0, unbiased=False).clamp_min(LEAST_SPREAD)
@@ -116,15 +123,15 @@ class FaceData:
         if rng is not None:
             flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
         turned = lambda own, other: torch.where(flip.view(-1, *[1] * (own.ndim - 1)), other, own)  # noqa: E731
-        landmarks, look, change, space = (
-            value[index] for value in (self.landmarks, self.look, self.change, self.space)
+        landmarks, look, change, space, over = (
+            value[index] for value in (self.landmarks, self.look, self.change, self.space, self.over)
         )
         landmarks = turned(landmarks, mirrored_landmarks(landmarks))
-        space = turned(space, mirrored_space(space))
+        space, over = turned(space, mirrored_space(space)), turned(over, mirrored_over(over))
         look, change = turned(look, look.flip(-1)), turned(change, change.flip(-1))
         if rng is not None:
             landmarks, look, change = relit(landmarks, look, change, rng)
-            space = blurred_space(space, rng)
+            space, over = blurred(space, rng, SPACE_NOISE), blurred(over, rng, OVER_NOISE, OVER_UNKNOWN)
         own = [turned(*(getattr(view, name)[index] for view in self.motion)) for name in MotionOutput._fields]
         all_of = self.targets
         assert all_of.turn is not None and all_of.held is not None and all_of.subject is not None
@@ -142,6 +149,7 @@ class FaceData:
             spread_out(look),
             change,
             space,
+            over,
         )
         return TrainBatch(clips, targets, motion=MotionOutput(*own))
 
@@ -236,11 +244,11 @@ def validate(deft: DeftModel, data: FaceData) -> dict[str, float]:
 # -- augmentation -----------------------------------------------------------------------------------------
 
 
-def blurred_space(space: Tensor, rng: np.random.Generator, unknown: float = 0.1) -> Tensor:
-    """``space_input`` (B, 1437) with the landmarker's noise; at random a tenth of the clips has none."""
+def blurred(values: Tensor, rng: np.random.Generator, noise: float, unknown: float = 0.1) -> Tensor:
+    """Inputs (B, K) with the landmarker's ``noise``; at random a share ``unknown`` of the clips has none."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    noisy = space + 0.004 * torch.randn(space.shape, generator=generator)
-    known = torch.rand(len(space), 1, generator=generator) >= unknown
+    noisy = values + noise * torch.randn(values.shape, generator=generator)
+    known = torch.rand(len(values), 1, generator=generator) >= unknown
     return torch.where(known, noisy, torch.nan)
 
 

@@ -17,16 +17,18 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import Frame, encode_h264
 from deft_llm.files import claim_folder
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import MeasureSettings, measure_clip
 from deft_llm.motion.shots import make_plan
 from deft_llm.records import ActionUnit, Clip, Source, Truth
+from deft_llm.state.onset import over_neutral_of
 from deft_llm.store import Motion, Store, StoreWriter
 from deft_llm.store.layout import HEADER, Failure
 from deft_llm.synth.core.coder import Annotation, annotate, annotate_onset
-from deft_llm.synth.core.events import LURES, PX_PER_IOD, Plan, mislead
+from deft_llm.synth.core.events import LURES, PX_PER_IOD, Plan, disturb, mislead
 from deft_llm.synth.core.identity import Split, sample_identity, split_seeds
 from deft_llm.synth.core.key_plan import HELD, TURN, KeyPlan, draw_key_plan
 from deft_llm.synth.core.prior import load_prior
@@ -45,12 +47,15 @@ from deft_llm.synth.video.scene import Scene
 
 Light = Literal["any", "near-frontal", "far-side"]
 FRONTAL, FAR = 0.35, 13.5  # radians of the key lamp from the camera's axis; dm of the camera
+KEYS = 5  # version of these samples: raised when the same options no longer give the same bytes
 PROFILE = 8  # key frames of a sample at most
+NEUTRALS = 3  # pictures of the face at rest
 FPS = (60.0, 100.0, 200.0)
 CRFS = (0, 0, 18, 26, 34)  # 0: not coded
 ESTIMATORS = ("dis", "dis", "dis", "farneback")
 GLASSES, BEARDED = 0.2, 0.3  # shares of samples; of men's
 TURNED = (14.0, 9.0, 5.0)  # sd of yaw, pitch, roll of the resting head, degrees
+SWAY = 3.0  # sd of how it is turned otherwise while it is at rest, degrees
 
 
 class Conditions(BaseModel):
@@ -82,7 +87,7 @@ class KeySettings(BaseModel):
     size: int = Field(256, ge=128, le=1024, description="Frame side, px.")
     smallest: float = Field(0.2, gt=0, description="Least motion of the main AU, px of a 280-px face.")
     largest: float = Field(6.0, gt=0, description="Largest motion of the main AU.")
-    generator: int = Field(GENERATOR, description="Version of the generator.")
+    generator: int = Field(KEYS, description="Version of the generator.")
     conditions: Conditions | None = Field(None, description="Fixed conditions; none: varied for training.")
 
     def check(self) -> None:
@@ -126,7 +131,7 @@ def _work(studio: Studio, task: tuple[str, str, int]) -> int:
     settings = KeySettings.model_validate_json(text)
     places = range(subject, settings.clips, settings.subjects)
     writer = _writer(out, settings)
-    key = writer.work_key([GENERATOR, subject, len(places)])
+    key = writer.work_key([KEYS, subject, len(places)])
     if not writer.has_shard(subject, key):
         seed = split_seeds(settings.split, settings.subjects, settings.seed * settings.subjects)[subject]
         made: list[tuple[Clip, Motion]] = []
@@ -189,6 +194,8 @@ def make_sample(
             lambda: key_frames(studio, performer, made.plan, camera, noise, marks, crf),
             onset=marks[0], apex=marks[1], offset=marks[2], fps=fps, settings=measure, clip_id=name,
         )  # fmt: skip
+        calm = np.random.default_rng([GENERATOR, settings.seed, place, 56])
+        motion.over_neutral = _over_neutral(studio, performer, camera, pose, motion, calm)
     finally:
         studio.renderer.props.wear(Dressing())
     conditions = {"crf": crf, "flow": flow, "glasses": glasses is not None, "beard": beard is not None,
@@ -199,6 +206,27 @@ def make_sample(
     unseen = np.random.default_rng([GENERATOR, settings.seed, place, 55])
     held = annotate_onset(unseen, key_strengths(made.plan, marks[0], marks[1])[HELD])
     return _record(made, performer, camera.scene, name, marks, coder, held, conditions), motion
+
+
+def _over_neutral(
+    studio: Studio, performer: Performer, camera: Camera, pose: np.ndarray, motion: Motion,
+    rng: np.random.Generator,
+) -> np.ndarray | None:  # fmt: skip
+    """What the onset shows over the same face at rest, seen at other moments, (C,) as ``state.onset``; None
+    where the face at rest is not found."""
+    fps = motion.fps or FPS[0]
+    rest = Plan(fps, np.arange(NEUTRALS) / fps, "neutral")
+    disturb(rng, rest)
+    rest.turn = rest.turn + pose + np.radians(rng.normal(0, SWAY, (NEUTRALS, 3))).astype(np.float32)
+    seen = []
+    for frame in range(NEUTRALS):
+        image = camera.develop(studio.renderer.draw(performer.state(rest, frame)), rng)
+        image = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
+        faces = default_landmarker().detect(np.ascontiguousarray(image))
+        seen += [(face.landmarks, face.depth) for face in faces[:1]]
+    if not seen or motion.landmarks is None or motion.depth is None:
+        return None
+    return over_neutral_of((motion.landmarks[0], motion.depth[0]), seen)
 
 
 def camera_of(rng: np.random.Generator, size: int, light: Light) -> Camera:
