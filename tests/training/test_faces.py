@@ -13,8 +13,10 @@ from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
 from deft_llm.model.experts import APPEARANCE, FaceExpertConfig, StructureExpert
 from deft_llm.model.inputs import mirrored_landmarks, mirrored_space, space_input
 from deft_llm.model.units import AU_INDEX
+from deft_llm.state.onset import ONSET_CHANNELS
 from deft_llm.synth.core.coder import SEEN_PX
 from deft_llm.synth.video.keys import coded, level
+from deft_llm.training.checkpoints import start_model
 from deft_llm.training.faces import (
     FaceConfig,
     FaceData,
@@ -25,6 +27,7 @@ from deft_llm.training.faces import (
     validate,
 )
 from deft_llm.training.loop import fit
+from deft_llm.training.settings import TrainConfig
 from deft_llm.training.store_data import StoreData
 
 ALL = ("structure", "texture", "motion")
@@ -65,7 +68,7 @@ def test_without_augmentation_the_experts_see_what_they_see_in_use(faces: FaceDa
     for row in range(3):
         own = data.faces[row]
         assert own is not None
-        for name in ("landmarks", "change", "space"):
+        for name in ("landmarks", "change", "space", "over"):
             assert np.allclose(getattr(batch.clips, name)[row], getattr(own, name), equal_nan=True)
         assert np.allclose(batch.clips.appearance[row], own.appearance, atol=0.05)
 
@@ -156,6 +159,41 @@ def test_structure_without_space_is_as_before_and_with_it_does_without_depth() -
     seen, blind = spatial(landmarks, look, space).tokens, spatial(landmarks, look).tokens
     assert not torch.equal(seen[0], blind[0])
     assert torch.equal(seen[1], blind[1])
+
+
+def test_structure_learns_from_what_the_onset_shows_over_the_neutral_where_that_is_known() -> None:
+    rng = np.random.default_rng(0)
+    channels = len(ONSET_CHANNELS)
+    sizes = ((2, 478, 2), (2, 1, APPEARANCE, APPEARANCE), (2, channels))
+    landmarks, look, over = (torch.from_numpy(rng.normal(size=size).astype(np.float32)) for size in sizes)
+    torch.manual_seed(0)
+    expert = StructureExpert(FaceExpertConfig(neutral=channels))
+    blind = expert(landmarks, look).tokens
+    assert torch.equal(expert(landmarks, look, None, over).tokens, blind), "at first as without a neutral"
+    torch.nn.init.normal_(expert.over[2].weight)
+    over[1] = torch.nan
+    seen = expert(landmarks, look, None, over).tokens
+    assert not torch.allclose(seen[0], blind[0], atol=0.1) and torch.equal(seen[1], blind[1])
+
+
+def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
+    model_of: Any, tmp_path: Path
+) -> None:
+    deft = model_of(ALL)
+    deft.save_pretrained(tmp_path / "model", half=False)
+    sizes: dict[str, Any] = {"motion": {}, "faces": {"neutral": len(ONSET_CHANNELS)}}
+    rng = np.random.default_rng(0)
+    given = [
+        torch.from_numpy(rng.normal(size=size).astype(np.float32))
+        for size in ((2, 478, 2), (2, 1, APPEARANCE, APPEARANCE))
+    ]
+    for widened, channels in ((False, 0), (True, len(ONSET_CHANNELS))):
+        made = start_model(
+            TrainConfig(), tmp_path / "model", 0, experts=ALL, language=False, widened=widened, **sizes
+        )
+        assert made.structure is not None and made.structure.config.neutral == channels
+        assert torch.allclose(made.structure(*given).tokens, deft.structure(*given).tokens, atol=1e-6)
+        assert torch.equal(made.fusion.out.weight, deft.fusion.out.weight)
 
 
 def test_space_of_the_mirror_image_turns_round() -> None:

@@ -159,9 +159,9 @@ class MotionExpert(nn.Module):
 
 
 class FaceExpertConfig(NamedTuple):
-    """Token width, first channels and landmark count of both face experts; ``space``: how many main
-    components of the shape in space the structure expert is given beside the head's turn; ``neutral``: how many
-    channels of the shape over the person's neutral (0, as in checkpoints without the fields: none)."""
+    """Token width, first channels and landmark count of both face experts. The structure expert is given
+    ``space`` main components of the shape in space beside the head's turn, and ``neutral`` channels of the
+    shape over the person's neutral (0, as in checkpoints without the fields: none)."""
 
     width: int = 96
     channels: int = 16
@@ -212,6 +212,8 @@ class StructureExpert(nn.Module):
                 nn.GELU(),
                 nn.Linear(3 * config.width, 3 * config.width),
             )
+            nn.init.zeros_(self.over[2].weight)  # at first as if no neutral were known
+            nn.init.zeros_(self.over[2].bias)
         channels = config.channels
         self.trunk = nn.Sequential(*_strided(1, channels, 2 * channels, 3 * channels, config.width))
         self.norm = nn.LayerNorm(config.width)

@@ -29,6 +29,7 @@ from deft_llm.model.checkpoint import (
     write_card,
 )
 from deft_llm.model.deft import FACE_EXPERTS, DeftConfig, DeftModel, is_language
+from deft_llm.model.experts import FaceExpertConfig
 from deft_llm.model.language import load_backbone
 from deft_llm.training.settings import TrainConfig
 
@@ -70,12 +71,14 @@ def saved_config(folder: Path | None) -> dict[str, Any]:
 def start_model(
     config: TrainConfig, folder: Path | None, seed: int, *, experts: Iterable[str], motion: dict[str, Any],
     faces: dict[str, Any], language: bool, conditioned_on: list[str] | None = None,
-    anew: Iterable[str] = (),
+    anew: Iterable[str] = (), widened: bool = False,
 ) -> DeftModel:  # fmt: skip
     """The model that a part trains: ``experts`` and all else of ``folder``, new where that has none.
 
     ``motion``, ``faces``: sizes of new experts. ``anew``: face experts that begin as new ones although
-    ``folder`` has them. ``language``: with its language model; projectors and adapter
+    ``folder`` has them. ``widened``: a structure
+    expert of ``folder`` is given the shape over the person's neutral too, whatever it was given before.
+    ``language``: with its language model; projectors and adapter
     are taken over where they belong to the same backbone and LoRA rank, else they begin anew.
     Raises: DeftError for a checkpoint that does not fit.
     """
@@ -86,6 +89,8 @@ def start_model(
         made.motion, made.conditioned_on = motion, []
     if not (set(FACE_EXPERTS) & set(saved.get("experts", ()))) - set(anew):
         made.faces = faces
+    elif widened:
+        made.faces = {**made.faces, "neutral": faces.get("neutral", 0)}
     if conditioned_on is not None:
         made.conditioned_on = conditioned_on
     alike = (saved.get("backbone"), saved.get("lora_rank")) == (config.backbone, config.lora_rank)
@@ -103,7 +108,7 @@ def start_model(
     unused |= {"fusion"} if anew else set()
     unused |= set() if BELIEFS in made.conditioned_on else {BELIEFS}
     given = {n: t for n, t in given.items() if n.split(".")[0] not in unused}
-    if saved and made.faces != saved.get("faces", {}):
+    if saved and FaceExpertConfig(**made.faces).width != FaceExpertConfig(**saved.get("faces", {})).width:
         given = {n: t for n, t in given.items() if not n.startswith("fusion.")}
     load_strict(deft, given, str(folder), {name: own[name] for name in given if name in own})
     return deft

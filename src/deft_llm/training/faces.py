@@ -69,7 +69,7 @@ class FaceConfig(PartSettings):
     sizes: dict[str, int] = Field(
         default_factory=lambda: {"space": 40, "neutral": len(ONSET_CHANNELS)},
         description="Sizes of new experts: width, channels, space, neutral. Those that are trained on keep "
-        "their own.",
+        "their own, but for neutral.",
     )
     swap: float = Field(
         0.5, ge=0, le=1, description="Share of steps in which the heads read another clip's structure."

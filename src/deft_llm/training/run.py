@@ -250,7 +250,10 @@ def _part(
         return moving, (lambda: motion.validate(moving.result(), check)) if checks and check else None
     if name == "faces":
         experts, anew = {*had, *settings.experts}, settings.experts if settings.anew else []
-        deft = start_model(config, start, settings.seed, experts=experts, language=False, anew=anew, **sizes)
+        deft = start_model(
+            config, start, settings.seed, experts=experts, language=False, anew=anew,
+            widened="structure" in settings.experts, **sizes,
+        )  # fmt: skip
         assert data.store is not None
         own = faces.FaceData(data.store, deft)
         if "structure" in settings.experts and "structure" not in had - {*anew}:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UsageError
+from deft_llm.state.onset import ONSET_CHANNELS
 from deft_llm.store import Store
 from deft_llm.synth.core.coder import annotate_onset
 from deft_llm.synth.core.key_plan import draw_key_plan
@@ -29,6 +30,7 @@ def test_rises_releases_and_transitions_are_all_there() -> None:
     assert {"rise", "release", "transition"} == set(phases) and phases.count("rise") > 60
     assert 0.2 < np.mean([bool(plan.held) for plan in made]) < 0.7
     assert min(plan.px for plan in made) < 0.4 and max(plan.px for plan in made) > 4
+    assert min(plan.px for plan in made if plan.phase != "rise") > 0.4, "nobody releases what nobody saw"
     for plan in made:
         assert 0 <= plan.onset < plan.apex < plan.offset < len(plan.plan.times)
         assert bool(plan.rising) or plan.phase == "release" or plan.px < 0.4
@@ -75,6 +77,8 @@ def test_a_store_of_measured_key_frames(tmp_path: Path) -> None:
             and len(facts["turn"]) == 2
         )
         assert clip.phase == facts["phase"] and clip.held is not None
+        assert motion.over_neutral is not None and motion.over_neutral.shape == (len(ONSET_CHANNELS),)
+        assert np.isfinite(motion.over_neutral).all() and np.abs(motion.over_neutral).max() < 40
         assert {unit.number for unit in clip.held} <= set(map(int, facts["held_px"]))
         assert facts["crf"] in (0, 18, 26, 34) and facts["split"] == "test"
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "keys/shards").iterdir()}
