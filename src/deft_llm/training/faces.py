@@ -38,7 +38,9 @@ from deft_llm.training.store_data import StoreData
 FaceExpert = Literal["structure", "texture"]
 READ = 128
 """Clips that the motion expert reads at once."""
-SPACE_NOISE, OVER_NOISE = 0.004, 0.1
+STRANGERS = 0.6
+"""Share of clips whose neutral is known that are learned from with another person's face."""
+SPACE_NOISE, OVER_NOISE = 0.004, 0.3
 """Standard deviations of the landmarker's noise in ``space_input`` and ``over_input``."""
 OVER_UNKNOWN = 0.3
 """Share of clips whose neutral is not told, as that of a corpus of short clips is not."""
@@ -117,25 +119,29 @@ class FaceData:
         return len(self.look)
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> TrainBatch:
-        """Some of the clips; with ``rng`` each is mirrored by chance, moved, relit and made noisy."""
+        """Some of the clips; with ``rng`` each is mirrored by chance, moved, relit and made noisy, and in a
+        share STRANGERS another clip's face holds what its own shows over the neutral."""
         index = torch.from_numpy(np.asarray(rows))
+        face, over = index, self.over[index]
+        if rng is not None:
+            over = blurred(over, rng, OVER_NOISE, OVER_UNKNOWN)
+            face = self._strangers(index, over, rng)
         flip = torch.zeros(len(rows), dtype=torch.bool)
         if rng is not None:
             flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
         turned = lambda own, other: torch.where(flip.view(-1, *[1] * (own.ndim - 1)), other, own)  # noqa: E731
-        landmarks, look, change, space, over = (
-            value[index] for value in (self.landmarks, self.look, self.change, self.space, self.over)
-        )
+        landmarks, look, space = (value[face] for value in (self.landmarks, self.look, self.space))
+        change = self.change[index]
         landmarks = turned(landmarks, mirrored_landmarks(landmarks))
         space, over = turned(space, mirrored_space(space)), turned(over, mirrored_over(over))
         look, change = turned(look, look.flip(-1)), turned(change, change.flip(-1))
         if rng is not None:
             landmarks, look, change = relit(landmarks, look, change, rng)
-            space, over = blurred(space, rng, SPACE_NOISE), blurred(over, rng, OVER_NOISE, OVER_UNKNOWN)
+            space = blurred(space, rng, SPACE_NOISE)
         own = [turned(*(getattr(view, name)[index] for view in self.motion)) for name in MotionOutput._fields]
         all_of = self.targets
         assert all_of.turn is not None and all_of.held is not None and all_of.subject is not None
-        side, turn, held = all_of.side[index], all_of.turn[index], all_of.held[index]
+        side, turn, held = all_of.side[index], all_of.turn[face], all_of.held[index]
         targets = Targets(
             turned(side, side.flip(-1)), all_of.known[index], all_of.coarse[index], all_of.fine[index],
             subject=all_of.subject[index], turn=turned(turn, turn * turn.new_tensor([-1.0, 1.0])),
@@ -152,6 +158,13 @@ class FaceData:
             over,
         )
         return TrainBatch(clips, targets, motion=MotionOutput(*own))
+
+    def _strangers(self, index: Tensor, over: Tensor, rng: np.random.Generator) -> Tensor:
+        """(B,) clips whose face the clips ``index`` are given, where ``over`` (B, C) is known: a face tells
+        who it is, and an expert that learns from some hundred people would know by heart what each holds."""
+        told = over.isfinite().all(1) & torch.from_numpy(rng.random(len(index)) < STRANGERS)
+        other = torch.from_numpy(rng.integers(0, len(self), len(index)))
+        return torch.where(told, other, index)
 
 
 def seen_held(px: Tensor) -> Tensor:
