@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from deft_llm.answer import COARSE
+from deft_llm.facs.emotions import FINE
 from deft_llm.model.beliefs import BELIEFS, NAMED_AUS, Beliefs, BeliefWords
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import with_beliefs
@@ -34,7 +36,7 @@ def beliefs(au: torch.Tensor) -> Beliefs:
 
 @pytest.fixture
 def words(tiny_model: DeftModel) -> BeliefWords:
-    return BeliefWords(tiny_model.tokenizer, tiny_model.llm.get_input_embeddings().weight)
+    return BeliefWords(tiny_model.tokenizer, tiny_model.llm.get_input_embeddings().weight, False)
 
 
 def told(words: BeliefWords, model: DeftModel, au: torch.Tensor) -> torch.Tensor:
@@ -54,6 +56,28 @@ def test_an_action_unit_stands_there_by_its_name_with_its_verdict_and_its_side(w
     assert torch.allclose(row[-1], words.fine[0])
     yes, no = (words.verdicts[k].detach() for k in (0, 1))
     assert not torch.allclose(yes, no)
+
+
+def test_the_likeliest_classes_stand_there_by_their_names_with_their_verdicts(words, tiny_model) -> None:
+    table = tiny_model.llm.get_input_embeddings().weight
+    naming = BeliefWords(tiny_model.tokenizer, table)
+    before, whole = (told(one, tiny_model, chances(au12=0.9)) for one in (words, naming))
+    assert torch.equal(whole[: len(before)], before)
+    parts = []
+    for name, chance in ((COARSE[0], 0.7), (COARSE[1], 0.2), (FINE[0], 1.0)):
+        ids = tiny_model.tokenizer(f" {name}", add_special_tokens=False).input_ids + words.comma
+        embedded = tiny_model._embedded(ids)
+        verdict = chance * naming.verdicts[0] + (1 - chance) * naming.verdicts[1]
+        parts += [embedded[:-1], verdict[None], embedded[-1:]]
+    assert torch.allclose(whole[len(before) :], torch.cat(parts), atol=1e-6)
+
+
+def test_a_checkpoint_of_the_first_prompt_names_no_classes(tiny_model, tmp_path) -> None:
+    for version in (1, 2):
+        tiny_model.config.prompt_version = version
+        tiny_model.save_pretrained(tmp_path / str(version), half=False)
+        loaded = DeftModel.from_pretrained(tmp_path / str(version))
+        assert loaded.beliefs is not None and loaded.beliefs.named_classes == (version > 1)
 
 
 def test_the_likeliest_are_named_in_the_order_of_their_numbers_and_one_at_least(words) -> None:

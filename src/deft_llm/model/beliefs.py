@@ -4,7 +4,8 @@ words.
 The likeliest Action Units stand in the prompt by their names, as real word tokens, each followed by two
 soft words: p * yes + (1 - p) * no, and left and right by their shares. A pretrained model copies names and
 looks them up as it does in any text; one mean vector per Action Unit it reads much later. Class beliefs are
-mean word vectors, sum_c p(c) * word(c).
+mean word vectors, sum_c p(c) * word(c), and from the second version of the prompt on the likeliest classes by
+their names with a soft verdict as well: of the mean of ten labels a model of this size reads too little.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ NAMED_AUS = 6
 """So many Action Units are named at most, the likeliest."""
 ALONE_WORDS = {"structure": (" before:", 4), "texture": (" skin:", 3), "motion": (" motion:", NAMED_AUS)}
 """Of each expert: the words before the Action Units that its tokens tell, and how many it names at most."""
+NAMED_CLASSES = {"coarse": 2, "fine": 3}
+"""So many classes are named at most, the likeliest first."""
 LEAST_NAMED = 0.05
-"""Probability below which an Action Unit is not named: its absence says as much in fewer words."""
+"""Probability below which an Action Unit or class is not named: its absence says as much in fewer words."""
 VERDICTS = (" yes", " no")
 SIDE_WORDS = (" left", " right")
 
@@ -97,17 +100,37 @@ class UnitWords(nn.Module):
 
 class BeliefWords(UnitWords):
     """Beliefs as embeddings: units as ``UnitWords`` names them, and classes, whose vectors begin as words'
-    own and are trained on."""
+    own and are trained on; ``named_classes``: the likeliest of them by their names too."""
 
-    def __init__(self, tokenizer: Any, table: Tensor) -> None:
+    def __init__(self, tokenizer: Any, table: Tensor, named_classes: bool = True) -> None:
         super().__init__(tokenizer, table)
+        self.named_classes = named_classes
+        self.labels = {
+            "coarse": [_ids(tokenizer, f" {text}") for text in COARSE],
+            "fine": [_ids(tokenizer, f" {text}") for text in FINE],
+        }
         self.coarse = nn.Parameter(_vectors(tokenizer, table, [f" {text}" for text in COARSE]))
         self.fine = nn.Parameter(_vectors(tokenizer, table, [f" {text}" for text in FINE]))
 
     def told(self, beliefs: Beliefs, words: Any) -> list[Tensor]:
         """(L, D) embeddings of each clip's beliefs; ``words`` embeds a list of token ids."""
         classes = torch.stack([beliefs.coarse @ self.coarse, beliefs.fine @ self.fine], 1)
-        return [torch.cat(parts) for parts in zip(self(beliefs.au, words), classes, strict=True)]
+        rows = [torch.cat(parts) for parts in zip(self(beliefs.au, words), classes, strict=True)]
+        if not self.named_classes:
+            return rows
+        return [torch.cat([row, self._named(beliefs, clip, words)]) for clip, row in enumerate(rows)]
+
+    def _named(self, beliefs: Beliefs, clip: int, words: Any) -> Tensor:
+        """(L, D): the likeliest coarse and fine classes of a clip, each with its soft verdict."""
+        parts = []
+        for kind, most in NAMED_CLASSES.items():
+            chance = getattr(beliefs, kind)[clip]
+            order = chance.argsort(descending=True)[:most].tolist()
+            for index in order[:1] + [i for i in order[1:] if chance[i] >= LEAST_NAMED]:
+                verdict = torch.stack([chance[index], 1 - chance[index]]) @ self.verdicts
+                told = words(self.labels[kind][index] + self.comma).to(verdict)
+                parts += [told[:-1], verdict[None], told[-1:]]
+        return torch.cat(parts)
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

@@ -190,7 +190,7 @@ class DeftModel(nn.Module):
             name: UnitWords(tokenizer, table, *ALONE_WORDS[name]) for name in EXPERTS
         })  # fmt: skip
         if BELIEFS in self.config.conditioned_on:
-            self.beliefs = BeliefWords(tokenizer, table)
+            self.beliefs = BeliefWords(tokenizer, table, self.config.prompt_version > 1)
         self.llm = add_lora(llm, self.config.lora_rank, self.config.lora_alpha) if lora else llm
 
     def _au_words(self, table: Tensor) -> Tensor | None:

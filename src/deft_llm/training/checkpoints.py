@@ -30,7 +30,7 @@ from deft_llm.model.checkpoint import (
 )
 from deft_llm.model.deft import FACE_EXPERTS, DeftConfig, DeftModel, is_language
 from deft_llm.model.experts import FaceExpertConfig
-from deft_llm.model.language import load_backbone
+from deft_llm.model.language import PROMPT_VERSION, load_backbone
 from deft_llm.training.settings import TrainConfig
 
 MODEL = "model"
@@ -96,6 +96,7 @@ def start_model(
     alike = (saved.get("backbone"), saved.get("lora_rank")) == (config.backbone, config.lora_rank)
     if language:
         made.backbone, made.lora_rank, made.lora_alpha = config.backbone, config.lora_rank, config.lora_alpha
+        made.prompt_version = PROMPT_VERSION
     torch.manual_seed(seed)
     deft = DeftModel(made)
     deft.calibration = saved.get("calibration")
