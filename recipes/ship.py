@@ -2,7 +2,7 @@
 
     python -m recipes.ship OUT --small         # minutes: every step on the least data, to see that all works
     python -m recipes.ship OUT --full          # some ten hours of one core, from nothing
-    python -m recipes.ship OUT --full --start CHECKPOINT    # some four: keeps a motion expert
+    python -m recipes.ship OUT --full --start CHECKPOINT    # some three: trains its other parts further
     python -m recipes.ship OUT --small --print # the commands alone
 
 Every step is a command that can be run by itself; what is made already is kept, so a stopped run goes on. OUT
@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -91,11 +91,32 @@ FULL = Profile(
 )  # fmt: skip
 
 
+FURTHER = replace(
+    FULL,
+    shards=1,
+    films=(
+        Films("faces", "arkit", 640, 160, 40), Films("faces", "makehuman", 400, 100, 42),
+        Films("language", "arkit", 300, 60, 0), Films("language", "makehuman", 200, 40, 2),
+    ),
+    faces=(
+        "faces.steps=500", "faces.cooldown_steps=200", "faces.learning_rate=1.5e-3", "faces.validate_every=0",
+        "faces.patience=0",
+    ),
+    language=(
+        *(word for word in FULL.language if word.split("=")[0] not in (
+            "language.steps", "language.cooldown_steps", "language.learning_rate"
+        )),
+        "language.steps=270", "language.cooldown_steps=90", "language.learning_rate=6e-4",
+    ),
+)  # fmt: skip
+"""Further from a checkpoint: its motion expert stays as it is."""
+
+
 def commands(
     out: Path, profile: Profile, note: str, workers: int = 1, start: str = "null"
 ) -> list[list[str]]:
     """The steps as words of command lines, paths as ``out`` is given; ``note`` goes into the card. ``start``:
-    a checkpoint whose motion expert is kept and whose language part is trained further."""
+    a checkpoint whose motion expert is kept and whose other parts are trained further."""
     python, deft = [sys.executable, "-m"], [sys.executable, "-m", "deft_llm.cli"]
     flow = ["--size", str(profile.samples), "--identities", str(profile.identities), "--coded", "0.3"]
     data = [f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", f"note={note}"]
@@ -104,9 +125,7 @@ def commands(
     seen, told = (
         [films for films in profile.films if films.learns == part] for part in ("faces", "language")
     )
-    experts = (
-        ["parts=[motion,faces]", *profile.motion] if start == "null" else ["parts=[faces]", "faces.anew=true"]
-    )
+    experts = ["parts=[motion,faces]", *profile.motion] if start == "null" else ["parts=[faces]"]
     return [
         [*python, "recipes.flow_samples", str(out / "samples"), "--shards", str(profile.shards), "--seed",
          str(SEED), *flow],
@@ -133,14 +152,15 @@ def main() -> None:
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--small", action="store_true")
     size.add_argument("--full", action="store_true")
-    parser.add_argument("--start", default="null", help="checkpoint whose motion expert is kept")
+    parser.add_argument("--start", default="null", help="checkpoint that is trained further")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--print", action="store_true", dest="show", help="print the commands alone")
     given = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     note = f"made by python -m recipes.ship {given.out.name} --{'small' if given.small else 'full'}"
     note += "" if given.start == "null" else f" --start {Path(given.start).name}"
-    for words in commands(given.out, SMALL if given.small else FULL, note, given.workers, given.start):
+    profile = SMALL if given.small else FULL if given.start == "null" else FURTHER
+    for words in commands(given.out, profile, note, given.workers, given.start):
         print("$ python " + shlex.join(words[1:]), flush=True)
         if given.show:
             continue

@@ -11,10 +11,10 @@ import pytest
 from deft_llm.config import load_config
 from deft_llm.training.settings import TrainConfig
 from recipes import forked, ship
-from recipes.ship import FULL, SMALL, commands
+from recipes.ship import FULL, FURTHER, SMALL, commands
 
 
-@pytest.mark.parametrize("profile", [SMALL, FULL], ids=["small", "full"])
+@pytest.mark.parametrize("profile", [SMALL, FULL, FURTHER], ids=["small", "full", "further"])
 def test_settings_of_every_profile_are_read(profile, tmp_path: Path) -> None:
     *_, experts, language = commands(tmp_path, profile, "a note, by hand")
     for words, parts in ((experts, ["motion", "faces"]), (language, ["language", "joint"])):
@@ -25,9 +25,11 @@ def test_settings_of_every_profile_are_read(profile, tmp_path: Path) -> None:
 
 
 def test_a_start_keeps_its_motion_expert(tmp_path: Path) -> None:
-    *_, experts, _ = commands(tmp_path, FULL, "note", start="shipped")
+    *_, experts, language = commands(tmp_path, FURTHER, "note", start="shipped")
     settings = load_config(TrainConfig, None, [word for word in experts if "=" in word])
-    assert settings.parts == ["faces"] and settings.faces.anew
+    assert settings.parts == ["faces"] and not settings.faces.anew
+    further = load_config(TrainConfig, None, [word for word in language if "=" in word])
+    assert further.parts == ["language"] and further.language.steps == 270
     assert experts[experts.index("--start") + 1] == "shipped"
 
 
@@ -35,7 +37,7 @@ def test_face_experts_and_language_part_learn_from_other_people(tmp_path: Path) 
     """The language part has to know what their word is worth on strangers."""
     from deft_llm.synth.core.identity import split_seeds
 
-    for profile in (SMALL, FULL):
+    for profile in (SMALL, FULL, FURTHER):
         met: dict[str, set[int]] = {"faces": set(), "language": set()}
         for films in profile.films:
             met[films.learns] |= set(split_seeds("train", films.subjects, films.seed * films.subjects))

@@ -4,7 +4,6 @@ printed), and the model card beside them.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +181,7 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
         parameters=f"{config['parameters']:,}" if config.get("parameters") else "about 0.5 million",
         faces=_faces(config),
         motion=_trained(config, "motion"),
-        trained_on=json.dumps(config.get("trained_on") or "not recorded"),
+        trained_on=_trained_on(config.get("trained_on") or {}),
         prior=config.get("prior", "?"),
         prior_note=" (FACS knowledge only: no statistics of any real corpus)"
         if config.get("prior") == "facs"
@@ -193,6 +192,14 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
         faults="".join(f"- Known fault: {fault}\n" for fault in config.get("faults", ())),
     )
     write_text(Path(folder) / "README.md", text)
+
+
+def _trained_on(record: dict[str, Any]) -> str:
+    """What a checkpoint was trained on; its subjects are counted, their names stand in the config."""
+    told = [f"{name.replace('_', ' ')}: {value}" for name, value in record.items() if name != "subjects"]
+    if record.get("subjects"):
+        told.append(f"{len(record['subjects'])} subjects, listed in {CONFIG}")
+    return "; ".join(told) or "not recorded"
 
 
 def _faces(config: dict[str, Any]) -> str:
