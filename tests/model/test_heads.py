@@ -58,7 +58,7 @@ def test_calibration_scales_and_shifts_each_au() -> None:
 
 def test_an_au_is_one_sided_where_its_sides_probabilities_differ_enough() -> None:
     au = torch.zeros(4, len(EXPERT_AUS), 2)
-    au[:, AU_INDEX[12]] = torch.tensor([[2.0, 0.7], [2.0, -0.5], [-1.0, 1.2], [-3.0, -9.0]])
+    au[:, AU_INDEX[12]] = torch.tensor([[2.0, 1.2], [2.0, 0.7], [-1.0, 1.2], [-3.0, -9.0]])
     sides = seen_sides(au_probabilities(make_readout(4, au=au)))
     assert [one[12] for one in sides] == ["both", "left", "right", "both"]
     assert all(17 not in one for one in sides), "FACS scores no side of AU17"

@@ -204,4 +204,4 @@ def test_answers_follow_the_beliefs_of_the_readout(tiny_model: DeftModel) -> Non
     readout = one.read_motions(clips)
     adapted = replace(readout, coarse=torch.tensor([[9.0, -9.0, -9.0], [-9.0, -9.0, 9.0]]))
     told = [tiny_model.prompts(given) for given in (readout, adapted)]
-    assert all(a.shape == b.shape and not torch.equal(a, b) for a, b in zip(*told, strict=True))
+    assert all(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(*told, strict=True))

@@ -13,14 +13,14 @@ from deft_llm.evaluation.questions import combined_parts, named_units, question_
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import ENTRIES
 from deft_llm.model import questions
-from deft_llm.model.beliefs import BELIEFS
+from deft_llm.model.beliefs import BELIEFS, Beliefs
 from deft_llm.model.decoding import answer_grammar
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import au_probabilities, seen_sides
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.model.predictor import Predictor
-from deft_llm.model.questions import OPTIONS, ClassTaken, ask
+from deft_llm.model.questions import OPTIONS, WRITTEN_SHARE, ClassTaken, ask
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX
 from deft_llm.unimer.phrases import QUESTIONS
@@ -130,6 +130,27 @@ def test_what_is_dropped_changes_the_answers(tiny_model, readout) -> None:
     assert whole[0][0].options != without[0][0].options
 
 
+def test_the_heads_beliefs_weigh_beside_the_language_model() -> None:
+    from deft_llm.model.questions import _class_of
+
+    labels = ("happiness", "disgust", "anger", "surprise", "others")
+    scored = {
+        "coarse": {"negative": 0.4, "positive": 0.5, "surprise": 0.1},
+        "fine": dict(zip(labels, (0.4, 0.3, 0.2, 0.05, 0.05))),
+    }
+    fine = torch.full((2, len(FINE)), 0.01)
+    fine[0, FINE.index("disgust")] = fine[1, FINE.index("happiness")] = 0.9
+    believed = Beliefs(torch.zeros(2, 24, 2), torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), fine)
+    sure, same = (_class_of(scored, believed, clip) for clip in (0, 1))
+    assert sure is not None and (sure.coarse, sure.fine) == ("negative", "disgust")
+    assert same is not None and (same.coarse, same.fine) == ("positive", "happiness")
+    ratio = sure.chances["fine"]["disgust"] / sure.chances["fine"]["happiness"]
+    assert ratio == pytest.approx(
+        (0.3 / 0.4) ** WRITTEN_SHARE * (0.9 / 0.01) ** (1 - WRITTEN_SHARE), rel=1e-5
+    )
+    assert sum(sure.chances["fine"].values()) == pytest.approx(1)
+
+
 def test_coarse_and_fine_class_are_decided_together() -> None:
     from deft_llm.model.questions import _class_of
 
@@ -137,10 +158,10 @@ def test_coarse_and_fine_class_are_decided_together() -> None:
         "coarse": {"negative": 0.6, "positive": 0.3, "surprise": 0.1},
         "fine": {"happiness": 0.5, "disgust": 0.2, "anger": 0.1, "surprise": 0.1, "others": 0.1},
     }
-    taken = _class_of(scored)
+    taken = _class_of(scored, None, 0)
     assert isinstance(taken, ClassTaken)
     assert (taken.fine, taken.coarse) == ("disgust", "negative")  # .6 * .3 against .3 * .5
-    assert _class_of({}) is None
+    assert _class_of({}, None, 0) is None
 
 
 def test_figures_and_times_are_answered_from_the_measurement() -> None:

@@ -207,13 +207,10 @@ class StructureExpert(nn.Module):
             self.register_buffer("axes", torch.zeros(config.space, 3 * config.landmarks))
             self.space = nn.Linear(config.space + TURN, 3 * config.width)
         if config.neutral:
-            self.over = nn.Sequential(
-                nn.Linear(config.neutral, 3 * config.width),
-                nn.GELU(),
-                nn.Linear(3 * config.width, 3 * config.width),
-            )
-            nn.init.zeros_(self.over[2].weight)  # at first as if no neutral were known
-            nn.init.zeros_(self.over[2].bias)
+            last = nn.Linear(3 * config.width, 3 * config.width)
+            nn.init.zeros_(last.weight)  # at first as if no neutral were known
+            nn.init.zeros_(last.bias)
+            self.over = nn.Sequential(nn.Linear(config.neutral, 3 * config.width), nn.GELU(), last)
         channels = config.channels
         self.trunk = nn.Sequential(*_strided(1, channels, 2 * channels, 3 * channels, config.width))
         self.norm = nn.LayerNorm(config.width)

@@ -2,9 +2,10 @@
 
 The form of an answer is fixed, its content is not: yes or no, sides, numbers and classes are decided by the
 likelihood of the options, all of a clip in one forward pass; lists of Action Units and (C, E, R) are
-generated. Answers about one clip agree: coarse and fine class are decided together, the combined answer and
-(C, E, R) are given with the class and the list that the single questions get. Sides are those of the readout:
-its experts tell them better than the language model does (docs/results/model.md).
+generated. Answers about one clip agree: coarse and fine class are decided together, with the heads' beliefs
+(``WRITTEN_SHARE``); the combined answer and (C, E, R) are given with the class and the list that the single
+questions get. Sides are those of the readout: its experts tell them better than the language model does
+(docs/results/model.md).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, nam
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
-from deft_llm.model.beliefs import BELIEFS
+from deft_llm.model.beliefs import BELIEFS, Beliefs
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
-from deft_llm.model.heads import au_probabilities, seen_sides
+from deft_llm.model.heads import LEAST_CHANCE, au_probabilities, seen_sides
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE, AnsweredBy, AUSide, ClipPhase
@@ -58,6 +59,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
 NEEDS_SIDES = ("au_side", "answer")
 WRITE_BATCH = 16
+WRITTEN_SHARE = 0.3
+"""Weight of the language model's likelihoods of classes beside the heads' beliefs. Of 0 to 1, those from .3
+to .7 tell the classes of 220 flow-level maps best, refitted (docs/results/model.md)."""
 DECLINES = tuple(text.split("{topic}")[0] for text in DECLINED)
 """How an answer begins that declines."""
 FREE = "start: /[ -~]{1,240}/\n"
@@ -96,7 +100,8 @@ def ask(
             _scored(model, prompt, _turns(texts, names, tuple(fines or FINE)))
             for prompt, texts, names in zip(prompts, questions, kinds, strict=True)
         ]
-        classes = [_class_of(found) for found in scored]
+        believed = None if BELIEFS in drop else Beliefs.of(readout, model.calibration)
+        classes = [_class_of(found, believed, clip) for clip, found in enumerate(scored)]
         chances: np.ndarray | None = None
         if BELIEFS not in drop and any(kind in NEEDS_SIDES for row in kinds for kind in row):
             chances = au_probabilities(readout, model.calibration)
@@ -227,12 +232,16 @@ class ClassTaken:
         return Reply(kind, text, chances[text], chances)
 
 
-def _class_of(scored: dict[str, dict[str, float]]) -> ClassTaken | None:
+def _class_of(scored: dict[str, dict[str, float]], believed: Beliefs | None, clip: int) -> ClassTaken | None:
     """Both questions weigh: the coarse class by its own likelihood times that of its fine labels, the fine
-    label the likeliest in it, or one without a coarse class where that is likelier still."""
+    label the likeliest in it, or one without a coarse class where that is likelier still. The likelihoods are
+    the language model's and, where beliefs are told, the heads' (``WRITTEN_SHARE``)."""
     if "fine" not in scored:
         return None
     fine, coarse = scored["fine"], scored["coarse"]
+    if believed is not None:
+        fine = _weighed(fine, dict(zip(FINE, believed.fine[clip].tolist())))
+        coarse = _weighed(coarse, dict(zip(COARSE, believed.coarse[clip].tolist())))
     share = {c: sum(p for f, p in fine.items() if coarse_of(f) == c) for c in coarse}
     weighed = {c: coarse[c] * share[c] for c in coarse} if any(share.values()) else coarse
     total = sum(weighed.values()) or 1.0
@@ -241,6 +250,18 @@ def _class_of(scored: dict[str, dict[str, float]]) -> ClassTaken | None:
     label = max(inside, key=lambda f: fine[f])
     shares = {c: p / total for c, p in weighed.items()}
     return ClassTaken(label, best, {"fine": fine, "coarse": shares})
+
+
+def _weighed(written: dict[str, float], believed: dict[str, float]) -> dict[str, float]:
+    """The weighted geometric mean of what the language model and the heads give to the same labels, which
+    sums to 1."""
+    mean = {
+        label: max(p, LEAST_CHANCE) ** WRITTEN_SHARE
+        * max(believed[label], LEAST_CHANCE) ** (1 - WRITTEN_SHARE)
+        for label, p in written.items()
+    }
+    total = sum(mean.values()) or 1.0
+    return {label: p / total for label, p in mean.items()}
 
 
 def _generated(

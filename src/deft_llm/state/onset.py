@@ -48,5 +48,5 @@ def over_neutral_of(
 
 
 def over_neutral_at(state: FaceState, frame: int) -> np.ndarray:
-    """The same of a frame of a video, over the neutral of its state; NaN where the face is not seen."""
+    """(C,): the same of a frame of a video, over the neutral of its state; NaN where the face is not seen."""
     return np.array([state.over[name][frame] for name in ONSET_CHANNELS], np.float32)

@@ -1,0 +1,77 @@
+"""What the structure expert tells of strangers: AUs that an onset holds, with their neutral and without.
+
+    python -m benchmarks.held CHECKPOINT STORE [STORE ...] [--json FILE]
+
+STORE: key frames of films (``deft synth STORE --film keys``) of people whom the checkpoint has not met. Per
+size of what is held (px of a face 280 px wide, the larger side) against AUs that are not held: AUC over all
+AUs and clips, the share that is said to be there, and the share said of those that are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from deft_llm.files import write_json
+from deft_llm.model.deft import DeftModel
+from deft_llm.model.inputs import batch_of
+from deft_llm.training.store_data import StoreData
+
+SIZES = ((1.0, 3.0), (3.0, 5.0), (5.0, np.inf))
+NOT_HELD = 0.5
+"""px below which an AU counts as not held."""
+
+
+@torch.inference_mode()
+def told(model: DeftModel, data: StoreData, neutral: bool) -> np.ndarray:
+    """(N, A) probability that an AU is held on either side, of the clips with a face."""
+    assert model.structure is not None
+    rows = data.with_faces
+    batch = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
+    over = batch.over if neutral else None
+    tokens = model.structure(batch.landmarks, batch.appearance, batch.space, over).tokens
+    return model.structure.au_logits(tokens).sigmoid().amax(-1).numpy()
+
+
+def rows_of(chances: np.ndarray, held: np.ndarray) -> list[dict[str, float]]:
+    """A row per size; chances (N, A), held (N, A) px."""
+    absent = chances[held < NOT_HELD]
+    rows = []
+    for low, high in SIZES:
+        there = chances[(held >= low) & (held < high)]
+        if not len(there):
+            continue
+        truth = np.r_[np.ones(len(there)), np.zeros(len(absent))]
+        rows.append({
+            "from_px": low, "held": len(there), "auc": float(roc_auc_score(truth, np.r_[there, absent])),
+            "said": float((there > 0.5).mean()), "said_of_absent": float((absent > 0.5).mean()),
+        })  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    """Read the films, print the table."""
+    parser = argparse.ArgumentParser(description="What the structure expert tells of strangers.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("stores", type=Path, nargs="+")
+    parser.add_argument("--json", type=Path, default=None)
+    given = parser.parse_args()
+    model = DeftModel.from_pretrained(given.checkpoint, language=False)
+    data = StoreData(given.stores)
+    held = np.nanmax(data.held[data.with_faces], -1)
+    table = {name: rows_of(told(model, data, name == "neutral"), held) for name in ("neutral", "without")}
+    print("| | held from | AUs | AUC | said | said of what is not held |\n|---|---|---|---|---|---|")
+    for name, rows in table.items():
+        for row in rows:
+            figures = f"{row['auc']:.3f} | {row['said']:.2f} | {row['said_of_absent']:.3f}"
+            print(f"| {name} | {row['from_px']:g} px | {row['held']:.0f} | {figures} |")
+    if given.json is not None:
+        write_json(given.json, table)
+
+
+if __name__ == "__main__":
+    main()
