@@ -76,9 +76,8 @@ def start_model(
     """The model that a part trains: ``experts`` and all else of ``folder``, new where that has none.
 
     ``motion``, ``faces``: sizes of new experts. ``anew``: face experts that begin as new ones although
-    ``folder`` has them. ``widened``: a structure
-    expert of ``folder`` is given the shape over the person's neutral too, whatever it was given before.
-    ``language``: with its language model; projectors and adapter
+    ``folder`` has them. ``widened``: a structure expert of ``folder`` is given the shape over the person's
+    neutral too, whatever it was given before. ``language``: with its language model; projectors and adapter
     are taken over where they belong to the same backbone and LoRA rank, else they begin anew.
     Raises: DeftError for a checkpoint that does not fit.
     """

@@ -220,8 +220,7 @@ def _over_neutral(
     rest.turn = rest.turn + pose + np.radians(rng.normal(0, SWAY, (NEUTRALS, 3))).astype(np.float32)
     seen = []
     for frame in range(NEUTRALS):
-        image = camera.develop(studio.renderer.draw(performer.state(rest, frame)), rng)
-        image = image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
+        image = _in_colour(camera.develop(studio.renderer.draw(performer.state(rest, frame)), rng))
         faces = default_landmarker().detect(np.ascontiguousarray(image))
         seen += [(face.landmarks, face.depth) for face in faces[:1]]
     if not seen or motion.landmarks is None or motion.depth is None:
@@ -254,9 +253,14 @@ def key_frames(
         count = 2 * wanted.reach + 1 if index in wanted.keys and not crf else 1
         taken = np.mean([camera.develop(picture, noise).astype(np.float32) for _ in range(count)], 0)
         image = np.asarray(np.round(taken), np.uint8)
-        pictures.append(image if image.ndim == 3 else np.repeat(image[..., None], 3, 2))
+        pictures.append(_in_colour(image))
     for index, image in zip(wanted.profile, coded(pictures, crf) if crf else pictures, strict=True):
         yield Frame(index, index / plan.fps, image)
+
+
+def _in_colour(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) of a picture that a camera may have taken in grey (H, W)."""
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, 2)
 
 
 def coded(pictures: list[np.ndarray], crf: int) -> list[np.ndarray]:
