@@ -3,8 +3,10 @@
     python -m benchmarks.expert_duty CHECKPOINT STORE UNIMER [--rows 60] [--tasks region] [--json FILE]
 
 STORE: clips with faces of test subjects; UNIMER: ``deft unimer build STORE --no-figures``. Asked with the
-whole prompt; without beliefs (the experts' tokens alone); with beliefs alone; without each expert; and with
-another clip's readout. Prints per task the share answered right, with a 95 % interval over subjects.
+whole prompt; without beliefs (the experts' tokens alone); with beliefs alone; without each expert (a face
+expert neither feeds the heads nor stands in the prompt; of motion, which all heads begin with, the tokens are
+left out of the prompt); and with another clip's readout. Prints per task the share answered right, with a
+95 % interval over subjects.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from deft_llm.evaluation.bootstrap import interval
 from deft_llm.evaluation.questions import named_units
 from deft_llm.files import write_json
 from deft_llm.model.beliefs import BELIEFS
+from deft_llm.model.deft import FACE_EXPERTS
 from deft_llm.model.language import EXPERTS
 from deft_llm.model.predictor import load_predictor
 from deft_llm.records import Instruction
@@ -30,7 +33,7 @@ from deft_llm.unimer.readback import outcome, texts
 
 TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_au_present", "vqa_au_side", "vqa_on_side", "region", "release",
-    "side", "vqa_state", "vqa_phase",
+    "side", "vqa_state", "vqa_held", "vqa_phase",
 )  # fmt: skip
 PROMPTS = {
     "whole prompt": (), "tokens alone": (BELIEFS,), "beliefs alone": EXPERTS,
@@ -52,13 +55,27 @@ def is_right(row: Instruction, said: str) -> bool:
 
 
 def chosen(folder: Path, tasks: tuple[str, ...], most: int) -> list[Instruction]:
-    """Up to ``most`` instructions of each task, spread over the clips."""
+    """Up to ``most`` instructions of each task, drawn from all clips; of phases as many of each, for "rise"
+    alone would be right of two in three."""
     by_task: dict[str, list[Instruction]] = defaultdict(list)
     for row in read_instructions(folder):
         if row.task in tasks:
             by_task[row.task].append(row)
-    rng = np.random.default_rng(0)
-    return [rows[i] for rows in by_task.values() for i in sorted(rng.permutation(len(rows))[:most])]
+    rng, found = np.random.default_rng(0), []
+    for task, rows in by_task.items():
+        drawn = [rows[i] for i in rng.permutation(len(rows))]
+        if task == "vqa_phase":
+            drawn = _alike(drawn)
+        found += drawn[:most]
+    return found
+
+
+def _alike(rows: list[Instruction]) -> list[Instruction]:
+    """The rows in turns of each outcome, as many as the rarest has."""
+    by_outcome: dict[str, list[Instruction]] = defaultdict(list)
+    for row in rows:
+        by_outcome[row.source["choice"]].append(row)
+    return [row for turn in zip(*by_outcome.values(), strict=False) for row in turn]
 
 
 def main() -> None:
@@ -74,13 +91,16 @@ def main() -> None:
     rows = chosen(given.unimer, tuple(given.tasks.split(",")), given.rows)
     names = sorted({row.clip_id for row in rows})
     store, predictor = Store(given.store), load_predictor(given.checkpoint)
-    readout = predictor.read_motions(store.motion(name) for name in names)
+    inputs = predictor.inputs_of(store.motion(name) for name in names)
+    readout = predictor.read(*inputs)
     asked = [[row for row in rows if row.clip_id == name] for name in names]
     questions = [[texts(row, "user")[0] for row in group] for group in asked]
     table: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for prompt, drop in PROMPTS.items():
         own = readout
-        if prompt == "another clip's":
+        if len(drop) == 1 and drop[0] in FACE_EXPERTS:
+            own = predictor.read(*inputs, drop=drop)
+        elif prompt == "another clip's":
             own = readout.take(torch.roll(torch.arange(len(readout)), 1))
         replies = predictor.ask(own, questions, drop=drop)
         found: dict[str, list[tuple[str, bool]]] = defaultdict(list)

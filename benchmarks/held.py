@@ -1,15 +1,19 @@
-"""What the structure expert tells of strangers: AUs that an onset holds, with their neutral and without.
+"""What the structure expert tells of strangers: AUs that an onset holds, and releases, with their neutral and
+without.
 
     python -m benchmarks.held CHECKPOINT STORE [STORE ...] [--json FILE]
 
 STORE: key frames of films (``deft synth STORE --film keys``) of people whom the checkpoint has not met. Per
 size of what is held (px of a face 280 px wide, the larger side) against AUs that are not held: AUC over all
-AUs and clips, the share that is said to be there, and the share said of those that are not.
+AUs and clips, the share that is said to be there, and the share said of those that are not. Of a checkpoint
+with a head for phases: AUC of releases against rises, and the mean over the three phases of the share told
+right (chance: .33).
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 from deft_llm.files import write_json
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.inputs import batch_of
+from deft_llm.model.readout import PHASES
 from deft_llm.training.store_data import StoreData
 
 SIZES = ((1.0, 3.0), (3.0, 5.0), (5.0, np.inf))
@@ -53,8 +58,27 @@ def rows_of(chances: np.ndarray, held: np.ndarray) -> list[dict[str, float]]:
     return rows
 
 
+@torch.inference_mode()
+def phases_told(model: DeftModel, data: StoreData, neutral: bool) -> dict[str, float]:
+    """AUC of releases against rises and mean recall of the phases; empty without a head for phases."""
+    rows = data.with_faces
+    batch = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
+    found = model.read(batch if neutral else replace(batch, over=None)).phase
+    if found is None:
+        return {}
+    truth, (rise, release) = data.phase[rows], (PHASES.index(name) for name in ("rise", "release"))
+    chances = found.softmax(-1).numpy()
+    two = np.isin(truth, (rise, release))
+    score = chances[two, release] / (chances[two, release] + chances[two, rise])
+    right = [(chances[truth == one].argmax(-1) == one).mean() for one in np.unique(truth[truth >= 0])]
+    return {
+        "clips": int((truth >= 0).sum()), "release_auc": float(roc_auc_score(truth[two] == release, score)),
+        "recall": float(np.mean(right)),
+    }  # fmt: skip
+
+
 def main() -> None:
-    """Read the films, print the table."""
+    """Read the films, print the tables."""
     parser = argparse.ArgumentParser(description="What the structure expert tells of strangers.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("stores", type=Path, nargs="+")
@@ -69,8 +93,13 @@ def main() -> None:
         for row in rows:
             figures = f"{row['auc']:.3f} | {row['said']:.2f} | {row['said_of_absent']:.3f}"
             print(f"| {name} | {row['from_px']:g} px | {row['held']:.0f} | {figures} |")
+    phases = {name: phases_told(model, data, name == "neutral") for name in table}
+    if all(phases.values()):
+        print("\n| | clips | AUC of releases | mean recall of the phases |\n|---|---|---|---|")
+        for name, row in phases.items():
+            print(f"| {name} | {row['clips']:.0f} | {row['release_auc']:.3f} | {row['recall']:.2f} |")
     if given.json is not None:
-        write_json(given.json, table)
+        write_json(given.json, {"held": table, "phases": phases})
 
 
 if __name__ == "__main__":

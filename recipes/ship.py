@@ -55,7 +55,8 @@ class Profile:
 
 TASKS = (
     "au", "side", "region", "answer", "refusal", "release", "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count",
-    "vqa_au_present", "vqa_au_side", "vqa_on_side", "vqa_combined", "vqa_state", "vqa_phase",
+    "vqa_au_present", "vqa_au_side", "vqa_on_side", "vqa_combined", "vqa_state", "vqa_held",
+    "vqa_phase",
 )  # fmt: skip
 """Uni-MER tasks that the language part learns. Not *phase*, which compares the sizes of two motions that
 relative maps do not hold, and not *not_seen*, which is about the measurement; the long ones (coarse, fine and
@@ -95,11 +96,11 @@ FURTHER = replace(
     FULL,
     shards=1,
     films=(
-        Films("faces", "arkit", 640, 160, 40), Films("faces", "makehuman", 400, 100, 42),
-        Films("language", "arkit", 300, 60, 0), Films("language", "makehuman", 200, 40, 2),
+        Films("faces", "arkit", 420, 105, 40), Films("faces", "makehuman", 380, 95, 42),
+        Films("language", "arkit", 240, 48, 0), Films("language", "makehuman", 200, 40, 2),
     ),
     faces=(
-        "faces.steps=500", "faces.cooldown_steps=200", "faces.learning_rate=1.5e-3", "faces.validate_every=0",
+        "faces.steps=700", "faces.cooldown_steps=300", "faces.learning_rate=1.5e-3", "faces.validate_every=0",
         "faces.patience=0",
     ),
     language=(

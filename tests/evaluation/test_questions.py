@@ -37,6 +37,7 @@ COMBINED = (
         ("Is the action unit dimpler shown on the left side of the face?", "on_side"),
         ("How many action units are shown on the face?", "count"),
         ("Which action units does the face hold before it moves, if any?", "state"),
+        ("Does the face hold the lip corner puller before it moves?", "au_held"),
         ("Is this movement a rise, a release, or a transition from one expression to another?", "phase"),
         ("Does AU12 let go again before the clip ends, or is it held?", "other"),
         ("Is the action unit something new shown on the face?", "au_present"),

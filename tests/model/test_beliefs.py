@@ -16,7 +16,7 @@ from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import EXPERTS
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from tests.model.conftest import make_clips, make_face
+from tests.model.conftest import make_clips, make_face, make_readout
 
 MOTION = EXPERTS.index("motion")
 
@@ -70,6 +70,32 @@ def test_the_likeliest_classes_stand_there_by_their_names_with_their_verdicts(wo
         verdict = chance * naming.verdicts[0] + (1 - chance) * naming.verdicts[1]
         parts += [embedded[:-1], verdict[None], embedded[-1:]]
     assert torch.allclose(whole[len(before) :], torch.cat(parts), atol=1e-6)
+
+
+def test_phases_stand_there_where_the_onset_was_seen(tiny_model) -> None:
+    table = tiny_model.llm.get_input_embeddings().weight
+    naming = BeliefWords(tiny_model.tokenizer, table)
+    one = beliefs(chances(au12=0.9))
+    both = Beliefs(*(torch.cat([v, v]) for v in (one.au, one.coarse, one.fine)))
+    both.phase = torch.tensor([[0.2, 0.77, 0.03], [torch.nan] * 3])
+    with torch.no_grad():
+        seen, unseen = naming.told(both, tiny_model._embedded)
+    assert torch.equal(seen[: len(unseen)], unseen)
+    parts = []
+    for name, chance in (("release", 0.77), ("rise", 0.2)):
+        ids = tiny_model.tokenizer(f" {name}", add_special_tokens=False).input_ids + naming.comma
+        verdict = chance * naming.verdicts[0] + (1 - chance) * naming.verdicts[1]
+        embedded = tiny_model._embedded(ids)
+        parts += [embedded[:-1], verdict[None], embedded[-1:]]
+    assert torch.allclose(seen[len(unseen) :], torch.cat(parts), atol=1e-6)
+
+
+def test_phases_are_believed_where_the_structure_expert_saw_the_clip() -> None:
+    saw = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 1.0]]).bool()
+    logits = torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]])
+    found = Beliefs.of(make_readout(2, saw=saw, phase=logits)).phase
+    assert found is not None and torch.allclose(found[0], logits[0].softmax(-1)) and found[1].isnan().all()
+    assert Beliefs.of(make_readout(2, saw=saw)).phase is None
 
 
 def test_a_checkpoint_of_the_first_prompt_names_no_classes(tiny_model, tmp_path) -> None:

@@ -45,7 +45,7 @@ def readout(tiny_model: DeftModel) -> Readout:
 
 
 def test_every_wording_of_uni_mer_is_known_by_its_kind() -> None:
-    kinds = {"vqa_aus_one": "aus", "vqa_aus_several": "aus", "vqa_aus_any": "aus",
+    kinds = {"vqa_aus_one": "aus", "vqa_aus_several": "aus", "vqa_aus_any": "aus", "vqa_held": "au_held",
              "vqa_combined_one": "combined", "vqa_combined_several": "combined"}  # fmt: skip
     for form, wordings in FORMS.items():
         for wording in wordings:

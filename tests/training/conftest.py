@@ -21,7 +21,7 @@ from deft_llm.training.flow_shards import FlowBatch
 from recipes.flow_samples import write_shard
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
-FACES = {"width": 8, "channels": 4, "space": 2}
+FACES = {"width": 8, "channels": 4, "space": 2, "phase": 8}
 CLASSES = (("negative", "disgust"), ("positive", "happiness"), ("surprise", "surprise"))
 
 
@@ -52,7 +52,7 @@ def make_store(root: Path, corpus: str, subjects: int, faces: bool = False) -> P
             clip = Clip(
                 clip_id=f"{corpus}/{subject}/{number}", corpus=corpus, subject=f"{corpus}/{subject}",
                 source=Source(kind="flow", path="-"), emotion=fine, coarse=coarse,
-                aus=[ActionUnit(number=12 if number == 1 else 4)],
+                aus=[ActionUnit(number=12 if number == 1 else 4)], phase=(None, "rise", "release")[number],
                 truth=Truth(
                     emotion=fine, coarse=coarse, aus=[ActionUnit(number=12 if number == 1 else 4)],
                     attributes={"held_px": {"12": [3.0, 0.0]}, "turn": [2.0, -1.0]},
@@ -108,11 +108,14 @@ def instructions(tmp_path: Path) -> Path:
     return folder
 
 
-def small_model(experts: tuple[str, ...] = ("motion",), language: bool = False, seed: int = 0) -> DeftModel:
-    """A small random model, its word vectors of unit spread where it has a language part."""
+def small_model(
+    experts: tuple[str, ...] = ("motion",), language: bool = False, seed: int = 0, **sizes: int
+) -> DeftModel:
+    """A small random model, its word vectors of unit spread where it has a language part; ``sizes`` of the
+    face experts."""
     torch.manual_seed(seed)
-    config = DeftConfig(backbone="tiny-random", lora_rank=2, motion=SMALL, faces=FACES, experts=list(experts),
-                        conditioned_on=list(experts))  # fmt: skip
+    config = DeftConfig(backbone="tiny-random", lora_rank=2, motion=SMALL, faces={**FACES, **sizes},
+                        experts=list(experts), conditioned_on=list(experts))  # fmt: skip
     model = DeftModel(config)
     if language:
         llm, tokenizer = tiny_backbone()

@@ -12,6 +12,7 @@ import torch
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
 from deft_llm.model.experts import APPEARANCE, FaceExpertConfig, StructureExpert
 from deft_llm.model.inputs import mirrored_landmarks, mirrored_space, space_input
+from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX
 from deft_llm.state.onset import ONSET_CHANNELS
 from deft_llm.synth.core.coder import SEEN_PX
@@ -60,6 +61,12 @@ def test_a_clips_tensors_are_its_own(faces: FaceData, face_store: Path) -> None:
     assert batch.targets.held is not None and batch.targets.turn is not None
     assert batch.targets.held[0].sum() == 1 and batch.targets.held[0, AU_INDEX[12], 0] == 1
     assert batch.targets.turn[0].tolist() == pytest.approx([0.4, -0.2])
+    # in the conftest's store: not known, a rise, a release
+    assert faces.batch(np.arange(3)).targets.phase.tolist() == [
+        -1,
+        PHASES.index("rise"),
+        PHASES.index("release"),
+    ]
 
 
 def test_without_augmentation_the_experts_see_what_they_see_in_use(faces: FaceData, face_store: Path) -> None:
@@ -179,9 +186,9 @@ def test_structure_learns_from_what_the_onset_shows_over_the_neutral_where_that_
 def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
     model_of: Any, tmp_path: Path
 ) -> None:
-    deft = model_of(ALL)
+    deft = model_of(ALL, phase=0)
     deft.save_pretrained(tmp_path / "model", half=False)
-    sizes: dict[str, Any] = {"motion": {}, "faces": {"neutral": len(ONSET_CHANNELS)}}
+    sizes: dict[str, Any] = {"motion": {}, "faces": {"neutral": len(ONSET_CHANNELS), "phase": 4}}
     rng = np.random.default_rng(0)
     given = [
         torch.from_numpy(rng.normal(size=size).astype(np.float32))
@@ -192,6 +199,7 @@ def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
             TrainConfig(), tmp_path / "model", 0, experts=ALL, language=False, widened=widened, **sizes
         )
         assert made.structure is not None and made.structure.config.neutral == channels
+        assert (made.fusion.phase is not None) == widened
         assert torch.allclose(made.structure(*given).tokens, deft.structure(*given).tokens, atol=1e-6)
         assert torch.equal(made.fusion.out.weight, deft.fusion.out.weight)
 

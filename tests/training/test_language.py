@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from deft_llm.errors import DeftError
+from deft_llm.files import read_jsonl, write_jsonl
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.training.flow_shards import FlowShards
 from deft_llm.training.joint import JointConfig, JointPart
@@ -130,6 +131,28 @@ def test_text_of_a_store_is_its_own_labels_or_its_uni_mer_rows(
     assert {turn.question for turns in rows.turns for turn in turns} == {"Which class?"}
     for turns, coarse in zip(rows.turns, rows.targets.coarse.tolist()):
         assert turns[0].answers[0] == ("negative", "positive", "surprise")[coarse]
+
+
+def test_tasks_that_are_always_asked_come_before_others(
+    face_store: Path, instructions: Path, tmp_path: Path
+) -> None:
+    def asking(row: dict[str, Any], task: str, question: str) -> dict[str, Any]:
+        (asked, reply), kind = row["messages"], [{"type": "text", "text": question}]
+        return {**row, "task": task, "messages": [{**asked, "content": kind}, reply]}
+
+    rows = list(read_jsonl(instructions / "instructions.jsonl"))
+    others = [asking(row, "vqa_fine", f"Which {number}?") for row in rows for number in range(6)]
+    (tmp_path / "many").mkdir()
+    write_jsonl(
+        tmp_path / "many" / "instructions.jsonl",
+        others + [asking(row, "vqa_phase", "A rise?") for row in rows],
+    )
+    for always, every in ((["vqa_phase"], True), ([], False)):
+        settings = LanguageConfig(**QUICK, questions=2, always=always)
+        source = unimer_source(StoreData([face_store]), [tmp_path / "many"], settings)
+        turns = [one for step in range(5) for one in source(step, 0, 1).turns]
+        assert all(len(one) == 2 for one in turns)
+        assert all("A rise?" in {turn.question for turn in one} for one in turns) == every
 
 
 def test_steps_are_shared_between_uni_mer_rows_and_flow_level_samples(

@@ -48,6 +48,7 @@ def batch_of(count: int = COUNT, faces: bool = True, **more: Any) -> TrainBatch:
         side, torch.ones(count, aus), torch.arange(count) % 3, torch.arange(count) % 10,
         clean=normal(count, 2, 14, 14), subject=torch.arange(count) // 2, shape=normal(count, 956),
         turn=normal(count, 2), held=(normal(count, aus, 2) > 1).float(),
+        phase=torch.arange(count) % 3,
     )  # fmt: skip
     return TrainBatch(clips, targets, **more)
 
@@ -97,7 +98,8 @@ def moved(model: TrainedModel, batch: TrainBatch) -> set[str]:
 
 @pytest.mark.parametrize(
     ("part", "reached"),
-    [("structure", {"structure"}), ("held", {"structure"}), ("texture", {"texture"}),
+    [("structure", {"structure"}), ("held", {"structure"}),
+     ("phase", {"structure", "texture", "motion", "fusion"}), ("texture", {"texture"}),
      ("contrast", {"motion"}), ("clean", {"motion"}),
      ("independence", {"structure", "motion", "texture"}), ("adversary", {"texture", "motion"}),
      ("au", {"structure", "texture", "motion", "fusion"})],

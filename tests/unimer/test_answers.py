@@ -14,6 +14,7 @@ from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import MICRO_AUS, entry, valid_directions, valid_sides
 from deft_llm.records import ActionUnit, ClipPhase, Evidence
 from deft_llm.unimer.facts import ClipFacts
+from deft_llm.unimer.plan import candidates
 from deft_llm.unimer.readback import outcome
 from deft_llm.unimer.rewrite import keeps_facts
 from deft_llm.unimer.vqa import whole_clip
@@ -86,6 +87,18 @@ def test_what_is_held_and_the_phase_are_asked_where_coders_saw_to_them(facts, nu
     times = sum(task == "vqa_state" for row in asked for task, *_ in row)
     assert times == 12 if numbers else 0 < times < 12, "where nothing is held, some are asked"
     assert all(outcome(task, answer) == said for task, (answer, said) in rows.items())
+
+
+@given(clip_facts(), st.sets(st.sampled_from(MICRO_AUS)))
+def test_single_units_are_asked_for_at_the_onset_those_that_move_among_them(facts, numbers):
+    supports = dict.fromkeys(MICRO_AUS, 0.0)
+    assert not any(ask.task == "vqa_held" for ask in candidates(facts, 0)), "nobody coded the onset"
+    held = [ActionUnit(number=number) for number in numbers]
+    told = facts.model_copy(update={"held": held, "supports": supports})
+    asks = {int(ask.group): ask.outcome for ask in candidates(told, 0) if ask.task == "vqa_held"}
+    moving = {row.au for row in facts.supported if row.au}
+    assert {au for au, said in asks.items() if said == "yes"} == numbers
+    assert {au for au, said in asks.items() if said == "no"} >= moving - numbers
 
 
 @settings(max_examples=100, deadline=None)

@@ -65,15 +65,15 @@ class Reply(NamedTuple):
 
 def question_kind(text: str) -> str:
     """Type of a question: ME-VQA's coarse, fine, aus, au_present, au_side and combined; on_side (is a unit on
-    that side?), count, state (what is held at the onset), phase (rise, release or transition), answer (class,
-    evidence and rationale); or other.
+    that side?), count, state (what is held at the onset), au_held (is a unit held there?), phase (rise,
+    release or transition), answer (class, evidence and rationale); or other.
     """
     words = text.lower()
     unit = asked_unit(words)
     if re.search(r"\brises?\b.*\breleased?\b", words):
         return "phase"
-    if unit is None and _STATE.search(words):
-        return "state"
+    if _STATE.search(words):
+        return "state" if unit is None else "au_held"
     sides = set(re.findall(r"\b(left|right)\b", _without_names(words)))
     if "evidence" in words and ("rationale" in words or "class" in words):
         return "answer"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,9 @@ from deft_llm.answer import COARSE
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.units import name
 from deft_llm.model.heads import Calibration, au_probabilities, coarse_chances
+from deft_llm.model.language import EXPERTS
+from deft_llm.model.readout import PHASES, Readout
 from deft_llm.model.units import EXPERT_AUS
-
-if TYPE_CHECKING:
-    from deft_llm.model.readout import Readout
 
 BELIEFS = "beliefs"
 """Their name beside those of the experts, wherever parts of the prompt are chosen."""
@@ -32,8 +31,8 @@ NAMED_AUS = 6
 """So many Action Units are named at most, the likeliest."""
 ALONE_WORDS = {"structure": (" before:", 4), "texture": (" skin:", 3), "motion": (" motion:", NAMED_AUS)}
 """Of each expert: the words before the Action Units that its tokens tell, and how many it names at most."""
-NAMED_CLASSES = {"coarse": 2, "fine": 3}
-"""So many classes are named at most, the likeliest first."""
+NAMED_CLASSES = {"coarse": 2, "fine": 3, "phase": 2}
+"""So many classes, and phases of the movement, are named at most, the likeliest first."""
 LEAST_NAMED = 0.05
 """Probability below which an Action Unit or class is not named: its absence says as much in fewer words."""
 VERDICTS = (" yes", " no")
@@ -43,11 +42,13 @@ SIDE_WORDS = (" left", " right")
 @dataclass
 class Beliefs:
     """Of N clips: au (N, A, 2) probabilities left and right (order of ``units.EXPERT_AUS``), coarse (N, 3)
-    and fine (N, F) probabilities, after the heads' calibration."""
+    and fine (N, F) probabilities, after the heads' calibration; phase (N, 3) probabilities of
+    ``readout.PHASES``, NaN where the structure expert saw nothing, None without a head for it."""
 
     au: Tensor
     coarse: Tensor
     fine: Tensor
+    phase: Tensor | None = None
 
     @classmethod
     def of(cls, readout: Readout, calibration: Calibration | None = None) -> Beliefs:
@@ -55,7 +56,11 @@ class Beliefs:
         plain = replace(readout, au=readout.au.detach().cpu(), coarse=readout.coarse.detach().cpu())
         found = (au_probabilities(plain, calibration), coarse_chances(plain, calibration))
         au, coarse = (torch.from_numpy(values).float().to(readout.au.device) for values in found)
-        return cls(au, coarse, readout.fine.detach().float().softmax(-1))
+        phase = None
+        if readout.phase is not None:
+            held = readout.saw[:, EXPERTS.index("structure"), None]
+            phase = torch.where(held, readout.phase.detach().float().softmax(-1), torch.nan)
+        return cls(au, coarse, readout.fine.detach().float().softmax(-1), phase)
 
     def __len__(self) -> int:
         return len(self.au)
@@ -108,6 +113,7 @@ class BeliefWords(UnitWords):
         self.labels = {
             "coarse": [_ids(tokenizer, f" {text}") for text in COARSE],
             "fine": [_ids(tokenizer, f" {text}") for text in FINE],
+            "phase": [_ids(tokenizer, f" {text}") for text in PHASES],
         }
         self.coarse = nn.Parameter(_vectors(tokenizer, table, [f" {text}" for text in COARSE]))
         self.fine = nn.Parameter(_vectors(tokenizer, table, [f" {text}" for text in FINE]))
@@ -121,10 +127,14 @@ class BeliefWords(UnitWords):
         return [torch.cat([row, self._named(beliefs, clip, words)]) for clip, row in enumerate(rows)]
 
     def _named(self, beliefs: Beliefs, clip: int, words: Any) -> Tensor:
-        """(L, D): the likeliest coarse and fine classes of a clip, each with its soft verdict."""
+        """(L, D): the likeliest classes and, where they are known, phases of a clip, each with its soft
+        verdict."""
         parts = []
         for kind, most in NAMED_CLASSES.items():
-            chance = getattr(beliefs, kind)[clip]
+            chances = getattr(beliefs, kind)
+            if chances is None or not bool(chances[clip].isfinite().all()):
+                continue
+            chance = chances[clip]
             order = chance.argsort(descending=True)[:most].tolist()
             for index in order[:1] + [i for i in order[1:] if chance[i] >= LEAST_NAMED]:
                 verdict = torch.stack([chance[index], 1 - chance[index]]) @ self.verdicts

@@ -31,7 +31,7 @@ from deft_llm.model.inputs import DeftBatch, region_pool
 from deft_llm.model.language import EMBEDDED, EXPERTS, PROMPT_VERSION, add_lora, load_backbone, prompt_parts
 from deft_llm.model.losses import left_padded
 from deft_llm.model.packing import refuse_unpackable
-from deft_llm.model.readout import Readout
+from deft_llm.model.readout import PHASES, Readout
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, au_text
 
 FACE_EXPERTS = ("structure", "texture")
@@ -110,6 +110,26 @@ class MotionProjector(nn.Module):
         return self.free(tokens) + words
 
 
+class PhaseHead(nn.Module):
+    """Logits (B, 3) of rise, release and transition (``readout.PHASES``) from what the face holds and how it
+    moves: the same motion is the rise of one expression and the release of another.
+
+    Reads the logits ``alone`` (B, 3, A, 2) that each expert's tokens tell, and ``pooled`` (B, width) of the
+    motion expert.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        inputs = len(EXPERTS) * len(EXPERT_AUS) * 2 + width
+        self.net = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(0.1), nn.Linear(hidden, len(PHASES))
+        )
+
+    def forward(self, alone: Tensor, pooled: Tensor) -> Tensor:
+        found: Tensor = self.net(torch.cat([alone.flatten(1), pooled.float()], 1))
+        return found
+
+
 class Fusion(nn.Module):
     """AU (B, A, 2), coarse (B, 3) and fine (B, F) logits: the motion expert's plus learned corrections.
 
@@ -117,8 +137,11 @@ class Fusion(nn.Module):
     expert's own logits.
     """
 
-    def __init__(self, face_width: int, fine_classes: int, hidden: int = 64) -> None:
+    def __init__(
+        self, face_width: int, fine_classes: int, hidden: int = 64, phase: PhaseHead | None = None
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.phase = phase
         self.sizes = (len(EXPERT_AUS) * 2, 3, fine_classes)
         self.counts = (len(STRUCTURE_TOKENS), len(TEXTURE_TOKENS))
         self.face_width = face_width
@@ -165,7 +188,8 @@ class DeftModel(nn.Module):
         face = FaceExpertConfig(**config.faces)
         self.structure = StructureExpert(face) if "structure" in config.experts else None
         self.texture = TextureExpert(face) if "texture" in config.experts else None
-        self.fusion = Fusion(face.width, self.motion.config.fine_classes)
+        phase = PhaseHead(self.motion.config.width, face.phase) if face.phase else None
+        self.fusion = Fusion(face.width, self.motion.config.fine_classes, phase=phase)
         self.llm: Any = None
         self.tokenizer: Any = None
         self.beliefs: BeliefWords | None = None
@@ -228,9 +252,12 @@ class DeftModel(nn.Module):
         given = tokens if bool(there.any()) else dict.fromkeys(tokens)
         au, coarse, fine = self.fusion(motion, given["structure"], given["texture"], there)
         saw = torch.stack([seen[name] for name in EXPERTS], 1)
+        alone, phase = self._alone(tokens, motion.au, saw), None
+        if self.fusion.phase is not None:
+            held = saw[:, EXPERTS.index("structure"), None]
+            phase = torch.where(held, self.fusion.phase(alone, motion.pooled), 0.0)
         return Readout(
-            motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw,
-            self._alone(tokens, motion.au, saw), **tokens,
+            motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw, alone, **tokens, phase=phase,
         )  # fmt: skip
 
     def _alone(self, tokens: dict[str, Tensor | None], motion: Tensor, saw: Tensor) -> Tensor:

@@ -161,13 +161,15 @@ class MotionExpert(nn.Module):
 class FaceExpertConfig(NamedTuple):
     """Token width, first channels and landmark count of both face experts. The structure expert is given
     ``space`` main components of the shape in space beside the head's turn, and ``neutral`` channels of the
-    shape over the person's neutral (0, as in checkpoints without the fields: none)."""
+    shape over the person's neutral; the head that tells rise from release has ``phase`` hidden numbers (0, as
+    in checkpoints without the fields: none)."""
 
     width: int = 96
     channels: int = 16
     landmarks: int = 478
     space: int = 0
     neutral: int = 0
+    phase: int = 0
 
 
 class ExpertOutput(NamedTuple):

@@ -144,9 +144,13 @@ class Predictor:
         """Whether the checkpoint has a language part."""
         return self.model.llm is not None or bool(self.config.get("language"))
 
-    def read(self, inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | None = None) -> Readout:
-        """What the experts say of N clips; ``faces``: a FaceInput or None for each."""
-        return self.read_with_features(inputs, faces)[0]
+    def read(
+        self, inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | None = None,
+        drop: Sequence[str] = (),
+    ) -> Readout:  # fmt: skip
+        """What the experts say of N clips; ``faces``: a FaceInput or None for each; ``drop`` names face
+        experts to leave out."""
+        return self.read_with_features(inputs, faces, drop)[0]
 
     def read_motions(self, motions: Iterable[Motion]) -> Readout:
         """``read`` of measured clips."""
@@ -163,15 +167,16 @@ class Predictor:
         return inputs, faces
 
     def read_with_features(
-        self, inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | None = None
-    ) -> tuple[Readout, FeatureSets]:
+        self, inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | None = None,
+        drop: Sequence[str] = (),
+    ) -> tuple[Readout, FeatureSets]:  # fmt: skip
         """``read``, and what a refit on a fold learns from, from the same forward passes."""
         readouts, features = [], []
         with torch.inference_mode():
             for start in range(0, len(inputs), READ_BATCH):
                 part = slice(start, start + READ_BATCH)
                 batch = batch_of(inputs[part], None if faces is None else faces[part])
-                views = self._views(batch)
+                views = self._views(batch, drop)
                 readouts.append(_averaged(views))
                 features.append(_features(views, inputs[part]))
         return Readout.joined(readouts), FeatureSets.joined(features)
@@ -239,7 +244,8 @@ def _averaged(views: list[list[Readout]]) -> Readout:
     mean = lambda name: torch.stack(  # noqa: E731
         [getattr(one, name).log_softmax(-1) for one in (*plain, *turned)]
     ).mean(0)  # fmt: skip
-    return replace(plain[0], au=au, coarse=mean("coarse"), fine=mean("fine"))
+    phase = None if plain[0].phase is None else mean("phase")
+    return replace(plain[0], au=au, coarse=mean("coarse"), fine=mean("fine"), phase=phase)
 
 
 def _features(views: list[list[Readout]], inputs: Sequence[MotionInput]) -> FeatureSets:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,8 +30,9 @@ from deft_llm.model.beliefs import BELIEFS, Beliefs
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.heads import LEAST_CHANCE, au_probabilities, seen_sides
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
+from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.records import COARSE, AnsweredBy, AUSide, ClipPhase
+from deft_llm.records import COARSE, AnsweredBy, AUSide
 from deft_llm.store import Motion
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "fine": FINE,
     "au_present": ("yes", "no"),
     "on_side": ("yes", "no"),
+    "au_held": ("yes", "no"),
     "au_side": ("left", "right"),
     "count": NUMBERS,
-    "phase": get_args(ClipPhase),
+    "phase": PHASES,
 }
 NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
 NEEDS_SIDES = ("au_side", "answer")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
+
+from deft_llm.records import ClipPhase
+
+PHASES: tuple[ClipPhase, ...] = get_args(ClipPhase)
+"""Order of the phases' logits."""
 
 
 @dataclass
@@ -19,7 +24,8 @@ class Readout:
     3) and fine (N, F) logits of all experts together; clean (N, 2, 14, 14) expression-only flow of the first
     phase; pooled (N, W) of the motion expert; saw (N, 3) bool: which experts saw the clip (order of
     ``language.EXPERTS``); alone (N, 3, A, 2) AU logits that the tokens of each expert by itself tell: held at
-    the onset (structure), of the movement (texture, motion); 0 where it saw nothing.
+    the onset (structure), of the movement (texture, motion); 0 where it saw nothing; phase (N, 3) logits of
+    ``PHASES``, 0 where the structure expert saw nothing, None without that head.
     """
 
     motion: Tensor
@@ -32,6 +38,7 @@ class Readout:
     alone: Tensor
     structure: Tensor | None = None
     texture: Tensor | None = None
+    phase: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.au)

@@ -77,8 +77,9 @@ def start_model(
 
     ``motion``, ``faces``: sizes of new experts. ``anew``: face experts that begin as new ones although
     ``folder`` has them. ``widened``: a structure expert of ``folder`` is given the shape over the person's
-    neutral too, whatever it was given before. ``language``: with its language model; projectors and adapter
-    are taken over where they belong to the same backbone and LoRA rank, else they begin anew.
+    neutral and a head for phases too, whatever it had before. ``language``: with its language model;
+    projectors and adapter are taken over where they belong to the same backbone and LoRA rank, else they
+    begin anew.
     Raises: DeftError for a checkpoint that does not fit.
     """
     saved, tensors = read_checkpoint(folder) if folder is not None else ({}, {})
@@ -89,7 +90,7 @@ def start_model(
     if not (set(FACE_EXPERTS) & set(saved.get("experts", ()))) - set(anew):
         made.faces = faces
     elif widened:
-        made.faces = {**made.faces, "neutral": faces.get("neutral", 0)}
+        made.faces = {**made.faces, **{name: faces.get(name, 0) for name in ("neutral", "phase")}}
     if conditioned_on is not None:
         made.conditioned_on = conditioned_on
     alike = (saved.get("backbone"), saved.get("lora_rank")) == (config.backbone, config.lora_rank)

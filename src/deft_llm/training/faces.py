@@ -51,7 +51,9 @@ LEAST_SPREAD = 0.005
 class FaceConfig(PartSettings):
     """Settings of the face experts' training."""
 
-    parts = frozenset({"au", "coarse", "fine", "texture", "structure", "held", "independence", "adversary"})
+    parts = frozenset(
+        {"au", "coarse", "fine", "texture", "structure", "held", "phase", "independence", "adversary"}
+    )
     steps: int = Field(700, ge=0, description="Steps of the optimiser.")
     batch: int = Field(48, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
@@ -60,18 +62,19 @@ class FaceConfig(PartSettings):
     validate_every: int = Field(100, ge=0, description="Steps between validations; 0: none.")
     losses: Weights = Field(
         default_factory=lambda: Weights(
-            au=20, coarse=1, fine=0.5, texture=20, structure=2, held=20, independence=1, adversary=0.1
+            au=20, coarse=1, fine=0.5, texture=20, structure=2, held=20, phase=2, independence=1,
+            adversary=0.1,
         ),
         description="Weights of the loss.",
-    )
+    )  # fmt: skip
     experts: list[FaceExpert] = Field(
         default=["structure", "texture"], description="Experts that are trained."
     )
     anew: bool = Field(False, description="Whether they begin as new experts although the start has some.")
     sizes: dict[str, int] = Field(
-        default_factory=lambda: {"space": 40, "neutral": len(ONSET_CHANNELS)},
-        description="Sizes of new experts: width, channels, space, neutral. Those that are trained on keep "
-        "their own, but for neutral.",
+        default_factory=lambda: {"space": 40, "neutral": len(ONSET_CHANNELS), "phase": 64},
+        description="Sizes of new experts: width, channels, space, neutral, phase. Those that are trained on "
+        "keep their own, but for neutral and phase.",
     )
     swap: float = Field(
         0.5, ge=0, le=1, description="Share of steps in which the heads read another clip's structure."
@@ -107,7 +110,7 @@ class FaceData:
         self.targets = Targets(
             as_float(data.side), as_float(data.known), as_long(data.coarse), as_long(data.fine),
             subject=torch.from_numpy(subject.astype(np.int64)), turn=as_float(data.turn) / TURN_UNIT,
-            held=seen_held(as_float(data.held)),
+            held=seen_held(as_float(data.held)), phase=as_long(data.phase),
         )  # fmt: skip
         self.landmarks, self.space = _there(self.batch_all.landmarks), _there(self.batch_all.space)
         self.over, self.change = _there(self.batch_all.over), _there(self.batch_all.change)
@@ -140,12 +143,13 @@ class FaceData:
             space = blurred(space, rng, SPACE_NOISE)
         own = [turned(*(getattr(view, name)[index] for view in self.motion)) for name in MotionOutput._fields]
         all_of = self.targets
-        assert all_of.turn is not None and all_of.held is not None and all_of.subject is not None
+        assert all_of.turn is not None and all_of.held is not None
+        assert all_of.subject is not None and all_of.phase is not None
         side, turn, held = all_of.side[index], all_of.turn[face], all_of.held[index]
         targets = Targets(
             turned(side, side.flip(-1)), all_of.known[index], all_of.coarse[index], all_of.fine[index],
             subject=all_of.subject[index], turn=turned(turn, turn * turn.new_tensor([-1.0, 1.0])),
-            held=turned(held, held.flip(-1)),
+            held=turned(held, held.flip(-1)), phase=all_of.phase[index],
             shape=((landmarks - self.mean_shape) / self.spread).flatten(1),
         )  # fmt: skip
         clips = DeftBatch(

@@ -94,6 +94,10 @@ class LanguageConfig(PartSettings):
         0.5, ge=0, le=1, description="Share of steps on Uni-MER rows where there are flow-level samples too."
     )
     tasks: list[str] | None = Field(None, description="Uni-MER tasks whose rows are learned from; null: all.")
+    always: list[str] = Field(
+        default_factory=list,
+        description="Uni-MER tasks whose questions a clip is always asked; chance chooses among the others.",
+    )
     false_labels: float = Field(
         0.0, ge=0, le=1, description="Share of AU labels that are made wrong before text_rule (ablations)."
     )
@@ -209,15 +213,19 @@ def unimer_source(data: StoreData, folders: Sequence[Path], settings: LanguageCo
     def source(step: int, rank: int, world: int) -> TrainBatch:
         rng = np.random.default_rng([settings.seed or 0, step, 3])
         rows = pool[rng.integers(0, len(pool), settings.batch)]
-        asked = [
-            [turns[row][i] for i in rng.permutation(len(turns[row]))[: settings.questions]] for row in rows
-        ]
+        asked = [_drawn(turns[row], settings, rng) for row in rows]
         clips = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
         _, targets = tensors_of(data.take(rows))
         targets.subject = torch.from_numpy(data.subject[rows].astype(np.int64))
         return share_of(TrainBatch(clips, targets, asked), rank, world)
 
     return source
+
+
+def _drawn(turns: Sequence[Turn], settings: LanguageConfig, rng: np.random.Generator) -> list[Turn]:
+    """Up to ``settings.questions`` of a clip's turns by chance, of tasks in ``settings.always`` all first."""
+    order = [turns[i] for i in rng.permutation(len(turns))]
+    return sorted(order, key=lambda turn: turn.kind not in settings.always)[: settings.questions]
 
 
 def mixed_source(rows: Source, samples: Source, settings: LanguageConfig) -> Source:

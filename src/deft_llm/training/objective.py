@@ -49,6 +49,9 @@ class Weights(BaseModel):
     held: float = Field(
         0.0, ge=0, le=1e4, description="AUs held at the onset, from the structure tokens by themselves."
     )
+    phase: float = Field(
+        0.0, ge=0, le=1e4, description="Whether the movement is a rise, a release or a transition."
+    )
     independence: float = Field(
         0.0, ge=0, le=1e4, description="Correlation of structure with motion and texture."
     )
@@ -63,7 +66,7 @@ class Targets:
 
     Where known, else None or NaN: clean (B, 2, 14, 14) flow; subject (B,) numbers; shape (B, 478 * 2) onset
     landmarks of about unit spread; turn (B, 2) yaw and pitch of the onset; held (B, A, 2) in {0, 1} whether
-    the onset shows each AU already.
+    the onset shows each AU already; phase (B,) numbers of ``readout.PHASES``, or -1.
     """
 
     side: Tensor
@@ -75,6 +78,7 @@ class Targets:
     shape: Tensor | None = None
     turn: Tensor | None = None
     held: Tensor | None = None
+    phase: Tensor | None = None
 
 
 @dataclass
@@ -187,6 +191,8 @@ class Objective(nn.Module):
             own = readout.alone[rows, EXPERTS.index("structure")]
             wanted = torch.where(there, held[rows], 0.0)
             parts["held"] = losses.asymmetric_loss(own, wanted, self.gamma, known=there.float())
+        if self.weights.phase and structure is not None and None not in (readout.phase, targets.phase):
+            parts["phase"] = losses.masked_cross_entropy(readout.phase[rows].float(), targets.phase[rows])
         if hasattr(self, "shape") and structure is not None:
             whole, geometry = structure.flatten(1), structure[:, :-1].flatten(1)
             told = [(self.shape(whole), targets.shape), (self.turn(geometry), targets.turn)]

@@ -17,6 +17,7 @@ from deft_llm.files import read_rows
 from deft_llm.model.experts import APPEARANCE
 from deft_llm.model.inputs import FaceInput, MotionInput, face_input, motion_input
 from deft_llm.model.packing import Turn
+from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE, ActionUnit, Clip, Instruction
 from deft_llm.store import Motion, Store
@@ -55,6 +56,7 @@ class StoreData:
         self.coarse, self.fine = (np.array([target[i] for target in targets]) for i in (2, 3))
         self.subject_names = sorted({clip.subject for clip in self.clips})
         self.subject = np.array([self.subject_names.index(clip.subject) for clip in self.clips])
+        self.phase = np.array([PHASES.index(clip.phase) if clip.phase else -1 for clip in self.clips])
         self.held, self.turn = (np.stack(rows) for rows in zip(*map(onset_truth, self.clips)))
 
     def __len__(self) -> int:

@@ -120,7 +120,9 @@ def check(
 
 
 _LABEL = re.compile(rf"\b({'|'.join([*FINE, *COARSE])})\b", re.IGNORECASE)
-_NAMING = ("au", "side", "contrast", "blink", "release", "vqa_au_present", "vqa_au_side", "vqa_on_side")
+_NAMING = (
+    "au", "side", "contrast", "blink", "release", "vqa_au_present", "vqa_au_side", "vqa_on_side", "vqa_held",
+)  # fmt: skip
 
 
 def _row_faults(row: Instruction, found: _Faults, media_root: Path | None) -> None:

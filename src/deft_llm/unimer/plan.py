@@ -60,6 +60,7 @@ def candidates(facts: ClipFacts, seed: int) -> list[Ask]:
         asks = [ask for ask in asks if ask.task != "side" or entry(int(ask.group)).scoring == "sides"]
         asks += _vqa(facts, absent, seed)
         asks += [Ask("release", str(au), facts.rises[au]) for au in sorted(present) if au in facts.rises]
+    asks += _held(facts, seed)
     for region in facts.regions:
         if region.moves is not None:
             asks.append(Ask("region", region.key, "moves" if region.moves else "still"))
@@ -70,8 +71,7 @@ def candidates(facts: ClipFacts, seed: int) -> list[Ask]:
 
 def _vqa(facts: ClipFacts, absent: set[int], seed: int) -> list[Ask]:
     """The forms of ME-VQA about single AUs; sides are asked for where they differ, and against the other."""
-    digest = hashlib.sha256(f"{seed}|{facts.clip_id}|absent".encode()).digest()
-    rng = np.random.default_rng(np.frombuffer(digest[:16], np.uint32))
+    rng = _rng(facts, seed, "absent")
     asks = [Ask("vqa_au_present", str(row.au), "yes") for row in facts.supported]
     asks += [
         Ask("vqa_au_present", str(au), "no") for au in au_present_negatives(facts, absent, rng, NEGATIVES)
@@ -85,6 +85,26 @@ def _vqa(facts: ClipFacts, absent: set[int], seed: int) -> list[Ask]:
             there = "yes" if row.side in (side, "both") else "no"
             asks.append(Ask("vqa_on_side", f"{row.au} {side}", there))
     return asks
+
+
+def _held(facts: ClipFacts, seed: int) -> list[Ask]:
+    """Whether single AUs are held at the onset, where coders saw to that: those that are, those that move and
+    are not, and some that do neither."""
+    if facts.held is None:
+        return []
+    held = {unit.number for unit in facts.held}
+    moving = {row.au for row in facts.supported if row.au} - held
+    still = sorted(set(facts.supports) - held - moving - set(BLINKS))
+    others = sorted(moving) + [int(au) for au in _rng(facts, seed, "held").permutation(still)[:NEGATIVES]]
+    return [Ask("vqa_held", str(au), "yes") for au in sorted(held)] + [
+        Ask("vqa_held", str(au), "no") for au in others
+    ]
+
+
+def _rng(facts: ClipFacts, seed: int, word: str) -> np.random.Generator:
+    """Randomness that depends on the clip, the seed and what is drawn."""
+    digest = hashlib.sha256(f"{seed}|{facts.clip_id}|{word}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest[:16], np.uint32))
 
 
 def order_key(seed: int, clip_id: str, ask: Ask) -> int:

@@ -78,7 +78,7 @@ def outcome(task: str, answer: str) -> str | None:
 def vqa_outcome(task: str, answer: str) -> str | None:
     """The outcome of a short answer in the forms of ME-VQA; None where it is none of its form."""
     words = {"vqa_coarse": COARSE, "vqa_fine": FINE, "vqa_count": NUMBERS, "vqa_au_present": ("yes", "no"),
-             "vqa_on_side": ("yes", "no"), "vqa_au_side": ("left", "right"),
+             "vqa_on_side": ("yes", "no"), "vqa_held": ("yes", "no"), "vqa_au_side": ("left", "right"),
              "vqa_phase": get_args(ClipPhase)}  # fmt: skip
     if task in words:
         return answer if answer in words[task] else None

@@ -116,6 +116,12 @@ FORMS: dict[str, tuple[str, ...]] = {
         "Before anything moves, which action units does the face show?",
         "Name the action units that the face shows at the onset already, or say none.",
     ),
+    "vqa_held": (
+        "Is the action unit {name} there at the onset already?",
+        "Does the face hold the action unit {name} before it moves?",
+        "Is the action unit {name} shown before anything moves?",
+        "Before the movement begins, does the face show the action unit {name}?",
+    ),
     "vqa_phase": (
         "Is this movement a rise, a release, or a transition from one expression to another?",
         "Rise, release or transition: which is it?",
@@ -125,7 +131,7 @@ FORMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 VQA_TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count", "vqa_au_present", "vqa_au_side", "vqa_on_side",
-    "vqa_combined", "vqa_state", "vqa_phase",
+    "vqa_combined", "vqa_state", "vqa_held", "vqa_phase",
 )  # fmt: skip
 NOTHING_HELD_SHARE = 0.5
 """Share of the clips whose onset shows nothing that are asked what it shows."""
