@@ -105,9 +105,10 @@ FURTHER = replace(
     ),
     language=(
         *(word for word in FULL.language if word.split("=")[0] not in (
-            "language.steps", "language.cooldown_steps", "language.learning_rate"
+            "language.steps", "language.cooldown_steps", "language.learning_rate", "language.unimer_share"
         )),
-        "language.steps=270", "language.cooldown_steps=90", "language.learning_rate=6e-4",
+        "language.steps=400", "language.cooldown_steps=120", "language.learning_rate=6e-4",
+        "language.unimer_share=0.55", "language.always=[vqa_state,vqa_held,vqa_phase]",
     ),
 )  # fmt: skip
 """Further from a checkpoint: its motion expert stays as it is."""

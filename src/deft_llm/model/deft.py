@@ -316,10 +316,13 @@ class DeftModel(nn.Module):
         au = None if BELIEFS in drop else readout.au
         return self.projectors[name](tokens, au)  # type: ignore[no-any-return]
 
-    def prompts(self, readout: Readout, drop: Sequence[str] = ()) -> list[Tensor]:
+    def prompts(
+        self, readout: Readout, drop: Sequence[str] = (), beliefs: Beliefs | None = None
+    ) -> list[Tensor]:  # fmt: skip
         """Per clip (L, D) embeddings of all that comes before the question: system words, the experts' soft
         tokens, what each of the face experts by itself tells, and what all of them believe, in words; without
-        beliefs what the motion expert by itself tells. ``drop`` names experts, or BELIEFS, to leave out.
+        beliefs what the motion expert by itself tells. ``drop`` names experts, or BELIEFS, to leave out;
+        ``beliefs``: those of the readout, where they are known already.
 
         Raises: DeftError for a model without a language part.
         """
@@ -336,7 +339,7 @@ class DeftModel(nn.Module):
             for row, words in zip(seen.tolist(), told, strict=True):
                 rows[row].append(words)
         if self.beliefs is not None and believes:
-            told = self.beliefs.told(Beliefs.of(readout, self.calibration), self._embedded)
+            told = self.beliefs.told(beliefs or Beliefs.of(readout, self.calibration), self._embedded)
             for row, words in enumerate(told):
                 rows[row].append(words)
         return [torch.cat(parts) for parts in rows]

@@ -96,13 +96,13 @@ def ask(
     out of the prompt.
     """
     with torch.inference_mode():
-        prompts = model.prompts(readout, drop)
+        believed = None if BELIEFS in drop else Beliefs.of(readout, model.calibration)
+        prompts = model.prompts(readout, drop, believed)
         kinds = [[question_kind(text) for text in row] for row in questions]
         scored = [
             _scored(model, prompt, _turns(texts, names, tuple(fines or FINE)))
             for prompt, texts, names in zip(prompts, questions, kinds, strict=True)
         ]
-        believed = None if BELIEFS in drop else Beliefs.of(readout, model.calibration)
         classes = [_class_of(found, believed, clip) for clip, found in enumerate(scored)]
         chances: np.ndarray | None = None
         if BELIEFS not in drop and any(kind in NEEDS_SIDES for row in kinds for kind in row):
