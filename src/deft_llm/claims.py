@@ -18,6 +18,22 @@ LIMITS: tuple[str, ...] = (
     "Analyse only people who agreed to it.",
 )
 
+CLAIMED = "The language part's answer claimed more than a face shows, so it is left out."
+_REFUSALS = (
+    (r"\b(ly(ing|e)|lie[sdr]?|liar|decei\w*|decept\w*|honest\w*|dishonest\w*|truth\w*|trust\w*|guilt\w*|cheat\w*)\b",
+     "That cannot be answered from a face: no facial movement shows whether somebody lies."),
+    (r"\b(diagnos\w*|depress\w*|autis\w*|parkinson\w*|disorder|ill(ness)?|sick|disease|adhd|ptsd|schizo\w*|mental)\b",
+     "That cannot be answered: this is not a medical device and gives no diagnosis."),
+    (r"\b(hire|hiring|recruit\w*|employ\w*|fire[ds]?|arrest\w*|criminal|suspect\w*|police|border|exam\w*|student)\b",
+     "That is not what this is for: no decision about a person may rest on it."),
+    (r"\b(intend\w*|intention\w*|plan(s|n?ed|n?ing)?|personality|character|"
+     r"(?:he|she|they|person|man|woman|face) think\w*|thoughts?|thinking)\b",
+     "That cannot be answered from a face: it does not show what a person thinks or intends."),
+    (r"\b(feel(s|ing|ings)?|felt|emotional state|really (happy|sad|angry|afraid)|hid(e|es|ing|den))\b",
+     "That cannot be answered from a face: it does not show what a person feels. What can be said is how the "
+     "skin moved and which label coders would give to it."),
+)  # fmt: skip
+
 _PERSON = (
     r"(?:s?he|they|(?:this|the) "
     r"(?:person|subject|patient|speaker|man|woman|child|candidate|suspect|participant))"
@@ -38,6 +54,7 @@ _CLAIMS: dict[str, tuple[str, ...]] = {
     "deceit": (
         r"\b(?:is|was|are|were|be|been|probably|likely)\s+"
         r"(?:lying|deceiving|deceptive|dishonest|untruthful)\b",
+        rf"\b{_PERSON}\s+(?:lie[sd]|deceive[sd])\b",
         r"\b(?:signs?|evidence|indicat\w+)\s+of\s+(?:deceit|deception|lying|dishonesty)\b",
     ),
     "diagnosis": (
@@ -47,7 +64,8 @@ _CLAIMS: dict[str, tuple[str, ...]] = {
 }
 _PATTERNS = [(kind, re.compile(p, re.IGNORECASE)) for kind, patterns in _CLAIMS.items() for p in patterns]
 _DENIAL = re.compile(
-    r"\b(?:not|no|never|cannot|can't|neither|nor|whether|without|prohibited|isn't|doesn't)\b", re.IGNORECASE
+    r"\b(?:not|no(?!\s+doubt)|never|cannot|can't|neither|nor|whether|without|prohibited|isn't|doesn't)\b",
+    re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[^.!?;\n]+[.!?;]?")
 
@@ -68,3 +86,9 @@ def find_claims(text: str) -> list[str]:
                 found.append(f"{kind}: {sentence.strip()}")
                 break
     return found
+
+
+def refusal_of(question: str) -> str | None:
+    """Why a question has no answer in a face, where it asks for lies, illness, decisions about a person,
+    intentions or feelings; None for others."""
+    return next((why for words, why in _REFUSALS if re.search(words, question, re.IGNORECASE)), None)

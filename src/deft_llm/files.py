@@ -65,7 +65,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.close(handle)
     except OSError as error:
         raise DeftError(
-            f"{path}: cannot be written ({error.strerror}); choose a writable folder with --out."
+            f"{path}: cannot be written ({error.strerror}); choose a folder that can be."
         ) from error
     temporary = Path(name)
     try:
@@ -182,6 +182,10 @@ def check_target(path: Path | None, suffixes: Sequence[str], kind: str) -> None:
         raise UsageError(f"{path}: {kind}; give such a name.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: its folder is not there; make it first.")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder where a file is meant; give another name.")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise UsageError(f"{path}: its folder cannot be written; choose another one.")
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path]) -> None:

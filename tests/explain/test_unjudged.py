@@ -111,11 +111,14 @@ def movement(**changes) -> Movement:
             {"kind": "macro-expression", "reason": "Its duration lies within one frame of 0.5 s."},
             "fps-too-low",
         ),
+        ({"hidden": {"chin": "something covers it"}, "reason": ""}, "occlusion"),
+        ({"hidden": {"chin": "mouth movement in speech"}, "reason": ""}, "speech"),
     ],
 )
 def test_states_of_a_movement(changes, state):
     (found,) = of_movement(movement(**changes), read=True, named=True)
-    assert found.state == state and found.why == changes["reason"]
+    hidden = next(iter(changes.get("hidden", {}).values()), "")
+    assert found.state == state and found.why == (changes["reason"] or f"{hidden.capitalize()}.")
 
 
 def test_measured_but_not_named():
@@ -124,6 +127,9 @@ def test_measured_but_not_named():
     (found,) = of_movement(movement(), read=False, named=False, warning="It could not be measured: no face.")
     assert found.state == "not-measured" and "no face" in found.why
     assert of_movement(movement(), read=True, named=True) == []
+    coded = "the video is compressed too strongly for motion this fine"
+    (found,) = of_movement(movement(), read=True, named=False, coded=coded)
+    assert found.state == "compression" and found.why == f"The{coded.removeprefix('the')}."
 
 
 def test_units_are_grouped_by_reason():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from deft_llm.claims import find_claims
+from deft_llm.claims import find_claims, refusal_of
 from deft_llm.explain import Analyzer
 from deft_llm.explain.held import held_still
 from deft_llm.explain.report import render_report
@@ -159,3 +159,12 @@ def test_other_questions_stand_as_before(frown_and_smile):
     analysis = Analyzer.from_pretrained("rules").analyze(frown_and_smile, 4, 13, 26, question="What moved?")
     assert analysis.question_answer == analysis.readings[0].prediction.answer and analysis.own_answer is None
     assert "Asked:" not in analysis.summary() and "What moved?" not in render_report(analysis)
+
+
+def test_what_a_face_does_not_show_is_declined_and_what_is_not_answered_is_said(frown_and_smile):
+    analyzer = Analyzer.from_pretrained("rules")
+    asked = lambda question: analyzer.analyze(frown_and_smile, 4, 13, 26, question=question)  # noqa: E731
+    refused = asked("Is she lying?")
+    assert refused.question_answer == refusal_of("Is she lying?") == refused.own_answer
+    assert not any("not answered" in note for note in refused.notes)
+    assert any("not answered" in note for note in asked("What moved?").notes), "rules read no question"

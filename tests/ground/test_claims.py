@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deft_llm.claims import LIMITS, find_claims
+from deft_llm.claims import LIMITS, find_claims, refusal_of
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,17 @@ def test_claims_are_found(text):
 )
 def test_descriptions_denials_and_questions_pass(text):
     assert find_claims(text) == []
+
+
+@pytest.mark.parametrize("text", ["No doubt she is angry.", "He lied.", "The patient deceived them."])
+def test_claims_in_other_words(text):
+    assert len(find_claims(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "declined"),
+    [("Is she lying?", True), ("How long has she planned it?", True), ("What does he feel?", True),
+     ("When does the brow move?", False), ("Which side moves?", False)],
+)  # fmt: skip
+def test_questions_that_no_face_answers(question, declined):
+    assert (refusal_of(question) is not None) == declined

@@ -39,6 +39,13 @@ def test_text_contrast_falls_when_tokens_match_their_text() -> None:
     present = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
     aligned = torch.where(present[..., None] > 0, texts[None], -texts[None])
     assert losses.text_contrast(aligned, texts, present) < losses.text_contrast(-aligned, texts, present)
+    # a clip of which it is not known whether it shows the unit is no counter-example
+    known = torch.ones_like(present)
+    known[1, 0] = 0
+    other = aligned.clone()
+    other[1, 0] = -other[1, 0]
+    first, second = (losses.text_contrast(one, texts, present, known) for one in (aligned, other))
+    assert first == second and first != losses.text_contrast(other, texts, present)
 
 
 def test_cross_covariance_rises_with_dependence() -> None:

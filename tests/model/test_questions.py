@@ -18,9 +18,9 @@ from deft_llm.model.decoding import answer_grammar
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import au_probabilities, seen_sides
 from deft_llm.model.inputs import batch_of
-from deft_llm.model.language import ANSWER_QUESTION
+from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import Predictor
-from deft_llm.model.questions import OPTIONS, WRITTEN_SHARE, ClassTaken, ask
+from deft_llm.model.questions import ONSET_UNSEEN, OPTIONS, WRITTEN_SHARE, ClassTaken, ask
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX
 from deft_llm.unimer.phrases import QUESTIONS
@@ -182,6 +182,11 @@ def test_figures_and_times_are_answered_from_the_measurement() -> None:
     for question in (*SIX, ANSWER_QUESTION, "How many action units are shown on the face?"):
         assert measured_reply(question, motion) is None, question
     assert measured_reply("How far does it move?", None) is None
+    for question in (
+        "When did the passenger decide to attack?", "How much does the customer want to pay?",
+        "When does the witness begin to deceive the court?", "How long has she planned it?",
+    ):  # fmt: skip
+        assert measured_reply(question, motion) is None, "no time or size of a face"
 
 
 def test_a_predictor_answers_in_the_form_of_the_question(tiny_model) -> None:
@@ -213,3 +218,17 @@ def test_sides_are_the_readouts(tiny_model, readout) -> None:
     assert '"AU12 " ("right")' in grammar and '"left"' not in grammar
     alone = ask(tiny_model, given, [[SIX[4]]] * 2, drop=[BELIEFS])
     assert all(row[0].answered_by == "language" for row in alone)
+
+
+def test_what_the_onset_held_is_not_told_where_it_was_not_seen(tiny_model, readout) -> None:
+    questions = [FORMS[form][0].format(name="dimpler") for form in ("vqa_state", "vqa_held", "vqa_phase")]
+    assert not readout.saw[:, EXPERTS.index("structure")].any()
+    (said, _) = Predictor(tiny_model, {}).ask(readout, [questions, []])
+    assert {(one.text, one.answered_by) for one in said} == {(ONSET_UNSEEN, "declined")}
+    (said, _) = Predictor(tiny_model, {}).ask(readout, [questions, []], drop=["structure"])
+    assert all(one.answered_by == "language" for one in said), "left out to see what it is worth"
+
+
+def test_whole_and_combined_answer_name_the_same_units(tiny_model, readout) -> None:
+    (said, _) = Predictor(tiny_model, {}).ask(readout, [[SIX[5], ANSWER_QUESTION], []])
+    assert combined_parts(said[0].text)["aus"] == {item.au for item in parse(said[1].text).evidence}

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.account import account_of, release_answer
-from deft_llm.explain.units import of_motion
+from deft_llm.explain.units import hindrance, of_motion, rows_of
 from deft_llm.explain.unjudged import of_video
+from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
-from deft_llm.records import Evidence
+from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.explained import without_dragged
 from deft_llm.spotting.joint import events_of, joint_movements, state_movements
 from deft_llm.spotting.movement import Movement, RegionShift
@@ -217,7 +218,7 @@ def test_what_coding_moves_by_itself_is_no_unit(make_track, quantiser, px, confi
     state = state_of(track)
     told, refused = of_motion(moved, [row], state)
     assert [unit.confidence for unit in told.units] == ([] if confidence is None else [confidence])
-    assert bool(refused) == (confidence is None)
+    assert bool(refused) == (confidence is None) == hindrance(refused).startswith("the video is compressed")
     said = [one.why for one in of_video(state, None, []) if one.state == "compression"]
     assert bool(said) == (quantiser > 24)
 
@@ -234,3 +235,36 @@ def test_motion_states_nothing_while_a_cover_comes_or_goes(make_track):
     covered = replace(state, visibility=replace(state.visibility, disturbed=hand))
     told, refused = of_motion(moved, [row], covered)
     assert not told.units and "comes or goes" in refused[1]
+
+
+def test_what_changes_with_a_cut_neither_rises_nor_is_released(smile):
+    state = state_of(smile(rise=(39, 40)))
+    cut_at = lambda *cuts: replace(state, visibility=replace(state.visibility, cuts=cuts))  # noqa: E731
+    found = lambda one, kind: [p for p in phases_of(one) if p.au == 12 and p.kind == kind]  # noqa: E731
+    assert found(state, "rise") and not found(cut_at(40), "rise")
+    assert all(phase.of is not None for phase in found(state, "release"))
+    # a smile that another picture takes the place of: its end is not seen, and what falls then is another's
+    assert {(p.end, p.seen_to_end) for p in found(cut_at(60), "rise")} == {(59, False)}
+    assert all(phase.of is None for phase in found(cut_at(60), "release"))
+
+
+def test_a_unit_takes_the_figures_of_its_own_side(smile):
+    (movement,) = state_movements(state_of(smile(sides=("left",))))
+    row = Evidence(au=12, side="right", region="mouth corner", direction="up-lateral", dx=1.0, dy=-1.0,
+                   px=1.0, iod_percent=1.1, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    (own,) = (one for one in rows_of(movement, [row]) if one.au == 12)
+    assert own.side == "left" and own.reason == BY_SHAPE
+    both = row.model_copy(update={"side": "both"})
+    assert both in rows_of(movement, [both])
+
+
+def test_words_of_an_overlay_tell_faces_apart(smile):
+    (movement,) = state_movements(state_of(smile()))
+    rise, release = (next(u for u in movement.units if (u.number, u.phase) == (12, phase))
+                     for phase in ("rise", "release"))  # fmt: skip
+    held = replace(movement, units=(replace(rise, offset=None),))
+    going = replace(movement, face=2, units=(rise, release))
+    assert told_in([held], [], rise.apex, False) == ["AU12 both  rising"]
+    assert told_in([held], [], rise.apex + 10, False) == ["AU12 both  held"], "though its end is not seen"
+    said = told_in([held, going], [], release.onset + 2, True)
+    assert said == ["face 1: AU12 both  held", "face 2: release of AU12 both"]

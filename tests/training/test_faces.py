@@ -202,6 +202,12 @@ def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
         assert (made.fusion.phase is not None) == widened
         assert torch.allclose(made.structure(*given).tokens, deft.structure(*given).tokens, atol=1e-6)
         assert torch.equal(made.fusion.out.weight, deft.fusion.out.weight)
+    made.save_pretrained(tmp_path / "wide", half=False)
+    fewer: dict[str, Any] = {"motion": {}, "faces": {"neutral": 9, "phase": 0}}
+    kept = start_model(
+        TrainConfig(), tmp_path / "wide", 0, experts=ALL, language=False, widened=True, **fewer
+    )
+    assert (kept.config.faces["neutral"], kept.config.faces["phase"]) == (channels, 4), "what it has it keeps"
 
 
 def test_space_of_the_mirror_image_turns_round() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import read_jsonl, write_jsonl
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.training.flow_shards import FlowShards
@@ -153,6 +153,20 @@ def test_tasks_that_are_always_asked_come_before_others(
         turns = [one for step in range(5) for one in source(step, 0, 1).turns]
         assert all(len(one) == 2 for one in turns)
         assert all("A rise?" in {turn.question for turn in one} for one in turns) == every
+
+
+def test_tasks_that_nobody_knows_are_refused() -> None:
+    with pytest.raises(ValueError, match="there is no task vqa_sate"):
+        LanguageConfig(always=["vqa_sate"])
+    with pytest.raises(ValueError, match="vqa_phase is not among tasks"):
+        LanguageConfig(tasks=["coarse"], always=["vqa_phase"])
+    with pytest.raises(ValueError, match="held has no effect here"):
+        JointConfig(losses={"held": 1.0})
+
+
+def test_two_stores_with_the_same_clips_are_refused(face_store: Path) -> None:
+    with pytest.raises(UsageError, match="is there twice"):
+        StoreData([face_store, face_store])
 
 
 def test_steps_are_shared_between_uni_mer_rows_and_flow_level_samples(

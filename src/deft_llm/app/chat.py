@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from deft_llm.answer import AnswerError, mark_of, parse
-from deft_llm.claims import find_claims
+from deft_llm.claims import CLAIMED, find_claims, refusal_of
 from deft_llm.errors import DeftError
 from deft_llm.explain.held import PLACES, HeldStill, held_still, places_in
 from deft_llm.explain.what_if import BROKEN, WhatIf
@@ -33,20 +33,6 @@ FIGURES = (
     "This is put together from the measurement; the language part is asked about classes and Action Units."
 )
 UNASKED = "*The language part could not be asked: {}*"
-_REFUSALS = (
-    (r"\b(ly(ing|e)|lie[sdr]?|liar|decei\w*|decept\w*|honest\w*|dishonest\w*|truth\w*|trust\w*|guilt\w*|cheat\w*)\b",
-     "That cannot be answered from a face: no facial movement shows whether somebody lies."),
-    (r"\b(diagnos\w*|depress\w*|autis\w*|parkinson\w*|disorder|ill(ness)?|sick|disease|adhd|ptsd|schizo\w*|mental)\b",
-     "That cannot be answered: this is not a medical device and gives no diagnosis."),
-    (r"\b(hire|hiring|recruit\w*|employ\w*|fire[ds]?|arrest\w*|criminal|suspect\w*|police|border|exam\w*|student)\b",
-     "That is not what this is for: no decision about a person may rest on it."),
-    (r"\b(intend\w*|intention\w*|plan(s|ning)?|personality|character|"
-     r"(?:he|she|they|person|man|woman|face) think\w*|thoughts?|thinking)\b",
-     "That cannot be answered from a face: it does not show what a person thinks or intends."),
-    (r"\b(feel(s|ing|ings)?|felt|emotional state|really (happy|sad|angry|afraid)|hid(e|es|ing|den))\b",
-     "That cannot be answered from a face: it does not show what a person feels. What can be said is how the "
-     "skin moved and which label coders would give to it."),
-)  # fmt: skip
 
 
 def reply(
@@ -60,9 +46,8 @@ def reply(
         return (
             "Ask something about the movement, for example: what moved, when, on which side, how sure is it?"
         )
-    for pattern, refusal in _REFUSALS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return refusal
+    if refusal := refusal_of(text):
+        return refusal
     if result is None or not result.analysis.readings:
         states = [] if result is None else result.analysis.unjudged
         why = " ".join(one.why for one in states)
@@ -136,9 +121,6 @@ def in_context(question: str, earlier: Sequence[str]) -> str:
     return question if before is None or held_still(before) else f"{before} {question}"
 
 
-CLAIMED = "*The language part's answer claimed more than a face shows, so it is left out.*"
-
-
 def _sure(said: WrittenAnswer) -> str:
     """How sure a short answer is, in brackets; nothing for what was measured."""
     if said.probability is None or said.answered_by == "measurement":
@@ -151,11 +133,11 @@ def written_reply(said: WrittenAnswer, lead: str = "The model says.") -> str:
     if said.answer is None:
         if not said.complete:
             return f"*{BROKEN}*"
-        return CLAIMED if find_claims(said.text) else f"**{lead}** {said.text}{_sure(said)}"
+        return f"*{CLAIMED}*" if find_claims(said.text) else f"**{lead}** {said.text}{_sure(said)}"
     label = said.answer.fine or said.answer.coarse or "undetermined"
     words = f"{said.answer.rationale} It would be coded as {label}.".strip()
     if find_claims(words):
-        return CLAIMED
+        return f"*{CLAIMED}*"
     lines = [f"**{lead}** {words}"]
     for row in said.evidence:
         mark = mark_of(row)

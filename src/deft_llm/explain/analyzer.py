@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from deft_llm.answer import COARSE, Answer, render
 from deft_llm.aus.readout import rationale, read_units
+from deft_llm.claims import CLAIMED, find_claims, refusal_of
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.explain.account import account_of, release_answer
 from deft_llm.explain.analysis import Analysis
@@ -20,7 +21,7 @@ from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.snapshots import pictured, pictured_movements
-from deft_llm.explain.units import BRIEF, between, measured, of_motion, rows_of
+from deft_llm.explain.units import BRIEF, between, hindrance, measured, of_motion, rows_of
 from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
@@ -158,7 +159,8 @@ class Analyzer:
 
         read = partial(shown_frames, path, fps=fps, mirrored=mirrored)
         started = perf_counter()
-        key = digest([str(path.absolute()), path.stat().st_mtime_ns, rate, mirrored, __version__], 32)
+        same = [str(path.absolute()), path.stat().st_mtime_ns, rate, mirrored, faces, fast, __version__]
+        key = digest(same, 32)
         watcher = Watcher(rate, default_landmarker(), faces=faces, motion=not fast, kept=kept, key=key)
         watched = self._watch(path, watcher, read(watcher.frames), info.frames, on_frame)
         seconds["signal"] = perf_counter() - started
@@ -178,11 +180,15 @@ class Analyzer:
         seconds["spotting"] = perf_counter() - started
         started = perf_counter()
         held = held_still(question) if question else None
+        refusal = refusal_of(question) if question else None
         readings = self._read_all(path, movements, states, watched, read, max_movements,
-                                  None if held else question)  # fmt: skip
-        answers = [reading.answer for reading in readings if reading.answer]
-        if held is not None:
+                                  None if held or refusal else question)  # fmt: skip
+        if refusal is not None:
+            answers = [refusal]
+        elif held is not None:
             answers = self._imagined(held, readings)
+        else:
+            answers = [reading.answer for reading in readings if reading.prediction and reading.answer]
         seconds["reading"] = perf_counter() - started
         spotting = motions.get(1)
         return Analysis(
@@ -190,7 +196,10 @@ class Analyzer:
             readings=readings, events=events, states=list(states.values()), spotting=spotting,
             signal=watched.signals.get(1), question=question,
             question_answer=answers[0] if question and answers else None,
-            notes=self._notes(info, states, spotting, events, readings, watched, mirrored, fps, faces),
+            notes=[
+                *self._notes(info, states, spotting, events, readings, watched, mirrored, fps, faces),
+                *self._unasked(question, answers),
+            ],
             seconds=seconds, checkpoint=getattr(self.method, "folder", None),
         )  # fmt: skip
 
@@ -222,6 +231,8 @@ class Analyzer:
                 chosen = neutral if number == 1 else None
             else:
                 chosen = None if neutral is None else frames_named(neutral, track.times)
+                if number > 1 and chosen is not None and not track.seen[chosen].any():
+                    chosen = None  # somebody who is not there then: estimated
             states[number] = state_of(track, face=number, neutral=chosen)
         motions = {number: spot(signal, self.settings) for number, signal in watched.signals.items()}
         return states, motions
@@ -236,10 +247,14 @@ class Analyzer:
         for word, at in named:
             if at < 0:
                 raise UsageError(f"--{word} {at}: frames count from 0.")
+            if word == "apex" and at == 0:
+                raise UsageError(
+                    "--apex 0: nothing comes before the first frame; give onset < apex <= offset."
+                )
             if info.frames is not None and at >= info.frames:
                 raise UsageError(f"--{word} {at}: {path} has {info.frames} frames, 0 to {info.frames - 1}.")
         for (first, a), (second, b) in zip(named, named[1:]):
-            if a > b or (a == b and {first, second} == {"onset", "apex"}):
+            if a > b or (a == b and first == "onset"):
                 raise UsageError(
                     f"--{first} {a} must lie before --{second} {b}; give onset < apex <= offset."
                 )
@@ -397,8 +412,13 @@ class Analyzer:
         if movement.is_release or (movement.units and not movement.rises):
             return MovementReading(movement, evidence, motion=stored, not_judged=not_judged,
                                    answer=release_answer(movement))  # fmt: skip
+        why = ""
         if not movement.rises and movement.kind not in BRIEF:
-            why = "No Action Unit can be told in its motion, and it is too slow for a micro-expression."
+            slow = "it is too slow for" if movement.offset is not None else "it does not go back as"
+            why = f"No Action Unit can be told in its motion, and {slow} a micro-expression."
+        elif not movement.rises and movement.kind != "given" and (coded := hindrance(not_judged)):
+            why = f"Nothing is said of this motion: {coded}."
+        if why:
             return MovementReading(movement, motion=stored, not_judged=not_judged, warning=why)
         asked = Question("asked", question, "open") if question else None
         sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,
@@ -408,6 +428,8 @@ class Analyzer:
         if prediction.answer is None or not getattr(self.method, "answers", False):
             warning = warning if prediction.answer else WORDLESS
             prediction = _with_answer(prediction, evidence).model_copy(update={"evidence": evidence})
+        if question and prediction.answer and find_claims(prediction.answer):
+            prediction = prediction.model_copy(update={"answer": CLAIMED})
         told = account_of(
             prediction.answer, movement, prediction.evidence, not_judged, prediction.probabilities
         )
@@ -416,6 +438,17 @@ class Analyzer:
             movement, evidence, prediction, stored, warning, not_judged, answer=told.answer,
             statements=told.statements, marks=told.marks,
         )  # fmt: skip
+
+    def _unasked(self, question: str | None, answers: Sequence[str]) -> list[str]:
+        """A note where the question was put to nothing that answers it."""
+        if not question:
+            return []
+        if not answers:
+            return ["The question was not answered: no movement was read that it could be asked of."]
+        answering = getattr(self.method, "answers", False) or refusal_of(question) or held_still(question)
+        return [] if answering else [
+            "The question was not answered: without a language part, class and evidence alone are stated."
+        ]  # fmt: skip
 
     @staticmethod
     def _notes(
@@ -456,7 +489,7 @@ def _told(movements: list[Movement]) -> list[Movement]:
 
 def _video(info: VideoInfo, state: FaceState, fps: float, mirrored: bool) -> dict[str, Any]:
     return {
-        "fps": fps, "frames": len(state), "seconds": len(state) / fps, "width": info.width,
+        "fps": fps, "frames": len(state), "seconds": float(state.times[-1]) + 1 / fps, "width": info.width,
         "height": info.height, "mirrored": mirrored,
         "inter_ocular_px": float(np.nanmean(state.iod)),
     }  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.codings import elan
+from deft_llm.codings.events import FrameClock
 from deft_llm.codings.proposals import coding_of
 from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.explain.inputs import VideoInput
@@ -120,7 +121,8 @@ def write_outputs(
     if extras.overlay is not None:
         write_overlay(extras.overlay, video.path, analysis, fps=video.fps)
     if extras.elan is not None:
-        coding = coding_of(analysis.to_dict(), str(video.path))
+        clock = FrameClock(analysis.video["fps"], analysis.times.tolist())
+        coding = coding_of(analysis.to_dict(), str(video.path), clock)
         media = video.path.absolute().as_uri()
         elan.write(coding.model_copy(update={"media": media}), extras.elan)
     return written + list(extras.paths().values())

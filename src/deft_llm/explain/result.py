@@ -14,7 +14,8 @@ import numpy as np
 from deft_llm.answer import mark_of
 from deft_llm.claims import LIMITS
 from deft_llm.explain.tables import tidy
-from deft_llm.explain.unjudged import Unjudged, of_movement, of_video
+from deft_llm.explain.units import hindrance
+from deft_llm.explain.unjudged import Unjudged, hidden_in, of_movement, of_video
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
 from deft_llm.records import COARSE, Evidence, Prediction
@@ -24,6 +25,7 @@ from deft_llm.spotting.movement import Movement, OtherEvent
 from deft_llm.spotting.signal import Signal
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.face_state import FaceState, table_parts
+from deft_llm.state.intensity import part_of
 from deft_llm.version import __version__
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ class MovementReading:
     def unjudged(self) -> list[Unjudged]:
         """What cannot be said about this movement, each with its reason."""
         named = bool(self.evidence) or bool(self.movement.units)
-        return of_movement(self.movement, read=self.read, named=named, warning=self.warning)
+        coded = hindrance(self.not_judged)
+        return of_movement(self.movement, read=self.read, named=named, warning=self.warning, coded=coded)
 
     def to_dict(self) -> dict[str, Any]:
         """As one entry of ``movements`` in result.json."""
@@ -223,16 +226,17 @@ class AnalysisResult:
             **{f"p_{label}": share.get(label) for label in COARSE},
         }  # fmt: skip
         if not movement.units:
+            end = movement.offset_time
             whole = {
                 "phase": None, "au": None, "side": None, "onset": movement.onset, "apex": movement.apex,
                 "offset": movement.offset, "onset_s": movement.onset_time, "apex_s": movement.apex_time,
-                "offset_s": movement.offset_time,
+                "offset_s": end, "duration_ms": None if end is None else 1000 * (end - movement.onset_time),
             }  # fmt: skip
             return [base | whole]
         rows = []
         for unit in movement.units:
             lasts = None if unit.offset_time is None else 1000 * (unit.offset_time - unit.onset_time)
-            why = movement.hidden.get("chin" if unit.number >= 9 else "left inner brow", "")
+            why = hidden_in(part_of(unit.number), movement.hidden)
             rows.append(base | {
                 "phase": unit.phase, "au": unit.number, "au_name": name(unit.number), "side": unit.side,
                 "onset": unit.onset, "apex": unit.apex, "offset": unit.offset, "onset_s": unit.onset_time,

@@ -7,6 +7,7 @@ by shape, or where the state says that its opposite is being released, it is not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +39,10 @@ STATED = frozenset({1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25
 """Units that motion alone may state: those whose template coders of fine movements use."""
 BRIEF = ("micro-expression", "given")
 """Kinds of movement that motion alone may name; what lasts shows in shape and appearance."""
+TOO_LONG = "a movement of this length would show in shape and appearance, which show none"
+NO_END = "what does not go back would show in shape and appearance, which show none"
+COVERED = "something comes or goes before the face"
+CODED = "the video is compressed"
 MOTION_CONFIDENCE, RELEASE_CONFIDENCE, COMPRESSED_CONFIDENCE = 0.6, 0.45, 0.4
 
 
@@ -64,13 +69,18 @@ def _with_figures(
     """Figures of the row that shows the unit, else of its own regions along the way that it moves skin."""
     if not movement.onset <= unit.apex <= movement.end or unit.onset > movement.apex:
         return unit  # what comes back after the measured rise is not in it
-    row = next((row for row in evidence if row.au == unit.number), None)
+    row = next((row for row in evidence if row.au == unit.number and _same_side(row.side, unit.side)), None)
     if row is not None and unit.phase == "rise":
         seen = "both" if unit.seen_by == "state" else unit.seen_by
         return replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z, support=row.support,
                        seen_by=seen)  # fmt: skip
     px, percent, z = projected(unit, motion)
     return replace(unit, px=px, iod_percent=percent, z=z)
+
+
+def _same_side(one: str, other: str) -> bool:
+    """Whether two statements are of one side of the face: equal, or one of them of both."""
+    return one == other or not {one, other} <= set(SIDES)
 
 
 def projected(unit: MovementUnit, motion: Motion) -> tuple[float | None, float | None, float | None]:
@@ -95,6 +105,13 @@ def projected(unit: MovementUnit, motion: Motion) -> tuple[float | None, float |
     return share * (motion.iod_px or 0.0), 100 * share, size / floor if floor > 0 else None
 
 
+def hindrance(refused: Mapping[int, str]) -> str:
+    """Why motion that was refused says nothing at all, its class no more than its units: what covers the face
+    or the video's coding moved the skin; "" where it was something else. ``refused``: unit -> reason, as
+    ``of_motion`` gives them."""
+    return next((why for why in refused.values() if why.startswith((COVERED, CODED))), "")
+
+
 def of_motion(
     movement: Movement, evidence: list[Evidence], state: FaceState
 ) -> tuple[Movement, dict[int, str]]:  # fmt: skip
@@ -109,18 +126,16 @@ def of_motion(
             refused[row.au] = "motion alone does not tell it from its look-alikes"
             continue
         if passing_cover(movement, state):
-            refused[row.au] = "something comes or goes before the face, which draws its landmarks along"
+            refused[row.au] = f"{COVERED}, which draws its landmarks along"
             continue
         if (row.px or 0.0) < coding_floor(coded):
-            refused[row.au] = (
-                f"the video is compressed: its coding alone moves skin by {coding_floor(coded):.1f} px"
-            )
+            refused[row.au] = f"{CODED}: its coding alone moves skin by {coding_floor(coded):.1f} px"
             continue
         if compressed > STRONG:
-            refused[row.au] = "the video is compressed too strongly for motion this fine"
+            refused[row.au] = f"{CODED} too strongly for motion this fine"
             continue
         if movement.kind not in BRIEF:
-            refused[row.au] = "a movement of this length would show in shape and appearance, which show none"
+            refused[row.au] = TOO_LONG if movement.offset is not None else NO_END
             continue
         opposite = _released(state, movement, row.au)
         if opposite is not None:
@@ -135,7 +150,7 @@ def of_motion(
             units.append(_unit(movement, row, state, au=row.au, phase="rise"))
     if compressed > MODERATE or coded > COARSE:
         units = [
-            replace(unit, confidence=COMPRESSED_CONFIDENCE, reason="the video is compressed")
+            replace(unit, confidence=COMPRESSED_CONFIDENCE, reason=CODED)
             if unit.seen_by == "motion" else unit for unit in units
         ]  # fmt: skip
     return replace(movement, units=tuple(units)), refused
@@ -162,7 +177,14 @@ def _floor(state: FaceState, au: int) -> float:
 def rows_of(movement: Movement, evidence: list[Evidence]) -> list[Evidence]:
     """One row of evidence for each unit that rises: the measured one, else what shape and appearance show."""
     return [
-        next((row for row in evidence if row.au == unit.number and row.status == "supported"), None)
+        next(
+            (
+                row
+                for row in evidence
+                if row.au == unit.number and row.status == "supported" and _same_side(row.side, unit.side)
+            ),
+            None,
+        )
         or _row_of_shape(unit)
         for unit in movement.rises
         if entry(unit.number).motion
@@ -228,10 +250,10 @@ def between(state: FaceState, movement: Movement) -> Movement:
         size = max((abs(value) for value in changes.values() if np.isfinite(value)), default=0.0)
         if size < LIMITS[au]:
             continue
-        strong = [side for side, value in changes.items() if abs(value) >= 0.5 * size]
-        side = "both" if len(strong) == 2 else strong[0]
-        rise = changes[strong[0]] > 0
-        one = strong[0]
+        one = max(changes, key=lambda side: abs(np.nan_to_num(changes[side])))
+        rise = changes[one] > 0
+        along = [value * (1 if rise else -1) for value in changes.values()]
+        side = "both" if min(along) >= 0.5 * size else one
         units.append(MovementUnit(
             number=au, side=side, phase="rise" if rise else "release", onset=movement.onset,
             apex=movement.apex, offset=movement.offset, onset_time=movement.onset_time,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deft_llm.explain.units import CODED
 from deft_llm.facs.words import listed
 from deft_llm.spotting.joint import PART_REGIONS
 from deft_llm.spotting.movement import Kind, Movement
@@ -25,6 +26,11 @@ SMALL_IOD = 30.0
 DARK_SHARE, COVERED_SHARE = 0.05, 0.05  # of the frames from which it is said of the whole video
 LEAST_FPS = 20.0
 """Frames a second: below, a movement of 0.1 s, as brief as coders mark, may lie between two frames."""
+
+
+HIDDEN = {"something covers it": "occlusion", "beyond the picture": "face-missing", "too dark": "darkness",
+          "mouth movement in speech": "speech"}  # fmt: skip
+"""Why ``spotting.joint.hidden_regions`` hides a part of the face -> ``Unjudged.state``."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,11 @@ def of_video(state: FaceState, signal: Signal | None, movements: Sequence[Moveme
     return found
 
 
-def of_movement(movement: Movement, *, read: bool, named: bool, warning: str = "") -> list[Unjudged]:
+def of_movement(
+    movement: Movement, *, read: bool, named: bool, warning: str = "", coded: str = ""
+) -> list[Unjudged]:
     """What cannot be said about one movement; ``warning`` is why it could not be measured, ``named``:
-    whether an Action Unit is stated."""
+    whether an Action Unit is stated, ``coded``: the ``units.hindrance`` of its motion."""
     if not movement.judged:
         states = {"mouth movement in speech": "speech"}
         state = "face-too-small" if "too small" in movement.reason else "head-motion"
@@ -128,23 +136,29 @@ def of_movement(movement: Movement, *, read: bool, named: bool, warning: str = "
     elif movement.reason and movement.kind != "given":
         found.append(Unjudged("fps-too-low", "Micro against macro", movement.reason))
     for reason, keys in _hidden(movement).items():
-        found.append(Unjudged(reason, listed(keys), f"{reason[0].upper()}{reason[1:]}."))
+        found.append(Unjudged(HIDDEN[reason], listed(keys), f"{reason[0].upper()}{reason[1:]}."))
     if warning and not read:
         found.append(Unjudged("not-measured", "Its Action Units and class", warning))
     elif read and not named:
         why = "Its motion fits no Action Unit above this clip's noise."
-        found.append(Unjudged("below-noise", "Its Action Units", why))
+        state = "compression" if coded.startswith(CODED) else "occlusion" if coded else "below-noise"
+        found.append(Unjudged(state, "Its Action Units", f"{coded[0].upper()}{coded[1:]}." if coded else why))
     return found
 
 
 def _hidden(movement: Movement) -> dict[str, list[str]]:
     """Reason -> the parts of the face that cannot be judged meanwhile."""
     found: dict[str, list[str]] = {}
-    for part, names in PART_REGIONS.items():
-        reason = next((movement.hidden[key] for key in movement.hidden if key.endswith(names)), None)
-        if reason is not None:
+    for part in PART_REGIONS:
+        if reason := hidden_in(part, movement.hidden):
             found.setdefault(reason, []).append(f"the {part}")
     return found
+
+
+def hidden_in(part: str, hidden: Mapping[str, str]) -> str:
+    """Why a part of the face (brows, eyes, mouth) cannot be judged, "" where it can be; ``hidden``: region ->
+    reason."""
+    return next((hidden[key] for key in hidden if key.endswith(PART_REGIONS[part])), "")
 
 
 def least_visible(signal: Signal, settings: SpottingSettings | None = None) -> float:

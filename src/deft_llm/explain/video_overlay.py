@@ -24,6 +24,7 @@ COLOURS = ((255, 196, 61), (87, 186, 255), (126, 217, 137), (255, 138, 128), (20
 POINT, WORD, SHADE = (80, 255, 170), (255, 255, 255), (18, 22, 30)
 WINDOW = 6.0  # s of the curves that are in view
 BLOCK = 256  # frames
+LINES = 10  # of words in a frame
 
 Span = TypeVar("Span", Movement, OtherEvent)
 
@@ -50,7 +51,9 @@ def _drawn(video: Path, analysis: AnalysisResult, fps: float | None) -> Iterator
         for one in analysis.states:
             _points(picture, analysis, one, frame.index, zoom)
         block = frame.index // BLOCK
-        _names(picture, movements.get(block, []), events.get(block, []), frame.index)
+        told = told_in(movements.get(block, []), events.get(block, []), frame.index, len(analysis.states) > 1)
+        for row, line in enumerate(told[:LINES]):
+            _write(picture, line, (8, 20 + 20 * row), WORD)
         strip = np.full((2 * round(STRIP * size[1] / 2), size[0], 3), SHADE, np.uint8)
         _curves(strip, state, chosen, frame.index)
         yield np.vstack([picture, strip])
@@ -82,23 +85,22 @@ def _by_block(spans: Iterable[Span]) -> dict[int, list[Span]]:
     return found
 
 
-def _names(picture: np.ndarray, movements: list[Movement], events: list[OtherEvent], at: int) -> None:
-    """Units that rise, are held or are released in this frame, and other events."""
-    lines = []
+def told_in(movements: list[Movement], events: list[OtherEvent], at: int, several: bool) -> list[str]:
+    """Units that rise, are held or are released in this frame, and other events; with ``several`` faces each
+    with the number of its face."""
+    lines: dict[tuple[int, str], str] = {}  # face and unit with its side, or other words -> how it goes
     for movement in movements:
         for unit in movement.units:
-            end = unit.apex if unit.offset is None else unit.offset
-            if unit.phase == "rise" and unit.onset <= at <= end:
-                lines.append(f"AU{unit.number} {unit.side}" + ("  rising" if at <= unit.apex else "  held"))
+            key = movement.face, f"AU{unit.number} {unit.side}"
+            end = movement.end if unit.offset is None else unit.offset
+            if unit.phase == "rise" and unit.onset <= at <= max(end, unit.apex):
+                lines.setdefault(key, f"{key[1]}{'  rising' if at <= unit.apex else '  held'}")
             elif unit.phase == "release" and unit.onset <= at <= unit.apex:
-                lines.append(unit.words)
+                lines[key] = unit.words
         if not movement.units and movement.onset <= at <= movement.end:
-            lines.append(movement.kind)
-    lines += [f"({event.kind})" for event in events if event.onset <= at <= event.end]
-    going = {f"{line.removeprefix('release of ')}  held" for line in lines if line.startswith("release")}
-    lines = [line for line in dict.fromkeys(lines) if line not in going]
-    for row, line in enumerate(lines[:10]):
-        _write(picture, line, (8, 20 + 20 * row), WORD)
+            lines[movement.face, movement.kind] = movement.kind
+    lines |= {(e.face, f"({e.kind})"): f"({e.kind})" for e in events if e.onset <= at <= e.end}
+    return [f"face {face}: {line}" if several else line for (face, _), line in lines.items()]
 
 
 def _write(picture: np.ndarray, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:

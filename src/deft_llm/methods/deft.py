@@ -294,12 +294,13 @@ class DeftMethod:
         return [next(waiting[sample.clip_id]) for sample in samples]
 
     def _refuse_known_subjects(self, samples: Sequence[Sample]) -> None:
-        """A checkpoint never scores a subject that it was trained on."""
-        trained = set((self.predictor.config.get("trained_on") or {}).get("subjects", ()))
-        known = sorted({sample.subject for sample in samples} & trained)
+        """A checkpoint never scores a subject that it was trained on, or chosen by."""
+        before = self.predictor.config.get("trained_on") or {}
+        met = {*before.get("subjects", ()), *before.get("validation_subjects", ())}
+        known = sorted({sample.subject for sample in samples} & met)
         if known and not self.selection_only:
             raise DeftError(
-                f"{self.folder}: was trained on {known[0]} ({len(known)} of these subjects); "
+                f"{self.folder}: was trained or validated on {known[0]} ({len(known)} of these subjects); "
                 "score it on subjects that it has not seen."
             )
 

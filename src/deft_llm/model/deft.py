@@ -188,7 +188,8 @@ class DeftModel(nn.Module):
         face = FaceExpertConfig(**config.faces)
         self.structure = StructureExpert(face) if "structure" in config.experts else None
         self.texture = TextureExpert(face) if "texture" in config.experts else None
-        phase = PhaseHead(self.motion.config.width, face.phase) if face.phase else None
+        tells = face.phase and self.structure is not None
+        phase = PhaseHead(self.motion.config.width, face.phase) if tells else None
         self.fusion = Fusion(face.width, self.motion.config.fine_classes, phase=phase)
         self.llm: Any = None
         self.tokenizer: Any = None

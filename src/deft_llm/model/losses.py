@@ -43,20 +43,26 @@ def clean_flow_loss(predicted: Tensor, clean: Tensor) -> Tensor:
     return F.smooth_l1_loss(predicted, target, beta=0.5)
 
 
-def text_contrast(tokens: Tensor, texts: Tensor, present: Tensor, temperature: float = 0.1) -> Tensor:
+def text_contrast(
+    tokens: Tensor, texts: Tensor, present: Tensor, known: Tensor | None = None, temperature: float = 0.1
+) -> Tensor:  # fmt: skip
     """Text-to-motion contrast: an AU's text must be nearer to its tokens in clips that show it.
 
-    tokens (B, A, D) the token that carries each AU, texts (A, D), both unit length; present (B, A) in {0, 1}.
+    tokens (B, A, D) the token that carries each AU, texts (A, D), both unit length; present and ``known``
+    (None: all are) (B, A) in {0, 1}: a clip of which nobody knows whether it shows an AU counts for neither.
     For every AU that some clips show and others don't: -log of the share that showing clips hold in the
     softmax over the batch, per positive (InfoNCE with several positives, Khosla et al. 2020).
     """
     similarity = torch.einsum("bad,ad->ab", tokens, texts) / temperature
     positive = present.t() > 0.5
-    usable = positive.any(1) & (~positive).any(1)
+    there = torch.ones_like(positive) if known is None else known.t() > 0.5
+    positive = positive & there
+    negative = ~positive & there
+    usable = positive.any(1) & negative.any(1)
     if not bool(usable.any()):
         return similarity.sum() * 0.0
-    similarity, positive = similarity[usable], positive[usable]
-    negatives = torch.logsumexp(similarity.masked_fill(positive, -torch.inf), 1, keepdim=True)
+    similarity, positive, negative = similarity[usable], positive[usable], negative[usable]
+    negatives = torch.logsumexp(similarity.masked_fill(~negative, -torch.inf), 1, keepdim=True)
     each = F.softplus(negatives - similarity)
     return ((each * positive).sum(1) / positive.sum(1)).mean()
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from deft_llm.answer import DECLINED
 from deft_llm.aus.support import measure_support
+from deft_llm.claims import refusal_of
 from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGION_KEYS
@@ -29,6 +30,7 @@ from deft_llm.facs.units import name
 from deft_llm.model.beliefs import BELIEFS, Beliefs
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.heads import LEAST_CHANCE, au_probabilities, seen_sides
+from deft_llm.model.language import EXPERTS
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
 from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
@@ -60,6 +62,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
 NEEDS_SIDES = ("au_side", "answer")
+NEEDS_ONSET = ("state", "au_held", "phase")
+ONSET_UNSEEN = "This clip has no picture of the face before it moves, so what it holds cannot be told."
 WRITE_BATCH = 16
 WRITTEN_SHARE = 0.3
 """Weight of the language model's likelihoods of classes beside the heads' beliefs. Of 0 to 1, those from .3
@@ -96,7 +100,8 @@ def ask(
     out of the prompt.
     """
     with torch.inference_mode():
-        believed = None if BELIEFS in drop else Beliefs.of(readout, model.calibration)
+        told = BELIEFS not in drop and BELIEFS in model.config.conditioned_on
+        believed = Beliefs.of(readout, model.calibration) if told else None
         prompts = model.prompts(readout, drop, believed)
         kinds = [[question_kind(text) for text in row] for row in questions]
         scored = [
@@ -109,12 +114,16 @@ def ask(
             chances = au_probabilities(readout, model.calibration)
         sides = [{} for _ in prompts] if chances is None else seen_sides(chances)
         generated = _generated(model, prompts, questions, kinds, classes, sides)
+    # An expert that is left out to see what it is worth is no reason to decline.
+    onset_seen = (readout.saw[:, EXPERTS.index("structure")].bool() | ("structure" in drop)).tolist()
     replies: list[list[Reply]] = []
     for clip, texts in enumerate(questions):
-        row = []
+        row: list[Reply] = []
         for text, kind in zip(texts, kinds[clip], strict=True):
             taken = classes[clip]
-            if kind in ("coarse", "fine") and taken is not None:
+            if kind in NEEDS_ONSET and not onset_seen[clip]:
+                row.append(Reply(kind, ONSET_UNSEEN, 1.0, answered_by="declined"))
+            elif kind in ("coarse", "fine") and taken is not None:
                 row.append(taken.reply(kind))
             elif kind == "au_side" and chances is not None and (unit := asked_unit(text)) in AU_INDEX:
                 row.append(_side(chances[clip, AU_INDEX[unit]]))
@@ -135,17 +144,23 @@ FIGURES = re.compile(
     r"|\b(which|what) frames?\b",
     re.IGNORECASE,
 )
-"""Questions about figures and times, which are measured and not written."""
+"""Questions about figures and times, which are measured and not written ..."""
+MEASURED = re.compile(
+    r"\bmov(e|es|ed|ing|ement|ements)\b|\bmotions?\b|\bskin\b|\bonset\b|\bapex\b|\boffset\b|\bpeaks?\b|\bclip\b"
+    r"|\bframes?\b|\bexpression\b|\brises?\b|\breleased?\b|\b(brow|lid|eye|nose|cheek|lip|mouth|chin|forehead)s?\b",
+    re.IGNORECASE,
+)
+"""... where they are about the movement, or name a unit; a face has no other times and sizes."""
 
 
 def measured_reply(question: str, motion: Motion | None) -> Reply | None:
     """The answer to a question about figures or times, from the measurement; None for other questions, or
     without a measured clip."""
-    if (
-        motion is None
-        or question_kind(question) not in ("other", "au_present")
-        or not FIGURES.search(question)
-    ):
+    if motion is None or refusal_of(question) or not FIGURES.search(question):
+        return None
+    if question_kind(question) not in ("other", "au_present"):
+        return None
+    if asked_unit(question) is None and not MEASURED.search(question):
         return None
     if re.search(r"\bwhen\b|\bhow (long|fast)\b|duration|seconds?\b|frames?\b", question, re.IGNORECASE):
         text = _times(motion)
@@ -276,7 +291,9 @@ def _generated(
     grammars: dict[Key, str] = {}
     whole: dict[Key, Key] = {}
     for clip, texts in enumerate(questions):
-        own = next((text for text, kind in zip(texts, kinds[clip]) if kind == "aus"), ANY_AUS_QUESTION)
+        listing = [text if kind == "aus" else _list_question(text)
+                   for text, kind in zip(texts, kinds[clip]) if kind in ("aus", "combined")]  # fmt: skip
+        own = listing[0] if listing else ANY_AUS_QUESTION
         for text, kind in zip(texts, kinds[clip], strict=True):
             if kind in ("aus", "state"):
                 grammars[clip, text] = list_grammar()

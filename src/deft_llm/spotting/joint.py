@@ -21,6 +21,7 @@ from deft_llm.spotting.movement import (
     MovementUnit,
     OtherEvent,
     RegionShift,
+    border,
     bounds_of,
 )
 from deft_llm.spotting.phases import AUPhase, phases_of
@@ -136,9 +137,11 @@ def _movement(group: PhaseGroup, units: list[MovementUnit], state: FaceState) ->
     onset = min(unit.onset for unit in units)
     times = state.times
     kind, duration = _kind(onset, offset, group.kind, state)
+    reason = "" if offset is not None else "Its end is not seen: it is still held where it was seen last."
     if kind == "micro-expression" and _repeated(main, onset, offset, state):
         kind = "macro-expression"
-    reason = "" if offset is not None else "Its end is not seen: it is still held where it was seen last."
+    elif duration is not None and group.kind != "release" and duration[0] <= MICRO_SECONDS < duration[1]:
+        reason = border(MICRO_SECONDS)
     return Movement(
         kind=kind, onset=onset, apex=main.apex, offset=offset, onset_time=float(times[onset]),
         apex_time=float(times[main.apex]), offset_time=None if offset is None else float(times[offset]),

@@ -62,6 +62,11 @@ class MovementUnit:
         return named if self.phase == "rise" else f"release of {named}"
 
 
+def border(limit: float) -> str:
+    """Why micro and macro cannot be told apart where a duration lies about the ``limit``, s."""
+    return f"Its duration lies within one frame of {limit:g} s: micro or macro cannot be told for sure."
+
+
 def bounds_of(seconds: float, fps: float) -> tuple[float, float]:
     """(least, most) s that a movement may last whose ends lie ``seconds`` apart, each known to one frame."""
     step = 1.0 / fps

@@ -6,6 +6,7 @@ drift, or a spoken mouth is none. A release belongs to the rise that it ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,7 +81,8 @@ def phases_of(state: FaceState) -> list[AUPhase]:
         for side in ("both",) if au in WHOLE else SIDES:
             curve = _judged_curve(state, au, side)
             floor = state.floor[au, SIDES[0] if side == "both" else side] / VISIBLE[au]
-            found += [phase for phase in _changes(curve, au, side, floor, state.fps) if _holds(state, phase)]
+            changes = _changes(curve, au, side, floor, state.fps, state.visibility.cuts)
+            found += [phase for phase in changes if _holds(state, phase)]
     return _without_syllables(found, state.fps)
 
 
@@ -164,20 +166,26 @@ def _agreed(state: FaceState, phase: AUPhase) -> bool:
     return change >= (SURE_AGREED if small else AGREED)
 
 
-def _changes(curve: np.ndarray, au: int, side: str, floor: float, fps: float) -> list[AUPhase]:
-    """Rises and releases of one curve, the releases tied to their rises."""
+def _changes(
+    curve: np.ndarray, au: int, side: str, floor: float, fps: float, cuts: Sequence[int] = ()
+) -> list[AUPhase]:
+    """Rises and releases of one curve, the releases tied to their rises; what changes with a cut, the first
+    frame of another picture, is neither."""
     need = float(np.clip(floor, BELOW_LIMIT * LIMITS[au], MOST_NOISE * LIMITS[au]))
     below = BROWS_BELOW if au in BROW_AUS else BELOW_NEUTRAL
     curve = np.maximum(curve, -below * LIMITS[au])  # far below neutral is another unit's business
     out: list[AUPhase] = []
     for start, stop in runs(np.isfinite(curve)):
-        if stop - start >= LEAST_STRETCH * fps:
-            out += _turns(curve[start:stop], start, need, au, side, fps)
+        edges = [start, *(at for at in cuts if start < at < stop), stop]
+        for first, last in zip(edges, edges[1:], strict=False):
+            if last - first >= LEAST_STRETCH * fps:
+                out += _turns(curve[first:last], first, need, au, side, fps)
     for phase, after in zip(out, [*out[1:], None], strict=False):
         if phase.kind != "rise":
             continue
-        if after is None:
-            phase.end, phase.seen_to_end = len(curve) - 1, False
+        cut = next((at for at in cuts if at > phase.apex), len(curve))
+        if after is None or after.onset >= cut:
+            phase.end, phase.seen_to_end = cut - 1, False
         elif after.kind == "release":
             phase.end, after.of = after.apex, phase
         else:

@@ -24,7 +24,7 @@ from deft_llm.spotting.events import (
 )
 from deft_llm.spotting.excursions import Excursion, find_excursions, measure_paths, unusual
 from deft_llm.spotting.fit import FittedCurve, fit_curve
-from deft_llm.spotting.movement import MICRO_SECONDS, Kind, Movement, RegionShift, bounds_of
+from deft_llm.spotting.movement import MICRO_SECONDS, Kind, Movement, RegionShift, border, bounds_of
 from deft_llm.spotting.signal import Array, Signal
 
 _MOUTH = {"upper lip", "lower lip", "mouth corner", "chin", "nasolabial fold", "cheek", "nostril wing"}
@@ -273,7 +273,7 @@ class _Context:
             kind=kind, onset=first + onset, apex=first + apex, offset=last,
             onset_time=float(times[first + onset]), apex_time=float(times[first + apex]),
             offset_time=None if last is None else float(times[last]),
-            duration=self._duration(onset, offset), strength=strength,
+            duration=self._duration(onset, offset), strength=strength / (SURE_TOGETHER * least),
             regions=regions, judged=judged, reason=reason,
         )  # fmt: skip
 
@@ -334,8 +334,7 @@ class _Context:
         lasts = float(self.times[offset] - self.times[onset])
         reason = ""
         if abs(lasts - self.settings.micro_seconds) <= 1.0 / self.fps:
-            limit = f"{self.settings.micro_seconds:g} s"
-            reason = f"Its duration lies within one frame of {limit}: micro or macro cannot be told for sure."
+            reason = border(self.settings.micro_seconds)
         micro = lasts <= self.settings.micro_seconds
         return ("micro-expression" if micro else "macro-expression"), True, reason
 

@@ -90,7 +90,8 @@ def start_model(
     if not (set(FACE_EXPERTS) & set(saved.get("experts", ()))) - set(anew):
         made.faces = faces
     elif widened:
-        made.faces = {**made.faces, **{name: faces.get(name, 0) for name in ("neutral", "phase")}}
+        wider = {name: made.faces.get(name) or faces.get(name, 0) for name in ("neutral", "phase")}
+        made.faces = {**made.faces, **wider}
     if conditioned_on is not None:
         made.conditioned_on = conditioned_on
     alike = (saved.get("backbone"), saved.get("lora_rank")) == (config.backbone, config.lora_rank)
@@ -134,7 +135,8 @@ def write_checkpoint(
     of them where it has none); the whole folder at once."""
     saved, tensors = read_checkpoint(before) if before is not None else ({}, {})
     own = deft.own_tensors()
-    merged: dict[str, Tensor] = {**own, **tensors, **{n: t for n, t in own.items() if trained(n)}}
+    kept = {n: t for n, t in tensors.items() if not trained(n)}  # what a new expert has not goes
+    merged: dict[str, Tensor] = {**own, **kept, **{n: t for n, t in own.items() if trained(n)}}
     if deft.llm is not None:
         merged = {n: t for n, t in merged.items() if n in own or not is_language(n)}
     config = trained_config(saved, deft, changes)

@@ -14,7 +14,7 @@ EXPERT_NAMES = ("deft.motion.", "deft.structure.", "deft.texture.", "deft.fusion
 class JointConfig(LanguageConfig):
     """Settings of the joint training."""
 
-    parts = frozenset(Weights.model_fields)
+    parts = frozenset(Weights.model_fields) - {"structure", "held", "phase"}  # its batches do not know these
     steps: int = Field(500, ge=0, description="Steps of the optimiser.")
     learning_rate: float = Field(2e-4, gt=0, le=1, description="Rate between warm-up and cool-down.")
     losses: Weights = Field(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deft_llm.facs.emotions import coarse_of
 from deft_llm.model.beliefs import BELIEFS
@@ -33,6 +33,7 @@ from deft_llm.training.objective import (
 )
 from deft_llm.training.store_data import StoreData, dialogue_rows
 from deft_llm.training.text_rules import TextRule, miscoded, shown_sides
+from deft_llm.unimer.tasks import TASKS
 
 Source = Callable[[int, int, int], TrainBatch]
 """``source(step, rank, world)``: the batch of a step, or a process's share of it."""
@@ -106,6 +107,16 @@ class LanguageConfig(PartSettings):
         description="Augmentation of flow-level samples; null: none.",
     )
     validate_clips: int = Field(64, ge=1, description="Clips whose class in the text is scored.")
+
+    @model_validator(mode="after")
+    def _tasks_are_known(self) -> Self:
+        for name, given in (("tasks", self.tasks or []), ("always", self.always)):
+            for task in given:
+                if task not in TASKS:
+                    raise ValueError(f"{name}: there is no task {task}; choose from {', '.join(TASKS)}")
+        if self.tasks is not None and (left_out := [task for task in self.always if task not in self.tasks]):
+            raise ValueError(f"always: {left_out[0]} is not among tasks; add it there")
+        return self
 
 
 def fast_bfloat16(device: str) -> bool:

@@ -254,10 +254,13 @@ def _resumed(part: Part, out: Path, base: str) -> tuple[float, int]:
         return -float("inf"), 0
     state, meta = read_state(path)
     ours = part.settings.model_dump(mode="json")
+    # A setting that came later had no effect then: its default, or a weight of 0.
+    theirs = {**type(part.settings)().model_dump(mode="json"), **meta["settings"]}
+    theirs["losses"] = {**dict.fromkeys(ours["losses"], 0.0), **meta["settings"]["losses"]}
     for name in sorted(ours.keys() - FREE):
-        if meta["settings"].get(name) != ours[name]:
+        if theirs[name] != ours[name]:
             raise UsageError(
-                f"{out}: was begun with {name}={meta['settings'].get(name)}, this command says {ours[name]}; "
+                f"{out}: was begun with {name}={theirs[name]}, this command says {ours[name]}; "
                 "give that setting again, or another --out."
             )
     if meta["base"] != base:

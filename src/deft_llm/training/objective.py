@@ -168,7 +168,7 @@ class Objective(nn.Module):
         if weights.contrast:
             tokens = F.normalize(self.of_motion(readout.motion.float()[:, list(TOKEN_OF_AU)]), dim=-1)
             words = F.normalize(self.of_words(self.words), dim=-1)
-            parts["contrast"] = losses.text_contrast(tokens, words, targets.side.amax(-1))
+            parts["contrast"] = losses.text_contrast(tokens, words, targets.side.amax(-1), targets.known)
         parts |= self._faces(readout, targets) | self._apart(readout, targets)
         parts = {name: value for name, value in parts.items() if getattr(weights, name)}
         zero = readout.au.sum() * 0.0

@@ -250,11 +250,13 @@ def _part(
         return moving, (lambda: motion.validate(moving.result(), check)) if checks and check else None
     if name == "faces":
         experts, anew = {*had, *settings.experts}, settings.experts if settings.anew else []
+        assert data.store is not None
+        if not settings.losses.phase or len(set(data.store.phase) - {-1}) < 2:
+            sizes["faces"] = {**sizes["faces"], "phase": 0}  # a head that nothing teaches is none
         deft = start_model(
             config, start, settings.seed, experts=experts, language=False, anew=anew,
             widened="structure" in settings.experts, **sizes,
         )  # fmt: skip
-        assert data.store is not None
         own = faces.FaceData(data.store, deft)
         if "structure" in settings.experts and "structure" not in had - {*anew}:
             faces.choose_axes(deft, own)
@@ -304,11 +306,13 @@ def _changes(
     """What a part changes in the config of its checkpoint, beside the model's own sizes."""
     before = saved.get("trained_on") or {}
     subjects = sorted({*before.get("subjects", []), *data.subjects})
+    held = data.held.subject_names if data.held is not None else []
+    validated = sorted({*before.get("validation_subjects", []), *held})
     mine = {"steps": steps, "batch": settings.batch, "seed": settings.seed, "command": command}
     changes: dict[str, Any] = {
         "aus": list(EXPERT_AUS), "command": command,
         "training": {**saved.get("training", {}), name: mine},
-        "trained_on": {**before, "subjects": subjects},
+        "trained_on": {**before, "subjects": subjects, "validation_subjects": validated},
     }  # fmt: skip
     if data.samples is not None and name != "faces":
         changes["trained_on"]["flow_level_samples"] = len(data.samples)

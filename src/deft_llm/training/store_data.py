@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, UsageError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry
 from deft_llm.files import read_rows
@@ -51,6 +51,12 @@ class StoreData:
         if not self.clips:
             raise DeftError(f"{', '.join(map(str, stores))}: no clips to train on; prepare a corpus first.")
         self.rows = {clip.clip_id: row for row, clip in enumerate(self.clips)}
+        if len(self.rows) < len(self.clips):
+            ids = (clip.clip_id for row, clip in enumerate(self.clips) if self.rows[clip.clip_id] != row)
+            raise UsageError(
+                f"{', '.join(map(str, stores))}: the clip {next(ids)} is there twice, and dialogues could be "
+                "of either; leave one store out, or make one with another --seed."
+            )
         targets = [targets_of_clip(clip) for clip in self.clips]
         self.side, self.known = (np.stack([target[i] for target in targets]) for i in (0, 1))
         self.coarse, self.fine = (np.array([target[i] for target in targets]) for i in (2, 3))
