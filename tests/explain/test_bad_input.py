@@ -91,6 +91,11 @@ def test_onset_after_apex(run, tmp_path, still_frames):
     save_video(tmp_path / "clip.mp4", still_frames, 25)
     refuses(run("clip.mp4", "--onset", 8, "--apex", 3), 2, "--onset 8", "--apex 3")
     refuses(run("clip.mp4", "--onset", 1, "--apex", 99), 2, "--apex 99")
+    refuses(run("clip.mp4", "--apex", 0), 2, "--apex 0")
+    refuses(run("clip.mp4", "--onset", 3, "--offset", 3), 2, "--onset 3", "--offset 3")
+    refuses(run("clip.mp4", "--fast", "--max-movements", 2), 2, "--max-movements", "--fast")
+    (tmp_path / "rows.csv").mkdir()
+    refuses(run("clip.mp4", "--table", "rows.csv"), 2, "rows.csv", "is a folder")
 
 
 def test_output_folder_not_writable(run, tmp_path, still_frames):

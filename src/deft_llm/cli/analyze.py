@@ -57,9 +57,17 @@ def analyze(
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="The video is a mirror image (selfie).")
     ] = False,
-    fps: Annotated[float | None, typer.Option(min=1.0, help="Frame rate of a folder of images.")] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0, help="Frame rate of a folder of images, or in the place of a video's own times."
+        ),
+    ] = None,
     neutral: Annotated[
-        str | None, typer.Option(help="Where the face is neutral: frames (10-24) or seconds (0.5s-1.2s).")
+        str | None,
+        typer.Option(
+            help="Where the face is neutral: frames (10-24) or seconds (0.5s-1.2s); of every face seen there."
+        ),
     ] = None,
     faces: Annotated[int, typer.Option(min=1, max=16, help="How many faces are followed and read.")] = 1,
     max_movements: Annotated[
@@ -100,6 +108,8 @@ def analyze(
     from deft_llm.explain.tables import check_table
     from deft_llm.files import check_outputs
 
+    if fast:
+        refuse(context, ("max_movements",), "with --fast, which lists all movements and measures none")
     check_table(table)
     extras = Extras(frames, overlay, elan)
     options = Options(method, not no_text, attribution, question, faces, max_movements, fast)

@@ -94,6 +94,8 @@ def _refuse_idle(
 
     if task == "spotting":
         refuse(context, ("store", "folds", "features", "deletion", "answers", "leak"), "with --task spotting")
+    if task == "vqa":
+        refuse(context, ("labels",), "with --task vqa: its questions ask for coarse and fine classes")
     if zero_shot:
         refuse(context, ("folds", "k"), "with --zero-shot")
     elif protocol != "kfold" or folds is not None:

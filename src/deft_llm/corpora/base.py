@@ -1,6 +1,6 @@
 """What a loader gives back, the registry of loaders, and the names that clips get.
 
-A new corpus is one file in this folder with one function under ``@loader``; the file's name is the key.
+A new corpus is one file in this folder with one function under ``@loader(KEY)``.
 """
 
 from __future__ import annotations

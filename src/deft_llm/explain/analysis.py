@@ -23,7 +23,7 @@ class Analysis(AnalysisResult):
     def attribute(self) -> Analysis:
         """Measure what class and AUs of each read movement rest on (method deft only); once, on demand.
 
-        Takes some three seconds of a core per movement; then JSON and report hold it. Returns this analysis.
+        Takes some half a second of a core per movement; then JSON and report hold it. Returns this analysis.
         """
         if self.method != "deft":
             return self
