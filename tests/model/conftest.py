@@ -63,7 +63,8 @@ def small_checkpoint(tmp_path: Path) -> Path:
     """A checkpoint folder with small random experts and no language part."""
     torch.manual_seed(0)
     model = randomised(DeftModel(DeftConfig(motion=SMALL, faces=FACES)))
-    model.save_pretrained(tmp_path / "ck", {"prior": "facs", "trained_on": {"subjects": ["synthetic/seen"]}})
+    model.save_pretrained(tmp_path / "ck", {"prior": "facs", "trained_on": {
+        "subjects": ["synthetic/seen"], "validation_subjects": ["synthetic/held"]}})  # fmt: skip
     return tmp_path / "ck"
 
 

@@ -138,12 +138,12 @@ def test_a_readout_is_kept_in_the_work_folder(small_checkpoint, tmp_path) -> Non
     assert file.stat().st_mtime_ns == stamp
 
 
-def test_a_subject_it_was_trained_on_is_refused(small_checkpoint) -> None:
-    item = samples(1)[0]
-    seen = Sample("synthetic/seen/1", "synthetic", "synthetic/seen", item.load)
+@pytest.mark.parametrize("subject", ["synthetic/seen", "synthetic/held"])
+def test_a_subject_it_was_trained_on_or_chosen_by_is_refused(small_checkpoint, subject) -> None:
+    known = Sample(f"{subject}/1", "synthetic", subject, samples(1)[0].load)
     method = build_method("deft", Task(), checkpoint=str(small_checkpoint), zero_shot=True)
-    with pytest.raises(DeftError, match="trained on synthetic/seen"):
-        method.predict([seen])
+    with pytest.raises(DeftError, match=f"trained or validated on {subject}"):
+        method.predict([known])
 
 
 def test_unknown_refit_option_and_class_are_named(small_checkpoint, tmp_path) -> None:

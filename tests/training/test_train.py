@@ -26,6 +26,7 @@ from deft_llm.training.run import train
 from deft_llm.training.settings import TrainConfig
 from deft_llm.training.state import STATE, read_state
 from recipes.forked import run as forked
+from tests.training.conftest import make_store
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
 FACES = {"width": 8, "channels": 4, "space": 2}
@@ -101,6 +102,15 @@ def test_an_expert_that_is_left_out_is_not_listed(face_store: Path, tmp_path: Pa
     train(config(parts=["motion", "faces"], faces={"experts": ["texture"]}), [face_store], tmp_path / "run")
     assert card(tmp_path / "run")["experts"] == ["texture", "motion"]
     assert not any(name.startswith("structure") for name in tensors(tmp_path / "run"))
+
+
+def test_a_run_does_not_go_on_with_other_data(seen_store: Path, shards: Path, tmp_path: Path) -> None:
+    settings = config(parts=["motion"], flow_shards=str(shards))
+    train(settings, [seen_store], tmp_path / "run")
+    train(settings, [seen_store], tmp_path / "run")  # the same again changes nothing
+    other = make_store(tmp_path / "other", "other", 4)
+    with pytest.raises(UsageError, match="other data"):
+        train(settings, [other], tmp_path / "run")
 
 
 @pytest.mark.parametrize("part", ["motion", "faces", "language"])
@@ -340,7 +350,8 @@ def test_all_parts_then_predict(
     """`deft predict` with answers on unseen subjects; subjects of the training are refused."""
     run = tmp_path / "run"
     train(config(), [face_store], run, [instructions])
-    assert len(card(run)["trained_on"]["subjects"]) == 3  # the fourth validated
+    before = card(run)["trained_on"]
+    assert len(before["subjects"]) == 3 and len(before["validation_subjects"]) == 1
     out = tmp_path / "predicted"
     assert call(main, "predict", run, fresh_store, "--out", out, "--answers") == 0
     rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]

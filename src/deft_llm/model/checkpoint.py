@@ -196,9 +196,10 @@ def write_card(folder: Path, config: dict[str, Any]) -> None:
 
 def _trained_on(record: dict[str, Any]) -> str:
     """What a checkpoint was trained on; its subjects are counted, their names stand in the config."""
-    told = [f"{name.replace('_', ' ')}: {value}" for name, value in record.items() if name != "subjects"]
-    if record.get("subjects"):
-        told.append(f"{len(record['subjects'])} subjects, listed in {CONFIG}")
+    people = {"subjects": "subjects", "validation_subjects": "subjects that validated"}
+    told = [f"{name.replace('_', ' ')}: {value}" for name, value in record.items() if name not in people]
+    told += [f"{len(record[name])} {words}, listed in {CONFIG}" for name, words in people.items()
+             if record.get(name)]  # fmt: skip
     return "; ".join(told) or "not recorded"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from accelerate import PartialState
 
 from deft_llm.config import RESOLVED, save_resolved
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import claim_folder, read_json, sha256_of, write_json
+from deft_llm.files import claim_folder, digest, read_json, sha256_of, write_json
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import WEIGHTS
 from deft_llm.model.deft import FACE_EXPERTS, LANGUAGE, DeftModel
@@ -41,6 +42,7 @@ from deft_llm.training.settings import PARTS, PartName, TrainConfig
 from deft_llm.training.state import BEST, STATE
 from deft_llm.training.store_data import StoreData, dialogue_rows, split_subjects, subjects_of
 from deft_llm.training.text import word_source
+from deft_llm.unimer.build import INSTRUCTIONS
 
 FINISHED = "finished.json"
 """What a finished part was made from and made: digests of its start, its state and its weights."""
@@ -84,6 +86,13 @@ class Data:
         for one in settings:
             if self.store is not None and self.unimer:
                 dialogue_rows(self.unimer, self.store.rows, one.tasks)
+
+    def digest(self) -> str:
+        """Of what is learned from: the clips of both sides, the labels of the samples, the Uni-MER rows."""
+        clips = [[] if one is None else sorted(one.rows) for one in (self.store, self.held)]
+        samples = [sha256(b"".join(part.side.tobytes() for part in one.parts)).hexdigest() if one else ""
+                   for one in (self.samples, self.samples_held)]  # fmt: skip
+        return digest([clips, samples, [sha256_of(Path(one) / INSTRUCTIONS) for one in self.unimer]])
 
     @property
     def maps(self) -> Any:
@@ -214,13 +223,15 @@ def _train_part(
         if kept and name in ("motion", "faces"):
             say(f"{name}: the language part stays as it was trained, with the experts before; add language"
                 " to parts to train it with these")  # fmt: skip
-    begun = f"{base}/{len(data.maps)} clips/{word_source()} words"
+    told = (config.conditioned_on, config.lora_rank, config.lora_alpha, config.dtype)
+    made_of = digest([data.digest(), *told])
+    begun = f"{base}/{len(data.maps)} clips/{word_source()} words/{made_of}"
     fit(part, folder, base=begun, validate=validate, progress=progress,
         log_every=5 if name in ("language", "joint") else 50)  # fmt: skip
     if not PartialState().is_main_process:
         return folder / MODEL
     used = folder / BEST if validate is not None and (folder / BEST).is_file() else folder / STATE
-    made = {"start": base, "state": sha256_of(used)}
+    made = {"start": base, "data": made_of, "state": sha256_of(used)}
     done = folder / FINISHED
     weights = folder / MODEL / WEIGHTS
     if done.is_file() and weights.is_file() and read_json(done) == {**made, "weights": sha256_of(weights)}:
@@ -306,7 +317,8 @@ def _changes(
     """What a part changes in the config of its checkpoint, beside the model's own sizes."""
     before = saved.get("trained_on") or {}
     subjects = sorted({*before.get("subjects", []), *data.subjects})
-    held = data.held.subject_names if data.held is not None else []
+    calibrated = name in ("motion", "joint") and data.samples is None
+    held = data.held.subject_names if data.held and (settings.validate_every or calibrated) else []
     validated = sorted({*before.get("validation_subjects", []), *held})
     mine = {"steps": steps, "batch": settings.batch, "seed": settings.seed, "command": command}
     changes: dict[str, Any] = {
