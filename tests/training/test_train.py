@@ -361,7 +361,7 @@ def test_all_parts_then_predict(
             parse(row["answer"])
     capsys.readouterr()
     assert call(main, "predict", run, face_store, "--out", tmp_path / "no") == 1
-    assert "trained on" in capsys.readouterr().err
+    assert "trained or validated on" in capsys.readouterr().err
 
 
 def test_a_checkpoint_with_a_tensor_of_another_shape_is_refused(start: Any, tmp_path: Path) -> None:
