@@ -38,6 +38,9 @@ FACE_EXPERTS = ("structure", "texture")
 PROJECTORS = ("projectors", "delimiters", "absent", "beliefs", "alone")
 LANGUAGE = ("llm", *PROJECTORS)
 """First words of the names of all tensors of a checkpoint's language part."""
+FUSED_SHARE = 0.25
+"""Share of the fusion's corrections that counts when clips are read: in training they come to know the people
+trained on. Of 0 to 1 that which is best on films of 88 others (docs/results/model.md)."""
 SQUEEZED = 16
 """Numbers that the fusion keeps of a face expert's token."""
 
@@ -131,7 +134,8 @@ class PhaseHead(nn.Module):
 
 
 class Fusion(nn.Module):
-    """AU (B, A, 2), coarse (B, 3) and fine (B, F) logits: the motion expert's plus learned corrections.
+    """AU (B, A, 2), coarse (B, 3) and fine (B, F) logits: the motion expert's plus learned corrections
+    (``FUSED_SHARE`` of them out of training).
 
     Corrections start at zero, so a model without face experts, or a clip without faces, keeps the motion
     expert's own logits.
@@ -168,6 +172,8 @@ class Fusion(nn.Module):
         own = torch.cat([motion.au.flatten(1), motion.coarse, motion.fine], 1)
         logits = [motion.au.flatten(1), motion.coarse.log_softmax(-1), motion.fine.log_softmax(-1)]
         change = self.out(self.mix(torch.cat([*blocks, *logits], 1)))
+        if not self.training:
+            change = FUSED_SHARE * change
         if has_faces is not None:
             change = change * has_faces[:, None].to(change.dtype)
         au, coarse, fine = (own + change).split(self.sizes, 1)
