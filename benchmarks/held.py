@@ -60,11 +60,12 @@ def rows_of(chances: np.ndarray, held: np.ndarray) -> list[dict[str, float]]:
 
 @torch.inference_mode()
 def phases_told(model: DeftModel, data: StoreData, neutral: bool) -> dict[str, float]:
-    """AUC of releases against rises and mean recall of the phases; empty without a head for phases."""
+    """AUC of releases against rises and mean recall of the phases; empty without a head for them, or without
+    films of both."""
     rows = data.with_faces
     batch = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
     found = model.read(batch if neutral else replace(batch, over=None)).phase
-    if found is None:
+    if found is None or len(set(data.phase[rows]) & {PHASES.index("rise"), PHASES.index("release")}) < 2:
         return {}
     truth, (rise, release) = data.phase[rows], (PHASES.index(name) for name in ("rise", "release"))
     chances = found.softmax(-1).numpy()

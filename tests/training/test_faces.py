@@ -208,6 +208,8 @@ def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
         TrainConfig(), tmp_path / "wide", 0, experts=ALL, language=False, widened=True, **fewer
     )
     assert (kept.config.faces["neutral"], kept.config.faces["phase"]) == (channels, 4), "what it has it keeps"
+    lone = start_model(TrainConfig(), tmp_path / "wide", 0, experts=ALL[1:], language=False, **fewer)
+    assert lone.structure is None and lone.fusion.phase is None, "phases rest on what structure sees"
 
 
 def test_space_of_the_mirror_image_turns_round() -> None:

@@ -110,8 +110,11 @@ def start_model(
     unused |= {"fusion"} if anew else set()
     unused |= set() if BELIEFS in made.conditioned_on else {BELIEFS}
     given = {n: t for n, t in given.items() if n.split(".")[0] not in unused}
-    if saved and FaceExpertConfig(**made.faces).width != FaceExpertConfig(**saved.get("faces", {})).width:
+    now, before = FaceExpertConfig(**made.faces), FaceExpertConfig(**saved.get("faces", {}))
+    if saved and now.width != before.width:
         given = {n: t for n, t in given.items() if not n.startswith("fusion.")}
+    if deft.fusion.phase is None or now.phase != before.phase:
+        given = {n: t for n, t in given.items() if not n.startswith("fusion.phase.")}
     load_strict(deft, given, str(folder), {name: own[name] for name in given if name in own})
     return deft
 
