@@ -191,9 +191,9 @@ class Objective(nn.Module):
             own = readout.alone[rows, EXPERTS.index("structure")]
             wanted = torch.where(there, held[rows], 0.0)
             parts["held"] = losses.asymmetric_loss(own, wanted, self.gamma, known=there.float())
-        told, phase = readout.phase, targets.phase
-        if self.weights.phase and structure is not None and told is not None and phase is not None:
-            parts["phase"] = losses.masked_cross_entropy(told[rows].float(), phase[rows])
+        logits, phase = readout.phase, targets.phase
+        if self.weights.phase and structure is not None and logits is not None and phase is not None:
+            parts["phase"] = losses.masked_cross_entropy(logits[rows].float(), phase[rows])
         if hasattr(self, "shape") and structure is not None:
             whole, geometry = structure.flatten(1), structure[:, :-1].flatten(1)
             told = [(self.shape(whole), targets.shape), (self.turn(geometry), targets.turn)]
