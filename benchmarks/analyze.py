@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +70,9 @@ def floor(path: Path) -> dict[str, Taken]:
     return taken
 
 
-def summed(parts: Iterable[Taken]) -> Taken:
+def summed(parts: Collection[Taken]) -> Taken:
     """Seconds of several blocks together."""
-    known = list(parts)
-    return Taken(sum(one.wall for one in known), sum(one.cpu for one in known))
+    return Taken(sum(one.wall for one in parts), sum(one.cpu for one in parts))
 
 
 def stages(seconds: float, fps: float) -> dict:

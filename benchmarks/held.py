@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from deft_llm.files import write_json
 from deft_llm.model.deft import DeftModel
-from deft_llm.model.inputs import batch_of
+from deft_llm.model.inputs import DeftBatch, batch_of
 from deft_llm.model.readout import PHASES
 from deft_llm.training.store_data import StoreData
 
@@ -32,13 +32,10 @@ NOT_HELD = 0.5
 
 
 @torch.inference_mode()
-def told(model: DeftModel, data: StoreData, neutral: bool) -> np.ndarray:
-    """(N, A) probability that an AU is held on either side, of the clips with a face."""
+def told(model: DeftModel, batch: DeftBatch) -> np.ndarray:
+    """(N, A) probability that an AU is held on either side."""
     assert model.structure is not None
-    rows = data.with_faces
-    batch = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
-    over = batch.over if neutral else None
-    tokens = model.structure(batch.landmarks, batch.appearance, batch.space, over).tokens
+    tokens = model.structure(batch.landmarks, batch.appearance, batch.space, batch.over).tokens
     return model.structure.au_logits(tokens).sigmoid().amax(-1).numpy()
 
 
@@ -59,15 +56,13 @@ def rows_of(chances: np.ndarray, held: np.ndarray) -> list[dict[str, float]]:
 
 
 @torch.inference_mode()
-def phases_told(model: DeftModel, data: StoreData, neutral: bool) -> dict[str, float]:
-    """AUC of releases against rises and mean recall of the phases; empty without a head for them, or without
-    films of both."""
-    rows = data.with_faces
-    batch = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
-    found = model.read(batch if neutral else replace(batch, over=None)).phase
-    if found is None or len(set(data.phase[rows]) & {PHASES.index("rise"), PHASES.index("release")}) < 2:
+def phases_told(model: DeftModel, batch: DeftBatch, truth: np.ndarray) -> dict[str, float]:
+    """AUC of releases against rises and mean recall of the phases, truth (N,); empty without a head for them,
+    or without films of both."""
+    rise, release = (PHASES.index(name) for name in ("rise", "release"))
+    found = model.read(batch).phase
+    if found is None or not {rise, release} <= set(truth):
         return {}
-    truth, (rise, release) = data.phase[rows], (PHASES.index(name) for name in ("rise", "release"))
     chances = found.softmax(-1).numpy()
     two = np.isin(truth, (rise, release))
     score = chances[two, release] / (chances[two, release] + chances[two, rise])
@@ -87,14 +82,17 @@ def main() -> None:
     given = parser.parse_args()
     model = DeftModel.from_pretrained(given.checkpoint, language=False)
     data = StoreData(given.stores)
-    held = np.nanmax(data.held[data.with_faces], -1)
-    table = {name: rows_of(told(model, data, name == "neutral"), held) for name in ("neutral", "without")}
+    rows = data.with_faces
+    held = np.nanmax(data.held[rows], -1)
+    batch = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
+    views = {"neutral": batch, "without": replace(batch, over=None)}
+    table = {name: rows_of(told(model, view), held) for name, view in views.items()}
     print("| | held from | AUs | AUC | said | said of what is not held |\n|---|---|---|---|---|---|")
-    for name, rows in table.items():
-        for row in rows:
+    for name, found in table.items():
+        for row in found:
             figures = f"{row['auc']:.3f} | {row['said']:.2f} | {row['said_of_absent']:.3f}"
             print(f"| {name} | {row['from_px']:g} px | {row['held']:.0f} | {figures} |")
-    phases = {name: phases_told(model, data, name == "neutral") for name in table}
+    phases = {name: phases_told(model, view, data.phase[rows]) for name, view in views.items()}
     if all(phases.values()):
         print("\n| | clips | AUC of releases | mean recall of the phases |\n|---|---|---|---|")
         for name, row in phases.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -183,22 +183,17 @@ class Analyzer:
         refusal = refusal_of(question) if question else None
         readings = self._read_all(path, movements, states, watched, read, max_movements,
                                   None if held or refusal else question)  # fmt: skip
-        if refusal is not None:
-            answers = [refusal]
-        elif held is not None:
-            answers = self._imagined(held, readings)
-        else:
-            answers = [reading.answer for reading in readings if reading.prediction and reading.answer]
+        answer, unanswered = self._question_answer(question, refusal, held, readings)
         seconds["reading"] = perf_counter() - started
         spotting = motions.get(1)
         return Analysis(
             source=path.name, method=self.method.name, video=_video(info, states[1], rate, mirrored),
             readings=readings, events=events, states=list(states.values()), spotting=spotting,
             signal=watched.signals.get(1), question=question,
-            question_answer=answers[0] if question and answers else None,
+            question_answer=answer,
             notes=[
                 *self._notes(info, states, spotting, events, readings, watched, mirrored, fps, faces),
-                *self._unasked(question, answers),
+                *unanswered,
             ],
             seconds=seconds, checkpoint=getattr(self.method, "folder", None),
         )  # fmt: skip
@@ -290,6 +285,25 @@ class Analyzer:
             apex_time=float(times[apex]), offset_time=None if offset is None else float(times[offset]),
             duration=lasts, strength=0.0, reason="The frames were given.",
         )  # fmt: skip
+
+    def _question_answer(
+        self, question: str | None, refusal: str | None, held: HeldStill | None,
+        readings: list[MovementReading],
+    ) -> tuple[str | None, list[str]]:  # fmt: skip
+        """The answer to the question that was asked, and a note where nothing answers it: why no face does,
+        what is measured with regions held still, or that of the first movement with a class."""
+        if not question or refusal is not None:
+            return refusal, []
+        if held is not None:
+            answers = self._imagined(held, readings)
+        else:
+            answers = [reading.answer for reading in readings if reading.prediction and reading.answer]
+        if not answers:
+            return None, ["The question was not answered: no movement was read that it could be asked of."]
+        if held is not None or getattr(self.method, "answers", False):
+            return answers[0], []
+        why = "without a language part, class and evidence alone are stated."
+        return answers[0], [f"The question was not answered: {why}"]
 
     def _imagined(self, held: HeldStill, readings: list[MovementReading]) -> list[str]:
         """What is measured and said of the first movement with regions held still; empty without one."""
@@ -438,17 +452,6 @@ class Analyzer:
             movement, evidence, prediction, stored, warning, not_judged, answer=told.answer,
             statements=told.statements, marks=told.marks,
         )  # fmt: skip
-
-    def _unasked(self, question: str | None, answers: Sequence[str]) -> list[str]:
-        """A note where the question was put to nothing that answers it."""
-        if not question:
-            return []
-        if not answers:
-            return ["The question was not answered: no movement was read that it could be asked of."]
-        answering = getattr(self.method, "answers", False) or refusal_of(question) or held_still(question)
-        return [] if answering else [
-            "The question was not answered: without a language part, class and evidence alone are stated."
-        ]  # fmt: skip
 
     @staticmethod
     def _notes(

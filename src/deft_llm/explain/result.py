@@ -21,7 +21,7 @@ from deft_llm.facs.units import name
 from deft_llm.records import COARSE, Evidence, Prediction
 from deft_llm.spooled import OnDisk
 from deft_llm.spotting.excursions import smooth
-from deft_llm.spotting.movement import Movement, OtherEvent
+from deft_llm.spotting.movement import Movement, MovementUnit, OtherEvent
 from deft_llm.spotting.signal import Signal
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.face_state import FaceState, table_parts
@@ -226,27 +226,30 @@ class AnalysisResult:
             **{f"p_{label}": share.get(label) for label in COARSE},
         }  # fmt: skip
         if not movement.units:
-            end = movement.offset_time
             whole = {
                 "phase": None, "au": None, "side": None, "onset": movement.onset, "apex": movement.apex,
                 "offset": movement.offset, "onset_s": movement.onset_time, "apex_s": movement.apex_time,
-                "offset_s": end, "duration_ms": None if end is None else 1000 * (end - movement.onset_time),
+                "offset_s": movement.offset_time, "duration_ms": _milliseconds(movement),
             }  # fmt: skip
             return [base | whole]
         rows = []
         for unit in movement.units:
-            lasts = None if unit.offset_time is None else 1000 * (unit.offset_time - unit.onset_time)
             why = hidden_in(part_of(unit.number), movement.hidden)
             rows.append(base | {
                 "phase": unit.phase, "au": unit.number, "au_name": name(unit.number), "side": unit.side,
                 "onset": unit.onset, "apex": unit.apex, "offset": unit.offset, "onset_s": unit.onset_time,
-                "apex_s": unit.apex_time, "offset_s": unit.offset_time, "duration_ms": lasts,
+                "apex_s": unit.apex_time, "offset_s": unit.offset_time, "duration_ms": _milliseconds(unit),
                 "intensity_before": unit.intensity_before, "intensity_after": unit.intensity_after,
                 "confidence": unit.confidence, "seen_by": unit.seen_by, "px": unit.px,
                 "iod_percent": unit.iod_percent, "z": unit.z, "support": unit.support,
                 "reason": unit.reason or why or base["reason"],
             })  # fmt: skip
         return rows
+
+
+def _milliseconds(span: Movement | MovementUnit) -> float | None:
+    """From onset to offset; None where that is not seen."""
+    return None if span.offset_time is None else 1000 * (span.offset_time - span.onset_time)
 
 
 def area_curves(signal: Signal) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -7,7 +7,7 @@ by shape, or where the state says that its opposite is being released, it is not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -69,7 +69,7 @@ def _with_figures(
     """Figures of the row that shows the unit, else of its own regions along the way that it moves skin."""
     if not movement.onset <= unit.apex <= movement.end or unit.onset > movement.apex:
         return unit  # what comes back after the measured rise is not in it
-    row = next((row for row in evidence if row.au == unit.number and _same_side(row.side, unit.side)), None)
+    row = _row_of(unit, evidence)
     if row is not None and unit.phase == "rise":
         seen = "both" if unit.seen_by == "state" else unit.seen_by
         return replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z, support=row.support,
@@ -78,9 +78,12 @@ def _with_figures(
     return replace(unit, px=px, iod_percent=percent, z=z)
 
 
-def _same_side(one: str, other: str) -> bool:
-    """Whether two statements are of one side of the face: equal, or one of them of both."""
-    return one == other or not {one, other} <= set(SIDES)
+def _row_of(unit: MovementUnit, evidence: Iterable[Evidence]) -> Evidence | None:
+    """The first row of a unit whose side is its own, or where one of the two is of both sides."""
+    return next(
+        (row for row in evidence if row.au == unit.number
+         and (row.side == unit.side or not {row.side, unit.side} <= set(SIDES))), None
+    )  # fmt: skip
 
 
 def projected(unit: MovementUnit, motion: Motion) -> tuple[float | None, float | None, float | None]:
@@ -176,16 +179,9 @@ def _floor(state: FaceState, au: int) -> float:
 
 def rows_of(movement: Movement, evidence: list[Evidence]) -> list[Evidence]:
     """One row of evidence for each unit that rises: the measured one, else what shape and appearance show."""
+    supported = [row for row in evidence if row.status == "supported"]
     return [
-        next(
-            (
-                row
-                for row in evidence
-                if row.au == unit.number and row.status == "supported" and _same_side(row.side, unit.side)
-            ),
-            None,
-        )
-        or _row_of_shape(unit)
+        _row_of(unit, supported) or _row_of_shape(unit)
         for unit in movement.rises
         if entry(unit.number).motion
     ]

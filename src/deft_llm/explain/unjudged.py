@@ -124,9 +124,8 @@ def of_movement(
     """What cannot be said about one movement; ``warning`` is why it could not be measured, ``named``:
     whether an Action Unit is stated, ``coded``: the ``units.hindrance`` of its motion."""
     if not movement.judged:
-        states = {"mouth movement in speech": "speech"}
         state = "face-too-small" if "too small" in movement.reason else "head-motion"
-        return [Unjudged(states.get(movement.kind, state), "This movement", movement.reason)]
+        return [Unjudged(HIDDEN.get(movement.kind, state), "This movement", movement.reason)]
     found = []
     if movement.offset is None and movement.kind != "given":
         what = "Its duration, micro against macro, and the way back"

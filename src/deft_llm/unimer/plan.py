@@ -71,7 +71,7 @@ def candidates(facts: ClipFacts, seed: int) -> list[Ask]:
 
 def _vqa(facts: ClipFacts, absent: set[int], seed: int) -> list[Ask]:
     """The forms of ME-VQA about single AUs; sides are asked for where they differ, and against the other."""
-    rng = _rng(facts, seed, "absent")
+    rng = clip_rng(facts.clip_id, seed, "absent")
     asks = [Ask("vqa_au_present", str(row.au), "yes") for row in facts.supported]
     asks += [
         Ask("vqa_au_present", str(au), "no") for au in au_present_negatives(facts, absent, rng, NEGATIVES)
@@ -95,15 +95,16 @@ def _held(facts: ClipFacts, seed: int) -> list[Ask]:
     held = {unit.number for unit in facts.held}
     moving = {row.au for row in facts.supported if row.au} - held
     still = sorted(set(facts.supports) - held - moving - set(BLINKS))
-    others = sorted(moving) + [int(au) for au in _rng(facts, seed, "held").permutation(still)[:NEGATIVES]]
+    drawn = clip_rng(facts.clip_id, seed, "held").permutation(still)[:NEGATIVES]
+    others = [*sorted(moving), *map(int, drawn)]
     return [Ask("vqa_held", str(au), "yes") for au in sorted(held)] + [
         Ask("vqa_held", str(au), "no") for au in others
     ]
 
 
-def _rng(facts: ClipFacts, seed: int, word: str) -> np.random.Generator:
-    """Randomness that depends on the clip, the seed and what is drawn."""
-    digest = hashlib.sha256(f"{seed}|{facts.clip_id}|{word}".encode()).digest()
+def clip_rng(clip_id: str, seed: int, *words: str) -> np.random.Generator:
+    """Randomness that depends on the clip, the seed and, in ``words``, what is drawn."""
+    digest = hashlib.sha256("|".join([str(seed), clip_id, *words]).encode()).digest()
     return np.random.default_rng(np.frombuffer(digest[:16], np.uint32))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from deft_llm.records import ActionUnit, Instruction, Media, Target
 from deft_llm.unimer import wording
 from deft_llm.unimer.facts import ClipFacts
 from deft_llm.unimer.phrases import QUESTIONS, REFUSAL_ANSWERS, REFUSALS, SYSTEM, TEMPLATES_VERSION
-from deft_llm.unimer.plan import Ask, Plan, planned
+from deft_llm.unimer.plan import Ask, Plan, clip_rng, planned
 from deft_llm.unimer.vqa import VQA_TASKS, asked, asks_whole_answer, whole_clip
 from deft_llm.version import __version__
 
@@ -70,12 +69,6 @@ def clip_instructions(facts: ClipFacts, plan: Plan, seed: int) -> list[Instructi
     ]
     order = rng.permutation(len(drafts))
     return [_record(facts, drafts[position], number, seed) for number, position in enumerate(order)]
-
-
-def clip_rng(clip_id: str, seed: int) -> np.random.Generator:
-    """Randomness that depends on the clip and the seed only."""
-    digest = hashlib.sha256(f"{seed}|{clip_id}".encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest[:16], np.uint32))
 
 
 def _record(facts: ClipFacts, draft: Draft, number: int, seed: int) -> Instruction:
