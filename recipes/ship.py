@@ -56,7 +56,7 @@ class Profile:
 TASKS = (
     "au", "side", "region", "answer", "refusal", "release", "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count",
     "vqa_au_present", "vqa_au_side", "vqa_on_side", "vqa_combined", "vqa_state", "vqa_held",
-    "vqa_phase",
+    "vqa_phase", "vqa_turn",
 )  # fmt: skip
 """Uni-MER tasks that the language part learns. Not *phase*, which compares the sizes of two motions that
 relative maps do not hold, and not *not_seen*, which is about the measurement; the long ones (coarse, fine and
@@ -105,10 +105,12 @@ FURTHER = replace(
     ),
     language=(
         *(word for word in FULL.language if word.split("=")[0] not in (
-            "language.steps", "language.cooldown_steps", "language.learning_rate", "language.unimer_share"
+            "language.steps", "language.cooldown_steps", "language.learning_rate", "language.unimer_share",
+            "language.questions",
         )),
-        "language.steps=400", "language.cooldown_steps=120", "language.learning_rate=6e-4",
-        "language.unimer_share=0.55", "language.always=[vqa_state,vqa_held,vqa_phase]",
+        "language.steps=550", "language.cooldown_steps=150", "language.learning_rate=6e-4",
+        "language.unimer_share=0.6", "language.questions=11",
+        "language.always=[vqa_state,vqa_held,vqa_phase,vqa_turn]",
     ),
 )  # fmt: skip
 """Further from a checkpoint: its motion expert stays as it is."""

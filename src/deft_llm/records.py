@@ -115,11 +115,16 @@ CODED_BY = "; coder "
 """In ``Clip.coding``, between the edition of the annotation and who coded the clip, where a table says it."""
 
 
+Turned = Literal["left", "right", "straight"]
+"""How a face is turned, to its own left or right."""
+
+
 class Clip(Record):
     """One annotated clip of any corpus. A record says what it has; nothing asks which corpus it is.
 
     ``aus``: what moves from onset to apex; ``held``: what the face shows at the onset already; ``phase``: an
-    expression rises, is released, or gives way to another. None where nobody coded it.
+    expression rises, is released, or gives way to another; ``folds``: of skin folds (``facs.regions.FOLDS``)
+    that the AUs would deepen on most faces, whether they deepen here. None where nobody coded it.
     """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
@@ -138,6 +143,7 @@ class Clip(Record):
     aus: list[ActionUnit] | None = None
     held: list[ActionUnit] | None = None
     phase: ClipPhase | None = None
+    folds: dict[str, bool] | None = None
     coding: str = ""
     notes: list[str] = Field(default_factory=list)
     truth: Truth | None = None

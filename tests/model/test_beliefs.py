@@ -9,7 +9,8 @@ import torch
 
 from deft_llm.answer import COARSE
 from deft_llm.facs.emotions import FINE
-from deft_llm.model.beliefs import BELIEFS, NAMED_AUS, Beliefs, BeliefWords
+from deft_llm.facs.regions import REGION_INDEX, REGIONS
+from deft_llm.model.beliefs import BELIEFS, NAMED_AUS, NAMED_REGIONS, Beliefs, BeliefWords, RegionWords
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import with_beliefs
 from deft_llm.model.inputs import batch_of
@@ -112,6 +113,29 @@ def test_the_likeliest_are_named_in_the_order_of_their_numbers_and_one_at_least(
     assert len(words.named(torch.full((len(EXPERT_AUS),), 0.001))) == 1
 
 
+def test_the_regions_that_move_are_told_with_their_way_and_what_becomes_of_it(tiny_model) -> None:
+    regions = torch.zeros(2, 2, len(REGIONS), 3)
+    left, chin = REGION_INDEX["left mouth corner"], REGION_INDEX["chin"]
+    regions[0, :, left] = torch.tensor([[1.0, -1.0, 9.0], [-1.0, 1.0, 6.0]])  # up and outward, then back
+    regions[0, :, chin] = torch.tensor([[0.0, 2.0, 5.0], [0.0, 0.1, 0.4]])  # down, and no further
+    regions[1, 1] = torch.nan
+    words = RegionWords(tiny_model.tokenizer)
+    first, second = (tiny_model.tokenizer.decode(ids) for ids in words.told(regions))
+    assert first == " moving: chin down stays, left mouth corner up and outward back,"
+    assert second == " moving: nothing,"
+    regions[1, 0, :, 1:] = torch.tensor([1.0, 7.0])
+    (_, many) = words.told(regions)
+    assert tiny_model.tokenizer.decode(many).count(" down,") == NAMED_REGIONS, "no word of an unknown phase"
+
+
+def test_the_regions_go_with_the_motion_expert(tiny_model, readout) -> None:
+    moving = replace(readout, regions=torch.full((2, 2, len(REGIONS), 3), 9.0))
+    for drop, same in (((), False), (("motion",), True)):
+        with torch.no_grad():
+            first, second = (tiny_model.prompts(one, drop=drop)[0] for one in (readout, moving))
+        assert (first.shape == second.shape) == same
+
+
 @pytest.fixture
 def readout(tiny_model: DeftModel) -> Readout:
     with torch.no_grad():
@@ -124,10 +148,12 @@ def test_beliefs_stand_between_the_experts_and_the_question_and_can_be_left_out(
         soft = tiny_model.soft_tokens(readout, drop=[BELIEFS])[0]
         alone = tiny_model.prompts(readout, drop=EXPERTS)[0]
         words = tiny_model.alone["motion"](readout.alone[:1, MOTION].sigmoid(), tiny_model._embedded)[0]
+        moving = tiny_model._embedded(tiny_model.moving.told(readout.regions[:1])[0])
     assert len(whole[0]) > len(soft)
-    assert torch.allclose(without[0][-len(soft) - len(words) :], torch.cat([soft, words]), atol=1e-6)
+    told = torch.cat([soft, words, moving])
+    assert torch.allclose(without[0][-len(told) :], told, atol=1e-6)
     # without tokens and with beliefs: three absent experts between their delimiters, then the beliefs
-    assert len(alone) == len(whole[0]) - len(soft) + 3 * len(EXPERTS)
+    assert len(alone) == len(whole[0]) - len(soft) - len(moving) + 3 * len(EXPERTS)
     assert torch.equal(alone[-1], whole[0][-1])
 
 

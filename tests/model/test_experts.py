@@ -7,10 +7,20 @@ import pytest
 import torch
 
 from deft_llm.faces.regions import region_weights
+from deft_llm.facs.regions import REGION_INDEX, REGIONS
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.experts import MotionExpert, MotionExpertConfig
-from deft_llm.model.inputs import batch_of, maps_input, mirrored, region_pool
+from deft_llm.model.inputs import (
+    RELATIVE_Z,
+    batch_of,
+    maps_input,
+    measured_regions,
+    mirrored,
+    motion_input,
+    region_pool,
+)
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU, au_text
+from deft_llm.motion.measure import motion_from_flow
 
 from .conftest import FACES, SMALL, make_clips, make_face
 
@@ -74,6 +84,29 @@ def test_a_mirror_is_its_own_inverse_and_turns_every_part() -> None:
         assert not torch.allclose(getattr(other, name), getattr(batch, name))
     assert torch.equal(other.maps[0, 0, 0], -batch.maps[0, 0, 0].flip(-1))
     assert torch.equal(other.maps[0, 0, 1:], batch.maps[0, 0, 1:].flip(-1))
+
+
+def test_regions_are_those_that_were_measured_or_else_the_first_phase_of_the_maps() -> None:
+    first, second = make_clips(2, phases=2)
+    first.regions[:] = np.arange(first.regions.size, dtype=np.float32).reshape(first.regions.shape)
+    batch = batch_of([first, second])
+    found = measured_regions(batch)
+    assert torch.equal(found[0], torch.from_numpy(first.regions))
+    assert torch.equal(found[1, 0, :, :2], region_pool(batch.maps)[1, 0, :, :2]) and found[1, 1].isnan().all()
+    assert torch.allclose(found[1, 0, :, 2], RELATIVE_Z * found[1, 0, :, :2].norm(dim=-1))
+    one = measured_regions(batch_of(make_clips(1)))
+    assert one.shape == (1, 2, len(REGIONS), 3)
+    turned = mirrored(batch).regions[0]
+    left, right = (REGION_INDEX[f"{side} cheek"] for side in ("left", "right"))
+    assert torch.equal(turned[:, left], found[0, :, right] * torch.tensor([-1.0, 1.0, 1.0]))
+    assert torch.equal(mirrored(mirrored(batch)).regions[0], batch.regions[0])
+
+
+def test_regions_of_a_measured_clip_are_read_where_it_has_a_scale() -> None:
+    flow = np.random.default_rng(0).normal(size=(2, 2, 224, 224)).astype(np.float32)
+    for units, known in (("px", True), ("relative", False)):
+        motion = motion_from_flow("clip", flow, units=units)
+        assert np.isfinite(motion_input(motion).regions).any() == known
 
 
 def test_structure_sees_no_change_and_texture_no_face() -> None:

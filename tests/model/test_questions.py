@@ -11,6 +11,7 @@ import torch
 from deft_llm.answer import COARSE, MAX_EVIDENCE, parse
 from deft_llm.evaluation.questions import combined_parts, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.regions import FOLDS
 from deft_llm.facs.units import ENTRIES
 from deft_llm.model import questions
 from deft_llm.model.beliefs import BELIEFS, Beliefs
@@ -20,7 +21,7 @@ from deft_llm.model.heads import au_probabilities, seen_sides
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import Predictor
-from deft_llm.model.questions import ONSET_UNSEEN, OPTIONS, WRITTEN_SHARE, ClassTaken, ask
+from deft_llm.model.questions import FOLDS_UNREAD, ONSET_UNSEEN, OPTIONS, WRITTEN_SHARE, ClassTaken, ask
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX
 from deft_llm.unimer.phrases import QUESTIONS
@@ -49,7 +50,7 @@ def test_every_wording_of_uni_mer_is_known_by_its_kind() -> None:
              "vqa_combined_one": "combined", "vqa_combined_several": "combined"}  # fmt: skip
     for form, wordings in FORMS.items():
         for wording in wordings:
-            text = wording.format(name="lid tightener", side="left")
+            text = wording.format(name="lid tightener", side="left", folds=FOLDS["crow's feet"])
             assert question_kind(text) == kinds.get(form, form.removeprefix("vqa_")), text
 
 
@@ -221,12 +222,30 @@ def test_sides_are_the_readouts(tiny_model, readout) -> None:
 
 
 def test_what_the_onset_held_is_not_told_where_it_was_not_seen(tiny_model, readout) -> None:
-    questions = [FORMS[form][0].format(name="dimpler") for form in ("vqa_state", "vqa_held", "vqa_phase")]
+    forms = ("vqa_state", "vqa_held", "vqa_phase", "vqa_turn")
+    questions = [FORMS[form][0].format(name="dimpler") for form in forms]
     assert not readout.saw[:, EXPERTS.index("structure")].any()
     (said, _) = Predictor(tiny_model, {}).ask(readout, [questions, []])
     assert {(one.text, one.answered_by) for one in said} == {(ONSET_UNSEEN, "declined")}
     (said, _) = Predictor(tiny_model, {}).ask(readout, [questions, []], drop=["structure"])
     assert all(one.answered_by == "language" for one in said), "left out to see what it is worth"
+
+
+def test_folds_are_not_told_by_experts_that_do_not_see_them(tiny_model, readout) -> None:
+    question = FORMS["vqa_fold"][0].format(folds=FOLDS["chin"])
+    (said, _) = Predictor(tiny_model, {}).ask(readout, [[question], []])
+    assert (said[0].text, said[0].answered_by) == (FOLDS_UNREAD, "declined")
+
+
+@pytest.mark.parametrize(("text", "kind"), [
+    ("Is the head turned to the left or to the right?", "turn"),
+    ("Is the lip stretcher pulled straight back on the left or right side?", "au_side"),
+    ("Which action units make the nasolabial folds deepen?", "aus"),
+    ("How many pixels do the nasolabial folds deepen?", "other"),
+    ("Do the dimples beside the mouth become deeper?", "fold"),
+])  # fmt: skip
+def test_turns_and_folds_are_told_from_what_sounds_like_them(text, kind) -> None:
+    assert question_kind(text) == kind
 
 
 def test_whole_and_combined_answer_name_the_same_units(tiny_model, readout) -> None:

@@ -63,3 +63,11 @@ def test_a_margin_takes_in_the_skin_around(motion):
     narrow, wide = (np.abs(change.astype(float)) > 0.02 for change in gone)
     assert wide.sum() > 1.3 * narrow.sum()
     assert not wide[..., 2 * wide.shape[-2] // 3 :, :].any()
+
+
+def test_a_margin_takes_the_motion_of_the_neighbours_out_of_the_table_too(motion):
+    hidden = hide(motion, ("mouth corner", "lower lip", "upper lip"), MARGIN)
+    keys = [region.key for region in REGIONS]
+    share = np.array(hidden.regions.magnitude[0] / motion.regions.magnitude[0])
+    near, far = (share[keys.index(key)] for key in ("left nasolabial fold", "left outer brow"))
+    assert near < 0.8 < 0.99 < far and share[keys.index("left mouth corner")] == 0

@@ -44,6 +44,14 @@ def test_the_language_part_alone_moves_and_experts_move_in_the_joint_training(
         assert not any(name.endswith("base_layer.weight") for name in part.tensors())
 
 
+def test_flow_level_samples_are_learned_from_in_half_precision_too(shards: Path, model_of: Any) -> None:
+    """What is told of regions in words is read from numbers, whatever type the forward pass has."""
+    settings = LanguageConfig(**{**QUICK, "autocast": True})
+    part = LanguagePart(model_of(language=True), settings, text_source(FlowShards(shards), settings))
+    total, parts = part.model(part.batch_of(0))
+    assert torch.isfinite(total) and parts["text"] > 0
+
+
 def test_projectors_and_experts_move_at_their_share_of_the_rate(
     shards: Path, model_of: Any, tmp_path: Path
 ) -> None:

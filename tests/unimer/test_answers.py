@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -10,10 +11,14 @@ from hypothesis import strategies as st
 
 from deft_llm.answer import Answer, parse, render
 from deft_llm.evaluation.questions import named_units
+from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
 from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.regions import FOLDS
 from deft_llm.facs.units import MICRO_AUS, entry, valid_directions, valid_sides
-from deft_llm.records import ActionUnit, ClipPhase, Evidence
-from deft_llm.unimer.facts import ClipFacts
+from deft_llm.motion.measure import motion_from_flow
+from deft_llm.records import ActionUnit, Clip, ClipPhase, Evidence, Source
+from deft_llm.unimer.build import READ
+from deft_llm.unimer.facts import ClipFacts, facts_of
 from deft_llm.unimer.plan import candidates
 from deft_llm.unimer.readback import outcome
 from deft_llm.unimer.rewrite import keeps_facts
@@ -64,6 +69,9 @@ def clip_facts(draw) -> ClipFacts:
     )
 
 
+CLIP = Clip(clip_id="a/b", corpus="a", subject="s", source=Source(kind="flow", path="b"))
+
+
 @settings(max_examples=150, deadline=None)
 @given(clip_facts())
 def test_answers_round_trip(facts: ClipFacts):
@@ -99,6 +107,30 @@ def test_single_units_are_asked_for_at_the_onset_those_that_move_among_them(fact
     moving = {row.au for row in facts.supported if row.au}
     assert {au for au, said in asks.items() if said == "yes"} == numbers
     assert {au for au, said in asks.items() if said == "no"} >= moving - numbers
+
+
+def test_the_turn_of_a_face_is_told_from_its_landmarks_where_it_is_clear():
+    for degrees, said in ((0, "straight"), (7, None), (20, "left"), (-20, "right")):
+        yaw = np.radians(degrees)
+        turn = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
+        points = np.column_stack([CANONICAL_LANDMARKS, CANONICAL_DEPTH]) @ turn.T
+        motion = motion_from_flow("clip", np.zeros((1, 2, 28, 28), np.float32), units="relative")
+        assert facts_of(CLIP, motion).turn is None, "no face"
+        seen = replace(motion, landmarks=points[None, :, :2], depth=points[None, :, 2])
+        assert facts_of(CLIP, seen).turn == said
+    assert {"landmarks", "depth"} <= set(READ), "the builder reads what this takes"
+
+
+@given(clip_facts(), st.dictionaries(st.sampled_from(list(FOLDS)), st.booleans(), max_size=4))
+def test_folds_and_turn_are_asked_where_they_are_known(facts, folds):
+    assert not any(ask.task == "vqa_fold" for ask in candidates(facts, 0)), "nobody judged folds"
+    asks = [ask for ask in candidates(facts.model_copy(update={"folds": folds}), 0) if ask.task == "vqa_fold"]
+    assert {ask.group: ask.outcome == "yes" for ask in asks} == folds
+    assert "vqa_turn" not in {task for task, *_ in whole_clip(facts, np.random.default_rng(0))}
+    turned = facts.model_copy(update={"turn": "straight"})
+    rows = {task: (answer, said) for task, _, _, answer, said in whole_clip(turned, np.random.default_rng(0))}
+    assert rows["vqa_turn"] == ("straight", "straight") and outcome("vqa_turn", "straight") == "straight"
+    assert outcome("vqa_fold", "yes") == "yes" and outcome("vqa_turn", "up") is None
 
 
 @settings(max_examples=100, deadline=None)

@@ -51,6 +51,15 @@ _OPEN = re.compile(
 )
 """Questions about one unit that a yes or a side does not answer: what becomes of it, where if anywhere."""
 _STATE = re.compile(r"\bbefore (it|anything|the movement) (moves|begins)\b|\bat (the )?onset already\b")
+_TURN = re.compile(
+    r"\b(face|head)\b.*\b(turned|look|looks|looking|stand|stands)\b.*"
+    r"\b(to (its|the|his|her) (left|right)|straight)\b"
+    r"|\b(left|right)\b.*\bstraight\b.*\b(face|head) turned\b"
+)  # fmt: skip
+"""Questions about how the head stands, and about folds of the skin (of both sides)."""
+_FOLD = re.compile(
+    r"(do|does|is|are|can|has|have)\b.*\b(folds?|lines|wrinkles|feet|dimples?)\b.*\bdeep(en|ens|ened|er)\b"
+)  # fmt: skip
 _ASKED = ("AU", "AD", "head", "eye")  # kinds of codes that questions name
 
 
@@ -66,15 +75,20 @@ class Reply(NamedTuple):
 def question_kind(text: str) -> str:
     """Type of a question: ME-VQA's coarse, fine, aus, au_present, au_side and combined; on_side (is a unit on
     that side?), count, state (what is held at the onset), au_held (is a unit held there?), phase (rise,
-    release or transition), answer (class, evidence and rationale); or other.
+    release or transition), turn (of the face at the onset), fold (does a skin fold deepen?), answer (class,
+    evidence and rationale); or other.
     """
     words = text.lower()
     unit = asked_unit(words)
     if re.search(r"\brises?\b.*\breleased?\b", words):
         return "phase"
+    if unit is None and _TURN.search(words):
+        return "turn"
     if _STATE.search(words):
         return "state" if unit is None else "au_held"
     sides = set(re.findall(r"\b(left|right)\b", _without_names(words)))
+    if _FOLD.match(words) and not sides:
+        return "fold"
     if "evidence" in words and ("rationale" in words or "class" in words):
         return "answer"
     if re.search(r"\bunits?\b", words) and "fine" in words:
@@ -85,7 +99,7 @@ def question_kind(text: str) -> str:
         return "au_side"
     if unit is not None or re.search(r"is the action unit .+ (shown|present|visible)", words):
         return "on_side" if sides else "au_present"
-    if re.search(r"\bhow many\b|\bcount\b|\bnumber of\b", words):
+    if re.search(r"\b(how many|count|number of)\b.*\b(units?|aus)\b", words):
         return "count"
     if re.search(r"\baction units?\b", words):
         return "aus"

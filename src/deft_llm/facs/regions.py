@@ -41,6 +41,21 @@ REGIONS: tuple[Region, ...] = tuple(Region(name, "mid") for name in MIDLINE_REGI
 REGION_KEYS: tuple[str, ...] = tuple(region.key for region in REGIONS)
 REGION_INDEX: dict[str, int] = {key: index for index, key in enumerate(REGION_KEYS)}
 
+FOLDS = {
+    "inner forehead": "the folds of the inner forehead",
+    "outer forehead": "the folds of the outer forehead",
+    "glabella": "the frown lines between the brows",
+    "nose root": "the wrinkles at the root of the nose",
+    "crow's feet": "the crow's feet",
+    "below the eye": "the folds below the eyes",
+    "nasolabial fold": "the nasolabial folds",
+    "dimple": "the dimples beside the mouth",
+    "below the mouth corner": "the folds below the mouth corners",
+    "chin": "the wrinkles of the chin",
+    "lip lines": "the lines around the lips",
+}
+"""Skin folds that Action Units deepen (Ekman, Friesen & Hager 2002), and their names in a sentence."""
+
 DIRECTIONS = (
     "up",
     "down",

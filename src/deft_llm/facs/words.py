@@ -103,9 +103,13 @@ def movement(region: str, side: str, direction: str, px: float | None, iod_perce
         where = f"on the {side} the {subject}" if side in ("left", "right") else f"the {subject}"
         return " ".join(filter(None, (where, verb, size and f"{size} at the {region}")))
     subject, plural = noun(region, side)
+    return " ".join(filter(None, (subject, "move" if plural else "moves", way(region, direction), size)))
+
+
+def way(region: str, direction: str) -> str:
+    """A direction as people say it of a region: "up and outward", on the midline "up and sideways"."""
     midline = region not in PLURALS and region not in ONE_OF_TWO
-    way = MIDLINE_MOVES.get(direction, MOVES[direction]) if midline else MOVES[direction]
-    return " ".join(filter(None, (subject, "move" if plural else "moves", way, size)))
+    return MIDLINE_MOVES.get(direction, MOVES[direction]) if midline else MOVES[direction]
 
 
 def sentence(text: str) -> str:

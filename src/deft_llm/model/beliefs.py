@@ -14,12 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deft_llm.answer import COARSE
+from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
+from deft_llm.facs.regions import REGIONS
 from deft_llm.facs.units import name
+from deft_llm.facs.words import way
 from deft_llm.model.heads import Calibration, au_probabilities, coarse_chances
 from deft_llm.model.language import EXPERTS
 from deft_llm.model.readout import PHASES, Readout
@@ -35,6 +39,8 @@ NAMED_CLASSES = {"coarse": 2, "fine": 3, "phase": 2}
 """So many classes, and phases of the movement, are named at most, the likeliest first."""
 LEAST_NAMED = 0.05
 """Probability below which an Action Unit or class is not named: its absence says as much in fewer words."""
+NAMED_REGIONS, MOVING = 8, 4.0
+"""So many regions are named at most as moving, and how many noise floors a region moves by that is named."""
 VERDICTS = (" yes", " no")
 SIDE_WORDS = (" left", " right")
 
@@ -141,6 +147,48 @@ class BeliefWords(UnitWords):
                 told = words(self.labels[kind][index] + self.comma).to(verdict)
                 parts += [told[:-1], verdict[None], told[-1:]]
         return torch.cat(parts)
+
+
+class RegionWords:
+    """Measured motion of the face's regions as token ids of a language model's ``tokenizer``: which move, in
+    which direction, and what they do after the apex. It has nothing to learn: these are words alone."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._known: dict[str, list[int]] = {}
+
+    def told(self, regions: Tensor) -> list[list[int]]:
+        """Token ids of each clip, regions (N, 2, R, 3) dx, dy, z: the regions that stand out most by name, in
+        the order of the table."""
+        return [self._of(table) for table in regions.float().cpu().numpy()]
+
+    def _of(self, table: np.ndarray) -> list[int]:
+        """Of one clip (2, R, 3)."""
+        height = np.nan_to_num(table[0, :, 2])
+        named = [row for row in np.argsort(-height)[:NAMED_REGIONS] if height[row] >= MOVING]
+        ids = list(self._words(" moving:"))
+        for row in sorted(map(int, named)):
+            region, (dx, dy, _) = REGIONS[row], table[0, row]
+            told = way(region.name, direction_word(float(dx), float(dy), region.side))
+            ids += self._words(f" {region.key} {told}{_afterwards(table[:, row])},")
+        return ids if named else ids + self._words(" nothing,")
+
+    def _words(self, text: str) -> list[int]:
+        if text not in self._known:
+            self._known[text] = _ids(self.tokenizer, text)
+        return self._known[text]
+
+
+def _afterwards(phases: np.ndarray) -> str:
+    """What a region (2, 3) does from apex to offset: " back", " on" in the same direction, " stays"; "" where
+    it is not known."""
+    (dx, dy, _), (later_x, later_y, height) = phases
+    if not np.isfinite([dx, dy, later_x, later_y, height]).all():
+        return ""
+    along = (dx * later_x + dy * later_y) / max(np.hypot(dx, dy) * np.hypot(later_x, later_y), 1e-9)
+    if height < MOVING / 2 or abs(along) < 0.3:
+        return " stays"
+    return " back" if along < 0 else " on"
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

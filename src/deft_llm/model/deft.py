@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.model.beliefs import ALONE_WORDS, BELIEFS, Beliefs, BeliefWords, UnitWords
+from deft_llm.model.beliefs import ALONE_WORDS, BELIEFS, Beliefs, BeliefWords, RegionWords, UnitWords
 from deft_llm.model.checkpoint import load_strict, read_checkpoint, save_checkpoint, write_card
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.experts import (
@@ -27,7 +27,7 @@ from deft_llm.model.experts import (
     TextureExpert,
 )
 from deft_llm.model.heads import Calibration
-from deft_llm.model.inputs import DeftBatch, region_pool
+from deft_llm.model.inputs import DeftBatch, measured_regions, region_pool
 from deft_llm.model.language import EMBEDDED, EXPERTS, PROMPT_VERSION, add_lora, load_backbone, prompt_parts
 from deft_llm.model.losses import left_padded
 from deft_llm.model.packing import refuse_unpackable
@@ -200,6 +200,7 @@ class DeftModel(nn.Module):
         self.llm: Any = None
         self.tokenizer: Any = None
         self.beliefs: BeliefWords | None = None
+        self.moving: RegionWords | None = None
         self.calibration: Calibration | None = None
         if llm is not None:
             self.add_language(llm, tokenizer, lora)
@@ -220,6 +221,8 @@ class DeftModel(nn.Module):
         self.alone = nn.ModuleDict({
             name: UnitWords(tokenizer, table, *ALONE_WORDS[name]) for name in EXPERTS
         })  # fmt: skip
+        if self.config.prompt_version > 2:
+            self.moving = RegionWords(tokenizer)
         if BELIEFS in self.config.conditioned_on:
             self.beliefs = BeliefWords(tokenizer, table, self.config.prompt_version > 1)
         self.llm = add_lora(llm, self.config.lora_rank, self.config.lora_alpha) if lora else llm
@@ -265,6 +268,7 @@ class DeftModel(nn.Module):
             phase = torch.where(held, self.fusion.phase(alone, motion.pooled), 0.0)
         return Readout(
             motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw, alone, **tokens, phase=phase,
+            regions=measured_regions(batch),
         )  # fmt: skip
 
     def _alone(self, tokens: dict[str, Tensor | None], motion: Tensor, saw: Tensor) -> Tensor:
@@ -327,9 +331,9 @@ class DeftModel(nn.Module):
         self, readout: Readout, drop: Sequence[str] = (), beliefs: Beliefs | None = None
     ) -> list[Tensor]:  # fmt: skip
         """Per clip (L, D) embeddings of all that comes before the question: system words, the experts' soft
-        tokens, what each of the face experts by itself tells, and what all of them believe, in words; without
-        beliefs what the motion expert by itself tells. ``drop`` names experts, or BELIEFS, to leave out;
-        ``beliefs``: those of the readout, where they are known already.
+        tokens, what each of the face experts by itself tells, the regions that move, and what all experts
+        believe, in words; without beliefs what the motion expert by itself tells. ``drop`` names experts, or
+        BELIEFS, to leave out; ``beliefs``: those of the readout, where they are known already.
 
         Raises: DeftError for a model without a language part.
         """
@@ -345,6 +349,10 @@ class DeftModel(nn.Module):
             told = self.alone[name](readout.alone[seen, index].float().sigmoid(), self._embedded)
             for row, words in zip(seen.tolist(), told, strict=True):
                 rows[row].append(words)
+        sees_motion = "motion" in self.config.conditioned_on and "motion" not in drop
+        if self.moving is not None and sees_motion and readout.regions is not None:
+            for row, ids in enumerate(self.moving.told(readout.regions)):
+                rows[row].append(self._embedded(ids))
         if self.beliefs is not None and believes:
             told = self.beliefs.told(beliefs or Beliefs.of(readout, self.calibration), self._embedded)
             for row, words in enumerate(told):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deft_llm.faces.pose import head_turn
 from deft_llm.faces.regions import CANONICAL_DEPTH, TWIN, region_weights
+from deft_llm.facs.regions import REGION_INDEX, REGIONS, mirror_key
 from deft_llm.model.experts import APPEARANCE, CHANGE, CHANGE_CHANNELS, GRID, TURN
 from deft_llm.motion.normalise import relative
 from deft_llm.state.onset import MIRROR_CHANNEL, ONSET_CHANNELS
@@ -31,6 +32,8 @@ TURN_UNIT = 5.0
 """Degrees that count as one in ``space_input``."""
 OVER_UNIT, MOST_OVER = 3.0, 8.0
 """% of the eye distance that count as one in ``over_input``, and where that ends."""
+RELATIVE_Z = 3.0
+"""Noise floors that a region's relative motion of 1 amounts to, where none was measured."""
 MIRROR_SIGN = (-1.0, 1.0, 1.0)
 """A mirror image changes the sign of u; v and strain stay."""
 
@@ -40,16 +43,22 @@ MIRROR_SIGN = (-1.0, 1.0, 1.0)
 
 @dataclass
 class MotionInput:
-    """maps (2, 3, 28, 28) relative (u, v, strain) of both phases; phases (2,) bool: those that are known."""
+    """maps (2, 3, 28, 28) relative (u, v, strain) of both phases; phases (2,) bool: those that are known;
+    regions (2, R, 3) what was measured in px of the face's regions: dx, dy, z, NaN where it was not."""
 
     maps: np.ndarray
     phases: np.ndarray
+    regions: np.ndarray = field(default_factory=lambda: np.full((2, len(REGIONS), 3), np.nan, np.float32))
 
 
 def motion_input(motion: Motion) -> MotionInput:
     """What the motion expert sees of a clip: any map size from 28 to 224 px, one phase or both."""
     stacked = np.concatenate([motion.flow, motion.strain[:, None]], axis=1).astype(np.float32)
-    return maps_input(stacked)
+    found, table = maps_input(stacked), motion.regions
+    if motion.units == "px":
+        count = min(len(table.dx), 2)
+        found.regions[:count] = np.stack([table.dx, table.dy, table.z], -1)[:count]
+    return found
 
 
 def maps_input(maps: np.ndarray) -> MotionInput:
@@ -82,6 +91,19 @@ def canonical_weights() -> Tensor:
     weights = region_weights(None, size=(GRID, GRID)).reshape(-1, GRID * GRID)
     with torch.inference_mode(False):  # the first call may come from there; gradients pass through later ones
         return torch.from_numpy(weights.astype(np.float32))
+
+
+def measured_regions(batch: DeftBatch) -> Tensor:
+    """(B, 2, R, 3) dx, dy and z of the face's regions: those that were measured in px; of relative maps
+    those of the first phase, taken to stand ``RELATIVE_Z`` noise floors high per unit (each phase has a scale
+    of its own, so what becomes of the motion afterwards is not known)."""
+    pooled = region_pool(batch.maps[:, :1].detach()).float()[..., :2]
+    found = torch.cat([pooled, RELATIVE_Z * pooled.norm(dim=-1, keepdim=True)], -1)
+    found = torch.cat([found, torch.full_like(found, torch.nan)], 1)
+    if batch.regions is None:
+        return found
+    known = batch.regions.isfinite().flatten(1).any(1)
+    return torch.where(known[:, None, None, None], batch.regions, found)
 
 
 def region_pool(maps: Tensor) -> Tensor:
@@ -197,7 +219,7 @@ def spread(image: np.ndarray) -> np.ndarray:
 class DeftBatch:
     """Inputs of B clips: maps (B, P, 3, 28, 28) and phases (B, P) as in ``MotionInput``, P 1 or 2; the
     parts of ``FaceInput`` (B, ...), None where no clip has a face, and has_faces (B,) bool, None where
-    all have one.
+    all have one; regions (B, 2, R, 3), None where none were measured.
 
     ``with_table``: whether the motion expert reads the region table as well (measured from the maps).
     """
@@ -210,6 +232,7 @@ class DeftBatch:
     space: Tensor | None = None
     over: Tensor | None = None
     has_faces: Tensor | None = None
+    regions: Tensor | None = None
     with_table: bool = True
 
     def __len__(self) -> int:
@@ -229,6 +252,7 @@ def batch_of(inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | 
     batch = DeftBatch(
         torch.from_numpy(np.stack([item.maps[:count] for item in inputs])),
         torch.from_numpy(np.stack([item.phases[:count] for item in inputs])),
+        regions=torch.from_numpy(np.stack([item.regions for item in inputs])),
     )
     first = next((face for face in faces or () if face is not None), None)
     if first is None or faces is None:
@@ -249,12 +273,19 @@ def mirrored(batch: DeftBatch) -> DeftBatch:
         landmarks=None if batch.landmarks is None else mirrored_landmarks(batch.landmarks),
         space=None if batch.space is None else mirrored_space(batch.space),
         over=None if batch.over is None else mirrored_over(batch.over),
+        regions=None if batch.regions is None else mirrored_regions(batch.regions),
     )  # fmt: skip
 
 
 def mirrored_landmarks(landmarks: Tensor) -> Tensor:
     """``normalised_landmarks`` (B, 478, 2) of the mirror image."""
     return landmarks[:, torch.from_numpy(TWIN)] * landmarks.new_tensor([-1.0, 1.0])
+
+
+def mirrored_regions(regions: Tensor) -> Tensor:
+    """(B, 2, R, 3) of ``MotionInput.regions`` of the mirror image."""
+    twin = [REGION_INDEX[mirror_key(key)] for key in REGION_INDEX]
+    return regions[:, :, twin] * regions.new_tensor([-1.0, 1.0, 1.0])
 
 
 def mirrored_over(over: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from deft_llm.setup.weights import require
 EMBEDDED = "embedded"
 TINY = "tiny-random"
 
-PROMPT_VERSION = 2
+PROMPT_VERSION = 3
 EXPERTS = ("structure", "texture", "motion")
 """Order of the experts in the prompt; each stands between its own two delimiter vectors."""
 ANSWER_QUESTION = "Give class, evidence and rationale."

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from deft_llm.model.language import EXPERTS
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
 from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.records import COARSE, AnsweredBy, AUSide
+from deft_llm.records import COARSE, AnsweredBy, AUSide, Turned
 from deft_llm.store import Motion
 
 if TYPE_CHECKING:
@@ -59,11 +59,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "au_side": ("left", "right"),
     "count": NUMBERS,
     "phase": PHASES,
+    "turn": get_args(Turned),
 }
 NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
 NEEDS_SIDES = ("au_side", "answer")
-NEEDS_ONSET = ("state", "au_held", "phase")
-ONSET_UNSEEN = "This clip has no picture of the face before it moves, so what it holds cannot be told."
+NEEDS_ONSET = ("state", "au_held", "phase", "turn")
+ONSET_UNSEEN = "This clip has no picture of the face before it moves, so what it shows there cannot be told."
+FOLDS_UNREAD = "Whether a skin fold deepens is not read: no expert has learned to see it."
 WRITE_BATCH = 16
 WRITTEN_SHARE = 0.3
 """Weight of the language model's likelihoods of classes beside the heads' beliefs. Of 0 to 1, those from .3
@@ -123,6 +125,8 @@ def ask(
             taken = classes[clip]
             if kind in NEEDS_ONSET and not onset_seen[clip]:
                 row.append(Reply(kind, ONSET_UNSEEN, 1.0, answered_by="declined"))
+            elif kind == "fold":
+                row.append(Reply(kind, FOLDS_UNREAD, 1.0, answered_by="declined"))
             elif kind in ("coarse", "fine") and taken is not None:
                 row.append(taken.reply(kind))
             elif kind == "au_side" and chances is not None and (unit := asked_unit(text)) in AU_INDEX:

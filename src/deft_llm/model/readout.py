@@ -25,7 +25,8 @@ class Readout:
     phase; pooled (N, W) of the motion expert; saw (N, 3) bool: which experts saw the clip (order of
     ``language.EXPERTS``); alone (N, 3, A, 2) AU logits that the tokens of each expert by itself tell: held at
     the onset (structure), of the movement (texture, motion); 0 where it saw nothing; phase (N, 3) logits of
-    ``PHASES``, 0 where the structure expert saw nothing, None without that head.
+    ``PHASES``, 0 where the structure expert saw nothing, None without that head; regions (N, 2, R, 3) dx, dy
+    and z of the face's regions in both phases, NaN where they were not measured.
     """
 
     motion: Tensor
@@ -39,6 +40,7 @@ class Readout:
     structure: Tensor | None = None
     texture: Tensor | None = None
     phase: Tensor | None = None
+    regions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.au)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from deft_llm.faces.regions import region_weights
 from deft_llm.facs.regions import REGIONS
-from deft_llm.store.motion import REGION_FIELDS, Motion, RegionTable
+from deft_llm.store.motion import ALIGNED_SIZE, REGION_FIELDS, Motion, RegionTable
 
 MARGIN = 0.12
 """How far around a region its skin drags the rest along, as a share of the map's side."""
@@ -20,8 +20,9 @@ def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
 
     There, flow (P, 2, H, W), strain (P, H, W) and dynamic images (P, 224, 224) become the map's median, the
     region table's motion becomes 0 (its noise floor stays), and faces (3, 224, 224, 3) keep their onset look.
-    ``margin`` (share of the map's side) takes in the skin around them, for maps alone, not for the table.
-    Borders are soft, as the region weights are. Shapes, types, landmarks and all other regions stay.
+    ``margin`` (share of the map's side) takes in the skin around them; of a region beside them the table
+    keeps the share that stays in the maps. Borders are soft, as the region weights are. Shapes, types,
+    landmarks and all other regions stay.
     """
 
     if not names:
@@ -52,7 +53,7 @@ def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
         strain=still(motion.strain),
         dynamic=None if motion.dynamic is None else still(motion.dynamic),
         faces=faces,
-        regions=_still_table(motion.regions, rows),
+        regions=_still_table(motion.regions, rows, _kept(seen, landmarks) if margin else None),
     )
 
 
@@ -65,14 +66,24 @@ def _grown(inside: np.ndarray, pixels: float) -> np.ndarray:
     return cv2.GaussianBlur(wide, (0, 0), max(pixels / 6, 0.3))
 
 
-def _still_table(table: RegionTable, rows: Sequence[int]) -> RegionTable:
-    """The region table with some regions at rest; their noise floor stays."""
+def _kept(seen: Callable[[tuple[int, int]], np.ndarray], landmarks: np.ndarray | None) -> np.ndarray:
+    """Share (R,) of each region's motion that stays where ``seen`` of a map stays."""
+    size = (ALIGNED_SIZE, ALIGNED_SIZE)
+    weights = region_weights(landmarks, size=size)
+    return (weights * seen(size)).sum((-2, -1)) / np.maximum(weights.sum((-2, -1)), 1e-12)  # type: ignore[no-any-return]
+
+
+def _still_table(table: RegionTable, rows: Sequence[int], kept: np.ndarray | None) -> RegionTable:
+    """The region table with some regions at rest, of the others the share ``kept`` (R,); their noise floor
+    stays."""
+    share = np.ones(len(REGIONS)) if kept is None else kept.copy()
+    share[rows] = 0
     changed = {}
     for name in REGION_FIELDS:
         values = np.array(getattr(table, name))
         if name == "profile":
-            values[rows] = 0
+            values = (values.T * share).T
         elif name not in ("floor", "profile_times"):
-            values[:, rows] = np.where(np.isnan(values[:, rows]), np.nan, 0)
-        changed[name] = values
+            values = values * share
+        changed[name] = values.astype(getattr(table, name).dtype)
     return replace(table, **changed)

@@ -112,7 +112,7 @@ def _claim(out: Path, store: Any, seed: int, figures: bool, rewrite: str | None)
 
 def plan_chunks(store: Any, out: Path) -> list[Chunk]:
     """The store's clips in order of id, CHUNK at a time; a chunk's key names what its facts depend on."""
-    version = digest(CALIBRATION_FILE.read_text())
+    version = digest([CALIBRATION_FILE.read_text(), TEMPLATES_VERSION])
     rows = list(store.rows.items())
     chunks = []
     for number, start in enumerate(range(0, len(rows), CHUNK)):
@@ -123,6 +123,10 @@ def plan_chunks(store: Any, out: Path) -> list[Chunk]:
     return chunks
 
 
+READ = ("faces", "landmarks", "depth")
+"""What facts are drawn from, of the optional arrays of a clip."""
+
+
 def measure_chunk(chunk: Chunk) -> int:
     """Judge the clips of one chunk and keep their facts; returns how many were new."""
 
@@ -130,7 +134,7 @@ def measure_chunk(chunk: Chunk) -> int:
         return 0
     store = Store(chunk.store)
     facts = "".join(
-        json_line(facts_of(store.row(clip_id).clip, store.motion(clip_id, fields=("faces",))))
+        json_line(facts_of(store.row(clip_id).clip, store.motion(clip_id, fields=READ)))
         for clip_id in chunk.clip_ids
     )
     write_text(chunk.target, json_line({"key": chunk.key, "sha256": _sha256(facts)}) + facts)

@@ -10,16 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from deft_llm.aus.calibration import Calibration, load_calibration
 from deft_llm.aus.support import AUSupport, measure_support
 from deft_llm.aus.verdict import verdicts
+from deft_llm.faces.pose import head_turn
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGIONS
 from deft_llm.facs.words import noun
-from deft_llm.records import ActionUnit, Clip, ClipPhase, Coarse, Evidence, Units
+from deft_llm.records import ActionUnit, Clip, ClipPhase, Coarse, Evidence, Turned, Units
 from deft_llm.store.motion import Motion
 
 MOVING_Z = 4.0
 STILL_Z = 1.5
 PHASE_RATIO = 1.4
+STRAIGHT, TURNED = 5.0, 10.0
+"""Degrees of yaw up to which a face looks straight ahead, and from which it is turned to a side."""
 HELD = 0.6
 """Share of its apex's motion from which on an AU still stands at the end of the clip."""
 
@@ -59,6 +62,8 @@ class ClipFacts(BaseModel):
     media: list[str]
     held: list[ActionUnit] | None = Field(None, description="what coders saw at the onset already")
     phase: ClipPhase | None = Field(None, description="an expression rises, is released, or gives way")
+    folds: dict[str, bool] | None = Field(None, description="folds that coders saw deepen, and not")
+    turn: Turned | None = Field(None, description="how the face is turned at the onset, where that is clear")
     rises: dict[int, str] = Field(default_factory=dict, description="held or released after the apex, per AU")
     phases: int = Field(1, description="1: onset to apex; 2: apex to offset as well")
     unjudged: list[str] = Field(default_factory=list, description="regions that could not be measured")
@@ -109,11 +114,25 @@ def facts_of(clip: Clip, motion: Motion, calibration: Calibration | None = None)
         media=_media(motion),
         held=clip.held,
         phase=clip.phase,
+        folds=clip.folds,
+        turn=_turned(motion),
         rises=_rises(supports),
         phases=int(motion.flow.shape[0]),
         unjudged=_unjudged(motion),
         coder=clip.coder,
     )
+
+
+def _turned(motion: Motion) -> Turned | None:
+    """How the face is turned at the onset; None without a face, and between straight and turned."""
+    if motion.landmarks is None or motion.depth is None:
+        return None
+    yaw = float(head_turn(motion.landmarks[0], motion.depth[0])[0])
+    if abs(yaw) <= STRAIGHT:
+        return "straight"
+    if not abs(yaw) >= TURNED:
+        return None
+    return "left" if yaw > 0 else "right"
 
 
 def _unjudged(motion: Motion) -> list[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deft_llm.aus.verdict import BLINKS
+from deft_llm.facs.regions import FOLDS
 from deft_llm.facs.units import entry
 from deft_llm.unimer.facts import ClipFacts
 from deft_llm.unimer.vqa import au_present_negatives
@@ -61,6 +62,8 @@ def candidates(facts: ClipFacts, seed: int) -> list[Ask]:
         asks += _vqa(facts, absent, seed)
         asks += [Ask("release", str(au), facts.rises[au]) for au in sorted(present) if au in facts.rises]
     asks += _held(facts, seed)
+    judged = {fold: there for fold, there in (facts.folds or {}).items() if fold in FOLDS}
+    asks += [Ask("vqa_fold", fold, "yes" if there else "no") for fold, there in judged.items()]
     for region in facts.regions:
         if region.moves is not None:
             asks.append(Ask("region", region.key, "moves" if region.moves else "still"))

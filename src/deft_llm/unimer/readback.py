@@ -16,7 +16,7 @@ from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
 from deft_llm.facs.words import movement
-from deft_llm.records import COARSE, ClipPhase, Evidence, Instruction
+from deft_llm.records import COARSE, ClipPhase, Evidence, Instruction, Turned
 from deft_llm.unimer.rows import texts
 from deft_llm.unimer.vqa import NONE, VQA_TASKS
 
@@ -79,7 +79,8 @@ def vqa_outcome(task: str, answer: str) -> str | None:
     """The outcome of a short answer in the forms of ME-VQA; None where it is none of its form."""
     words = {"vqa_coarse": COARSE, "vqa_fine": FINE, "vqa_count": NUMBERS, "vqa_au_present": ("yes", "no"),
              "vqa_on_side": ("yes", "no"), "vqa_held": ("yes", "no"), "vqa_au_side": ("left", "right"),
-             "vqa_phase": get_args(ClipPhase)}  # fmt: skip
+             "vqa_phase": get_args(ClipPhase), "vqa_turn": get_args(Turned),
+             "vqa_fold": ("yes", "no")}  # fmt: skip
     if task in words:
         return answer if answer in words[task] else None
     units = combined_parts(answer)["aus"] if task == "vqa_combined" else named_units(answer)[0]

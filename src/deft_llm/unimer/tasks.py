@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.facs.regions import FOLDS
 from deft_llm.facs.units import name
 from deft_llm.facs.words import pick, sentence
 from deft_llm.records import ActionUnit, Instruction, Media, Target
@@ -162,7 +163,11 @@ def _au_draft(facts: ClipFacts, ask: Ask, rng: np.random.Generator) -> Draft:
 
 
 def _vqa_draft(ask: Ask, rng: np.random.Generator) -> Draft:
-    """A form of ME-VQA about one AU; the group names the AU, and the side that is asked about."""
+    """A form of ME-VQA about one AU, or about folds; the group names the AU, and the side that is asked
+    about, or the folds."""
+    if ask.task == "vqa_fold":
+        template, question = asked(ask.task, rng, folds=FOLDS[ask.group])
+        return Draft(ask.task, template, [(question, ask.outcome)], ask.outcome, ask.group)
     au, _, side = ask.group.partition(" ")
     template, question = asked(ask.task, rng, name=name(int(au)), side=side)
     return Draft(ask.task, template, [(question, ask.outcome)], ask.outcome, ask.group)

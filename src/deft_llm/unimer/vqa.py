@@ -122,6 +122,19 @@ FORMS: dict[str, tuple[str, ...]] = {
         "Is the action unit {name} shown before anything moves?",
         "Before the movement begins, does the face show the action unit {name}?",
     ),
+    "vqa_turn": (
+        "Is the face turned to its left, to its right or straight to the camera at the onset?",
+        "Left, right or straight: how is the face turned before it moves?",
+        "How does the head stand at the onset: turned to its left, to its right, or straight?",
+        "Before the movement, does the face look to its left, to its right or straight ahead?",
+    ),
+    # Nor are these: the skin's appearance shows them, its motion does not.
+    "vqa_fold": (
+        "Do {folds} deepen?",
+        "Do {folds} become deeper from onset to apex?",
+        "Does the skin fold more: do {folds} deepen?",
+        "Can it be seen that {folds} deepen?",
+    ),
     "vqa_phase": (
         "Is this movement a rise, a release, or a transition from one expression to another?",
         "Rise, release or transition: which is it?",
@@ -131,7 +144,7 @@ FORMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 VQA_TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count", "vqa_au_present", "vqa_au_side", "vqa_on_side",
-    "vqa_combined", "vqa_state", "vqa_held", "vqa_phase",
+    "vqa_combined", "vqa_state", "vqa_held", "vqa_phase", "vqa_turn", "vqa_fold",
 )  # fmt: skip
 NOTHING_HELD_SHARE = 0.5
 """Share of the clips whose onset shows nothing that are asked what it shows."""
@@ -172,6 +185,8 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
         yield "vqa_state", *asked("vqa_state", rng), answer, "+".join(map(str, numbers)) or NONE
     if facts.phase is not None:
         yield "vqa_phase", *asked("vqa_phase", rng), facts.phase, facts.phase
+    if facts.turn is not None:
+        yield "vqa_turn", *asked("vqa_turn", rng), facts.turn, facts.turn
     if facts.labels is None or facts.rejected:
         return  # a label that the flow does not show may be there: the list would be short, or none
     rows = facts.supported

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UsageError
+from deft_llm.facs.regions import FOLDS
 from deft_llm.state.onset import ONSET_CHANNELS
 from deft_llm.store import Store
-from deft_llm.synth.core.coder import annotate_onset
+from deft_llm.synth.core.coder import SEEN_PX, annotate_onset
 from deft_llm.synth.core.key_plan import draw_key_plan
 from deft_llm.synth.core.prior import load_prior
 
@@ -30,7 +31,10 @@ def test_rises_releases_and_transitions_are_all_there() -> None:
     assert {"rise", "release", "transition"} == set(phases) and phases.count("rise") > 60
     assert 0.2 < np.mean([bool(plan.held) for plan in made]) < 0.7
     assert min(plan.px for plan in made) < 0.4 and max(plan.px for plan in made) > 4
-    assert min(plan.px for plan in made if plan.phase != "rise") > 0.4, "nobody releases what nobody saw"
+    assert min(plan.px for plan in made if plan.phase != "rise") >= SEEN_PX, "nobody releases what nobody saw"
+    stays = [plan.plan for plan in made if plan.phase == "rise"]
+    ends = [max(float(c[-1] / max(c.max(), 1e-6)) for c in p.tracks.values() if c.max() > 0) for p in stays]
+    assert 0.2 < np.mean([end > 0.9 for end in ends]) < 0.9, "a rise may stay, as a release does"
     for plan in made:
         assert 0 <= plan.onset < plan.apex < plan.offset < len(plan.plan.times)
         assert bool(plan.rising) or plan.phase == "release" or plan.px < 0.4
@@ -47,6 +51,24 @@ def test_what_is_released_is_held_before_and_gone_after() -> None:
     assert max(first[number]) > 3 * max(last.get(number, [0.0])) + 1e-6
     told = key_strengths(plan.plan, plan.onset, plan.apex)
     assert max(told["held_px"][number]) > 0.9 * max(told["moved_px"][number]) > 0.5
+
+
+def test_folds_are_judged_where_their_units_move_and_seen_where_they_answer() -> None:
+    from deft_llm.synth.core.events import Plan
+    from deft_llm.synth.core.units import Component
+    from deft_llm.synth.video.furrows import FURROWS
+    from deft_llm.synth.video.keys import coded_folds
+
+    assert [furrow.name for furrow in FURROWS] == list(FOLDS)
+    plan = Plan(100.0, np.arange(3) / 100, "micro-expression")
+    plan.add(Component(4, "left"), np.array([0.0, 0.4, 0.0]))
+    judged = {gain: {} for gain in (0.0, 0.3, 1.5)}
+    for gain in judged:
+        plan.fold_gain = np.full(len(FURROWS), gain)
+        judged[gain] = coded_folds(plan, 0, 1)
+    assert judged[0.0] == {"glabella": False} and judged[1.5] == {"glabella": True}
+    assert judged[0.3] == {}, "nobody is sure of a trace"
+    assert coded_folds(plan, 1, 2) == {}, "what is released deepens nothing"
 
 
 def test_a_coder_sees_what_the_onset_shows_clearly_with_its_side() -> None:
@@ -76,7 +98,7 @@ def test_a_store_of_measured_key_frames(tmp_path: Path) -> None:
             and facts["held_px"]
             and len(facts["turn"]) == 2
         )
-        assert clip.phase == facts["phase"] and clip.held is not None
+        assert clip.phase == facts["phase"] and clip.held is not None and clip.folds is not None
         assert motion.over_neutral is not None and motion.over_neutral.shape == (len(ONSET_CHANNELS),)
         assert np.isfinite(motion.over_neutral).all() and np.abs(motion.over_neutral).max() < 40
         assert {unit.number for unit in clip.held} <= set(map(int, facts["held_px"]))

@@ -59,7 +59,8 @@ class Event:
 @dataclass
 class Plan:
     """All numbers of a clip. Strengths are shares of the AU at full strength; gaze radians (yaw, pitch); head
-    move dm and turn radians (yaw, pitch, roll); ``creases``: folds of AUs that show throughout, 0..1."""
+    move dm and turn radians (yaw, pitch, roll); ``creases``: folds of AUs that show throughout, 0..1;
+    ``fold_gain`` (folds,): how strongly each family of folds answers to its AUs, None: all by 1."""
 
     fps: float
     times: np.ndarray
@@ -69,6 +70,7 @@ class Plan:
     move: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     turn: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     creases: dict[int, float] = field(default_factory=dict)
+    fold_gain: np.ndarray | None = None
     lure: str | None = None
     events: list[Event] = field(default_factory=list)
 

@@ -3,12 +3,13 @@ face that may hold something already."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from deft_llm.records import ActionUnit, ClipPhase, Coarse
 from deft_llm.synth.core import dynamics, events
+from deft_llm.synth.core.coder import SEEN_PX
 from deft_llm.synth.core.dynamics import Pulse
 from deft_llm.synth.core.events import Plan, component_strengths, share_of
 from deft_llm.synth.core.prior import ActiveAU, Prior
@@ -20,7 +21,8 @@ HELD, TURN = "held_px", "turn"
 wide}, and [yaw, pitch] of the face in degrees."""
 SHARES: dict[ClipPhase, float] = {"rise": 0.66, "release": 0.2, "transition": 0.14}
 LEAST_PX = 0.2  # of a 280-px face: what is smaller is no movement that anybody coded
-RELEASED = 2.5  # times as large is what is released: a face holds what anybody can see
+LARGER = 1.5  # times the largest rise is the largest release
+STAYS = 0.35  # share of rises that do not go back by the offset, as a release does not
 HELD_CHANCE, REST_CHANCE = 0.25, 0.3
 
 
@@ -47,7 +49,8 @@ def draw_key_plan(
     phase: ClipPhase | None = None,
 ) -> KeyPlan:  # fmt: skip
     """Plan one performance whose main AU moves by ``smallest`` to ``largest`` px of a 280-px face (log-
-    uniform), RELEASED times that where one is released. ``phase``: None draws it by SHARES."""
+    uniform), of what is released by SEEN_PX to LARGER times the ``largest``, for a face holds what anybody
+    can see. ``phase``: None draws it by SHARES."""
     phase = phase or rng.choice(list(SHARES), p=list(SHARES.values()))
     start = float(rng.uniform(0.05, 0.1))
     pulse = dynamics.micro_pulse(rng, start) if rng.random() < 0.6 else dynamics.macro_pulse(rng, start)
@@ -56,8 +59,10 @@ def draw_key_plan(
     events.disturb(rng, plan)
     place = [min(round(t * fps), frames - 1) for t in (pulse.onset, pulse.apex, pulse.offset)]
     place[1] = int(np.clip(place[1], place[0] + 1, frames - 2))
-    larger = 1.0 if phase == "rise" else RELEASED
-    px = larger * float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
+    if phase == "rise" and rng.random() < STAYS:
+        pulse = replace(pulse, rest=1.0)
+    least, most = (smallest, largest) if phase == "rise" else (SEEN_PX, max(LARGER * largest, SEEN_PX))
+    px = float(np.exp(rng.uniform(np.log(least), np.log(most))))
     made = KeyPlan(plan, phase, place[0], place[1], max(place[2], place[1] + 1), px)
     active, fine, coarse = draw_units(rng, prior)
     numbers = [unit.number for unit in active]

@@ -19,6 +19,8 @@ from deft_llm.synth.video.scene import FaceState
 LARGE = 0.35  # strengths (share of full) above which normals are computed anew at every frame
 FURROW_AT = 0.55  # strength at which an AU's folds are fully there: micro movements show a trace of them
 
+MOST_CREASED = 1.4  # folds do not deepen further, of whole ones
+
 
 @dataclass
 class Performer:
@@ -55,8 +57,12 @@ class Performer:
             self._normals[key] = change * 10
         return self._normals[key]
 
-    def crease(self, key: Component | str) -> np.ndarray:
-        """How much one unit of strength switches on the folds at each vertex (N,)."""
+    def crease(self, key: Component | str, gain: np.ndarray | None = None) -> np.ndarray:
+        """How much one unit of strength switches on the folds at each vertex (N,); ``gain`` (folds,) of each
+        family of folds."""
+        if gain is not None and not isinstance(key, str):
+            strength = gain[:, None] * furrow_strength(key.au, key.side or "both") / FURROW_AT
+            return np.einsum("fs,fsn->n", strength.astype(np.float32), self.subject.furrow_weights)
         if key not in self._creases:
             amount = np.zeros(len(self.subject.vertices), np.float32)
             if not isinstance(key, str):
@@ -80,7 +86,7 @@ class Performer:
             field, lash_fields = self.displacement(key)
             vertices += strength * field
             lashes = [lash + strength * change for lash, change in zip(lashes, lash_fields, strict=True)]
-            furrow += strength * self.crease(key)
+            furrow += strength * self.crease(key, plan.fold_gain)
             large = large or abs(strength) > LARGE
             if not large:
                 normals += strength * self.tilt(key)
@@ -89,7 +95,7 @@ class Performer:
         for au, share in plan.creases.items():
             furrow += share * np.einsum("fs,fsn->n", furrow_strength(au, "both"), subject.furrow_weights)
         return FaceState(
-            vertices, normals, np.minimum(furrow, 1.4), (lashes[0], lashes[1]),
+            vertices, normals, np.minimum(furrow, MOST_CREASED), (lashes[0], lashes[1]),
             (float(plan.gaze[frame][0]), float(plan.gaze[frame][1])), triple(plan.turn[frame]),
             triple(plan.move[frame]), brightness,
         )  # fmt: skip

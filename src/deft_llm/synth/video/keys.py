@@ -38,7 +38,8 @@ from deft_llm.synth.core.unit_map import AU_MAP, UnitSet
 from deft_llm.synth.video import camera as cameras
 from deft_llm.synth.video import truth
 from deft_llm.synth.video.camera import Camera
-from deft_llm.synth.video.film import Performer
+from deft_llm.synth.video.film import FURROW_AT, MOST_CREASED, Performer
+from deft_llm.synth.video.furrows import FURROWS, furrow_strength
 from deft_llm.synth.video.hair import BEARDS, grow_beard
 from deft_llm.synth.video.production import CODING, Studio
 from deft_llm.synth.video.prop_pass import Dressing
@@ -47,7 +48,7 @@ from deft_llm.synth.video.scene import Scene
 
 Light = Literal["any", "near-frontal", "far-side"]
 FRONTAL, FAR = 0.35, 13.5  # radians of the key lamp from the camera's axis; dm of the camera
-KEYS = 5  # version of these samples: raised when the same options no longer give the same bytes
+KEYS = 6  # version of these samples: raised when the same options no longer give the same bytes
 PROFILE = 8  # key frames of a sample at most
 NEUTRALS = 3  # pictures of the face at rest
 FPS = (60.0, 100.0, 200.0)
@@ -55,6 +56,9 @@ CRFS = (0, 0, 18, 26, 34)  # 0: not coded
 ESTIMATORS = ("dis", "dis", "dis", "farneback")
 GLASSES, BEARDED = 0.2, 0.3  # shares of samples; of men's
 TURNED = (14.0, 9.0, 5.0)  # sd of yaw, pitch, roll of the resting head, degrees
+FOLDED = 0.5  # chance that a family of folds answers to its AUs: age, skin and light decide
+SMOOTH, CREASED = (0.0, 0.1), (1.2, 2.5)  # how strongly it then answers or not
+FOLDS_DUE, FOLD_SEEN, FOLD_UNSEEN = 0.25, 0.35, 0.1  # of a whole fold: due on most faces; seen; not seen
 SWAY = 3.0  # sd of how it is turned otherwise while it is at rest, degrees
 
 
@@ -86,7 +90,7 @@ class KeySettings(BaseModel):
     units: UnitSet = Field("arkit", description="Face units.")
     size: int = Field(256, ge=128, le=1024, description="Frame side, px.")
     smallest: float = Field(0.2, gt=0, description="Least motion of the main AU, px of a 280-px face.")
-    largest: float = Field(6.0, gt=0, description="Largest motion of the main AU.")
+    largest: float = Field(10.0, gt=0, description="Largest motion of the main AU.")
     generator: int = Field(KEYS, description="Version of the generator.")
     conditions: Conditions | None = Field(None, description="Fixed conditions; none: varied for training.")
 
@@ -171,6 +175,7 @@ def make_sample(
     )  # fmt: skip
     if lure:
         mislead(np.random.default_rng([GENERATOR, settings.seed, place, 54]), made.plan, lure)
+    made.plan.fold_gain = _fold_gain(np.random.default_rng([GENERATOR, settings.seed, place, 57]))
     camera = camera_of(rng, settings.size, asked.light)
     pose = np.radians(rng.normal(0, TURNED)).astype(np.float32)
     made.plan.turn = made.plan.turn + pose
@@ -297,7 +302,7 @@ def _record(
         source=Source(kind="frames", path=f"keys/{name}"), onset=marks[0], apex=marks[1], offset=marks[2],
         apex_is_annotated=True, emotion=coder.fine if made.rising else None,
         coarse=coder.coarse if made.rising else None, aus=coder.aus if made.rising else [],
-        held=held, phase=made.phase, coding=CODING,
+        held=held, phase=made.phase, folds=coded_folds(made.plan, marks[0], marks[1]), coding=CODING,
         notes=[word for word in (made.phase, conditions.get("lure", "")) if word not in ("", "rise")],
         truth=Truth(onset=made.onset, apex=made.apex, offset=made.offset, emotion=made.fine,
                     coarse=made.coarse, aus=made.rising, kind=kind, attributes=attributes),
@@ -332,6 +337,34 @@ def key_strengths(plan: Plan, onset: int, apex: int) -> dict[str, dict[str, list
                 if key.side in (None, side):
                     sides[place] = round(max(sides[place], px), 4)
     return found
+
+
+def _fold_gain(rng: np.random.Generator) -> np.ndarray:
+    """(folds,) how strongly each family of folds answers to its AUs on one face in one light."""
+    answers = rng.random(len(FURROWS)) < FOLDED
+    return np.where(answers, rng.uniform(*CREASED, len(FURROWS)), rng.uniform(*SMOOTH, len(FURROWS)))
+
+
+def coded_folds(plan: Plan, onset: int, apex: int) -> dict[str, bool]:
+    """What a coder writes of the folds that the rising AUs deepen on most faces: whether each deepens here
+    from onset to apex; those that he is not sure of are left out."""
+    due = np.zeros((len(FURROWS), 2), np.float32)
+    shown = np.zeros((2, len(FURROWS), 2), np.float32)
+    gain = np.ones(len(FURROWS)) if plan.fold_gain is None else plan.fold_gain
+    for key, curve in plan.tracks.items():
+        if isinstance(key, str):
+            continue
+        whole = furrow_strength(key.au, key.side or "both") / FURROW_AT
+        due += max(float(curve[apex] - curve[onset]), 0.0) * whole
+        shown += curve[[onset, apex], None, None] * whole * gain[:, None]
+    for au, share in plan.creases.items():
+        shown += share * furrow_strength(au, "both")
+    first, last = np.minimum(shown, MOST_CREASED)
+    deeper, strongest = (last - first).max(1), due.max(1)
+    return {
+        furrow.name: bool(deeper[row] >= FOLD_SEEN) for row, furrow in enumerate(FURROWS)
+        if strongest[row] >= FOLDS_DUE and not FOLD_UNSEEN < deeper[row] < FOLD_SEEN
+    }  # fmt: skip
 
 
 def level(points: np.ndarray) -> np.ndarray:
