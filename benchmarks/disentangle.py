@@ -273,7 +273,7 @@ def truths(fit: Any, plain: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     from sklearn.decomposition import PCA
 
     marks = [landmarks_of(films) for films in (fit, plain)]
-    axes = PCA(10, random_state=0).fit(marks[0])
+    axes = PCA(min(10, len(marks[0])), random_state=0).fit(marks[0])
     return {
         "landmark": (axes.transform(marks[0]), axes.transform(marks[1])),
         "exact geometry": (flat(fit.geometry), flat(plain.geometry)),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from deft_llm.app.coding.analyses import identity_of
 from deft_llm.app.coding.folder import CodingFolder
 from deft_llm.app.coding.server import PREFIX, CodingServer
 from deft_llm.app.jobs import Slots
@@ -142,7 +143,8 @@ def make_page(base: Path) -> None:
     coding = Coding(media=CLIP, fps=FPS, coder="deft", events=[proposed])
     table.write(coding, files.proposals_file(CLIP, "events"))
     write_json(files.proposals_file(CLIP, "result"), RESULT)
-    curves = {"step": 1, "frames": FRAMES, "aus": {}, "box": [], "bytes": (here / CLIP).stat().st_size}
+    curves = {"step": 1, "frames": FRAMES, "aus": {}, "box": [], "bytes": (here / CLIP).stat().st_size,
+              "checkpoint": identity_of(None)}  # fmt: skip
     write_json(files.proposals_file(CLIP, "curves"), curves)
     for name, request in SOUND.items():
         write_json(here / REQUESTS / f"{name}.json", {"query": {}, "body": {}} | request)

@@ -59,7 +59,8 @@ TASKS = (
     "vqa_phase", "vqa_turn",
 )  # fmt: skip
 """Uni-MER tasks that the language part learns. Not *phase*, which compares the sizes of two motions that
-relative maps do not hold, and not *not_seen*, which is about the measurement; the long ones (coarse, fine and
+relative maps do not hold, not *not_seen*, which is about the measurement, and not *vqa_fold*, of which the
+experts see nothing yet; the long ones (coarse, fine and
 aus in sentences, description, contrast, blink, multi_turn) say nothing that these do not teach, at several
 times their price."""
 SMALL = Profile(
@@ -108,7 +109,7 @@ FURTHER = replace(
             "language.steps", "language.cooldown_steps", "language.learning_rate", "language.unimer_share",
             "language.questions",
         )),
-        "language.steps=550", "language.cooldown_steps=150", "language.learning_rate=6e-4",
+        "language.steps=360", "language.cooldown_steps=120", "language.learning_rate=6e-4",
         "language.unimer_share=0.6", "language.questions=11",
         "language.always=[vqa_state,vqa_held,vqa_phase,vqa_turn]",
     ),

@@ -9,8 +9,12 @@ import pytest
 from deft_llm.answer import NOT_SUPPORTED
 from deft_llm.app import chat, views
 from deft_llm.app.timeline import timeline_html
+from deft_llm.app.worker import Result
 from deft_llm.claims import find_claims
+from deft_llm.explain.account import release_answer
+from deft_llm.explain.result import AnalysisResult, MovementReading
 from deft_llm.records import BY_SHAPE
+from deft_llm.spotting.movement import Movement, MovementUnit
 
 ASKED = [
     "What moved?", "Why this class?", "When did it begin and how long did it last?",
@@ -260,3 +264,48 @@ def test_cannot_be_judged_is_said(result):
     assert "Cannot be judged" in shown and "&lt;moves&gt;" in shown
     assert "cannot be judged" in chat.reply(other, 0, "What moved?")
     assert "cannot be judged" in timeline_html(other.analysis)
+
+
+def movement_of(*units):
+    """A movement of frames 10 to 20 with these units."""
+    return Movement("movement", 10, 15, 20, 0.4, 0.6, 0.8, (0.36, 0.44), 9.0, units=tuple(units))
+
+
+def asked_of(reading, question):
+    """The answer about a clip in which there is this one movement."""
+    video = {"fps": 25.0, "frames": 40}
+    result = Result(AnalysisResult("a.mp4", "deft", video, [reading], [], []))
+    answer = chat.reply(result, 0, question)
+    assert find_claims(answer) == []
+    return answer
+
+
+def test_a_release_is_told_as_the_report_tells_it():
+    """Seen by shape, its skin's motion not measured: no evidence and no class, but an answer and a unit."""
+    unit = MovementUnit(12, "left", "release", 10, 15, 20, 0.4, 0.6, 0.8, 2.1, 0.0, confidence=0.9)
+    movement = movement_of(unit)
+    reading = MovementReading(movement, answer=release_answer(movement))
+    what = asked_of(reading, "What moved?")
+    assert "release of AU12 left 0.40 s to 0.60 s, 2.1 to 0.0 of 5 (sure)" in what
+    assert "was not measured" in what and "fits no Action Unit" not in what
+    assert "release of AU12: left" in asked_of(reading, "Which side moved?")
+    assert "release of AU12 left" in asked_of(reading, "AU12?")
+    brow = asked_of(reading, "AU4?")
+    assert "is not seen in this movement" in brow and "was not measured" in brow
+    why = asked_of(reading, "Why this class?")
+    assert "returns towards its neutral" in why and "was not read" not in why
+
+
+def test_why_nothing_is_stated_is_told():
+    why = "It could not be measured: the face left the picture."
+    reading = MovementReading(movement_of(), warning=why)
+    for question in ("What moved?", "Which side moved?", "AU12?"):
+        answer = asked_of(reading, question)
+        assert "was not measured" in answer and why in answer
+
+
+def test_an_action_unit_that_is_not_judged_has_its_reason(result, monkeypatch):
+    reason = "z 0.9: not above the clip's noise"
+    monkeypatch.setattr(result.analysis.readings[0], "not_judged", {4: reason})
+    answer = chat.reply(result, 0, "AU4?")
+    assert f"has no support in the measured motion of this movement: {reason}." in answer

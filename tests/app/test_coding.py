@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
+from deft_llm.app.coding.analyses import identity_of
 from deft_llm.app.coding.folder import CodingFolder, is_coder
 from deft_llm.app.coding.server import CodingServer
 from deft_llm.app.guard import Guard
@@ -84,7 +85,8 @@ def propose(folder, clip="a.mp4") -> None:
         Coding(media=clip, fps=FPS, coder="deft", events=[event]), files.proposals_file(clip, "events")
     )
     write_json(files.proposals_file(clip, "result"), record)
-    curves = {"step": 1, "frames": FRAMES, "aus": {}, "box": [], "bytes": (folder / clip).stat().st_size}
+    curves = {"step": 1, "frames": FRAMES, "aus": {}, "box": [], "bytes": (folder / clip).stat().st_size,
+              "checkpoint": identity_of(None)}  # fmt: skip
     write_json(files.proposals_file(clip, "curves"), curves)
 
 
@@ -304,3 +306,51 @@ def test_only_codings_are_read_in(study, name) -> None:
 
 def test_a_host_with_a_user_is_none(study) -> None:
     assert client_of(study).get("/coding/", headers={"Host": "evil@localhost"}).status_code == 403
+
+
+def test_one_coders_damaged_file_locks_nobody_out(study) -> None:
+    client = client_of(study)
+    for coder in ("anna", "ben"):
+        save(client, [EVENT], coder=coder)
+        finish(client, coder=coder)
+    assert state_of(client)["a.mp4"] == "agreed"
+    path = study / "codings/ben/a.mp4.csv"
+    head, row = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([head, row, row.replace(",B,", ",D,"), ""]), encoding="utf-8")
+    assert state_of(client)["a.mp4"] == "coded"
+    path.write_text("nothing", encoding="utf-8")
+    assert state_of(client)["a.mp4"] == "coded" and state_of(client, "ben")["a.mp4"] == "coded"
+
+
+def test_an_event_with_two_intensities_is_refused(study) -> None:
+    client = client_of(study)
+    answer = save(client, [EVENT, EVENT | {"intensity": "D"}])
+    assert answer.status_code == 400
+    assert "AU12 left from frame 10 to 20 is there twice" in answer.json()["error"]
+    assert not (study / "codings").exists()
+    assert save(client, [EVENT, EVENT | {"intensity": "D", "status": "rejected"}]).status_code == 200
+
+
+def test_proposals_of_another_checkpoint_are_as_good_as_none(study, tmp_path) -> None:
+    propose(study)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
+    (other / "model.safetensors").write_bytes(b"weights")
+    for checkpoint, there in ((None, True), (str(other), False)):
+        client = client_of(study, checkpoint=checkpoint)
+        read = {one["clip"]: one["read"] for one in client.get("/coding/api/folder").json()["clips"]}
+        assert read == {"a.mp4": there, "sub/b.mp4": False}
+        assert (open_clip(client)["found"] is not None) == there
+    before = identity_of(str(other))
+    (other / "model.safetensors").write_bytes(b"trained on")
+    assert "" != identity_of(str(other)) != before
+
+
+def test_a_blind_page_exports_no_proposals(study) -> None:
+    propose(study)
+    query = {"clip": "a.mp4", "coder": "deft", "format": "csv"}
+    for blind, status in ((True, 400), (False, 200)):
+        answer = client_of(study, blind=blind).get("/coding/api/export", params=query)
+        assert answer.status_code == status
+        assert ("proposed" in answer.text) != blind

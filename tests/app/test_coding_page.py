@@ -221,6 +221,50 @@ def test_a_link_may_name_the_folder_too(page):
     assert page.locator(".clip[aria-current]").get_attribute("data-clip") == PORTRAIT
 
 
+def test_bringing_back_an_own_event_takes_no_other_away(page):
+    found = page.evaluate("""() => {
+      const list = new window.deftCoding.list.constructor(() => {});
+      const of = (au, status, note = "") => ({
+        au, side: "both", phase: "rise", onset: 1, apex: null, offset: 2, intensity: null, face: 1,
+        status, note,
+      });
+      list.load([of(1, "coded"), of(2, "rejected"), of(4, "rejected", "deft 3.1")], [], []);
+      list.reopen(list.events[1]);
+      const first = list.events.map((event) => `${event.au} ${event.status}`);
+      list.reopen(list.events[2]);
+      return [first, list.events.map((event) => `${event.au} ${event.status}`)];
+    }""")
+    assert found == [["1 coded", "2 coded", "4 rejected"], ["1 coded", "2 coded"]]
+
+
+def test_what_was_to_be_named_is_let_go(page):
+    """By Escape, by choosing something else, by opening a clip: the next entry adds an event."""
+    ask = "window.deftCoding.nameIt({ id: '9.0', onset: 1, apex: 2, offset: 3 })"
+    for let_go in (lambda: page.keyboard.press("Escape"),
+                   lambda: page.evaluate("window.deftCoding.select(null)"),
+                   lambda: page.evaluate(f"window.deftCoding.open('{PLAIN}')")):  # fmt: skip
+        page.evaluate(ask)
+        assert page.inner_text("#entry-says").startswith("Which AU is it")
+        let_go()
+        assert page.evaluate("window.deftCoding.naming") is None
+        assert page.inner_text("#entry-says").startswith("As FACS writes it")
+
+
+def test_events_of_a_clip_that_was_left_are_not_brought_in(page):
+    """The clip is another one when the answer comes: its events stay."""
+    changes = page.evaluate("""async () => {
+      const page = window.deftCoding;
+      const { clip } = page;
+      const before = page.list.past.length;
+      const sent = page.importFile(new File(["au,onset,offset,fps\\n12,1,2,50\\n"], "a.csv"));
+      page.clip = { ...clip };
+      await sent;
+      page.clip = clip;
+      return page.list.past.length - before;
+    }""")
+    assert changes == 0
+
+
 def test_nothing_from_outside_no_fault_no_claim(page):
     assert page.outside == [] and page.faults == []
     assert "/tmp/" not in page.content()

@@ -111,6 +111,12 @@ def face_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def bare_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One corpus, 6 subjects, flow only, in which nobody coded AUs."""
+    return make_store(tmp_path_factory.mktemp("stores") / "bare", {"alpha": 6}, with_aus=False)
+
+
+@pytest.fixture(scope="session")
 def flow_of() -> Callable[..., np.ndarray]:
     """Makes the flow of a class."""
     return make_flow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from deft_llm.evaluation.questions import question_kind
 from deft_llm.methods import template
 from deft_llm.methods.prior import build as build_prior
 from deft_llm.methods.protocol import Question, Sample, Task, build_method
-from deft_llm.methods.template import Heads, answer, build_for
+from deft_llm.methods.template import Heads, ModelAnswers, answer, build_for
+from deft_llm.model.questions import Reply
 from deft_llm.records import Prediction
 
 
@@ -164,3 +167,67 @@ def test_methods_of_questions_are_for_questions() -> None:
 def test_the_fine_head_is_there_in_zero_shot() -> None:
     made = build_for("rules", Task("vqa"), zero_shot=True)
     assert made.fine is not None and "happiness" in made.fine.task.classes  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("What is the coarse expression class?", "positive"),
+        ("What is the fine-grained expression class?", "happiness"),
+        ("Describe it.", "The coarse expression class is positive."),
+        ("What are the action units?", None),
+        ("How many action units are shown on the face?", None),
+        ("Is the action unit lip corner puller shown on the face?", None),
+        ("What is the action unit present, and what is the fine-grained and the coarse class?", None),
+    ],
+)
+def test_without_an_au_head_what_asks_for_aus_is_declined(text: str, expected: str | None) -> None:
+    assert asked(text, units=None) == (expected, "template" if expected else "declined")
+
+
+class Told:
+    """A method with language that notes how many tables of beliefs and which fine labels it is asked with."""
+
+    name = "told"
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.asked: list[tuple[int, Sequence[str] | None]] = []
+
+    def fit(self, train: Any, val: Any, *, seed: int, workdir: Path) -> None:
+        pass
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        units = self.task.name == "au"
+        shares = {} if units else {name: 1 / len(self.task.classes) for name in self.task.classes}
+        return [
+            Prediction(
+                method="told", task="au" if units else "emotion", clip_id=sample.clip_id,
+                corpus=sample.corpus, subject=sample.subject, label_space=self.task.label_space,
+                probabilities=shares, aus={"12": 0.9} if units else {},
+            )
+            for sample in samples
+        ]  # fmt: skip
+
+    def ask(self, samples: Sequence[Sample], beliefs: Sequence[Any], fines: Any = None) -> list[Reply]:
+        self.asked.append((len(beliefs), fines))
+        return [Reply("coarse", "negative", 0.5) for _ in samples]
+
+
+def test_the_language_model_is_told_what_heads_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No table of AUs where none were coded; the fine labels are told all the same."""
+    monkeypatch.setattr(template, "build_method", lambda name, task, **options: Told(task))
+    made = ModelAnswers("told", Task("vqa"))
+    clips = [
+        replace(CLIP, clip_id=f"casme2/sub01/{fine}", label=coarse, fine=fine)
+        for coarse, fine in (("negative", "disgust"), ("positive", "happiness"))
+    ]
+    question = Question("q", "What is the coarse expression class?", "coarse")
+    for aus in (None, frozenset({12})):
+        made.fit([replace(clip, aus=aus) for clip in clips], [], seed=0, workdir=tmp_path)
+        (row,) = made.predict([replace(CLIP, question=question)])
+        assert row.answer == "negative" and row.aus == ({} if aus is None else {"12": 0.9})
+    assert made.coarse.asked == [(2, ["disgust", "happiness"]), (3, ["disgust", "happiness"])]  # type: ignore[attr-defined]

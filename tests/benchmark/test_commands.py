@@ -122,7 +122,7 @@ def test_deletion_curves_and_probes(
     assert metrics["probes"]["svm"]["class"]["score"] > 0.7 > metrics["probes"]["svm"]["class"]["permuted"]
     assert run("evaluate", out, "--probes", out / "features.npz") == 0
     assert "probes: svm.class.score" in capsys.readouterr().out
-    assert bench(tmp_path / "m", "--method", "majority", "--features") == 2
+    assert bench(tmp_path / "m", "--method", "majority", "--annotations", table, "--features") == 2
     assert "has no features" in capsys.readouterr().err
 
 
@@ -218,3 +218,24 @@ def test_predicting_with_no_checkpoint_leaves_nothing(run: Run, store: Path, tmp
     assert run("predict", tmp_path / "run", store, "--out", tmp_path / "out") == 1
     assert "no checkpoint here" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_store_of_another_annotation_is_refused_and_kept(
+    bench: Run, maps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = maps.parent / f"{maps.name}.csv"
+    annotated = ("--method", "majority", "--annotations", table)
+    assert bench(tmp_path / "one", *annotated) == 0
+    header = tmp_path / "store" / "store.json"
+    before = header.read_bytes()
+    capsys.readouterr()
+    assert bench(tmp_path / "two", "--method", "majority") == 2
+    assert "was prepared from another annotation" in capsys.readouterr().err
+    other = tmp_path / table.name  # a table of the same name with other AUs
+    other.write_text(table.read_text().replace("4+7", "4"))
+    assert bench(tmp_path / "three", "--method", "majority", "--annotations", other) == 2
+    assert header.read_bytes() == before
+    assert bench(tmp_path / "four", *annotated) == 0
+    written = json.loads(before)  # as earlier versions wrote it
+    header.write_text(json.dumps({name: value for name, value in written.items() if name != "edition"}))
+    assert bench(tmp_path / "five", "--method", "majority") == 0

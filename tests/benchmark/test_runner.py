@@ -17,7 +17,7 @@ from deft_llm.errors import DeftError, UsageError
 from deft_llm.evaluation.folds import read_folds
 from deft_llm.evaluation.rows import read_rows, read_run
 from deft_llm.evaluation.score import score_run
-from deft_llm.files import read_json, write_jsonl
+from deft_llm.files import read_json, read_jsonl, write_jsonl
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.records import Prediction
 
@@ -54,6 +54,8 @@ class Spy:
                 subject="wrong",
                 label_space="wrong",
                 probabilities=shares,
+                aus={"1": 0.9, "43": 0.8},
+                sides={"1": "both", "43": "left"},
             )
             for s in samples
         ]
@@ -182,6 +184,14 @@ def test_aus_are_detected_with_thresholds_of_other_subjects(store: Path, tmp_pat
     assert "emotion" not in metrics
 
 
+def test_aus_beyond_the_benchmarks_are_left_out(store: Path, tmp_path: Path, spy: list[Spy]) -> None:
+    """Scores of methods are over the same AUs, whatever else one of them reads."""
+    for task in ("au", "emotion"):
+        run_benchmark(tmp_path / task, [store], settings("spy", task=task))
+        rows = list(read_jsonl(tmp_path / task / "predictions.jsonl"))
+        assert {tuple(row["aus"]) for row in rows} == {tuple(row["sides"]) for row in rows} == {("1",)}
+
+
 def test_a_method_at_fault_is_named(
     store: Path, tmp_path: Path, spy: list[Spy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,3 +280,50 @@ def test_questions_are_joined_and_answered(store: Path, tmp_path: Path) -> None:
         write_jsonl(file, [{**rows[0], "answer": answer}])
         with pytest.raises(DeftError, match=said):
             run_benchmark(tmp_path / "odd", [store], settings(task="vqa"), questions=file)
+
+
+def test_other_weights_are_another_benchmark(
+    store: Path, tmp_path: Path, spy: list[Spy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folds of two checkpoints in one folder (the same path, trained on meanwhile) are never pooled."""
+    monkeypatch.setattr(Spy, "digests", lambda self: {"weights": "a" * 64}, raising=False)
+    first = run_benchmark(tmp_path, [store], settings("spy"))
+    assert read_json(tmp_path / "benchmark.json")["inputs"]["weights"] == "a" * 16
+    assert run_benchmark(tmp_path, [store], settings("spy")) == first
+    monkeypatch.setattr(Spy, "digests", lambda self: {"weights": "b" * 64})
+    with pytest.raises(DeftError, match=r"another benchmark \(weights differs\)"):
+        run_benchmark(tmp_path, [store], settings("spy"))
+
+
+def test_a_splits_file_that_does_not_fit_is_named(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "splits.csv"
+    fixed = settings("majority", protocol="fixed")
+    file.write_text("subject,split\nalpha/001,train\n")
+    with pytest.raises(UsageError, match=r"splits\.csv: the splits file does not name subject alpha/002"):
+        run_benchmark(tmp_path / "run", [store], fixed, folds_file=file)
+    people = [f"alpha/{n:03d}" for n in range(1, 7)] + [f"beta/{n:03d}" for n in range(1, 5)]
+    file.write_text("subject,split\n" + "".join(f"{name},train\n" for name in people))
+    with pytest.raises(UsageError, match=r"splits\.csv: the splits file leaves train or test empty"):
+        run_benchmark(tmp_path / "run", [store], fixed, folds_file=file)
+
+
+@pytest.mark.parametrize("method", ["svm", "majority"])
+def test_questions_on_clips_without_aus_are_answered(bare_store: Path, tmp_path: Path, method: str) -> None:
+    """SMIC: a coarse class and no AUs. What asks for AUs is declined."""
+    file = tmp_path / "questions.jsonl"
+    asked = {"c": "What is the coarse expression class?", "n": "How many action units are shown on the face?"}
+    rows = []
+    for subject in range(1, 7):
+        for number in range(5):
+            answers = {"c": ("negative", "positive", "surprise")[(subject + number) % 3], "n": "two"}
+            base = {"dataset": "alpha", "subject": str(subject), "filename": f"{subject:03d}_{number}"}
+            rows += [
+                {**base, "id": f"{subject}-{number}-{i}", "question": asked[i], "answer": answers[i]}
+                for i in asked
+            ]
+    write_jsonl(file, rows)
+    metrics = run_benchmark(tmp_path / "run", [bare_store], settings(method, task="vqa"), questions=file)
+    assert metrics["rows"] == 60
+    assert metrics["vqa"]["pooled"]["answered_by"] == {"template": 30, "declined": 30}
+    if method == "svm":
+        assert metrics["vqa"]["pooled"]["uf1_coarse"] > 0.8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -123,3 +124,59 @@ def test_what_cannot_be_spotted_is_said(corpus: Corpus, tmp_path: Path) -> None:
         run_spotting(tmp_path, [corpus], settings(zero_shot=False))
     with pytest.raises(DeftError, match="flow maps hold no video"):
         run_spotting(tmp_path, [Corpus("lv", tmp_path, clips=corpus.clips[4:])], settings())
+
+
+def test_a_video_that_cannot_be_read_is_left_out_and_tried_again(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.empty_videos.append(
+        Clip(clip_id="lv/3/b", corpus="lv", subject="lv/3", fps=200.0, source=Source(kind="frames", path="b"))
+    )
+    faceless = ["b"]
+
+    def signal(path: Path, fps: float, *, landmarker: Any) -> range:
+        if path.name in faceless:
+            raise DeftError("no face was found in 40 frames")
+        return range(6000)
+
+    monkeypatch.setattr(spotting, "frames", lambda path, **values: path)
+    monkeypatch.setattr(spotting, "signal_of", signal)
+    monkeypatch.setattr(spotting, "spot", lambda signal: SimpleNamespace(movements=[]))
+    monkeypatch.setattr(spotting, "default_landmarker", lambda: None)
+    run = tmp_path / "run"
+    metrics = run_spotting(run, [corpus], settings())
+    assert (metrics["rows"], metrics["left_out"]) == (1, 4)
+    found = read_run(run)
+    assert found.folds is not None and list(found.folds.expected_keys()) == [("lv/1/a", None)]
+    assert "b: no face was found" in found.folds.left_out["lv/3/b"]
+    faceless.clear()  # mended
+    metrics = run_spotting(run, [corpus], settings())
+    assert (metrics["rows"], metrics["left_out"]) == (2, 3)
+    faceless.extend(["a", "b"])
+    with pytest.raises(DeftError, match="no video can be spotted .*no face was found"):
+        run_spotting(tmp_path / "none", [corpus], settings())
+
+
+def test_what_a_method_lacks_ends_the_run(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of the video."""
+
+    def lacking(video: Video, method: Any, landmarker: Any) -> Any:
+        raise DeftError("no finished adapter")
+
+    monkeypatch.setattr(spotting, "spot_video", lacking)
+    monkeypatch.setattr(spotting, "default_landmarker", lambda: None)
+    with pytest.raises(DeftError, match="no finished adapter"):
+        run_spotting(tmp_path / "run", [corpus], settings())
+
+
+def test_other_weights_are_another_run(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spotting, "spot_video", lambda video, method, landmarker: ([], 30.0))
+    monkeypatch.setattr(spotting, "default_landmarker", lambda: None)
+    run_spotting(tmp_path / "run", [corpus], settings())
+    monkeypatch.setattr(spotting, "digests_of", lambda method: {"weights": "b" * 16})
+    with pytest.raises(DeftError, match=r"another benchmark \(weights differs\)"):
+        run_spotting(tmp_path / "run", [corpus], settings())

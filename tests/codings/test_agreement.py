@@ -205,3 +205,22 @@ def test_an_event_that_is_there_twice_counts_once_and_contradictions_are_told(tm
     assert found["disagreements"] == []
     with pytest.raises(DeftError, match=r"contrary\.csv: AU12 both from frame 10 to 20 is there twice"):
         pairs_of(one, contrary)
+
+
+def test_frames_of_two_faces_are_not_one() -> None:
+    """AU12 of two people in the same frames: 10 frames only A, 10 only B, 20 neither: po .5, pe .625."""
+    first, second = of(event(12, 0, 9, intensity="C")), of(event(12, 0, 9, face=2, intensity="C"))
+    cell = agreement_of(first, second, frames=20)["per_au"]["12"]
+    assert cell["kappa_frames"] == pytest.approx((0.5 - 0.625) / (1 - 0.625))
+    assert cell["icc_intensity"] < 0 and cell["agreement_onset"] == 0.0
+    both = of(event(12, 0, 9, intensity="C"), event(12, 5, 14, face=2, intensity="E"))
+    same = agreement_of(both, both, frames=20)["per_au"]["12"]
+    assert same["kappa_frames"] == 1.0 and same["icc_intensity"] == pytest.approx(1.0)
+
+
+def test_events_that_match_with_their_side_agree_on_it() -> None:
+    """The nearest onsets are those of the other side; each event has its counterpart nevertheless."""
+    first = of(event(12, 10, 19, side="left"), event(12, 11, 19, side="right"))
+    second = of(event(12, 11, 19, side="left"), event(12, 10, 19, side="right"))
+    found = agreement_of(first, second)
+    assert found["agreement"]["onset"] == 1.0 and found["sides"] == {"pairs": 2, "same": 2}

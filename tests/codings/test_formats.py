@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 
 from deft_llm.cli import main
 from deft_llm.codings import formats, table
-from deft_llm.codings.as_data import write_clips
+from deft_llm.codings.as_data import movements_of, write_clips
 from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at, parse_name
 from deft_llm.codings.formats import read_coding
 from deft_llm.codings.proposals import proposals_of
@@ -303,6 +304,7 @@ def written(suffix: str, folder: Path) -> str:
 @pytest.mark.parametrize(("suffix", "old", "new", "said"), [
     (".eaf", r'TIME_VALUE="\d+"', "", "is not aligned with a time"),
     (".eaf", r'TIME_SLOT_REF1="\w+"', 'TIME_SLOT_REF1="ts=1+1"', "refers to 'ts=1.1', which is not there"),
+    (".eaf", 'MEDIA_URL="clips', 'TIME_ORIGIN="480" MEDIA_URL="clips', r"TIME_ORIGIN 480 ms"),
     (".eaf", r'(frames-per-second">)[\d.]+', r"\1nan", "a frame rate of nan is none"),
     (".boris", r'("fps": \{\s*"[^"]+": )[\d.]+', r"\g<1>-5", "a frame rate of -5.0 is none"),
     (".boris", r'"events": \[.*?\]\s*\],', '"events": {},', "events are no list"),
@@ -329,7 +331,8 @@ def test_a_rate_that_is_none_is_wrong_usage(fps: float) -> None:
 def test_a_damaged_file_of_a_coder_is_no_clip_without_movements(data, tmp_path: Path) -> None:
     folder = tmp_path / "anna" / "s1"
     folder.mkdir(parents=True)
-    formats.write_coding(coding(), folder / "a.mp4.csv")
+    one_face = [event for event in coding().events if event.face == 1]
+    formats.write_coding(coding().model_copy(update={"events": one_face}), folder / "a.mp4.csv")
     assert write_clips(tmp_path / "anna", tmp_path / "out.csv") > 0
     (folder / "b.mp4.csv").write_bytes(data) if data is not None else (folder / "b.mp4.csv").mkdir()
     with pytest.raises(DeftError, match=r"b\.mp4\.csv: holds no events"):
@@ -451,3 +454,171 @@ def test_a_result_that_lacks_something_is_told(record, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps(record))
     with pytest.raises(DeftError, match=r"result\.json: this is no result of this version"):
         read_coding(tmp_path / "result.json")
+
+
+def test_a_result_takes_the_clock_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(result_json()))
+    found = read_coding(tmp_path / "result.json", FrameClock(50.0))
+    assert found.fps == 50.0 and [one.onset_time for one in found.events] == [0.1, 0.2, 0.2]
+
+
+def test_what_lies_after_the_film_is_told(tmp_path: Path) -> None:
+    """A time may lie at the film's end, one frame after its last one; what is later is of another film."""
+    film, path = FrameClock(25.0, [frame / 25 for frame in range(50)]), tmp_path / "a.csv"
+    path.write_text("au,onset_time,offset_time\n12,1.0,2.0\n")
+    assert [(one.onset, one.offset) for one in read_coding(path, film).events] == [(25, 49)]
+    for text in ("au,onset_time,offset_time\n12,1.0,2.1\n", "au,onset_time,offset_time\n12,3.0,4.0\n",
+                 "au,onset,offset\n12,30,50\n"):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(DeftError, match=r"a\.csv, line 2: .* after the last of the video's 50 frames"):
+            read_coding(path, film)
+
+
+def boris_with(change, folder: Path, first: Coding | None = None) -> Path:
+    """A project that was changed: ``change`` gets the project and its observation."""
+    path = folder / "changed.boris"
+    formats.write_coding(first or coding(), path)
+    project = json.loads(path.read_text(encoding="utf-8"))
+    change(project, project["observations"]["coding"])
+    path.write_text(json.dumps(project), encoding="utf-8")
+    return path
+
+
+def test_point_events_of_boris_are_no_aus(tmp_path: Path) -> None:
+    def change(project, observation) -> None:
+        for behaviour in project["behaviors_conf"].values():
+            behaviour["type"] = "Point event"
+
+    with pytest.raises(DeftError, match=r"changed\.boris: AU.* is a point event.* make it a state event"):
+        read_coding(boris_with(change, tmp_path))
+
+
+def test_the_time_offset_of_boris_is_taken_off(tmp_path: Path) -> None:
+    def change(project, observation) -> None:
+        observation["time offset"] = 60.0
+        for row in observation["events"]:
+            row[0] = round(row[0] + 60, 3)
+
+    assert read_coding(boris_with(change, tmp_path)).events == coding().events
+
+
+def test_two_subjects_of_boris_are_not_one_face(tmp_path: Path) -> None:
+    def change(project, observation) -> None:
+        for row in observation["events"]:
+            row[1] = {"face 1": "Anna", "face 2": "Ben"}[row[1]]
+
+    with pytest.raises(DeftError, match="are both read as face 1"):
+        read_coding(boris_with(change, tmp_path))
+
+    def of_one(project, observation) -> None:
+        for row in observation["events"]:
+            row[1] = "Anna"
+
+    assert {one.face for one in read_coding(boris_with(of_one, tmp_path)).events} == {1}
+
+
+FREE = ["a bit of smile", "destra e sinistra", "rejected by supervisor", "rise and fall", "B B"]
+
+
+@pytest.mark.parametrize("text", FREE)
+def test_free_text_is_a_note_and_no_code(text: str, tmp_path: Path) -> None:
+    (found,) = read_coding(eaf_with("AU12 left", [(400, 800, text)], tmp_path / "a.eaf"), CLOCK).events
+    assert (found.phase, found.intensity, found.status, found.note) == ("rise", None, "coded", text)
+    (found,) = read_coding(eaf_with("AU12", [(400, 800, "release c")], tmp_path / "b.eaf"), CLOCK).events
+    assert (found.phase, found.intensity, found.note) == ("release", "C", "")
+
+
+def test_free_text_of_boris_is_a_note_and_no_code(tmp_path: Path) -> None:
+    def change(project, observation) -> None:
+        for row in observation["events"]:
+            row[3] = "rise|a bit|None"
+        observation["events"][0][4] = "rejected by supervisor"
+
+    one = Coding(media="a.mp4", fps=25, coder="Ann", events=[event(12, 10, None, 20)])
+    (found,) = read_coding(boris_with(change, tmp_path, one)).events
+    assert (found.phase, found.intensity, found.status) == ("rise", None, "coded")
+    assert found.note == "a bit rejected by supervisor"
+
+
+def test_child_tiers_of_elan_are_events_of_their_annotator(tmp_path: Path) -> None:
+    from pympi import Elan
+
+    eaf = Elan.Eaf()
+    eaf.remove_tier("default")
+    eaf.add_linguistic_type("inside", constraints="Included_In")
+    eaf.add_tier("smile")
+    eaf.add_annotation("smile", 0, 1000, "one")
+    eaf.add_tier("AU12 left", "inside", parent="smile", part="subject 3", ann="Ann")
+    eaf.add_annotation("AU12 left", 400, 800, "rise")
+    eaf.to_file(tmp_path / "a.eaf")
+    found = read_coding(tmp_path / "a.eaf", CLOCK)
+    assert [(one.name, one.onset, one.offset) for one in found.events] == [("AU12 left", 10, 20)]
+    assert found.coder == "Ann"
+
+
+def test_a_reference_tier_of_elan_is_no_au(tmp_path: Path) -> None:
+    from pympi import Elan
+
+    eaf = Elan.Eaf()
+    eaf.remove_tier("default")
+    eaf.add_linguistic_type("beside", constraints="Symbolic_Association", timealignable=False)
+    eaf.add_tier("smile")
+    eaf.add_annotation("smile", 0, 1000, "one")
+    eaf.add_tier("AU12 left", "beside", parent="smile")
+    eaf.add_ref_annotation("AU12 left", "smile", 500, "rise")
+    eaf.to_file(tmp_path / "a.eaf")
+    with pytest.raises(DeftError, match=r"a\.eaf: AU12 left: its annotations refer to those of another"):
+        read_coding(tmp_path / "a.eaf", CLOCK)
+
+
+def test_a_side_of_datavyu_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    head = "{0}.ordinal,{0}.onset,{0}.offset,{0}.side\n1,400,800,left\n"
+    path.write_text(head.format("AU12"))
+    (found,) = read_coding(path, CLOCK).events
+    assert (found.name, found.face, found.note) == ("AU12 left", 1, "")
+    path.write_text(head.format("AU12_left_face_2"))
+    (found,) = read_coding(path, CLOCK).events
+    assert (found.name, found.face) == ("AU12 left", 2)
+    path.write_text(head.format("AU12_right"))
+    with pytest.raises(DeftError, match=r"sheet\.csv, line 2, AU12_right: side 'left' contradicts the name"):
+        read_coding(path, CLOCK)
+
+
+def test_faces_are_movements_of_their_own_and_a_clip_is_of_one(tmp_path: Path) -> None:
+    events = [event(12, 10, 14, 20), event(4, 12, 14, 20, face=2), event(6, 12, 14, 20)]
+    two = Coding(media="a.mp4", fps=25, coder="anna", events=events)
+    assert [(m.face, [unit.number for unit in m.aus]) for m in movements_of(two)] == [(1, [6, 12]), (2, [4])]
+    folder = tmp_path / "anna" / "s1"
+    folder.mkdir(parents=True)
+    formats.write_coding(two, folder / "a.mp4.csv")
+    with pytest.raises(DeftError, match=r"a\.mp4\.csv: holds movements of faces 1, 2"):
+        write_clips(tmp_path / "anna", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_with_another_delimiter_are_read(delimiter: str, tmp_path: Path) -> None:
+    """As a spreadsheet of a country with decimal commas saves them."""
+    table.write(coding(), tmp_path / "own.csv")
+    for source in (tmp_path / "own.csv", GOLDEN / "datavyu.csv"):
+        with source.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.reader(handle))
+        path = tmp_path / f"again-{source.name}"
+        with path.open("w", encoding="utf-8", newline="") as handle:
+            csv.writer(handle, delimiter=delimiter).writerows(rows)
+        assert formats.holds_events(path)
+        assert read_coding(path, CLOCK).events == read_coding(source, CLOCK).events
+    assert read_coding(tmp_path / "again-own.csv").coder == "Ann"
+
+
+def test_a_rate_is_given_to_codings_that_state_none(tmp_path: Path, run, capsys) -> None:
+    folder, out = tmp_path / "anna" / "s1", tmp_path / "out.csv"
+    folder.mkdir(parents=True)
+    (folder / "a.mp4.csv").write_text("au;onset;offset\n12;10;20\n")
+    words = ("corpus", "from-codings", tmp_path / "anna", "--out", out)
+    assert run(*words) == 1 and "give it with --fps" in capsys.readouterr().err
+    assert run(*words, "--fps", 0) == 2
+    assert run(*words, "--fps", 50) == 0
+    with out.open(encoding="utf-8", newline="") as handle:
+        assert [(row["onset"], row["fps"]) for row in csv.DictReader(handle)] == [("10", "50")]

@@ -154,6 +154,14 @@ def test_copies_and_files_without_a_number(make, kinds) -> None:
     assert kinds(load("folder", make.root), "note") == ["left-out-frame"]
 
 
+@pytest.mark.parametrize("name", ["face", "S01"])
+def test_files_that_were_renamed_together_have_the_number_in_brackets(make, name: str) -> None:
+    make.frames("a", range(1, 13), name + " ({}).jpg")
+    found = list_frames(make.root / "a")
+    assert found.numbers == list(range(1, 13)) and found.names[9] == f"{name} (10).jpg"
+    assert found.copies == () and found.unnumbered == ()
+
+
 def test_smic_names(make, kinds, by_id) -> None:
     make.frames("HS/s2/micro/negative/s2_ng_01", range(1, 5))
     make.frames("HS/s02/micro/positive/s02_po_01", range(1, 5))

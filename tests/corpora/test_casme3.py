@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from deft_llm.benchmark.spotting import videos_of
 from deft_llm.corpora import load
 from deft_llm.errors import DeftError
+from deft_llm.prepare.sources import source_files
 
 HEADER_A = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
 
@@ -147,3 +149,55 @@ def test_casme_sq2(square, kinds, by_id):
     ) and other.source.path == "selectedpic/s46/anger1_3"
     assert kinds(corpus) == ["unknown-subject"]
     assert kinds(corpus, "note") == ["left-out", "offset-zero", "spelling"]
+
+
+def test_a_clip_of_a_long_video_is_cut_around_what_is_known(make, kinds, by_id):
+    """Never the whole video: its spotting would find any movement."""
+    rows = [
+        ["spNO.301", "a", 900, 200, 215, "4", "III", "sad"],  # the onset is a typing slip
+        ["spNO.301", "b", 900, 910, 920, "4", "III", "sad"],  # of another video
+    ]
+    make.xlsx("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", [HEADER_A, *rows], sheet="label")
+    for letter in "ab":
+        make.frames(f"part_A/spNO.301/{letter}/color", range(1, 420), "{}.jpg")
+    corpus = load("casme3", make.root)
+    clips = by_id(corpus)
+    cut = clips["casme3/spNO.301/a_900"]
+    assert cut.onset is None and cut.source.frames[cut.apex] == "200.jpg"
+    assert (cut.source.frames[0], cut.source.frames[-1]) == ("185.jpg", "218.jpg")  # half a second before
+    lost = clips["casme3/spNO.301/b_900"]
+    assert lost.source.frames is None and lost.apex is None
+    assert kinds(corpus) == ["apex-outside", "offset-outside", "onset-outside", "unplaced"]
+    with pytest.raises(DeftError, match="no frames of it were found .*'deft corpus check' says why"):
+        source_files(make.root, lost)
+    videos, left_out = videos_of(corpus, "megc3")
+    assert videos == [] and set(left_out) == set(clips), "what is in these videos is not known"
+
+
+def test_no_copy_of_an_annotated_video_is_an_empty_one(make):
+    rows = [["spNO.301", "a", 10, 14, 20, "4", "III", "sad"]]
+    make.xlsx("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", [HEADER_A, *rows], sheet="label")
+    for root in ("part_A", "backup/part_A"):
+        for letter in "ab":
+            make.frames(f"{root}/spNO.301/{letter}/color", range(1, 30), "{}.jpg")
+    make.frames("Part_A_ME_clip/frame/spNO.301_a_10", range(10, 21), "{}.jpg")
+    found = [(clip.subject, clip.source.path) for clip in load("casme3", make.root).empty_videos]
+    assert found == [("casme3/spNO.301", "part_A/spNO.301/b/color")]
+
+
+def test_empty_videos_of_casme_sq2_are_those_that_no_row_may_mean(make, kinds):
+    coding = [
+        [1, "disgust1_2", 50, 55, 61, 4, "negative", "micro-expression", "disgust"],
+        [9, "anger1_3", 30, 33, 40, "4", "negative", "micro-expression", None],  # nobody's number
+    ]
+    rules = {
+        "naming_rule2": [[None, "s45", 1], [None, "s46", 2]],
+        "naming_rule1": [[101, "disgust1"], ["0401", "anger1"], ["0502", "happy2"]],
+    }
+    make.xlsx("CAS(ME)^2code_final.xlsx", coding, sheet="CASFEcode_final", **rules)
+    for pack in ("cropped", "rawpic"):
+        for video in ("s45/45_0101disgustingteeth", "s46/46_0401anger", "s46/46_0502happy"):
+            make.frames(f"{pack}/{video}", [f"{n:03d}" for n in range(1, 80)], "img{}.jpg")
+    corpus = load("casme_sq2", make.root)
+    assert [clip.source.path for clip in corpus.empty_videos] == ["rawpic/s46/46_0502happy"]
+    assert kinds(corpus) == ["unknown-subject"]

@@ -130,6 +130,23 @@ def test_dfme_emotion_from_the_id_and_missing_folders(make, kinds, by_id):
     assert kinds(corpus) == ["missing-frames"] and "testA" in clips["dfme/sub0403/500_a_0"].notes[0]
 
 
+def test_dfme_ids_in_the_column_of_words(make, kinds, by_id):
+    """DFME's own ids, not MEGC's coarse ones: 1 is contempt, no positive class."""
+    header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "label", "Fps"]
+    rows = [["sub0403", f"500_a_{number}", 0, 5, 9, number, 200] for number in (0, 1, 2, 6, 7)]
+    make.xlsx("training_full_with_AU.xlsx", [header, *rows])
+    for row in rows:
+        make.frames(f"train/{row[1]}", [f"{n:05d}" for n in range(1, 11)], "{}.png")
+    corpus = load("dfme", make.root)
+    clips = by_id(corpus)
+    assert [(clips[f"dfme/sub0403/500_a_{n}"].emotion, clips[f"dfme/sub0403/500_a_{n}"].coarse)
+            for n in (0, 1, 2, 6, 7)] == [
+        ("anger", "negative"), ("contempt", "negative"), ("disgust", "negative"), ("surprise", "surprise"),
+        (None, None),
+    ]  # fmt: skip
+    assert kinds(corpus) == ["unknown-label"]
+
+
 def test_folder_of_videos(make, kinds, by_id):
     make.frames("anna/take1", range(1, 12))
     (make.root / "ben").mkdir()

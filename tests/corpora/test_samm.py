@@ -111,3 +111,13 @@ def test_long_videos(samm, kinds, by_id):
     assert {"left-out", "zero-index"} <= set(kinds(corpus, "note"))
     alone = load("samm_lv", samm.root, samm.root / "SAMM_LongVideos_V2_Release.xlsx")
     assert len(alone.clips) == 3
+
+
+def test_no_copy_of_an_annotated_long_video_is_an_empty_one(make):
+    header = ["Subject", "Filename", "Onset", "Apex", "Offset", "Type", "Action Units"]
+    make.xlsx("SAMM_LongVideos_V2_Release.xlsx", [header, [6, "006_7_2", 20, 30, 40, "Micro - 1/2", "12"]])
+    for root in ("SAMM_longvideos", "backup/SAMM_longvideos"):
+        for video in ("006_7", "007_1"):
+            make.frames(f"{root}/{video}", [f"{n:04d}" for n in range(1, 60)], video + "_{}.jpg")
+    found = [(clip.subject, clip.source.path) for clip in load("samm_lv", make.root).empty_videos]
+    assert found == [("samm/007", "SAMM_longvideos/007_1")]

@@ -99,6 +99,13 @@ def test_phases_are_believed_where_the_structure_expert_saw_the_clip() -> None:
     assert Beliefs.of(make_readout(2, saw=saw)).phase is None
 
 
+def test_beliefs_are_read_from_a_forward_pass_in_half_precision() -> None:
+    one = make_readout(2)
+    half = replace(one, au=one.au.bfloat16(), coarse=one.coarse.bfloat16(), fine=one.fine.bfloat16())
+    assert torch.allclose(Beliefs.of(half).coarse, Beliefs.of(one).coarse)
+    assert Beliefs.of(half).au.dtype == torch.float32
+
+
 def test_a_checkpoint_of_the_first_prompt_names_no_classes(tiny_model, tmp_path) -> None:
     for version in (1, 2):
         tiny_model.config.prompt_version = version

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.methods.protocol import Sample, Task, build_method
+from deft_llm.methods.protocol import Question, Sample, Task, build_method, digests_of
+from deft_llm.methods.template import build_for
 from deft_llm.model.heads import coarse_chances, presence_logits
 from deft_llm.model.predictor import Predictor, WrittenAnswer
 from deft_llm.model.units import AU_INDEX
@@ -155,3 +158,36 @@ def test_unknown_refit_option_and_class_are_named(small_checkpoint, tmp_path) ->
     )
     with pytest.raises(UsageError, match="joy"):
         odd.predict(samples(1))
+
+
+def test_checkpoints_are_told_apart_by_their_files(small_checkpoint, tmp_path) -> None:
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint), zero_shot=True)
+    heads = build_method("template", Task("vqa"), checkpoint=str(small_checkpoint), zero_shot=True)
+    first = digests_of(method)
+    assert set(first) == {"weights", "config"} and digests_of(heads) == first
+    config = small_checkpoint / "config.json"
+    config.write_text(config.read_text() + " ")  # a new calibration is written there
+    second = digests_of(method)
+    assert second["weights"] == first["weights"] and second["config"] != first["config"]
+    with (small_checkpoint / "model.safetensors").open("ab") as handle:
+        handle.write(b" ")
+    assert digests_of(method)["weights"] != first["weights"]
+    words = build_method("flow2text", Task(), adapter=str(tmp_path))
+    assert digests_of(words) == {} == digests_of(build_method("rules", Task()))
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"x")
+    assert len(digests_of(words)["adapter"]) == 16
+
+
+@pytest.mark.parametrize("name", ["deft", "template"])
+def test_coarse_questions_are_answered_where_no_aus_are_coded(small_checkpoint, tmp_path, name) -> None:
+    """As on SMIC: classes alone are refitted, and what asks for AUs is declined."""
+    coarse = Question("c", "What is the coarse expression class?", "coarse")
+    count = Question("n", "How many action units are shown on the face?", "count")
+    items = [replace(item, aus=None) for item in samples(45)]
+    new = [replace(blind(item), question=one) for item in samples(9, 45) for one in (coarse, count)]
+    method = build_for(name, Task("vqa"), checkpoint=str(small_checkpoint))
+    method.prepare([blind(item) for item in [*items, *new]], tmp_path)
+    method.fit(items[:35], items[35:], seed=0, workdir=tmp_path)
+    rows = method.predict(new)
+    assert sum(row.answer == CLASSES[number % 3] for number, row in enumerate(rows[::2], 45)) >= 7
+    assert {(row.answer, row.answered_by) for row in rows[1::2]} == {(None, "declined")}

@@ -16,6 +16,7 @@ from deft_llm.errors import DeftError, UsageError
 from deft_llm.motion.normalise import relative
 from deft_llm.prepare import prepare, prepare_corpus
 from deft_llm.prepare import work as work_module
+from deft_llm.prepare.run import lost_clips
 from deft_llm.store import Store
 
 
@@ -185,3 +186,44 @@ def test_a_passing_lack_of_memory_is_not_remembered(maps, tmp_path, monkeypatch)
     monkeypatch.setattr(work_module, "measure", measure)
     again = prepare("flowmaps", maps, tmp_path / "store")
     assert not again.failures and again.hash() == whole.hash()
+
+
+def test_a_preparation_that_is_stopped_leaves_no_store_that_opens(maps, tmp_path, monkeypatch):
+    """The index of the store that was there must not lead to tensors of other clips."""
+    monkeypatch.setattr(work_module, "FLOW_SHARD", 2)
+    store = tmp_path / "store"
+
+    def stop(done, total):
+        if not done.reused:
+            raise RuntimeError("stopped")
+
+    prepare("flowmaps", maps, store)
+    (maps / "sub01/u_test/0/sub01_EP41_0 .png").unlink()  # all rows after it move to other places
+    with pytest.raises(RuntimeError, match="stopped"):
+        prepare("flowmaps", maps, store, progress=stop)
+    with pytest.raises(DeftError, match="unfinished"):
+        Store(store)
+    again = prepare("flowmaps", maps, store)
+    assert again.hash() == prepare("flowmaps", maps, tmp_path / "whole").hash() and len(again) == 6
+
+
+def test_a_preparation_that_changes_nothing_leaves_the_store_open(maps, tmp_path):
+    store = tmp_path / "store"
+    whole = prepare("flowmaps", maps, store).hash()
+    opened = []
+    prepare("flowmaps", maps, store, progress=lambda done, total: opened.append(Store(store).hash()))
+    assert opened == [whole]
+
+
+def test_a_row_that_was_not_read_is_lost(run, tmp_path, capsys):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    np.save(maps / "a.npy", np.random.default_rng(0).normal(size=(28, 28, 2)).astype(np.float32))
+    rows = ["clip_id,subject,path,aus", "x/1/one,x/1,a.npy,4", "x/1/two,,,7", "x/1/one,x/1,a.npy,4"]
+    (maps / "manifest.csv").write_text("\n".join(rows) + "\n")
+    assert run("prepare", "flowmaps", maps, "--store", tmp_path / "store") == 1
+    out = capsys.readouterr().out
+    assert "unread-row" in out and "duplicate-clip" in out
+    lost = lost_clips(Store(tmp_path / "store"))
+    assert len(lost) == 2 and "x/1/one" not in lost, "that clip is there: its second row is lost"
+    assert any("row 3" in reason and "was not read" in reason for reason in lost.values())

@@ -12,7 +12,7 @@ from deft_llm.claims import CLAIMED, find_claims, refusal_of
 from deft_llm.errors import DeftError
 from deft_llm.explain.held import PLACES, HeldStill, held_still, places_in
 from deft_llm.explain.what_if import BROKEN, WhatIf
-from deft_llm.explain.words import duration_of, marked_words, measured_words, regions_of, when_of
+from deft_llm.explain.words import duration_of, marked_words, measured_words, regions_of, unit_words, when_of
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import ENTRIES, name
 from deft_llm.model.language import ANSWER_QUESTION
@@ -199,17 +199,37 @@ def _subject(text: str) -> tuple[str, str] | None:
 
 def _what(rank: int, reading: MovementReading) -> str:
     movement = reading.movement
-    if not reading.evidence:
-        where = regions_of(movement) or "no single region"
-        kind = f"Movement {rank + 1} is a {movement.kind}"
-        return f"{kind}. It fits no Action Unit above the noise; seen: {where}."
+    units = "; ".join(map(unit_words, movement.units))
     rows = "; ".join(map(measured_words, reading.evidence[:4]))
-    return f"In movement {rank + 1}: {rows}."
+    if not units and not rows:
+        where = regions_of(movement) or "no single region"
+        return f"Movement {rank + 1} is a {movement.kind}. {_unnamed(reading)} Seen: {where}."
+    measured = f" Measured: {rows}." if units and rows else ""
+    return f"In movement {rank + 1}: {units or rows}.{measured}{_unmeasured(reading)}"
+
+
+def _unnamed(reading: MovementReading) -> str:
+    """Why no Action Unit is stated of a movement."""
+    if why := _unmeasured(reading).strip():
+        return why
+    named = (one.why for one in reading.unjudged if one.what.startswith("Its Action Units"))
+    return next(named, "It fits no Action Unit above the noise.")
+
+
+def _unmeasured(reading: MovementReading) -> str:
+    """That the skin's motion was not measured, with why where that is known; "" where it was."""
+    if reading.motion is not None:
+        return ""
+    why = f" {reading.warning}" if reading.warning and reading.prediction is None else ""
+    return f" The motion of the skin was not measured.{why}"
 
 
 def _why(result: Result, rank: int, reading: MovementReading) -> str:
     seen = reading.prediction
     if seen is None:
+        if reading.answer:
+            told = reading.answer.rpartition("Rationale:")[2].strip()  # a release: it has no class to parse
+            return f"{told} {_what(rank, reading)}"
         return f"Movement {rank + 1} was not read. {_what(rank, reading)}"
     try:
         text = parse(seen.answer or "").rationale
@@ -248,10 +268,20 @@ def _certainty(result: Result, reading: MovementReading) -> str:
 
 
 def _sides(reading: MovementReading) -> str:
-    if not reading.evidence:
-        return "No Action Unit stands above the noise on either side."
-    rows = [f"AU{row.au}: {'both sides' if row.side == 'both' else row.side}" for row in reading.evidence[:5]]
-    return f"Sides are the person's own. {'; '.join(rows)}."
+    rows = []
+    for unit in reading.movement.units:
+        what = f"AU{unit.number}" if unit.phase == "rise" else f"release of AU{unit.number}"
+        skin = {row.side for row in reading.evidence if row.au == unit.number and unit.phase == "rise"}
+        other = "" if not skin or unit.side in skin else ", ".join(map(_side_words, sorted(skin)))
+        rows.append(f"{what}: {_side_words(unit.side)}" + (f" (the skin's motion: {other})" if other else ""))
+    rows = rows or [f"AU{row.au}: {_side_words(row.side)}" for row in reading.evidence[:5]]
+    if not rows:
+        return f"No side can be told. {_unnamed(reading)}"
+    return f"Sides are the person's own. {'; '.join(rows)}.{_unmeasured(reading)}"
+
+
+def _side_words(side: str) -> str:
+    return "both sides" if side == "both" else side
 
 
 def _about(reading: MovementReading, kind: str, word: str, question: str) -> str:
@@ -280,10 +310,21 @@ def _about_au(reading: MovementReading, number: int) -> str:
     row = next((row for row in reading.evidence if row.au == number), None)
     share = reading.prediction.aus.get(str(number)) if reading.prediction else None
     said = f" The method gives it {share:.0%}." if share is not None else ""
+    measured = ""
     if row is not None:
         figure = "confidence" if row.reason == BY_SHAPE else "support"
-        return f"{name(number).capitalize()}: {measured_words(row)}, {figure} {row.support:.2f}.{said}"
-    return f"AU{number} ({name(number)}) has no support in the measured motion of this movement.{said}"
+        measured = f"{measured_words(row)}, {figure} {row.support:.2f}"
+    units = "; ".join(unit_words(unit) for unit in reading.movement.units if unit.number == number)
+    if units:
+        figures = f" Measured: {measured}." if measured else ""
+        return f"{name(number).capitalize()}: {units}.{figures}{_unmeasured(reading)}{said}"
+    if measured:
+        return f"{name(number).capitalize()}: {measured}.{said}"
+    which = f"AU{number} ({name(number)})"
+    if reading.motion is None:
+        return f"{which} is not seen in this movement.{_unmeasured(reading)}{said}"
+    why = f": {reading.not_judged[number]}" if number in reading.not_judged else ""
+    return f"{which} has no support in the measured motion of this movement{why}.{said}"
 
 
 def _listed(result: Result) -> str:

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from deft_llm.benchmark.occlusion import add_deletion, chosen_clips
 from deft_llm.benchmark.questions import read_questions
 from deft_llm.benchmark.samples import SampleSet, blind, collect, keep_what_method_needs
 from deft_llm.benchmark.settings import BenchmarkSettings, save_settings
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.evaluation.folds import (
     Fold,
     Folds,
@@ -31,7 +32,7 @@ from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import BENCHMARK_AUS
 from deft_llm.files import digest, is_whole, read_json, seal, sha256_of, write_json, write_jsonl
 from deft_llm.jobs import run_jobs, single_thread
-from deft_llm.methods.protocol import Method, Sample, Task
+from deft_llm.methods.protocol import Method, Sample, Task, digests_of
 from deft_llm.methods.template import build_for
 from deft_llm.records import Prediction
 from deft_llm.store import Store
@@ -107,6 +108,7 @@ def run_benchmark(
     folds = _folds(place, folds_file)
     inputs = {f"store {i}": sha256_of(Path(s) / "index.jsonl")[:16] for i, s in enumerate(stores)}
     inputs |= {"folds": folds.hash} | ({"questions": sha256_of(questions)[:16]} if questions else {})
+    inputs |= digests_of(place.method)
     save_settings(place.run, settings, inputs)
     write_folds(place.run / "folds.json", folds)
     todo = [fold for fold in folds.folds if not is_whole(_shard(place.run, fold))]
@@ -134,18 +136,22 @@ def _folds(place: Workplace, file: Path | None) -> Folds:
         folds = read_folds(file)
         _fits(file, folds, settings, samples)
     else:
-        splits = read_splits(file) if file is not None else None
-        if splits is not None and settings.protocol != "fixed":
-            raise UsageError(f"--folds {file}: a splits file goes with --protocol fixed.")
-        folds = make_folds(
-            samples.fold_clips,
-            settings.protocol,
-            k=settings.k,
-            splits=splits,
-            val_fraction=settings.val_fraction,
-        )
+        folds = _made_folds(settings, samples, file)
     folds.questions, folds.left_out = samples.questions, samples.left_out
     return folds
+
+
+def _made_folds(settings: BenchmarkSettings, samples: SampleSet, splits_file: Path | None) -> Folds:
+    make = partial(
+        make_folds, samples.fold_clips, settings.protocol, k=settings.k, val_fraction=settings.val_fraction
+    )
+    if splits_file is None:
+        return make()
+    splits = read_splits(splits_file)
+    if settings.protocol != "fixed":
+        raise UsageError(f"--folds {splits_file}: a splits file goes with --protocol fixed.")
+    with naming(splits_file):
+        return make(splits=splits)
 
 
 def _fits(file: Path, folds: Folds, settings: BenchmarkSettings, samples: SampleSet) -> None:
@@ -220,7 +226,8 @@ def _seed_all(seed: int) -> None:
 def _complete(
     place: Workplace, fold: Fold, asked: Sequence[Sample], rows: Sequence[Prediction]
 ) -> list[Prediction]:
-    """Rows with the run's facts and the truth; DeftError where the method answered other than asked."""
+    """Rows with the run's facts and the truth, and of AUs those of the task alone: scores of methods are over
+    the same ones. Raises: DeftError where the method answered other than asked."""
     method, settings = place.settings.method, place.settings
     by_key = {(row.clip_id, row.question_id): row for row in rows}
     keys = {(s.clip_id, s.question.question_id if s.question else None): s for s in asked}
@@ -242,6 +249,9 @@ def _complete(
         row.seed, row.leaky, row.fold = settings.seed, settings.leak, fold.name
         row.corpus, row.subject = sample.corpus, sample.subject
         row.truth = place.samples.truths[key]
+        asked_for = {str(au) for au in place.task.aus}
+        row.aus = {au: p for au, p in row.aus.items() if au in asked_for}
+        row.sides = {au: side for au, side in row.sides.items() if au in asked_for}
         _derive(row, sample)
         complete.append(row)
     _measure(complete, {s.clip_id: s for s in asked})

@@ -12,7 +12,8 @@ from deft_llm.corpora.labels import fine_word, label, sort_out
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.folds import FoldClip
 from deft_llm.methods.protocol import Sample, Task
-from deft_llm.records import Clip, PredictionTruth
+from deft_llm.prepare.run import lost_clips
+from deft_llm.records import ActionUnit, Clip, PredictionTruth
 from deft_llm.store import Store
 
 Key = tuple[str, str | None]
@@ -64,6 +65,7 @@ def collect(
     """
     found = SampleSet({}, {}, ())
     for store in stores:
+        found.left_out |= lost_clips(store)
         found.left_out |= {failure.clip_id: f"not prepared: {failure.reason}" for failure in store.failures}
         for row in store.rows.values():
             clip = row.clip
@@ -105,7 +107,8 @@ def _unusable(clip: Clip, task: str, setting: str, asked: ClipQuestions | None) 
 
 
 def _add(found: SampleSet, clip: Clip, sample: Sample, setting: str, asked: ClipQuestions | None) -> None:
-    aus = None if clip.aus is None else frozenset(unit.number for unit in clip.aus)
+    coded = _detected(clip)
+    aus = None if coded is None else frozenset(unit.number for unit in coded)
     fine = fine_word(clip.emotion) if clip.emotion else None
     name = label(clip, setting)
     if asked:
@@ -131,7 +134,12 @@ def _truth(clip: Clip, setting: str) -> PredictionTruth:
         known = {"aus": real.aus, "emotion": real.emotion, "coarse": real.coarse, "objective": None}
         clip = clip.model_copy(update=known)
     fine = fine_word(clip.emotion) if clip.emotion else None
-    return PredictionTruth(fine=fine, coarse=clip.coarse, label=label(clip, setting), aus=clip.aus)
+    return PredictionTruth(fine=fine, coarse=clip.coarse, label=label(clip, setting), aus=_detected(clip))
+
+
+def _detected(clip: Clip) -> list[ActionUnit] | None:
+    """The coded AUs that a method should find: not those that are only referred to (``ref(6)``)."""
+    return None if clip.aus is None else [unit for unit in clip.aus if not unit.referred]
 
 
 def _classes(found: SampleSet, setting: str) -> tuple[str, ...]:

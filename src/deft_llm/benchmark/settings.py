@@ -48,7 +48,7 @@ class BenchmarkSettings(BaseModel):
 def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]) -> None:
     """Write ``benchmark.json``: settings, what they were run on, git revision and package versions.
 
-    ``inputs``: digests of the stores and the folds.
+    ``inputs``: digests of the stores, the folds and the method's weights.
     Raises: UsageError where the folder holds another product, DeftError for another benchmark.
     """
     path = claim_folder(run, SETTINGS_FILE) / SETTINGS_FILE

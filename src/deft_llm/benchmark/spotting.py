@@ -2,7 +2,8 @@
 
 A video is what a corpus's clips were cut out of; a clip that is its own whole source is none, as a movement
 that fills it cannot be told from rest. Spotting learns nothing, so it runs ``--zero-shot``; ``--method``
-names the class of each interval, for STRS.
+names the class of each interval, for STRS. A video that cannot be read, or shows no face, is left out with
+its reason; the same command tries it again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import frames, image_files
 from deft_llm.files import digest, is_whole, seal, write_jsonl
 from deft_llm.jobs import run_jobs
-from deft_llm.methods.protocol import Method, Sample, Task, build_method
+from deft_llm.methods.protocol import Method, Sample, Task, build_method, digests_of
 from deft_llm.motion.measure import measure_clip
 from deft_llm.records import Clip, Prediction, PredictionTruth
 from deft_llm.spotting.build_signal import signal_of
@@ -33,6 +34,10 @@ READY = ("rules", "flow2text", "deft")
 PAD_SECONDS = 0.1
 LONG = "long video"
 WHOLE = "the clip is all there is of its video: nothing to spot it in"
+
+
+class Unspotted(DeftError):
+    """A video that cannot be spotted: it is damaged, or shows no face."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,17 @@ def _first_frame(clip: Clip, path: Path) -> int:
 
 
 def spot_video(video: Video, method: Method, landmarker: Any) -> tuple[list[dict[str, Any]], float]:
-    """Judged micro-expressions of a video, named by ``method``, and the video's length in seconds."""
+    """Judged micro-expressions of a video, named by ``method``, and the video's length in seconds.
 
-    with naming(video.path):
-        signal = signal_of(frames(video.path, fps=video.fps), video.fps, landmarker=landmarker)
+    Raises: Unspotted for a video that cannot be read or shows no face.
+    """
+    try:
+        with naming(video.path):
+            signal = signal_of(frames(video.path, fps=video.fps), video.fps, landmarker=landmarker)
+    except UsageError:
+        raise
+    except DeftError as error:
+        raise Unspotted(error) from error
     pad = max(2, round(PAD_SECONDS * video.fps))
     found: list[dict[str, Any]] = []
     for number, movement in enumerate(spot(signal).movements):
@@ -137,7 +149,8 @@ def run_spotting(
 ) -> dict[str, Any]:
     """Spot all videos of the corpora, resumable video by video; writes what ``run_benchmark`` writes.
 
-    Raises: UsageError for a method that would have to be trained; DeftError where no video is left.
+    ``folds.json`` expects the videos that could be spotted and lists the others. Raises: UsageError for a
+    method that would have to be trained; DeftError where no video is left.
     """
 
     if settings.method not in READY or not settings.zero_shot:
@@ -147,23 +160,34 @@ def run_spotting(
     for corpus in corpora:
         there, missing = videos_of(corpus, settings.labels)
         videos, left_out = videos + there, left_out | missing
-    if not videos:
-        reasons = "; ".join(sorted(set(left_out.values()))[:2])
-        raise DeftError(f"no video can be spotted ({reasons or 'the corpora are empty'}).")
-    folds: Folds = zero_shot_folds([FoldClip(v.video_id, v.corpus, v.subject) for v in videos])
-    folds.left_out = left_out
+    folds = _folds(videos, left_out)
     content = digest([[v.video_id, v.fps, list(v.truth)] for v in videos])
-    save_settings(run, settings, {"videos": content, "folds": folds.hash})
-    write_folds(run / "folds.json", folds)
+    weights = digests_of(_method(settings))
+    save_settings(run, settings, {"videos": content, "folds": folds.hash, **weights})
     todo = [video for video in videos if not is_whole(_shard(run, video))]
     report = progress or (lambda done, total: None)
     done = len(videos) - len(todo)
     report(done, len(videos))
     setup = partial(_open, run, settings)
-    for _ in run_jobs(_spot, todo, workers=settings.workers, ordered=False, setup=setup):
+    unspotted: dict[str, str] = {}
+    for failed in run_jobs(_spot, todo, workers=settings.workers, ordered=False, setup=setup):
+        unspotted |= failed
         done += 1
         report(done, len(videos))
-    return finish(run, folds, [_shard(run, video) for video in videos])
+    spotted = [video for video in videos if video.video_id not in unspotted]
+    folds = _folds(spotted, left_out | dict(sorted(unspotted.items())))
+    write_folds(run / "folds.json", folds)
+    return finish(run, folds, [_shard(run, video) for video in spotted])
+
+
+def _folds(videos: Sequence[Video], left_out: dict[str, str]) -> Folds:
+    """One fold of all videos. Raises: DeftError without any."""
+    if not videos:
+        reasons = "; ".join(sorted(set(left_out.values()))[:2])
+        raise DeftError(f"no video can be spotted ({reasons or 'the corpora are empty'}).")
+    folds = zero_shot_folds([FoldClip(v.video_id, v.corpus, v.subject) for v in videos])
+    folds.left_out = left_out
+    return folds
 
 
 def _shard(run: Path, video: Video) -> Path:
@@ -180,15 +204,22 @@ class _Spotter:
     landmarker: Any
 
 
-def _open(run: Path, settings: BenchmarkSettings) -> _Spotter:
+def _method(settings: BenchmarkSettings) -> Method:
     task = Task("emotion", settings.labels) if settings.labels == "megc3" else Task("emotion")
-    method = build_method(settings.method, task, zero_shot=True, **settings.options)
-    return _Spotter(run, settings, method, default_landmarker())
+    return build_method(settings.method, task, zero_shot=True, **settings.options)
 
 
-def _spot(spotter: _Spotter, video: Video) -> str:
+def _open(run: Path, settings: BenchmarkSettings) -> _Spotter:
+    return _Spotter(run, settings, _method(settings), default_landmarker())
+
+
+def _spot(spotter: _Spotter, video: Video) -> dict[str, str]:
+    """Write the video's row; its id and why, where it cannot be spotted."""
     settings = spotter.settings
-    intervals, seconds = spot_video(video, spotter.method, spotter.landmarker)
+    try:
+        intervals, seconds = spot_video(video, spotter.method, spotter.landmarker)
+    except Unspotted as error:
+        return {video.video_id: str(error)}
     row = Prediction(
         method=settings.method, task="spotting", seed=settings.seed, fold="zero-shot",
         clip_id=video.video_id, corpus=video.corpus, subject=video.subject, label_space=settings.labels,
@@ -196,4 +227,4 @@ def _spot(spotter: _Spotter, video: Video) -> str:
     )  # fmt: skip
     write_jsonl(_shard(spotter.run, video), [row])
     seal(_shard(spotter.run, video))
-    return video.video_id
+    return {}

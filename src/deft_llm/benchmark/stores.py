@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deft_llm.corpora import names
+from deft_llm.corpora import load, names
+from deft_llm.corpora.base import Corpus
 from deft_llm.errors import UsageError
-from deft_llm.files import digest, real_path, sha256_of
-from deft_llm.prepare import prepare
+from deft_llm.files import digest, read_object, real_path, sha256_of
+from deft_llm.prepare import prepare_corpus
 from deft_llm.store import Store
+from deft_llm.store.layout import HEADER, INDEX, MAKE_STORE_AGAIN
 
 STORE = "store"
 """In place of a corpus: ROOT is a finished store (of ``deft prepare`` or ``deft synth --level flow``)."""
@@ -47,7 +49,8 @@ def open_stores(
 ) -> list[Path]:
     """Prepare each corpus where that is not done; returns the store folders. ``store DIR`` is one already.
 
-    ``store``: one folder for one corpus; several corpora get a subfolder each.
+    ``store``: one folder for one corpus; several corpora get a subfolder each. Raises: UsageError where it
+    was prepared from another edition of the annotation.
     """
     from filelock import FileLock
 
@@ -68,6 +71,29 @@ def open_stores(
             folder = store / f"{number}-{name}"
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".benchmark.lock"):  # runs that start together prepare once
-            prepare(name, root, folder, annotations=annotations, workers=workers)
+            corpus = load(name, root, annotations)
+            if store is not None:
+                _refuse_other_edition(folder, corpus)
+            prepare_corpus(corpus, folder, workers=workers)
         folders.append(folder)
     return folders
+
+
+def _refuse_other_edition(folder: Path, corpus: Corpus) -> None:
+    """Raise UsageError where the finished store in ``folder`` has labels of another edition than ``corpus``:
+    to prepare it again would replace them. One that does not say its edition is prepared again."""
+    if not (folder / HEADER).is_file() or not (folder / INDEX).is_file():
+        return
+    there = read_object(folder / HEADER, mend=MAKE_STORE_AGAIN).get("edition")
+    if not isinstance(there, dict):
+        return
+    here = corpus.edition
+    same = all(there.get(name) == here.get(name) for name in ("coding", "corrections"))
+    # One may be given the table that the other finds in the corpus: coding tells those apart.
+    given = [one.get("annotations") for one in (there, here)]
+    if not same or (all(given) and given[0] != given[1]):
+        raise UsageError(
+            f"--store {folder}: was prepared from another annotation ({there.get('coding')}; here "
+            f"{corpus.coding}); give 'store {folder}' in place of the corpus, the same --annotations, or "
+            "another --store."
+        )

@@ -72,6 +72,9 @@ def from_codings(
     clips: Annotated[
         Path | None, typer.Option(help="With --corpus: folder that was coded (default: --root).")
     ] = None,
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Frame rate, where the codings do not state it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a coder's events into data: a table of clips for `deft prepare folder`, or a correction file for
@@ -80,21 +83,23 @@ def from_codings(
     Example: deft corpus from-codings clips/codings/anna --out clips/anna.csv
     """
     from deft_llm.codings.as_data import read_subjects, write_clips, write_overlay
+    from deft_llm.codings.formats import clock_of
     from deft_llm.codings.pairs import coding_files
     from deft_llm.errors import UsageError
     from deft_llm.files import check_outputs
 
     own = coding_files(codings).values()
     check_outputs({"--out": out}, own if subjects is None else [*own, subjects])
+    clock = clock_of(None, fps)
     if corpus is None:
         if root is not None or clips is not None:
             raise UsageError("--root, --clips: belong to --corpus; give the corpus' name too.")
-        count = write_clips(codings, out, None if subjects is None else read_subjects(subjects))
+        count = write_clips(codings, out, None if subjects is None else read_subjects(subjects), clock)
         typer.echo(json.dumps({"out": str(out), "clips": count}) if as_json else f"{out}: {count} clips")
         return
     if root is None or subjects is not None:
         raise UsageError("--corpus needs --root and takes no --subjects: the corpus names its people.")
-    written = write_overlay(codings, clips or root, corpus, root, out)
+    written = write_overlay(codings, clips or root, corpus, root, out, clock)
     if as_json:
         found = {"corrections": len(written.corrections), "equal": written.equal, "unseen": written.unseen}
         typer.echo(json.dumps({"out": str(out), **found}))

@@ -2,7 +2,7 @@
 
 Events match one to one per AU, side and phase, as many as can (maximum matching): at an interval IoU of at
 least .5, and beside it by onsets at most .2 s apart. FACS agreement is 2 x agreed / (A + B) (Ekman, Friesen &
-Hager 2002, Investigator's Guide). Cohen's kappa is over frames in which an AU is coded; ICC(2,1) (Shrout &
+Hager 2002, Investigator's Guide). Cohen's kappa is over the frames of each clip and face; ICC(2,1) (Shrout &
 Fleiss 1979: two-way random, absolute agreement, single rater) over intensity per frame, 0 to 5, where both
 codings give intensities.
 """
@@ -149,15 +149,23 @@ def _share(matches: int, counts: Sequence[int]) -> float:
     return 2 * matches / sum(counts)
 
 
+_Face = tuple[int, list[list[CodedEvent]]]
+"""Length of a clip in frames, and what each of the two coded of one face in it."""
+
+
 def _per_au(pairs: Sequence[_Pair]) -> dict[str, Any]:
+    faces: list[_Face] = [
+        (pair.length, [[e for e in events if e.face == face] for events in (pair.a, pair.b)])
+        for pair in pairs
+        for face in sorted({e.face for e in [*pair.a, *pair.b]} or {1})
+    ]
     found = {}
     for au in sorted({event.au for pair in pairs for event in [*pair.a, *pair.b]}):
-        own = [[[e for e in side if e.au == au] for side in (pair.a, pair.b)] for pair in pairs]
-        counts = [sum(len(clip[who]) for clip in own) for who in (0, 1)]
-        shown = [
-            np.concatenate([presence(clip[who], pair.length) for clip, pair in zip(own, pairs)])
-            for who in (0, 1)
+        own: list[_Face] = [
+            (length, [[e for e in events if e.au == au] for events in both]) for length, both in faces
         ]
+        counts = [sum(len(both[who]) for _, both in own) for who in (0, 1)]
+        shown = [np.concatenate([presence(both[who], length) for length, both in own]) for who in (0, 1)]
         iou, onset = (
             sum(pair.a[i].au == au for pair in pairs for i, _ in getattr(pair, name))
             for name in ("by_iou", "by_onset")
@@ -166,7 +174,7 @@ def _per_au(pairs: Sequence[_Pair]) -> dict[str, Any]:
             "first": counts[0], "second": counts[1],
             "agreement_iou": _share(iou, counts), "agreement_onset": _share(onset, counts),
             "kappa_frames": cohen_kappa(shown[0].tolist(), shown[1].tolist()),
-            "icc_intensity": _icc_of(own, pairs),
+            "icc_intensity": _icc_of(own),
         }  # fmt: skip
     return found
 
@@ -193,10 +201,10 @@ def intensity(events: Sequence[CodedEvent], length: int) -> np.ndarray | None:
     return curve
 
 
-def _icc_of(own: list[list[list[CodedEvent]]], pairs: Sequence[_Pair]) -> float | None:
+def _icc_of(own: Sequence[_Face]) -> float | None:
     raters = []
     for who in (0, 1):
-        curves = [intensity(clip[who], pair.length) for clip, pair in zip(own, pairs)]
+        curves = [intensity(both[who], length) for length, both in own]
         if any(curve is None for curve in curves):
             return None
         raters.append(np.concatenate([curve for curve in curves if curve is not None]))
@@ -217,12 +225,17 @@ def _differences(pairs: Sequence[tuple[CodedEvent, CodedEvent]]) -> dict[str, An
 
 
 def _sides(pairs: Sequence[_Pair]) -> dict[str, int]:
-    """Events that would match but for their side: how many, and how many of all such pairs agree on it."""
+    """Events that match by onset, and those of the rest that would match but for their side: how many pairs,
+    and how many of them agree on the side."""
     found = same = 0
     for pair in pairs:
-        whole = [[e.model_copy(update={"side": "both"}) for e in events] for events in (pair.a, pair.b)]
-        met = matched(whole[0], whole[1], _nearness)
-        found, same = found + len(met), same + sum(pair.a[i].side == pair.b[j].side for i, j in met)
+        met = {i for i, _ in pair.by_onset}, {j for _, j in pair.by_onset}
+        rest = [
+            [e.model_copy(update={"side": "both"}) for index, e in enumerate(events) if index not in seen]
+            for events, seen in ((pair.a, met[0]), (pair.b, met[1]))
+        ]
+        same += len(pair.by_onset)
+        found += len(pair.by_onset) + len(matched(rest[0], rest[1], _nearness))
     return {"pairs": found, "same": same}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding
+from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding, FrameClock
 from deft_llm.codings.formats import read_coding
 from deft_llm.codings.pairs import coding_files
 from deft_llm.corpora import load
@@ -38,19 +38,35 @@ class CodedMovement:
     apex: int | None
     offset: int
     aus: list[ActionUnit]
+    face: int
 
 
 def movements_of(coding: Coding) -> list[CodedMovement]:
-    """What a coder saw rise, in order of time."""
+    """What a coder saw rise, in order of time; AUs of one face go together."""
     groups: list[list[CodedEvent]] = []
+    latest: dict[int, list[CodedEvent]] = {}
     for event in coding.sorted().events:
         if event.status in ("rejected", "proposed") or event.phase != "rise":
             continue
-        if groups and event.onset_time - groups[-1][0].onset_time <= TOGETHER:
-            groups[-1].append(event)
+        group = latest.get(event.face)
+        if group is not None and event.onset_time - group[0].onset_time <= TOGETHER:
+            group.append(event)
         else:
-            groups.append([event])
+            latest[event.face] = [event]
+            groups.append(latest[event.face])
     return [_movement(group) for group in groups]
+
+
+def _of_one_person(path: Path, coding: Coding) -> list[CodedMovement]:
+    """The movements of a coding file. Raises: DeftError where they are of several faces: a row is of one."""
+    movements = movements_of(coding)
+    faces = sorted({movement.face for movement in movements})
+    if len(faces) > 1:
+        raise DeftError(
+            f"{path}: holds movements of faces {', '.join(map(str, faces))}, and a clip is of one person; "
+            "keep the events of one face."
+        )
+    return movements
 
 
 def _movement(events: list[CodedEvent]) -> CodedMovement:
@@ -59,15 +75,18 @@ def _movement(events: list[CodedEvent]) -> CodedMovement:
     units = {(e.au, e.side): ActionUnit(number=e.au, side=e.side, intensity=e.intensity) for e in events}
     return CodedMovement(
         min(event.onset for event in events), max(with_apex, key=strength).apex if with_apex else None,
-        max(event.offset for event in events), [units[key] for key in sorted(units)],
+        max(event.offset for event in events), [units[key] for key in sorted(units)], events[0].face,
     )  # fmt: skip
 
 
-def write_clips(codings: Path, out: Path, subjects: Mapping[str, str] | None = None) -> int:
+def write_clips(
+    codings: Path, out: Path, subjects: Mapping[str, str] | None = None, clock: FrameClock | None = None
+) -> int:  # fmt: skip
     """Write one coder's movements as a table of clips that ``deft prepare folder`` reads; their number.
 
     codings: the coder's folder of codings. subjects: clip -> person; without it, the folder that a clip lies
-    in is its person. Raises: UsageError where nothing says who a clip shows: folds are disjoint by person.
+    in is its person. clock: the rate of codings that state none. Raises: UsageError where nothing says who a
+    clip shows: folds are disjoint by person; DeftError where a coding is of several faces.
     """
     rows = []
     files = coding_files(codings, whole=True)
@@ -80,8 +99,8 @@ def write_clips(codings: Path, out: Path, subjects: Mapping[str, str] | None = N
                 f"{clip}: nothing says whom it shows; put clips into a folder per person, or give --subjects "
                 "with columns clip and subject."
             )
-        coding = read_coding(path)
-        for movement in movements_of(coding):
+        coding = read_coding(path, clock)
+        for movement in _of_one_person(path, coding):
             stem = Path(clip).with_suffix("").as_posix().replace("/", "-")
             rows.append({
                 "path": clip, "clip_id": f"folder/{subject}/{stem}-{movement.onset}", "subject": subject,
@@ -112,11 +131,14 @@ class Written:
     unseen: list[str] = field(default_factory=list)
 
 
-def write_overlay(codings: Path, clips: Path, name: str, root: Path, out: Path) -> Written:
+def write_overlay(
+    codings: Path, clips: Path, name: str, root: Path, out: Path, clock: FrameClock | None = None
+) -> Written:  # fmt: skip
     """Write what one coder codes differently from a corpus' table as a versioned correction file.
 
-    clips: the folder that was coded, the corpus' ``root`` or below it. Raises: DeftError where no coded clip
-    is one of the corpus, or a correction does not apply when the corpus is read with the file.
+    clips: the folder that was coded, the corpus' ``root`` or below it. clock: the rate of codings that
+    state none. Raises: DeftError where no coded clip is one of the corpus, a coding is of several faces, or a
+    correction does not apply when the corpus is read with the file.
     """
     import yaml
 
@@ -129,9 +151,10 @@ def write_overlay(codings: Path, clips: Path, name: str, root: Path, out: Path) 
     written, coder = Written(), ""
     for clip in corpus.clips:
         if clip.clip_id in corpus.cells and clip.source.path in placed:
-            coding = read_coding(placed[clip.source.path])
+            path = placed[clip.source.path]
+            coding = read_coding(path, clock)
             coder = coding.coder or Path(codings).name
-            _compare(corpus, clip, coding, coder, written)
+            _compare(corpus, clip, _of_one_person(path, coding), coder, written)
     if not coder:
         raise DeftError(
             f"{codings}: holds no coding of a clip of {name}; --clips is the folder that was coded."
@@ -149,13 +172,14 @@ def write_overlay(codings: Path, clips: Path, name: str, root: Path, out: Path) 
     return written
 
 
-def _compare(corpus: Corpus, clip: Clip, coding: Coding, coder: str, written: Written) -> None:
+def _compare(
+    corpus: Corpus, clip: Clip, movements: list[CodedMovement], coder: str, written: Written
+) -> None:  # fmt: skip
     """Add a correction for every cell of the clip's row that the coder codes differently."""
     row = corpus.cells[clip.clip_id]
     names = image_files(corpus.root / clip.source.path)
     number = lambda index: _number(row, names, index)  # noqa: E731
     first, last = (cell_integer(row.cells.get(mark)) for mark in ("onset", "offset"))
-    movements = movements_of(coding)
     shared = [
         min(number(m.offset), number(m.offset) if last is None else last)
         - max(number(m.onset), number(m.onset) if first is None else first)

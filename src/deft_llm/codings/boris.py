@@ -94,7 +94,7 @@ def _rows(name: str, event: CodedEvent) -> list[list[Any]]:
 def read(path: Path, clock: FrameClock | None, observation: str | None = None) -> Coding:
     """The coded AUs of one observation; behaviours that name no AU are not events.
 
-    Raises: DeftError for a file that is no project, several observations, or a start without a stop.
+    Raises: DeftError for a file that is no project, several observations, and what ``_events`` refuses.
     """
     try:
         project = read_object(path, mend="save it anew in BORIS")
@@ -115,46 +115,67 @@ def read(path: Path, clock: FrameClock | None, observation: str | None = None) -
             clock = FrameClock(float(found["media_info"]["fps"][media]))
         if not isinstance(found["events"], list):
             raise TypeError("events are no list")
-        rows = [_row(row, i, path) for i, row in enumerate(found["events"], 1)]
+        later = round(float(found.get("time offset") or 0), 3)  # s, as BORIS adds it to the times it records
+        rows = [_row(row, i, path, later) for i, row in enumerate(found["events"], 1)]
+        points = {
+            str(one.get("code")) for one in project.get("behaviors_conf", {}).values()
+            if str(one.get("type")).lower().startswith("point")
+        }  # fmt: skip
         coder = str(found.get("independent_variables", {}).get("coder", ""))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DeftError(
             f"{path}: is no BORIS project with a video and its frame rate ({type(error).__name__}: {error}); "
             "save it anew in BORIS, or give the rate with --fps."
         ) from error
-    return Coding(media=media, fps=clock.fps, coder=coder, events=_events(path, rows, clock)).sorted()
+    return Coding(media=media, fps=clock.fps, coder=coder, events=_events(path, rows, points, clock)).sorted()
 
 
-def _row(row: Any, number: int, path: Path) -> tuple[float, str, str, str, str, int | None]:
+def _row(row: Any, number: int, path: Path, later: float) -> tuple[float, str, str, str, str, int | None]:
+    """One event, its time that of the video: ``later`` s before the recorded one."""
     if not isinstance(row, list) or len(row) < 5:
         raise DeftError(
             f"{path}: event {number} is no row of time, subject, behaviour, modifiers, comment; "
             "save the project anew in BORIS."
         )
     frame = row[5] if len(row) > 5 and isinstance(row[5], int) and row[5] >= 0 else None
-    return float(row[0]), str(row[1]), str(row[2]), str(row[3] or ""), str(row[4] or ""), frame
+    return float(row[0]) - later, str(row[1]), str(row[2]), str(row[3] or ""), str(row[4] or ""), frame
 
 
-def _events(path: Path, rows: list[Any], clock: FrameClock) -> list[CodedEvent]:
-    """Starts and stops in turn, per subject, behaviour and modifiers, as BORIS pairs them."""
+def _events(path: Path, rows: list[Any], points: set[str], clock: FrameClock) -> list[CodedEvent]:
+    """Starts and stops in turn, per subject, behaviour and modifiers, as BORIS pairs them.
+
+    ``points``: behaviours that are point events. Raises: DeftError for one that is an AU, a start without a
+    stop, and two subjects of one face.
+    """
     streams: dict[tuple[str, str, str], list[Any]] = {}
     for row in sorted(rows, key=lambda row: row[0]):
         if parse_tier(row[2], path) is not None:
             streams.setdefault(row[1:4], []).append(row)
     events = []
+    subjects: dict[int, str] = {}
     for (subject, behaviour, modifiers), found in streams.items():
+        if behaviour in points:
+            raise DeftError(
+                f"{path}: {behaviour} is a point event, which has no offset; make it a state event in BORIS."
+            )
         where = f"{path}: {behaviour} at {found[-1][0]:.3f} s"
         if len(found) % 2:
             raise DeftError(f"{where}: starts and never stops; add the stop in BORIS.")
-        au, side, _ = parse_tier(behaviour, path) or (0, "both", 1)
-        face = re.fullmatch(r"face (\d+)", subject)
+        au, side, face = parse_tier(behaviour, path) or (0, "both", 1)
+        numbered = re.fullmatch(r"face (\d+)", subject)
+        face = int(numbered[1]) if numbered else face
+        if (other := subjects.setdefault(face, subject)) != subject:
+            raise DeftError(
+                f"{path}: the subjects {other!r} and {subject!r} are both read as face {face}; "
+                "call them 'face 1', 'face 2' and so on in BORIS."
+            )
         for start, stop in list(pairwise(found))[::2]:
-            apex, words, note = _comment(start[4])
-            chosen = words_of(" ".join([*modifiers.replace(NONE, "").split("|"), words]), note)
+            apex, status, note = _comment(start[4])
+            chosen = [part for part in modifiers.split("|") if part != NONE]
             events.append(event_at(
                 clock, where=f"{path}: {behaviour} at {start[0]:.3f} s", au=au, side=side,
                 onset=start[5], onset_time=start[0], offset=stop[5], offset_time=stop[0], apex=apex,
-                face=int(face[1]) if face else 1, **chosen,
+                face=face, **words_of([*chosen, status], note),
             ))  # fmt: skip
     return events
 
@@ -162,6 +183,6 @@ def _events(path: Path, rows: list[Any], clock: FrameClock) -> list[CodedEvent]:
 def _comment(text: str) -> tuple[int | None, str, str]:
     """Apex frame, status and note of a start's comment."""
     status = "|".join(STATUSES[1:])
-    found = re.match(rf"(?:apex (\d+))?(?:(?:^|; )({status}))?(?:; |$)?(.*)", text, re.S)
+    found = re.match(rf"(?:apex (\d+)(?=; |$))?(?:(?:^|; )({status})(?=; |$))?(?:; |$)?(.*)", text, re.S)
     assert found is not None
     return (int(found[1]) if found[1] else None), found[2] or "", found[3]

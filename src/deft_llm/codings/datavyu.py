@@ -10,6 +10,7 @@ from pathlib import Path
 from deft_llm.codings.events import (
     INTENSITIES,
     PHASES,
+    SIDES,
     STATUSES,
     CodedEvent,
     Coding,
@@ -54,14 +55,14 @@ def reads(header: list[str]) -> bool:
     return any(name.endswith(".ordinal") for name in header)
 
 
-def read(path: Path, clock: FrameClock | None, text: str) -> Coding:
+def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Coding:
     """The cells of all columns whose name is an AU ("AU12_left"); other columns are not events.
 
     Raises: DeftError without a clock (the export holds no frame rate) and for cells that are no times.
     """
     if clock is None:
         raise DeftError(f"{path}: a Datavyu export holds no frame rate; give it with --fps or --media.")
-    rows = list(csv.reader(io.StringIO(text)))
+    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
     header = rows[0] if rows else []
     events = []
     for name in dict.fromkeys(cell.rsplit(".", 1)[0] for cell in header if "." in cell):
@@ -79,18 +80,21 @@ def read(path: Path, clock: FrameClock | None, text: str) -> Coding:
 
 
 def _event(where: str, named, cell: dict[str, str], clock: FrameClock) -> CodedEvent:
-    known = {"ordinal", "onset", "offset", *CODES}
+    known = {"ordinal", "onset", "offset", "side", *CODES}
     more = [value for part, value in cell.items() if part not in known and value]
     chosen = {
         part: choice_in(cell[part], choices, f"{where}: {part}")
         for part, choices in (("phase", PHASES), ("intensity", INTENSITIES), ("status", STATUSES))
         if cell.get(part)
     }
+    side = choice_in(cell.get("side") or named[1], SIDES, f"{where}: side")
+    if named[1] not in ("both", side):
+        raise DeftError(f"{where}: side {side!r} contradicts the name of the column; correct one of them.")
     face = whole_number_in(cell.get("face"), f"{where}: face")
     return event_at(
-        clock, where=where, au=named[0], side=named[1], onset_time=_seconds(cell.get("onset"), where),
+        clock, where=where, au=named[0], side=side, onset_time=_seconds(cell.get("onset"), where),
         apex_time=_seconds(cell.get("apex"), where), offset_time=_seconds(cell.get("offset"), where),
-        face=1 if face is None else face, note="; ".join(filter(None, [*more, cell.get("note", "")])),
+        face=named[2] if face is None else face, note="; ".join(filter(None, [*more, cell.get("note", "")])),
         **chosen,
     )  # fmt: skip
 

@@ -86,7 +86,8 @@ def _add(eaf: Any, event: CodedEvent, tier: str, coder: str) -> None:
 def read(path: Path, clock: FrameClock | None) -> Coding:
     """The events of all tiers whose name is an AU ("AU12 left", "12L"); other tiers are not events.
 
-    Raises: DeftError for a file that is no EAF, or whose frame rate is not known.
+    Raises: DeftError for a file that is no EAF, whose frame rate is not known or whose video is shifted, and
+    for an AU whose annotations have no times of their own.
     """
     from pympi import Elan
 
@@ -96,17 +97,27 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
             eaf = Elan.Eaf(str(path), suppress_version_warning=True)
     except Exception as error:  # the library raises plain Exceptions, KeyErrors and ParseErrors
         raise DeftError(f"{path}: is no ELAN file that can be read; save it anew in ELAN.") from error
+    video = eaf.media_descriptors[0] if eaf.media_descriptors else {}
+    origin = video.get("TIME_ORIGIN") or "0"
+    if origin.strip() != "0":
+        raise DeftError(
+            f"{path}: its video is shifted against the annotations (TIME_ORIGIN {origin} ms); set the offset "
+            "to 0 in ELAN and shift the annotations instead."
+        )
     if clock is None:
         clock = _clock_of(eaf, path)
     events, coders = [], set()
     for tier in eaf.get_tier_names():
-        if eaf.tiers[tier][1] or eaf.tiers[tier][2].get("PARENT_REF"):
-            continue
         named = parse_tier(tier, path)
         if named is None:
             continue
+        if eaf.tiers[tier][1]:
+            raise DeftError(
+                f"{path}: {tier}: its annotations refer to those of another tier and have no times of their "
+                "own; make it a tier of events in ELAN, or call it otherwise."
+            )
         au, side, face = named
-        coders.add(eaf.tiers[tier][2].get("PARTICIPANT") or eaf.tiers[tier][2].get("ANNOTATOR") or "")
+        coders.add(eaf.tiers[tier][2].get("ANNOTATOR") or eaf.tiers[tier][2].get("PARTICIPANT") or "")
         rows = _aligned(eaf, tier, path)
         apexes = [row[0] for row in _aligned(eaf, f"{tier} apex", path)]
         notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note", path)}
@@ -119,9 +130,9 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
                 clock, where=where, au=au, side=side, onset_time=start / 1000, face=face,
                 apex_time=None if apex is None else apex / 1000,
                 offset_time=(end if end - start > 1 else start) / 1000,
-                **words_of(value, notes.get((start, end), "")),
+                **words_of([value], notes.get((start, end), "")),
             ))  # fmt: skip
-    media = eaf.media_descriptors[0].get("MEDIA_URL", "") if eaf.media_descriptors else ""
+    media = video.get("MEDIA_URL", "")
     coder = ", ".join(sorted(coders - {""}))
     return Coding(media=media, fps=clock.fps, coder=coder, events=events).sorted()
 

@@ -30,6 +30,8 @@ STATUSES: tuple[Status, ...] = ("coded", "proposed", "accepted", "corrected", "r
 FASTEST = 10_000  # frames per second
 TIME_TOLERANCE = 0.51
 """Frames by which a stated time may miss the stated frame index before the two contradict each other."""
+PAST_END = 1.5
+"""Frames after the last one up to which a time still names it: an annotation may end where the film does."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ def _point(
 ) -> tuple[int, float]:
     if time is not None and not (math.isfinite(time) and 0 <= time < 1e7):
         raise DeftError(f"{where}: {name} at {time} s is no time of a video; give seconds from its start.")
+    _check_end(clock, where, name, frame, time)
     if frame is None:
         assert time is not None
         frame = clock.frame_of(time)
@@ -191,6 +194,23 @@ def _point(
             f"per second) and {time:.3f} s; correct one of them, or give the right rate with --fps."
         )
     return frame, clock.time_of(frame)
+
+
+def _check_end(clock: FrameClock, where: str, name: str, frame: int | None, time: float | None) -> None:
+    """Raises: DeftError for a point after the last frame of a video whose frames are known."""
+    if clock.times is None or not len(clock.times):
+        return
+    count, last = len(clock.times), float(clock.times[-1])
+    if time is not None and (time - last) * clock.fps > PAST_END:
+        said = f"{time:.3f} s"
+    elif frame is not None and frame >= count:
+        said = f"frame {frame}"
+    else:
+        return
+    raise DeftError(
+        f"{where}: {name} ({said}) lies after the last of the video's {count} frames ({last:.3f} s); "
+        "give the video that was coded."
+    )
 
 
 def number_in(text: str, where: str) -> float:

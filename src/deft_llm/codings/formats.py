@@ -12,6 +12,7 @@ from pathlib import Path
 from deft_llm.codings import boris, datavyu, elan, table, textgrid
 from deft_llm.codings.events import FASTEST, Coding, FrameClock
 from deft_llm.codings.proposals import coding_of
+from deft_llm.corpora.tables import DELIMITERS
 from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.faces.video import frame_times, probe
 from deft_llm.files import existing_file, read_json, reading
@@ -89,7 +90,7 @@ def _read(path: Path, clock: FrameClock | None) -> Coding:
     if suffix == ".boris":
         return boris.read(path, clock)
     if suffix == ".json":
-        return coding_of(read_json(path, "analyse the video again"), str(path))
+        return coding_of(read_json(path, "analyse the video again"), str(path), clock)
     if suffix == ".csv":
         return _read_csv(path, clock)
     raise DeftError(
@@ -108,19 +109,27 @@ def holds_events(path: Path) -> bool:
         reading(path, "mend it"),
         Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as handle,
     ):
-        header = next(csv.reader(handle), [])
+        header = _header_of(handle.readline())[1]
     clips = {"filename", "clip_id"} & {name.strip().lower() for name in header}
     return not clips and (datavyu.reads(header) or table.reads(header))
+
+
+def _header_of(text: str) -> tuple[str, list[str]]:
+    """Delimiter and header of a table of events, cut into most columns; at commas where it is none."""
+    cut = {mark: next(csv.reader(io.StringIO(text), delimiter=mark), []) for mark in DELIMITERS}
+    known = [mark for mark in DELIMITERS if datavyu.reads(cut[mark]) or table.reads(cut[mark])]
+    best = max(known, key=lambda mark: len(cut[mark]), default=DELIMITERS[0])
+    return best, cut[best]
 
 
 def _read_csv(path: Path, clock: FrameClock | None) -> Coding:
     with reading(path, "save it as a CSV table in UTF-8"):
         text = path.read_bytes().decode("utf-8-sig")
-        header = next(csv.reader(io.StringIO(text)), [])
+        delimiter, header = _header_of(text)
     if datavyu.reads(header):
-        return datavyu.read(path, clock, text)
+        return datavyu.read(path, clock, text, delimiter)
     if table.reads(header):
-        return table.read(path, clock, text)
+        return table.read(path, clock, text, delimiter)
     raise DeftError(
         f"{path}: its header names neither au and onset (plain table) nor AU12_left.ordinal (Datavyu); "
         "see docs for the columns."

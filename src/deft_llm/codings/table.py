@@ -49,12 +49,12 @@ def reads(header: list[str]) -> bool:
     return "au" in names and bool({"onset", "onset_time"} & names)
 
 
-def read(path: Path, clock: FrameClock | None, text: str) -> Coding:
+def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Coding:
     """The coding in the CSV ``text`` of ``path``; ``clock`` overrules its ``fps`` column.
 
     Raises: DeftError for rows that cannot be read, each named by its line.
     """
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
     names = [name.strip().lower() for name in reader.fieldnames or ()]
     doubled = next((name for name in COLUMNS if names.count(name) > 1), None)
     if doubled is not None:
@@ -97,8 +97,8 @@ def _whole(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
     for row in reader:
         if any(row.pop(BEYOND, ())):
             raise DeftError(
-                f"{path}, line {reader.line_num}: has more cells than the header; put a cell that holds a "
-                "comma into quotes."
+                f"{path}, line {reader.line_num}: has more cells than the header; put a cell that holds "
+                "the delimiter into quotes."
             )
         yield row
 

@@ -80,7 +80,7 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
             words, _, note = label.partition(SEPARATOR)
             events.append(event_at(
                 clock, where=f"{path}: {tier.name} at {start:.3f} s", au=au, side=side, face=face,
-                onset_time=start, offset_time=end, **words_of(words, note),
+                onset_time=start, offset_time=end, **words_of([words], note),
                 apex_time=first_inside(marks, start - ROUNDING, end + ROUNDING),
             ))  # fmt: skip
     return Coding(fps=clock.fps, events=events).sorted()

@@ -1,7 +1,7 @@
 """Events on the tiers of annotation programs: a tier per AU, side and face, and what an annotation says.
 
-A value is phase, intensity and status ("rise C", "release", "rise proposed"); the apex is a mark on a tier of
-its own, inside the annotation.
+A value is phase, intensity and status ("rise C", "release", "rise proposed"), or free text; the apex is a
+mark on a tier of its own, inside the annotation.
 """
 
 from __future__ import annotations
@@ -74,17 +74,35 @@ def value_of(event: CodedEvent) -> str:
     return " ".join(word for word in words if word)
 
 
-def words_of(value: str, note: str) -> dict[str, Any]:
-    """Phase, intensity and status of an annotation's value; any other words stay in the note."""
+_CODES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("phase", PHASES), ("intensity", INTENSITIES), ("status", STATUSES),
+)  # fmt: skip
+
+
+def words_of(values: Sequence[str], note: str) -> dict[str, Any]:
+    """Phase, intensity and status in the values of an annotation, with the note.
+
+    A value with a word that is none of them, or with two of a kind, is free text: all of it joins the note.
+    """
     found: dict[str, Any] = {}
     rest = []
-    for word in value.split():
-        if word.lower() in PHASES and "phase" not in found:
-            found["phase"] = word.lower()
-        elif word.upper() in INTENSITIES and "intensity" not in found:
-            found["intensity"] = word.upper()
-        elif word.lower() in STATUSES and "status" not in found:
-            found["status"] = word.lower()
+    for value in values:
+        codes = _codes_of(value)
+        if codes is None or found.keys() & codes.keys():
+            rest.append(" ".join(value.split()))
         else:
-            rest.append(word)
-    return found | {"note": " ".join([*rest, *filter(None, [note])])}
+            found |= codes
+    return found | {"note": " ".join(filter(None, [*rest, note]))}
+
+
+def _codes_of(value: str) -> dict[str, str] | None:
+    """Phase, intensity and status, each once at most, that a value is made of; None for any other text."""
+    found: dict[str, str] = {}
+    for word in value.split():
+        code = next(
+            ((kind, one) for kind, known in _CODES for one in known if one.lower() == word.lower()), None
+        )
+        if code is None or code[0] in found:
+            return None
+        found[code[0]] = code[1]
+    return found

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from deft_llm.corpora.tables import Table
 from deft_llm.errors import DeftError, UsageError, is_plain, printable
 from deft_llm.facs.notation import parse_aus
+from deft_llm.files import sha256_of
 from deft_llm.records import Clip, loose, person
 
 Severity = Literal["fault", "note"]
@@ -59,7 +60,8 @@ class Corpus:
     ``clips`` holds every annotated clip, also those whose frames are missing (their source has no
     frames), so that labels can be counted from tables alone. ``empty_videos``: long videos in which the
     table codes no micro-expression, one record each without indices; spotting counts its false alarms there.
-    ``cells``: the table's rows by clip id, of corpora whose table can be corrected.
+    ``cells``: the table's rows by clip id, of corpora whose table can be corrected. ``digests``: SHA-256 of
+    the files that the user gave, by what they are (annotations, corrections).
     """
 
     name: str
@@ -71,6 +73,12 @@ class Corpus:
     people: dict[str, str] = field(default_factory=dict)
     cells: dict[str, TableRow] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)  # path of a film -> whose it is
+    digests: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def edition(self) -> dict[str, Any]:
+        """What the labels come from: ``coding``, and ``digests`` of the user's own files."""
+        return {"coding": self.coding, **self.digests}
 
     def fault(self, kind: str, message: str, clip_id: str | None = None, path: str | None = None) -> None:
         """Add a fault."""
@@ -174,7 +182,12 @@ def load(
     table = Path(annotations) if annotations is not None else None
     if table is not None and not table.is_file():
         raise UsageError(f"{table}: no such file; give an annotation table with --annotations.")
-    corpus = known[name].load(Request(name, folder, table, tuple(Path(path) for path in corrections)))
+    own = tuple(Path(path) for path in corrections)
+    corpus = known[name].load(Request(name, folder, table, own))
+    corpus.digests = {
+        "annotations": [sha256_of(table)] if table is not None else [],
+        "corrections": [sha256_of(path) for path in own],
+    }
     corpus.clips = [clip for clip in corpus.clips if _is_named_well(corpus, clip)]
     corpus.clips.sort(key=lambda clip: clip.clip_id)
     if not corpus.clips and not corpus.faults:

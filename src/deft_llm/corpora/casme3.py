@@ -29,7 +29,7 @@ PART_C = {
     "aus": ("au",),
     "emotion": ("emotion",),
 }
-_VIDEO = re.compile(r"(?:^|/)spNO\.(\d+)/[a-z]/color$", re.IGNORECASE)
+_VIDEO = re.compile(r"(?:^|/)spNO\.(\d+)/([a-z])/color$", re.IGNORECASE)
 _READ = ("filename", "onset", "apex", "offset", "aus", "emotion", "objective")
 
 
@@ -71,7 +71,7 @@ def _load_part_a(builder: Builder, tree: Tree, table: Table) -> None:
             f"{table.path.name} is the first edition; the owners replaced it by "
             "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx.",
         )
-    used: set[str | None] = set()
+    used: set[tuple[str | None, str | None]] = set()
     for row in table.rows:
         number, letter = subject_number(row.text("subject")), row.text("filename").casefold()
         subject = f"spNO.{number}"
@@ -89,12 +89,10 @@ def _load_part_a(builder: Builder, tree: Tree, table: Table) -> None:
             None,
         )
         folder = clip or tree.find(subject, letter, "color") or tree.find(subject, letter)
-        used.add(folder)
+        used.add((subject, letter))
         builder.add(Coded(subject, f"{letter}_{onset}", row.number, cells, folder, whole=clip is not None))
-    for path in tree.clip_folders:
-        video = _VIDEO.search(path)
-        if video and path not in used:
-            builder.add_empty_video(f"spNO.{int(video[1])}", path)
+    videos = ((path, _VIDEO.search(path)) for path in tree.clip_folders)
+    builder.add_empty_videos(((f"spNO.{int(v[1])}", v[2], path) for path, v in videos if v), used)
 
 
 def _load_part_c(builder: Builder, tree: Tree, table: Table) -> None:

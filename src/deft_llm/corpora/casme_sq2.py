@@ -13,7 +13,7 @@ from deft_llm.corpora.tables import Row, Sheet, Table, cell_integer, cell_text, 
 from deft_llm.errors import DeftError
 
 FIELDS = ("participant", "filename", "onset", "apex", "offset", "aus", "emotion", "kind", "report")
-_VIDEO = re.compile(r"(?:^|/)(s\d+)/\d+_\d{4}[^/]*$", re.IGNORECASE)
+_VIDEO = re.compile(r"(?:^|/)(s\d+)/\d+_(\d{4})[^/]*$", re.IGNORECASE)
 _READ = ("filename", "onset", "apex", "offset", "aus", "emotion")
 
 
@@ -24,6 +24,10 @@ class _Names:
     subjects: dict[str, str]
     videos: dict[str, str]
 
+    def video(self, filename: str) -> str | None:
+        """The code of the video that a row's file name ("disgust1_2") is of; None where no sheet names it."""
+        return self.videos.get(filename.split("_")[0].casefold())
+
 
 @loader("casme_sq2", "CAS(ME)^2: CAS(ME)^2code_final.xlsx and rawpic/s15/15_0101disgustingteeth/img001.jpg")
 def load(request: Request) -> Corpus:
@@ -32,13 +36,14 @@ def load(request: Request) -> Corpus:
     tree = Tree(request.root)
     table, names = _tables(request, tree, builder)
     macro = 0
-    used: set[str | None] = set()
+    used: set[tuple[str | None, str | None]] = set()
     for row in table.rows:
         if not row.text("kind").casefold().startswith("micro"):
             macro += 1
             continue
         person = row.text("participant")
         subject = names.subjects.get(person) or (person if person.startswith("s") else None)
+        used.add((subject, names.video(row.text("filename"))))
         if subject is None:
             builder.corpus.fault(
                 "unknown-subject",
@@ -47,12 +52,10 @@ def load(request: Request) -> Corpus:
             continue
         folder, whole = _folder(tree, names, subject, row.text("filename"))
         cells = {name: row.get(name) for name in _READ}
-        used.add(folder)
         builder.add(Coded(subject, row.text("filename"), row.number, cells, folder, whole=whole))
-    for path in tree.clip_folders:
-        video = _VIDEO.search(path)
-        if video and path not in used:
-            builder.add_empty_video(video[1].casefold(), path)
+    videos = ((path, _VIDEO.search(path)) for path in tree.clip_folders)
+    found = ((video[1].casefold(), video[2], path) for path, video in videos if video)
+    builder.add_empty_videos(found, used, prefer=("rawpic",))
     if macro:
         builder.corpus.note("left-out", f"{macro} macro-expressions of {table.path.name} are left out.")
     return builder.finish(table.coding, table)
@@ -60,7 +63,7 @@ def load(request: Request) -> Corpus:
 
 def _folder(tree: Tree, names: _Names, subject: str, filename: str) -> tuple[str | None, bool]:
     """The clip's frames: its long video (rawpic), else its own folder (selectedpic)."""
-    code = names.videos.get(filename.split("_")[0].casefold())
+    code = names.video(filename)
     if code:
         found = [
             path

@@ -7,21 +7,22 @@ that cannot be (outside onset..offset, equal to the onset, no number) is dropped
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deft_llm.corpora.base import Corpus, Request, TableRow, safe_name
-from deft_llm.corpora.frames import Frames, Tree, list_frames
+from deft_llm.corpora.frames import Frames, Tree, list_frames, preferred
 from deft_llm.corpora.labels import coarse_word, fine_word, is_slip, roman
 from deft_llm.corpora.overlays import Corrections, corrections_for
 from deft_llm.corpora.tables import Row, Table, cell_integer, cell_text, find_table, read_sheets
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import objective_class
-from deft_llm.records import Clip, Source
+from deft_llm.records import Clip, Source, loose
 
 CONTEXT_SECONDS = 0.1  # frames kept around a clip that is cut out of a long video
+ONSET_SECONDS = 0.5  # frames kept before its first known place where the onset is not known
 
 
 @dataclass
@@ -108,8 +109,30 @@ class Builder:
         self.corpus.clips.append(clip)
         return clip
 
-    def add_empty_video(self, subject: str, folder: str) -> None:
-        """Add a long video in which the table codes no micro-expression."""
+    def add_empty_videos(
+        self,
+        videos: Iterable[tuple[str, str, str]],
+        used: set[tuple[str | None, str | None]],
+        prefer: Sequence[str] = (),
+    ) -> None:
+        """Add the long videos, of (subject, video, folder), in which the table codes no micro-expression: one
+        folder of each video, ``prefer``: words of its path.
+
+        ``used``: (subject, video) of the table's rows, None for what a row does not tell: it may be any. Both
+        names are compared loosely.
+        """
+        taken = {tuple(name and loose(name) for name in row) for row in used}
+        folders: dict[tuple[str, str], list[str]] = {}
+        subjects: dict[tuple[str, str], str] = {}
+        for subject, video, folder in videos:
+            key = loose(subject), loose(video)
+            subjects.setdefault(key, subject)
+            folders.setdefault(key, []).append(folder)
+        for (subject, video), paths in folders.items():
+            if not {(subject, video), (subject, None), (None, video), (None, None)} & taken:
+                self._add_empty_video(subjects[subject, video], preferred(paths, prefer) or paths[0])
+
+    def _add_empty_video(self, subject: str, folder: str) -> None:
         name = folder.replace("/", "_")
         self.corpus.empty_videos.append(
             Clip(
@@ -178,7 +201,16 @@ class Builder:
             self._place(clip, frames, coded, word, number, where)
             for word, number in (("onset", onset), ("apex", apex), ("offset", offset))
         ]
-        if not coded.whole and places[0] is not None:
+        if not coded.whole:
+            if places == [None, None, None]:
+                self.corpus.fault(
+                    "unplaced",
+                    f"{where}: neither onset, apex nor offset is among the frames of {coded.folder}, so the "
+                    "clip cannot be cut out of its long video; correct one of them.",
+                    clip.clip_id,
+                    coded.folder,
+                )
+                return
             frames, places = self._cut(frames, places)
         self._gaps(clip, coded, frames)
         clip.onset, clip.apex, clip.offset = places
@@ -302,10 +334,11 @@ class Builder:
         return index
 
     def _cut(self, frames: Frames, places: list[int | None]) -> tuple[Frames, list[int | None]]:
-        """The clip's own frames with a little context, out of a long video."""
+        """The clip's own frames with a little context, out of a long video; at least one place is known."""
         inside = [place for place in places if place is not None]
         context = max(2, round(self.fps * CONTEXT_SECONDS))
-        first = max(0, min(inside) - context)
+        before = context if places[0] is not None else max(2, round(self.fps * ONSET_SECONDS))
+        first = max(0, min(inside) - before)
         last = min(len(frames.names) - 1, max(inside) + context)
         return frames.part(first, last), [None if place is None else place - first for place in places]
 

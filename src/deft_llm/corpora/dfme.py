@@ -39,13 +39,16 @@ def _load_table(builder: Builder, tree: Tree, table: Table) -> None:
     for row in table.rows:
         subject, name = row.text("subject"), row.text("filename")
         cells = cells_of(row, _READ)
-        number = cell_integer(row.get("emotion_id"))
-        if not row.text("emotion") and number is not None and 0 <= number < len(EMOTIONS):
+        number, said = cell_integer(row.get("emotion_id")), row.text("emotion")
+        own = cell_integer(said)
+        if own is not None and 0 <= own < len(EMOTIONS):  # ids where other copies of the table have words
+            said = cells["emotion"] = EMOTIONS[own]
+        if not said and number is not None and 0 <= number < len(EMOTIONS):
             cells["emotion"] = EMOTIONS[number]
-        elif number is not None and not _agree(row.text("emotion"), number):
+        elif number is not None and not _agree(said, number):
             builder.corpus.fault(
                 "label-conflict",
-                f"row {row.number}: emotion {row.text('emotion')!r} has EmotionId {number}; the word counts.",
+                f"row {row.number}: emotion {said!r} has EmotionId {number}; the word counts.",
                 f"dfme/{subject}/{name}",
             )
         coded = Coded(

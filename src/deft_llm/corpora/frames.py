@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +55,7 @@ class Tree:
         Without a word of ``prefer`` in any, the shortest path wins.
         """
         found = [path for path in self._by_name.get(loose(tail[-1]), ()) if self._ends(path, tail)]
-        return min(found, key=lambda path: (_rank(path, prefer), len(path), path), default=None)
+        return preferred(found, prefer)
 
     def starting(self, parent: str, start: str) -> list[str]:
         """Folders below a folder named ``parent`` whose own name begins with ``start``."""
@@ -79,6 +79,11 @@ class Tree:
     def clip_folders(self) -> list[str]:
         """Folders that hold images themselves."""
         return [path for path in self.folders if path and list_frames(self.root / path).names]
+
+
+def preferred(paths: Sequence[str], prefer: Sequence[str] = ()) -> str | None:
+    """The path with the first word of ``prefer``, else the shortest; None of none."""
+    return min(paths, key=lambda path: (_rank(path, prefer), len(path), path), default=None)
 
 
 def _rank(path: str, prefer: Sequence[str]) -> int:
@@ -130,16 +135,19 @@ def original_name(name: str) -> str:
 
 
 def frame_number(name: str) -> int | None:
-    """The last number in a file name: img46.jpg 46, 006_05562.jpg 5562, reg_image013486.bmp 13486.
-
-    The mark of a copy is none of it ("img46 (1).png": 46).
+    """The last number in a file name: img46.jpg 46, 006_05562.jpg 5562, reg_image013486.bmp 13486, and
+    "face (12).jpg" 12, as Windows numbers files that are renamed together.
     """
-    digits = re.findall(r"\d+", os.path.splitext(original_name(name))[0])
+    digits = re.findall(r"\d+", os.path.splitext(name)[0])
     return int(digits[-1]) if digits else None
 
 
 def list_frames(folder: Path) -> Frames:
-    """The images of a folder by number; no folder or no images: empty. Hidden files are no images."""
+    """The images of a folder by number; no folder or no images: empty. Hidden files are no images.
+
+    A single "img46 (1).png" whose original is gone has its number, 46; several ("img46 (1).png", "img46
+    (2).png") were renamed together and have those in brackets.
+    """
     try:
         with os.scandir(folder) as listing:
             names = [
@@ -153,7 +161,15 @@ def list_frames(folder: Path) -> Frames:
         return Frames([], [])
     there = set(names)
     copies = {name for name in names if original_name(name) != name and original_name(name) in there}
-    numbers = {name: frame_number(name) for name in sorted(there - copies)}
+    alike = Counter(original_name(name) for name in there - copies)
+    numbers = {name: _number(name, alike) for name in sorted(there - copies)}
     found = sorted((number, name) for name, number in numbers.items() if number is not None)
     unnumbered = tuple(name for name, number in numbers.items() if number is None)
     return Frames([name for _, name in found], [n for n, _ in found], tuple(sorted(copies)), unnumbered)
+
+
+def _number(name: str, alike: Mapping[str, int]) -> int | None:
+    """A file's number; ``alike``: how many files have one name but for the mark of a copy."""
+    original = original_name(name)
+    number = frame_number(original) if alike[original] == 1 else None
+    return frame_number(name) if number is None else number

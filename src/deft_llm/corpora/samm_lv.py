@@ -38,7 +38,7 @@ def load(request: Request) -> Corpus:
     table = tables_of(request, tree, COLUMNS, ("subject", "filename", "onset", "kind"), builder.corpus)[-1]
     emotions = _emotions(tree)
     others = 0
-    used: set[str | None] = set()
+    used: set[tuple[str | None, str | None]] = set()
     for row in table.rows:
         if not row.text("kind").casefold().startswith("micro"):
             others += 1
@@ -46,13 +46,12 @@ def load(request: Request) -> Corpus:
         subject, name = subject_name("samm", row.text("subject")), row.text("filename")
         check_row(builder, row, subject, name)
         cells = cells_of(row, _READ) | _emotion_of(builder, emotions, row, f"samm_lv/{subject}/{name}")
-        folder = tree.find("_".join(name.split("_")[:2]))
-        used.add(folder)
+        video = "_".join(name.split("_")[:2])  # it names its subject
+        folder = tree.find(video)
+        used.add((None, video))
         builder.add(Coded(subject, name, row.number, cells, folder, whole=False))
-    for folder in tree.clip_folders:
-        video = _VIDEO.fullmatch(folder.rsplit("/", 1)[-1])
-        if video and folder not in used:
-            builder.add_empty_video(subject_name("samm", video[1]), folder)
+    videos = ((path, _VIDEO.fullmatch(path.rsplit("/", 1)[-1])) for path in tree.clip_folders)
+    builder.add_empty_videos(((subject_name("samm", v[1]), v[0], path) for path, v in videos if v), used)
     if others:
         builder.corpus.note(
             "left-out", f"{others} rows of {table.path.name} are no micro-expressions; left out."

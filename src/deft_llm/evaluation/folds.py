@@ -177,10 +177,15 @@ def _fixed_sides(
         )
     missing = [s for s in subjects if person(s) not in splits]
     if missing:
-        raise UsageError(f"the splits file does not name subject {missing[0]} (and {len(missing) - 1} more).")
+        raise UsageError(
+            f"the splits file does not name subject {missing[0]} (and {len(missing) - 1} more); add them "
+            "with train, val or test."
+        )
     side = {name: [s for s in subjects if splits[person(s)] == name] for name in ("train", "val", "test")}
     if not side["train"] or not side["test"]:
-        raise UsageError("the splits file leaves train or test empty for these clips.")
+        raise UsageError(
+            "the splits file leaves train or test empty for these clips; name subjects of theirs in both."
+        )
     return side["train"] + side["val"], side["val"] or None, side["test"]
 
 

@@ -15,7 +15,7 @@ from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.files import digest, is_whole, seal, sha256_of
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.refit import AURefit, EmotionRefit, RefitSettings
-from deft_llm.model.checkpoint import SHIPPED, WEIGHTS, existing_checkpoint
+from deft_llm.model.checkpoint import CONFIG, SHIPPED, WEIGHTS, existing_checkpoint
 from deft_llm.model.heads import (
     Calibration,
     au_probabilities,
@@ -97,12 +97,16 @@ class DeftMethod:
         """Calibration of the heads that the checkpoint carries."""
         return self.predictor.calibration
 
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the checkpoint's weights and of its config, which holds their calibration; "" for one
+        that is not there."""
+        files = {"weights": self.folder / WEIGHTS, "config": self.folder / CONFIG}
+        return {name: sha256_of(file) if file.is_file() else "" for name, file in files.items()}
+
     def prepare(self, samples: Sequence[Sample], workdir: Path) -> None:
         """Read all clips once (no labels are there to see) and keep what was read in ``workdir``."""
-        clips = _unique(samples)
-        weights = self.folder / WEIGHTS
-        known = sha256_of(weights) if weights.is_file() else ""
-        path = Path(workdir) / f"readout-{digest([list(clips), known, list(CROPS)])}.npz"
+        clips, weights = _unique(samples), self.digests()["weights"]
+        path = Path(workdir) / f"readout-{digest([list(clips), weights, list(CROPS)])}.npz"
         if not is_whole(path):
             save_readout(path, *self._read(clips.values()))
             seal(path)

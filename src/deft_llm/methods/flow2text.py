@@ -23,7 +23,7 @@ from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGION_INDEX, REGIONS
 from deft_llm.facs.units import entry
-from deft_llm.files import read_object
+from deft_llm.files import read_object, sha256_of
 from deft_llm.methods.options import read_options
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.table_words import motion_words, prompt_text
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from deft_llm.store import Motion
 
 ANSWERS_QUESTIONS = False
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 UNTRAINED = (
     "flow2text runs an untrained language model: it has learned nothing about faces, so its class, Action "
     "Units and rationale are guesses; only the figures are measured."
@@ -61,6 +62,15 @@ class Flow2Text:
 
     def __init__(self, task: Task, options: Flow2TextOptions) -> None:
         self.task, self.options = task, options
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the adapter's weights; nothing without one."""
+        weights = self._adapter_weights()
+        return {"adapter": sha256_of(weights)} if weights is not None else {}
+
+    def _adapter_weights(self) -> Path | None:
+        weights = Path(self.options.adapter or "", ADAPTER_WEIGHTS)
+        return weights if self.options.adapter and weights.is_file() else None
 
     def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
         """Nothing is learned: the LLM stays as it came, or as the adapter makes it."""
@@ -137,10 +147,9 @@ class Flow2Text:
         return {label: round(float(share / sum(sums.values())), 6) for label, share in sums.items()}
 
     def _model(self) -> tuple[Any, Any]:
-        adapter = self.options.adapter
-        weights = Path(adapter or "", "adapter_model.safetensors")
-        stamp = weights.stat().st_mtime_ns if adapter and weights.is_file() else 0
-        return _loaded(self.options.model, adapter, stamp)
+        weights = self._adapter_weights()
+        stamp = weights.stat().st_mtime_ns if weights is not None else 0
+        return _loaded(self.options.model, self.options.adapter, stamp)
 
 
 @lru_cache(maxsize=1)

@@ -77,7 +77,10 @@ class Task:
 
 @runtime_checkable
 class Method(Protocol):
-    """One protocol for baselines and DEFT. ``needs`` names what every sample must have."""
+    """One protocol for baselines and DEFT. ``needs`` names what every sample must have.
+
+    A method that reads weights has ``digests()`` too: SHA-256 of each such file, by a word for it.
+    """
 
     name: str
     needs: frozenset[str]
@@ -97,3 +100,10 @@ def build_method(name: str, task: Task, **options: Any) -> Method:
     if name not in METHODS:
         raise UsageError(f"--method {name}: unknown; choose one of {', '.join(METHODS)}.")
     return import_module(METHODS[name]).build(task, **options)
+
+
+def digests_of(method: Method) -> dict[str, str]:
+    """SHA-256 (its first 16 digits) of the files of weights that decide what a method says, by a word for
+    each; nothing for one that has none."""
+    digests: Callable[[], dict[str, str]] | None = getattr(method, "digests", None)
+    return {name: sha[:16] for name, sha in digests().items()} if digests is not None else {}

@@ -25,7 +25,7 @@ from deft_llm.evaluation.rows import label_of
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import MICRO_AUS
 from deft_llm.facs.units import name as unit_name
-from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
+from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method, digests_of
 from deft_llm.records import COARSE, AnsweredBy, Prediction
 
 ANSWERS_QUESTIONS = True
@@ -59,7 +59,11 @@ def build_for(name: str, task: Task, **options: Any) -> Method:
 
 
 class HeadAnswers:
-    """Coarse, fine and AU heads of one method, in the organisers' answer forms."""
+    """Coarse, fine and AU heads of one method, in the organisers' answer forms.
+
+    A fit leaves ``units`` out (None) where no training clip has AUs, and ``fine`` where there are not two
+    labels.
+    """
 
     selection_only = False
 
@@ -68,7 +72,8 @@ class HeadAnswers:
         self.coarse = build_method(
             name, replace(task, name="emotion", label_space="megc3", classes=COARSE), **options
         )
-        self.units = build_method(name, replace(task, name="au"), **options)
+        self.au_head = build_method(name, replace(task, name="au"), **options)
+        self.units: Method | None = self.au_head
         self.needs = self.coarse.needs
         self.fine: Method | None = self._fine_head(FINE) if options.get("zero_shot") else None
         self.usual: dict[str, str] = {}
@@ -78,20 +83,27 @@ class HeadAnswers:
         task = replace(self.task, name="emotion", label_space="native", classes=tuple(classes))
         return build_method(self.name, task, **self.options)
 
+    def digests(self) -> dict[str, str]:
+        """Those of the method whose heads these are."""
+        return digests_of(self.coarse)
+
     def prepare(self, samples: Sequence[Sample], workdir: Path) -> None:
         """Features of every clip once, shared by the three heads."""
         self.samples, self._ready = _one_a_clip(samples), workdir
-        for head in (self.coarse, self.units, self.fine):
+        for head in (self.coarse, self.au_head, self.fine):
             if head is not None and hasattr(head, "prepare"):
                 head.prepare(self.samples, workdir)
 
     def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
         """Fit each head on the clips whose label is known."""
         train, val = _one_a_clip(train), _one_a_clip(val)
-        for head in (self.coarse, self.units):
+        for head in (self.coarse, self.au_head):
             head.selection_only = self.selection_only  # type: ignore[attr-defined]
         self.coarse.fit(_with(train, "label"), _with(val, "label"), seed=seed, workdir=workdir / "coarse")
-        self.units.fit(_with(train, "aus"), _with(val, "aus"), seed=seed, workdir=workdir / "aus")
+        coded = _with(train, "aus")
+        self.units = self.au_head if coded else None
+        if coded:
+            self.au_head.fit(coded, _with(val, "aus"), seed=seed, workdir=workdir / "aus")
         fine_train = [replace(s, label=s.fine) for s in _with(train, "fine")]
         counts = Counter(str(s.label) for s in fine_train)
         ranked = sorted(counts, key=lambda label: (counts[label], label))  # the most frequent comes last
@@ -117,7 +129,8 @@ class HeadAnswers:
         return rows
 
     def _read(self, clips: Sequence[Sample]) -> dict[str, Heads]:
-        coarse, units = self.coarse.predict(clips), self.units.predict(clips)
+        coarse = self.coarse.predict(clips)
+        units = self.units.predict(clips) if self.units else [None] * len(clips)
         fine = self.fine.predict(clips) if self.fine else [None] * len(clips)
         margins_of = getattr(self.units, "side_margins", None)
         margins = margins_of(clips) if margins_of is not None else [{}] * len(clips)
@@ -135,15 +148,14 @@ class ModelAnswers(HeadAnswers):
         """One answer per question; classes, AU probabilities and sides of the heads stand beside it."""
         found = self._read(_one_a_clip(samples))
         kinds = [("coarse", "probabilities"), ("fine", "probabilities"), ("units", "aus")]
-        tables = [
-            {clip: getattr(getattr(heads, kind), column) for clip, heads in found.items()}
+        tables = {
+            kind: {clip: getattr(getattr(heads, kind), column) for clip, heads in found.items()}
             for kind, column in kinds
             if all(getattr(heads, kind) is not None for heads in found.values())
-        ]
-        fines = (
-            [label for label in tables[1][samples[0].clip_id] if label in FINE] if len(tables) == 3 else None
-        )
-        replies = self.coarse.ask(samples, tables, fines)  # type: ignore[attr-defined]
+        }
+        labels = tables["fine"][samples[0].clip_id] if "fine" in tables else None
+        fines = None if labels is None else [label for label in labels if label in FINE]
+        replies = self.coarse.ask(samples, list(tables.values()), fines)  # type: ignore[attr-defined]
         rows = []
         for sample, reply in zip(samples, replies, strict=True):
             row = found[sample.clip_id].row(sample.question)
@@ -155,13 +167,14 @@ class ModelAnswers(HeadAnswers):
 
 @dataclass(frozen=True)
 class Heads:
-    """What the heads say of one clip. ``margins``: left minus right of an AU's probability, the subject's
-    own; ``usual``: the training clips' most frequent fine label of each coarse class.
+    """What the heads say of one clip. ``units``, ``fine``: None where there is no such head; ``margins``:
+    left minus right of an AU's probability, the subject's own; ``usual``: the training clips' most frequent
+    fine label of each coarse class.
     """
 
     sample: Sample
     coarse: Prediction
-    units: Prediction
+    units: Prediction | None
     fine: Prediction | None
     margins: dict[int, float]
     usual: dict[str, str] = field(default_factory=dict)
@@ -170,8 +183,14 @@ class Heads:
         """The prediction that stands beside an answer: classes, AU probabilities and sides."""
         row = self.coarse.model_copy(deep=True)
         row.question_id = question.question_id if question else None
-        row.aus, row.sides = dict(self.units.aus), dict(self.units.sides)
+        if self.units is not None:
+            row.aus, row.sides = dict(self.units.aus), dict(self.units.sides)
         return row
+
+    @property
+    def chances(self) -> dict[str, float]:
+        """Probability of each AU, by its number; nothing without an AU head."""
+        return self.units.aus if self.units is not None else {}
 
     @property
     def coarse_class(self) -> str:
@@ -187,7 +206,7 @@ class Heads:
 
     def named(self, question: str) -> list[int]:
         """AUs in the number that the question asks for: one, several, or any."""
-        ranked = sorted(((p, -int(au)) for au, p in self.units.aus.items()), reverse=True)
+        ranked = sorted(((p, -int(au)) for au, p in self.chances.items()), reverse=True)
         if asks_for_one(question):
             return [-au for _, au in ranked[:1]]
         there = [-au for p, au in ranked if p >= DECIDES]
@@ -197,8 +216,8 @@ class Heads:
 
     def present(self, au: int) -> tuple[bool, AnsweredBy] | None:
         """Whether an AU is there, by its head or, where it has none, by the measured motion."""
-        if str(au) in self.units.aus:
-            return self.units.aus[str(au)] >= DECIDES, "template"
+        if str(au) in self.chances:
+            return self.chances[str(au)] >= DECIDES, "template"
         support = _measured(self.sample).get(au)
         return None if support is None else (support[0] >= DECIDES, "measurement")
 
@@ -218,6 +237,8 @@ def answer(question: Question, heads: Heads) -> Said:
     names = ", ".join(unit_name(au) for au in heads.named(text)) or "none"
     if kind in ("au_present", "au_side", "on_side"):
         return _of_unit(kind, text.lower(), heads)
+    if heads.units is None and kind in ("aus", "count", "combined"):
+        return DECLINED
     plain = {"coarse": coarse, "fine": fine, "aus": names}
     if kind in plain:
         return (plain[kind], "template") if plain[kind] else DECLINED
@@ -230,7 +251,8 @@ def answer(question: Question, heads: Heads) -> Said:
             f"coarse expression class is {coarse_of(fine) or coarse}.",
             "template",
         )
-    return f"The coarse expression class is {coarse}; the action units are {names}.", "template"
+    units = f"; the action units are {names}" if heads.units is not None else ""
+    return f"The coarse expression class is {coarse}{units}.", "template"
 
 
 def _of_unit(kind: str, text: str, heads: Heads) -> Said:

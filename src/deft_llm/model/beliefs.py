@@ -59,7 +59,9 @@ class Beliefs:
     @classmethod
     def of(cls, readout: Readout, calibration: Calibration | None = None) -> Beliefs:
         """Those of a readout; of one that a refit on a fold has adapted, the adapted ones."""
-        plain = replace(readout, au=readout.au.detach().cpu(), coarse=readout.coarse.detach().cpu())
+        plain = replace(
+            readout, au=readout.au.detach().float().cpu(), coarse=readout.coarse.detach().float().cpu()
+        )  # fmt: skip
         found = (au_probabilities(plain, calibration), coarse_chances(plain, calibration))
         au, coarse = (torch.from_numpy(values).float().to(readout.au.device) for values in found)
         phase = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from deft_llm.corpora.base import Corpus, Fault, load
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.files import claim_folder, real_path, write_json
+from deft_llm.files import claim_folder, read_object, reading, real_path, write_json
 from deft_llm.jobs import check_pool, run_jobs
 from deft_llm.motion.measure import MeasureSettings
 from deft_llm.prepare.contact import draw_contact_sheet
@@ -21,8 +21,9 @@ from deft_llm.prepare.work import Done, do, plan
 from deft_llm.records import Clip
 from deft_llm.store import Store, StoreWriter
 from deft_llm.store.layout import HEADER as STORE_HEADER
-from deft_llm.store.layout import Failure
+from deft_llm.store.layout import MAKE_STORE_AGAIN, Failure
 
+SUMMARY = "summary.json"
 # Loader faults that mean a clip (or a whole table) is not in the store; others are mended or noted.
 LOSES_CLIPS = frozenset(
     {
@@ -35,6 +36,10 @@ LOSES_CLIPS = frozenset(
         "missing-folder",
         "duplicate-clip",
         "two-subjects",
+        "unknown-subject",
+        "unread-name",
+        "unread-row",
+        "unplaced",
     }
 )
 
@@ -144,7 +149,7 @@ def prepare_corpus(
             done.append(result)
             if progress is not None:
                 progress(result, len(jobs))
-        failures = writer.finish(len(jobs))
+        failures = writer.finish(len(jobs), corpus.edition)
         report = _report(store, corpus, failures, done)
         if sheet:
             _draw(report)
@@ -152,8 +157,23 @@ def prepare_corpus(
         lock.release()
     report.seconds = time.monotonic() - started
     write_json(store / "faults.json", [asdict(fault) for fault in corpus.faults])
-    write_json(store / "summary.json", report.to_dict() | {"coding": corpus.coding})
+    write_json(store / SUMMARY, report.to_dict() | {"coding": corpus.coding})
     return report
+
+
+def lost_clips(store: Store) -> dict[str, str]:
+    """What the loader had to leave out of a prepared store, and why: by clip id, or by the reason itself
+    where no clip is named or the clip of that name is there (a second one was left out).
+
+    Nothing where the store has no summary. Raises: DeftError for a summary that is damaged.
+    """
+    path = store.root / SUMMARY
+    if not path.is_file():
+        return {}
+    with reading(path, MAKE_STORE_AGAIN):
+        faults = [Fault(**row) for row in read_object(path, mend=MAKE_STORE_AGAIN).get("lost", [])]
+    named = {fault: fault.clip_id for fault in faults if fault.clip_id and fault.clip_id not in store}
+    return {named.get(fault) or fault.message: f"not loaded: {fault.message}" for fault in faults}
 
 
 def _without_purged(corpus: Corpus, store: Path) -> list[Clip]:

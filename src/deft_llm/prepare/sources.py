@@ -28,14 +28,19 @@ def source_files(root: Path, clip: Clip) -> list[Path]:
     """All files that decide a clip's content. Raises: DeftError where none are there."""
     base = source_path(root, clip)
     if clip.source.kind == "frames":
-        names = clip.source.frames or []
-        if not names:
-            raise DeftError(
-                f"{clip.clip_id}: no frames were found (looked for {clip.source.path or 'its folder'})."
-            )
-        return [source_path(base, clip, name) for name in names]
+        return [source_path(base, clip, name) for name in _frame_names(clip)]
     extra = [source_path(root, clip, clip.source.path_offset)] if clip.source.path_offset else []
     return [base, *extra]
+
+
+def _frame_names(clip: Clip) -> list[str]:
+    """File names of the clip's frames. Raises: DeftError where the loader found none."""
+    if not clip.source.frames:
+        raise DeftError(
+            f"{clip.clip_id}: no frames of it were found (looked in {clip.source.path or 'its folder'}); "
+            "'deft corpus check' says why."
+        )
+    return clip.source.frames
 
 
 @lru_cache(maxsize=256)
@@ -62,11 +67,7 @@ def frame_stream(root: Path, clip: Clip) -> Callable[[], Iterator[Any]]:
     """A callable that streams the clip's frames anew at each call (index 0 = first frame of the source)."""
 
     base = source_path(root, clip)
-    names = clip.source.frames if clip.source.kind == "frames" else None
-    if clip.source.kind == "frames" and not names:
-        raise DeftError(
-            f"{clip.clip_id}: no frames were found (looked for {clip.source.path or 'its folder'})."
-        )
+    names = _frame_names(clip) if clip.source.kind == "frames" else None
     return lambda: frames(base, fps=clip.fps, names=names)
 
 

@@ -1,8 +1,8 @@
 """Names and index rows of a store folder.
 
-``store.json`` (schema, settings, hash of the index), ``shards/NNNNN.safetensors`` (tensors, clips of one
-shape stacked as a group), ``shards/NNNNN.json`` (its rows, failures, work key, hash of the tensors, check of
-itself), ``index.jsonl`` (all rows by clip id).
+``store.json`` (schema, settings, hash of the index, edition of the annotation where a corpus was prepared),
+``shards/NNNNN.safetensors`` (tensors, clips of one shape stacked as a group), ``shards/NNNNN.json`` (its
+rows, failures, work key, hash of the tensors, check of itself), ``index.jsonl`` (all rows by clip id).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from deft_llm.records import Clip, Units
 
 STORE_SCHEMA = 1
 HEADER = "store.json"
+INDEX = "index.jsonl"
 DAMAGED = "damaged: "
 MAKE_STORE_AGAIN = "run the command that made the store again"
 
@@ -94,6 +95,10 @@ def sidecar_path(root: Path, number: int) -> Path:
     return Path(root) / "shards" / f"{number:05d}.json"
 
 
-def store_header(settings: dict[str, Any], index: str | None = None) -> dict[str, Any]:
-    """Content of ``store.json``; ``index``: SHA-256 of index.jsonl, where the store is finished."""
-    return {"schema": STORE_SCHEMA, "settings": settings} | ({"index": index} if index else {})
+def store_header(
+    settings: dict[str, Any], index: str | None = None, edition: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Content of ``store.json``; ``index``: SHA-256 of index.jsonl, where the store is finished;
+    ``edition``: of the annotation that its clips come from, where one was given (``Corpus.edition``)."""
+    known = {"index": index, "edition": edition}
+    return {"schema": STORE_SCHEMA, "settings": settings} | {k: v for k, v in known.items() if v}

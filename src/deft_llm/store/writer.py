@@ -16,6 +16,7 @@ from deft_llm.records import Clip
 from deft_llm.store.layout import (
     DAMAGED,
     HEADER,
+    INDEX,
     STORE_SCHEMA,
     Failure,
     IndexRow,
@@ -87,8 +88,13 @@ class StoreWriter:
     def write_shard(
         self, number: int, key: str, items: Sequence[tuple[Clip, Motion]], failures: Sequence[Failure] = ()
     ) -> None:
-        """Write one shard atomically: tensors first, then the sidecar that makes it count."""
+        """Write one shard atomically: tensors first, then the sidecar that makes it count.
+
+        The store is unfinished from here on until ``finish``: an index of what was there before would lead
+        to the new tensors.
+        """
         tensors, rows = _stack(number, items)
+        (self.root / INDEX).unlink(missing_ok=True)
         path = shard_path(self.root, number)
         sha = ""
         if rows:
@@ -98,8 +104,11 @@ class StoreWriter:
         info = ShardInfo(number=number, key=key, rows=rows, failures=list(failures), sha256=sha)
         write_shard_info(self.root, info)
 
-    def finish(self, shards: int) -> list[Failure]:
-        """Merge the sidecars of shards 0..shards-1 into ``index.jsonl``, remove strays, return failures."""
+    def finish(self, shards: int, edition: dict[str, Any] | None = None) -> list[Failure]:
+        """Merge the sidecars of shards 0..shards-1 into ``index.jsonl``, remove strays, return failures.
+
+        ``edition``: of the annotation, for the header; None keeps the one that is there.
+        """
         rows: list[IndexRow] = []
         failures: list[Failure] = []
         for number in range(shards):
@@ -118,8 +127,10 @@ class StoreWriter:
                 f"{self.root}: clip {twice[0]} is there twice; remove the duplicate from the corpus."
             )
         write_jsonl(self.root / "failed.jsonl", sorted(failures, key=lambda f: f.clip_id))
-        write_jsonl(self.root / "index.jsonl", (row_line(row) for row in rows))
-        write_json(self.root / HEADER, store_header(self.settings, sha256_of(self.root / "index.jsonl")))
+        index, header = self.root / INDEX, self.root / HEADER
+        edition = edition or read_object(header, mend="prepare into a new folder").get("edition")
+        write_jsonl(index, (row_line(row) for row in rows))
+        write_json(header, store_header(self.settings, sha256_of(index), edition))
         return failures
 
 

@@ -107,7 +107,8 @@ def onset_truth(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
 
 
 def targets_of_clip(clip: Clip) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """(side (A, 2), known (A,), coarse, fine) of an annotation; nothing is known of AUs that nobody coded."""
+    """(side (A, 2), known (A,), coarse, fine) of an annotation; nothing is known of AUs that nobody coded,
+    that a coder was not sure of, or that are only referred to (``ref(6)``)."""
     side = np.zeros((len(EXPERT_AUS), 2), np.uint8)
     known = np.full(len(EXPERT_AUS), int(clip.has_aus), np.uint8)
     for unit in clip.aus or []:
@@ -121,7 +122,7 @@ def _mark(unit: ActionUnit, side: np.ndarray, known: np.ndarray) -> None:
     row = AU_INDEX.get(unit.number)
     if row is None:
         return
-    if unit.alternatives or not unit.certain:
+    if unit.alternatives or unit.referred or not unit.certain:
         known[row] = 0
         for other in unit.alternatives:
             if other.number in AU_INDEX:

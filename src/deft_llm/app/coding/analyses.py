@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from deft_llm.app.coding.folder import CodingFolder
@@ -12,9 +14,17 @@ from deft_llm.app.limits import clean_message
 from deft_llm.codings import table
 from deft_llm.codings.proposals import coding_of
 from deft_llm.errors import DeftError
-from deft_llm.files import read_object, write_json
+from deft_llm.files import digest, read_object, sha256_of, write_json
+from deft_llm.model.checkpoint import CONFIG, SHIPPED, WEIGHTS
 
 KEPT = 4  # analyses that stay in memory, for questions about their movements
+
+
+def identity_of(checkpoint: str | None) -> str:
+    """Digest of a checkpoint's config and weights (None: the shipped one); "" where there is none."""
+    folder = SHIPPED if checkpoint is None else Path(checkpoint)
+    files = [folder / name for name in (CONFIG, WEIGHTS)]
+    return digest([sha256_of(file) for file in files]) if all(file.is_file() for file in files) else ""
 
 
 class Analyses:
@@ -26,7 +36,12 @@ class Analyses:
         self._jobs: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._kept: OrderedDict[str, Any] = OrderedDict()
         self._running = False
-        self._read_bytes: dict[Any, Any] = {}  # of the clip that was read, by curves file and its date
+        self._read_of: dict[Any, Any] = {}  # bytes and checkpoint of the reading, by curves file and its date
+
+    @cached_property
+    def identity(self) -> str:
+        """Which checkpoint reads: ``identity_of`` it."""
+        return identity_of(self.checkpoint)
 
     def ask_for(self, clips: list[str]) -> None:
         """Have these clips read, those that are not yet."""
@@ -47,17 +62,18 @@ class Analyses:
             return {clip: dict(job) for clip, job in self._jobs.items()}
 
     def is_there(self, clip: str) -> bool:
-        """Whether a clip was read, as it lies there now."""
+        """Whether a clip was read, as it lies there now, by the checkpoint that reads now."""
         path = self.folder.proposals_file(clip, "curves")
         if not path.is_file():
             return False
         key = (path, path.stat().st_mtime_ns)
-        if key not in self._read_bytes:
+        if key not in self._read_of:
             try:
-                self._read_bytes[key] = read_object(path).get("bytes")
+                found = read_object(path)
+                self._read_of[key] = found.get("bytes"), found.get("checkpoint")
             except DeftError:
-                self._read_bytes[key] = None  # damaged: as good as not there, and read again
-        return self._read_bytes[key] == self._bytes(clip)
+                self._read_of[key] = None  # damaged: as good as not there, and read again
+        return self._read_of[key] == (self._bytes(clip), self.identity)
 
     def of(self, clip: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """result.json's content and the curves of a clip; None before it was read."""
@@ -105,7 +121,8 @@ class Analyses:
         coding = coding_of(record, clip, self.folder.clock(clip))
         table.write(coding, self.folder.proposals_file(clip, "events"))
         write_json(self.folder.proposals_file(clip, "result"), record)
-        write_json(self.folder.proposals_file(clip, "curves"), found.curves | {"bytes": self._bytes(clip)})
+        read_of = {"bytes": self._bytes(clip), "checkpoint": self.identity}
+        write_json(self.folder.proposals_file(clip, "curves"), found.curves | read_of)
         with self._lock:
             del self._jobs[clip]
             self._kept[clip] = found.result

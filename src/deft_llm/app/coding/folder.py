@@ -212,9 +212,12 @@ class CodingFolder:
         files = [self.file_of(name, clip) for name in coders]
         key = (clip, *((path, path.stat().st_mtime_ns) for path in files if path.is_file()))
         if key not in self._agreed:
-            codings = [self.coding(name, clip)[0] for name in coders]
-            pairs = [(a, b) for i, a in enumerate(codings) for b in codings[i + 1 :]]
-            self._agreed[key] = not any(disagreements_of(a, b) for a, b in pairs)
+            try:
+                codings = [self.coding(name, clip)[0] for name in coders]
+                pairs = [(a, b) for i, a in enumerate(codings) for b in codings[i + 1 :]]
+                self._agreed[key] = not any(disagreements_of(a, b) for a, b in pairs)
+            except DeftError:
+                return False  # a file that cannot be read, or contradicts itself, agrees with none
         return self._agreed[key]
 
 

@@ -21,7 +21,7 @@ from deft_llm.app.coding.analyses import Analyses
 from deft_llm.app.coding.folder import DEFT, CodingFolder, check_coder, is_coder
 from deft_llm.app.jobs import Slots
 from deft_llm.app.limits import clean_message
-from deft_llm.codings.agreement import agreement_of, disagreements_of
+from deft_llm.codings.agreement import agreement_of, disagreements_of, each_once
 from deft_llm.codings.events import Coding, event_at, media_name
 from deft_llm.codings.formats import FORMATS, read_coding, write_coding
 from deft_llm.codings.pairs import SUFFIXES
@@ -199,7 +199,8 @@ class CodingServer:
     # ---- what coders do
 
     def _coding(self, clip: str, coder: str, rows: Any) -> Coding:
-        """The page's events as a coding. Raises: DeftError for an event that cannot be."""
+        """The page's events as a coding. Raises: DeftError for an event that cannot be, or is there twice
+        with another intensity or apex."""
         clock, count = self.files.clock(clip), self._reader(clip).count
         if not isinstance(rows, list):
             raise DeftError("events are a list; load the page again.")
@@ -217,7 +218,9 @@ class CodingServer:
             events.append(event_at(clock, where=where, **row))
             if events[-1].offset >= count:
                 raise DeftError(f"{where}: ends at frame {events[-1].offset}; the clip has {count} frames.")
-        return Coding(media=clip, fps=clock.fps, coder=coder, events=events).sorted()
+        coding = Coding(media=clip, fps=clock.fps, coder=coder, events=events).sorted()
+        each_once(coding, clip)
+        return coding
 
     def save(self, asked: Asked) -> dict[str, Any]:
         """Keep a coder's events of a clip."""
@@ -255,6 +258,8 @@ class CodingServer:
         clip, coder, name = asked["clip"], asked["coder"], asked["format"]
         if name not in FORMATS:
             raise DeftError(f"{name[:20]!r} is no format; choose one of {', '.join(FORMATS)}.")
+        if self.blind and coder == DEFT:
+            raise DeftError("This page is blind: it exports no proposals; give the name of a coder.")
         coding, _ = self.files.coding(coder, clip)
         file = f"{Path(clip).stem}-{coder}{FORMATS[name].suffix}"
         with tempfile.TemporaryDirectory() as place:

@@ -139,8 +139,11 @@ export class EventList {
     this.set(proposalOf(event) ? [...rest, { ...event, status: "rejected" }] : rest);
   }
 
-  reopen(proposal) {
-    this.set(this.events.filter((event) => proposalOf(event) !== proposal.id));
+  // What was rejected is undecided again: its proposal is open, or the event, which came of none, is coded.
+  reopen(event) {
+    const ref = proposalOf(event);
+    if (ref === null) this.change(event.id, { status: "coded" });
+    else this.set(this.events.filter((one) => proposalOf(one) !== ref));
   }
 
   undo() {

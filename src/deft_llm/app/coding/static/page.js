@@ -1,7 +1,7 @@
 // The coding page: one clip, one coder, its events; keys, saving, and what follows what.
 
 import { exportAddress, get, send } from "./api.js";
-import { EventList, moved, nameOf, parseCodes, proposalOf } from "./events.js";
+import { EventList, moved, nameOf, parseCodes } from "./events.js";
 import { Film } from "./film.js";
 import { comparePanel, cropOf, eventPanel, filesPanel, h, listPanel } from "./panels.js";
 import { FACTORS, Player, SPEEDS, ZOOMS } from "./player.js";
@@ -31,6 +31,7 @@ class Page {
     this.tab = "event";
     this.asked = {};
     this.together = [];
+    this.naming = null; // the unnamed movement for which the next entry is
     this.turn = 0;
     this.actions = 0;
     this.dirty = false;
@@ -161,6 +162,7 @@ class Page {
     }
     if (turn !== this.turn) return; // another clip was chosen meanwhile
     Object.assign(this, { clip, key: null, compare: null, asked: {}, together: [], dirty: false });
+    this.letName();
     clip.names = this.names;
     this.revision = clip.revision;
     this.list.load(clip.events, clip.found?.proposals ?? [], clip.progress.dismissed);
@@ -228,6 +230,7 @@ class Page {
   }
 
   select(item, { quiet = false } = {}) {
+    this.letName();
     if (item?.key !== this.key) {
       this.together = [];
       this.says(ENTRY_HELP);
@@ -312,13 +315,19 @@ class Page {
   }
 
   bringBack(event) {
-    this.list.reopen({ id: proposalOf(event) });
+    this.list.reopen(event);
   }
 
   nameIt(item, fields = {}) {
     this.naming = { ...item, ...fields };
     $("entry").focus();
     this.says(`Which AU is it, frames ${this.naming.onset} to ${this.naming.offset}?`);
+  }
+
+  // The next entry adds an event, whatever was to be named before.
+  letName() {
+    if (this.naming) this.says(ENTRY_HELP);
+    this.naming = null;
   }
 
   adopt(event) {
@@ -464,9 +473,11 @@ class Page {
 
   async importFile(file) {
     if (!file) return;
+    const { clip } = this;
     try {
       const query = { clip: this.clip.clip, coder: this.coder, name: file.name };
       const { events } = await send("POST", "import", new Blob([file]), { query });
+      if (this.clip !== clip) return;
       this.key = null;
       this.list.replace(events);
       await this.flush();
@@ -609,11 +620,11 @@ class Page {
       ArrowLeft: () => this.player.step(-jump), ArrowRight: () => this.player.step(jump),
       Home: () => this.seek(0), End: () => this.seek(this.clip.frames - 1), " ": () => this.player.play(),
       l: () => this.loop(event.shiftKey), f: () => this.flicker(), z: () => this.zoom(), m: () => this.magnify(),
-      n: () => { this.naming = null; $("entry").focus(); }, i: () => this.setPoint(item, "onset", this.frame),
+      n: () => { this.letName(); $("entry").focus(); }, i: () => this.setPoint(item, "onset", this.frame),
       p: () => this.setPoint(item, "apex", this.frame), o: () => this.setPoint(item, "offset", this.frame),
       j: () => this.next(1), k: () => this.next(-1), x: () => item && this.remove(item),
       Delete: () => item && this.remove(item), Backspace: () => item && this.remove(item),
-      Escape: () => { this.naming = null; this.player.stop(); this.select(null); },
+      Escape: () => { this.player.stop(); this.select(null); },
       "+": () => this.timeline.zoomBy(1.6), "=": () => this.timeline.zoomBy(1.6), "-": () => this.timeline.zoomBy(1 / 1.6),
       "[": () => this.neighbour(-1), "]": () => this.neighbour(1), "?": () => $("help-dialog").showModal(),
     };
@@ -632,7 +643,10 @@ class Page {
       if (!this.clip || document.querySelector("dialog[open]")) return;
       const field = event.target.closest("input, select, textarea");
       if (field) {
-        if (event.key === "Escape") field.blur();
+        if (event.key === "Escape") {
+          this.letName();
+          field.blur();
+        }
         return;
       }
       const pressed = event.target.closest("button, a, summary");
