@@ -21,7 +21,15 @@ from deft_llm.model.heads import au_probabilities, seen_sides
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import Predictor
-from deft_llm.model.questions import FOLDS_UNREAD, ONSET_UNSEEN, OPTIONS, WRITTEN_SHARE, ClassTaken, ask
+from deft_llm.model.questions import (
+    FOLDS_UNREAD,
+    ONSET_UNSEEN,
+    OPTIONS,
+    TURN_UNREAD,
+    WRITTEN_SHARE,
+    ClassTaken,
+    ask,
+)
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX
 from deft_llm.unimer.phrases import QUESTIONS
@@ -235,6 +243,13 @@ def test_folds_are_not_told_by_experts_that_do_not_see_them(tiny_model, readout)
     question = FORMS["vqa_fold"][0].format(folds=FOLDS["chin"])
     (said, _) = Predictor(tiny_model, {}).ask(readout, [[question], []])
     assert (said[0].text, said[0].answered_by) == (FOLDS_UNREAD, "declined")
+
+
+def test_an_older_checkpoint_does_not_tell_how_the_head_stands(tiny_model, readout) -> None:
+    tiny_model.config.prompt_version = 2
+    saw = torch.ones_like(readout.saw)
+    (said, _) = Predictor(tiny_model, {}).ask(replace(readout, saw=saw), [[FORMS["vqa_turn"][0]], []])
+    assert (said[0].text, said[0].answered_by) == (TURN_UNREAD, "declined")
 
 
 @pytest.mark.parametrize(("text", "kind"), [

@@ -66,6 +66,7 @@ NEEDS_SIDES = ("au_side", "answer")
 NEEDS_ONSET = ("state", "au_held", "phase", "turn")
 ONSET_UNSEEN = "This clip has no picture of the face before it moves, so what it shows there cannot be told."
 FOLDS_UNREAD = "Whether a skin fold deepens is not read: no expert has learned to see it."
+TURN_UNREAD = "How the head stands is not read: this checkpoint has not learned to tell it."
 WRITE_BATCH = 16
 WRITTEN_SHARE = 0.3
 """Weight of the language model's likelihoods of classes beside the heads' beliefs. Of 0 to 1, those from .3
@@ -125,8 +126,9 @@ def ask(
             taken = classes[clip]
             if kind in NEEDS_ONSET and not onset_seen[clip]:
                 row.append(Reply(kind, ONSET_UNSEEN, 1.0, answered_by="declined"))
-            elif kind == "fold":
-                row.append(Reply(kind, FOLDS_UNREAD, 1.0, answered_by="declined"))
+            elif kind == "fold" or (kind == "turn" and model.config.prompt_version < 3):
+                unread = FOLDS_UNREAD if kind == "fold" else TURN_UNREAD
+                row.append(Reply(kind, unread, 1.0, answered_by="declined"))
             elif kind in ("coarse", "fine") and taken is not None:
                 row.append(taken.reply(kind))
             elif kind == "au_side" and chances is not None and (unit := asked_unit(text)) in AU_INDEX:
