@@ -60,9 +60,8 @@ TASKS = (
 )  # fmt: skip
 """Uni-MER tasks that the language part learns. Not *phase*, which compares the sizes of two motions that
 relative maps do not hold, not *not_seen*, which is about the measurement, and not *vqa_fold*, of which the
-experts see nothing yet; the long ones (coarse, fine and
-aus in sentences, description, contrast, blink, multi_turn) say nothing that these do not teach, at several
-times their price."""
+experts see nothing yet; the long ones (coarse, fine and aus in sentences, description, contrast, blink,
+multi_turn) say nothing that these do not teach, at several times their price."""
 SMALL = Profile(
     shards=1, samples=256, identities=4,
     films=(Films("faces", "arkit", 8, 4, 0), Films("language", "arkit", 4, 2, 5)),

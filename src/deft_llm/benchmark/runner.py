@@ -36,6 +36,7 @@ from deft_llm.methods.protocol import Method, Sample, Task, digests_of
 from deft_llm.methods.template import build_for
 from deft_llm.records import Prediction
 from deft_llm.store import Store
+from deft_llm.store.layout import INDEX
 
 Progress = Callable[[int, int], None]
 
@@ -106,7 +107,7 @@ def run_benchmark(
         raise UsageError("--deletion follows a class's probability; it goes with --task emotion.")
     place = Workplace(Path(run), [Path(s) for s in stores], settings, questions).open()
     folds = _folds(place, folds_file)
-    inputs = {f"store {i}": sha256_of(Path(s) / "index.jsonl")[:16] for i, s in enumerate(stores)}
+    inputs = {f"store {i}": sha256_of(Path(s) / INDEX)[:16] for i, s in enumerate(stores)}
     inputs |= {"folds": folds.hash} | ({"questions": sha256_of(questions)[:16]} if questions else {})
     inputs |= digests_of(place.method)
     save_settings(place.run, settings, inputs)
@@ -237,7 +238,7 @@ def _complete(
             f"{len(rows)} "
             f"({len(set(by_key) ^ set(keys))} keys differ); the method is at fault."
         )
-    complete = []
+    complete, asked_for = [], {str(au) for au in place.task.aus}
     for key, sample in sorted(keys.items(), key=str):
         row = by_key[key]
         if settings.task == "emotion" and set(row.probabilities) != set(place.task.classes):
@@ -249,7 +250,6 @@ def _complete(
         row.seed, row.leaky, row.fold = settings.seed, settings.leak, fold.name
         row.corpus, row.subject = sample.corpus, sample.subject
         row.truth = place.samples.truths[key]
-        asked_for = {str(au) for au in place.task.aus}
         row.aus = {au: p for au, p in row.aus.items() if au in asked_for}
         row.sides = {au: side for au, side in row.sides.items() if au in asked_for}
         _derive(row, sample)

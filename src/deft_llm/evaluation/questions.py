@@ -56,10 +56,11 @@ _TURN = re.compile(
     r"\b(to (its|the|his|her) (left|right)|straight)\b"
     r"|\b(left|right)\b.*\bstraight\b.*\b(face|head) turned\b"
 )  # fmt: skip
-"""Questions about how the head stands, and about folds of the skin (of both sides)."""
+"""Questions about how the head stands ..."""
 _FOLD = re.compile(
     r"(do|does|is|are|can|has|have)\b.*\b(folds?|lines|wrinkles|feet|dimples?)\b.*\bdeep(en|ens|ened|er)\b"
 )  # fmt: skip
+"""... and about folds of the skin, of both sides."""
 _ASKED = ("AU", "AD", "head", "eye")  # kinds of codes that questions name
 
 

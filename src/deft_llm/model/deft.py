@@ -246,9 +246,9 @@ class DeftModel(nn.Module):
         what a frozen motion expert said of this batch; ``faces``, a readout of the same faces, whose
         tokens are taken.
         """
+        pooled = region_pool(batch.maps)
         if motion is None:
-            table = region_pool(batch.maps) if batch.with_table else None
-            motion = self.motion(batch.maps, batch.phases, table)
+            motion = self.motion(batch.maps, batch.phases, pooled if batch.with_table else None)
         there = torch.zeros(len(motion.au), dtype=torch.bool, device=motion.au.device)
         if batch.change is not None:
             there = ~there if batch.has_faces is None else batch.has_faces
@@ -268,7 +268,7 @@ class DeftModel(nn.Module):
             phase = torch.where(held, self.fusion.phase(alone, motion.pooled), 0.0)
         return Readout(
             motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw, alone, **tokens, phase=phase,
-            regions=measured_regions(batch),
+            regions=measured_regions(batch, pooled),
         )  # fmt: skip
 
     def _alone(self, tokens: dict[str, Tensor | None], motion: Tensor, saw: Tensor) -> Tensor:

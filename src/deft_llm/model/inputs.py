@@ -93,12 +93,13 @@ def canonical_weights() -> Tensor:
         return torch.from_numpy(weights.astype(np.float32))
 
 
-def measured_regions(batch: DeftBatch) -> Tensor:
+def measured_regions(batch: DeftBatch, pooled: Tensor) -> Tensor:
     """(B, 2, R, 3) dx, dy and z of the face's regions: those that were measured in px; of relative maps
     those of the first phase, taken to stand ``RELATIVE_Z`` noise floors high per unit (each phase has a scale
-    of its own, so what becomes of the motion afterwards is not known)."""
-    pooled = region_pool(batch.maps[:, :1].detach()).float()[..., :2]
-    found = torch.cat([pooled, RELATIVE_Z * pooled.norm(dim=-1, keepdim=True)], -1)
+    of its own, so what becomes of the motion afterwards is not known). ``pooled``: ``region_pool`` of the
+    maps."""
+    way = pooled[:, :1, :, :2].detach().float()
+    found = torch.cat([way, RELATIVE_Z * way.norm(dim=-1, keepdim=True)], -1)
     found = torch.cat([found, torch.full_like(found, torch.nan)], 1)
     if batch.regions is None:
         return found

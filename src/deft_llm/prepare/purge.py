@@ -10,6 +10,7 @@ from deft_llm.prepare.contact import draw_contact_sheet
 from deft_llm.records import loose
 from deft_llm.store import Store, StoreWriter
 from deft_llm.store.layout import (
+    INDEX,
     IndexRow,
     ShardInfo,
     read_shard,
@@ -43,7 +44,7 @@ def purge(store: Path, subject: str) -> int:
         raise DeftError(f"{root}: has no subject {subject} (its subjects are {near}, ...); name one of them.")
     subject = named[0] if named else subject
     write_json(root / PURGED, sorted({*purged_subjects(root), subject}))
-    for name in ("index.jsonl", "contact_sheet.png", "summary.json", "faults.json"):
+    for name in (INDEX, "contact_sheet.png", "summary.json", "faults.json"):
         (root / name).unlink(missing_ok=True)  # all of them may name or show the subject
     numbers = sorted(int(path.stem) for path in (root / "shards").glob("*.json"))
     removed = sum(_purge_shard(root, number, subject) for number in numbers)

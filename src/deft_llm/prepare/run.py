@@ -21,7 +21,7 @@ from deft_llm.prepare.work import Done, do, plan
 from deft_llm.records import Clip
 from deft_llm.store import Store, StoreWriter
 from deft_llm.store.layout import HEADER as STORE_HEADER
-from deft_llm.store.layout import MAKE_STORE_AGAIN, Failure
+from deft_llm.store.layout import INDEX, MAKE_STORE_AGAIN, Failure
 
 SUMMARY = "summary.json"
 # Loader faults that mean a clip (or a whole table) is not in the store; others are mended or noted.
@@ -204,6 +204,6 @@ def _draw(report: Report) -> None:
     """The contact sheet, unless the index it shows is older than it."""
 
     sheet = report.store.root / "contact_sheet.png"
-    index = report.store.root / "index.jsonl"
+    index = report.store.root / INDEX
     if len(report.store) and not (report.reused == report.clips and sheet.exists() and index.exists()):
         draw_contact_sheet(report.store, sheet)

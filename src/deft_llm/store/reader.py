@@ -13,7 +13,7 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.files import open_tensors, read_object, read_rows, sha256_of
 from deft_llm.records import Clip
-from deft_llm.store.layout import HEADER, MAKE_STORE_AGAIN, STORE_SCHEMA, Failure, IndexRow, shard_path
+from deft_llm.store.layout import HEADER, INDEX, MAKE_STORE_AGAIN, STORE_SCHEMA, Failure, IndexRow, shard_path
 from deft_llm.store.motion import REGION_FIELDS, TENSOR_FIELDS, Motion, RegionTable
 
 
@@ -31,7 +31,7 @@ class Store:
         if header.get("schema") != STORE_SCHEMA:
             raise DeftError(f"{self.root}: store of schema {header.get('schema')}, this version reads "
                             f"{STORE_SCHEMA}; prepare the corpus again.")  # fmt: skip
-        if not (self.root / "index.jsonl").exists():
+        if not (self.root / INDEX).exists():
             raise DeftError(f"{self.root}: the store is unfinished; run the command that makes it again.")
         if not isinstance(header.get("settings"), dict):
             raise DeftError(f"{self.root / 'store.json'}: has no settings; {MAKE_STORE_AGAIN}.")
@@ -44,7 +44,7 @@ class Store:
 
         Raises: DeftError where the index is damaged or was changed by hand.
         """
-        path = self.root / "index.jsonl"
+        path = self.root / INDEX
         rows = list(read_rows(IndexRow, path, mend=MAKE_STORE_AGAIN))
         if self._index_sha is not None and sha256_of(path) != self._index_sha:
             raise DeftError(f"{path}: is not as it was written; {MAKE_STORE_AGAIN}.")
@@ -109,7 +109,7 @@ class Store:
 
     def hash(self) -> str:
         """SHA-256 over index and tensors: equal stores have equal hashes."""
-        sha = hashlib.sha256((self.root / "index.jsonl").read_bytes())
+        sha = hashlib.sha256((self.root / INDEX).read_bytes())
         for number in sorted({row.shard for row in self.rows.values()}):
             sha.update(shard_path(self.root, number).read_bytes())
         return sha.hexdigest()

@@ -166,10 +166,11 @@ def _vqa_draft(ask: Ask, rng: np.random.Generator) -> Draft:
     """A form of ME-VQA about one AU, or about folds; the group names the AU, and the side that is asked
     about, or the folds."""
     if ask.task == "vqa_fold":
-        template, question = asked(ask.task, rng, folds=FOLDS[ask.group])
-        return Draft(ask.task, template, [(question, ask.outcome)], ask.outcome, ask.group)
-    au, _, side = ask.group.partition(" ")
-    template, question = asked(ask.task, rng, name=name(int(au)), side=side)
+        words = {"folds": FOLDS[ask.group]}
+    else:
+        au, _, side = ask.group.partition(" ")
+        words = {"name": name(int(au)), "side": side}
+    template, question = asked(ask.task, rng, **words)
     return Draft(ask.task, template, [(question, ask.outcome)], ask.outcome, ask.group)
 
 
