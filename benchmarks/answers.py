@@ -11,7 +11,7 @@
         --recombine    with the two: new clips, all of whose sets of AUs are in no prior and no training clip
                        (SHARDS is not read; the class of such a set is nobody's, so AUs alone count)
 
-Prints one line of JSON: share that parses; whose three parts agree (``unimer.readback``: every sentence of
+Prints one line of JSON: share that parses; whose three parts agree (``deft_llm.rationale``: every sentence of
 the rationale reads back to a movement of the evidence or to the class); whose statements the measured motion
 supports; UF1 of the class in the text and of the head; precision and recall of the AUs, right sides among the
 right AUs (AUs that move too faintly to be coded count neither way); agreement of text and head; time.
@@ -34,6 +34,7 @@ from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import Predictor, WrittenAnswer, load_predictor
 from deft_llm.model.units import EXPERT_AUS
+from deft_llm.rationale import agrees
 from deft_llm.records import COARSE
 from deft_llm.store import Motion
 from deft_llm.training.flow_shards import FlowBatch
@@ -145,7 +146,6 @@ def score(written: list[WrittenAnswer], heads: np.ndarray, clips: Clips) -> dict
     from deft_llm.facs.emotions import coarse_of
     from deft_llm.methods.refit import macro_f1
     from deft_llm.training.flow_text import side_of
-    from deft_llm.unimer.readback import agrees
 
     said = []
     counts = dict.fromkeys(("parsed", "agree", "hit", "named", "there", "sides", "stated", "supported"), 0)

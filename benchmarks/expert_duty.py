@@ -33,7 +33,7 @@ from deft_llm.unimer.readback import outcome, texts
 
 TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_au_present", "vqa_au_side", "vqa_on_side", "region", "release",
-    "side", "vqa_state", "vqa_held", "vqa_phase", "vqa_turn",
+    "side", "vqa_state", "vqa_held", "vqa_phase", "vqa_turn", "vqa_most", "vqa_back",
 )  # fmt: skip
 PROMPTS = {
     "whole prompt": (), "tokens alone": (BELIEFS,), "beliefs alone": EXPERTS,
@@ -55,8 +55,8 @@ def is_right(row: Instruction, said: str) -> bool:
 
 
 def chosen(folder: Path, tasks: tuple[str, ...], most: int) -> list[Instruction]:
-    """Up to ``most`` instructions of each task, drawn from all clips; of phases and turns of the head as many
-    of each, for "rise" alone would be right of two in three."""
+    """Up to ``most`` instructions of each task, drawn from all clips; of phases, turns of the head
+    and ways back as many of each, for "rise" alone would be right of two in three."""
     by_task: dict[str, list[Instruction]] = defaultdict(list)
     for row in read_instructions(folder):
         if row.task in tasks:
@@ -64,7 +64,7 @@ def chosen(folder: Path, tasks: tuple[str, ...], most: int) -> list[Instruction]
     rng, found = np.random.default_rng(0), []
     for task, rows in by_task.items():
         drawn = [rows[i] for i in rng.permutation(len(rows))]
-        if task in ("vqa_phase", "vqa_turn"):
+        if task in ("vqa_phase", "vqa_turn", "vqa_back"):
             drawn = _alike(drawn)
         found += drawn[:most]
     return found

@@ -56,7 +56,7 @@ class Profile:
 TASKS = (
     "au", "side", "region", "answer", "refusal", "release", "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count",
     "vqa_au_present", "vqa_au_side", "vqa_on_side", "vqa_combined", "vqa_state", "vqa_held",
-    "vqa_phase", "vqa_turn",
+    "vqa_phase", "vqa_turn", "vqa_most", "vqa_back",
 )  # fmt: skip
 """Uni-MER tasks that the language part learns. Not *phase*, which compares the sizes of two motions that
 relative maps do not hold, not *not_seen*, which is about the measurement, and not *vqa_fold*, of which the
@@ -97,20 +97,21 @@ FURTHER = replace(
     shards=1,
     films=(
         Films("faces", "arkit", 420, 105, 40), Films("faces", "makehuman", 380, 95, 42),
+        Films("faces", "arkit", 300, 75, 44), Films("faces", "makehuman", 300, 75, 46),
         Films("language", "arkit", 240, 48, 0), Films("language", "makehuman", 200, 40, 2),
     ),
     faces=(
-        "faces.steps=700", "faces.cooldown_steps=300", "faces.learning_rate=1.5e-3", "faces.validate_every=0",
-        "faces.patience=0",
+        "faces.steps=1100", "faces.cooldown_steps=400", "faces.learning_rate=1.5e-3",
+        "faces.validate_every=0", "faces.patience=0",
     ),
     language=(
         *(word for word in FULL.language if word.split("=")[0] not in (
             "language.steps", "language.cooldown_steps", "language.learning_rate", "language.unimer_share",
             "language.questions",
         )),
-        "language.steps=360", "language.cooldown_steps=120", "language.learning_rate=6e-4",
-        "language.unimer_share=0.6", "language.questions=11",
-        "language.always=[vqa_state,vqa_held,vqa_phase,vqa_turn]",
+        "language.steps=440", "language.cooldown_steps=150", "language.learning_rate=6e-4",
+        "language.unimer_share=0.5", "language.questions=12",
+        "language.always=[vqa_state,vqa_held,vqa_phase,vqa_turn,vqa_most,vqa_back]",
     ),
 )  # fmt: skip
 """Further from a checkpoint: its motion expert stays as it is."""
@@ -124,8 +125,8 @@ def commands(
     python, deft = [sys.executable, "-m"], [sys.executable, "-m", "deft_llm.cli"]
     flow = ["--size", str(profile.samples), "--identities", str(profile.identities), "--coded", "0.3"]
     data = [f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", f"note={note}"]
-    store = lambda films: str(out / "films" / f"{films.learns}-{films.units}")  # noqa: E731
-    rows = lambda films: str(out / "unimer" / films.units)  # noqa: E731
+    store = lambda films: str(out / "films" / f"{films.learns}-{films.units}-{films.seed}")  # noqa: E731
+    rows = lambda films: str(out / "unimer" / f"{films.units}-{films.seed}")  # noqa: E731
     seen, told = (
         [films for films in profile.films if films.learns == part] for part in ("faces", "language")
     )

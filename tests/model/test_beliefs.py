@@ -128,11 +128,15 @@ def test_the_regions_that_move_are_told_with_their_way_and_what_becomes_of_it(ti
     regions[1, 1] = torch.nan
     words = RegionWords(tiny_model.tokenizer)
     first, second = (tiny_model.tokenizer.decode(ids) for ids in words.told(regions))
-    assert first == " moving: chin down stays, left mouth corner up and outward back,"
+    assert first == " moving: chin down stays most, left mouth corner up and outward back,"
     assert second == " moving: nothing,"
+    for later, said in ((-0.4, " partly back"), (0.5, " on")):  # of the corner's motion
+        regions[0, 1, left, :2] = later * regions[0, 0, left, :2]
+        assert f"up and outward{said}," in tiny_model.tokenizer.decode(words.told(regions)[0])
     regions[1, 0, :, 1:] = torch.tensor([1.0, 7.0])
     (_, many) = words.told(regions)
-    assert tiny_model.tokenizer.decode(many).count(" down,") == NAMED_REGIONS, "no word of an unknown phase"
+    told = tiny_model.tokenizer.decode(many)
+    assert (told.count(" down,"), told.count(" down most,")) == (NAMED_REGIONS - 1, 1), "an unknown phase"
 
 
 def test_the_regions_go_with_the_motion_expert(tiny_model, readout) -> None:

@@ -11,7 +11,7 @@ import torch
 from deft_llm.answer import COARSE, MAX_EVIDENCE, parse
 from deft_llm.evaluation.questions import combined_parts, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
-from deft_llm.facs.regions import FOLDS
+from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGION_NAMES
 from deft_llm.facs.units import ENTRIES
 from deft_llm.model import questions
 from deft_llm.model.beliefs import BELIEFS, Beliefs
@@ -22,10 +22,12 @@ from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import Predictor
 from deft_llm.model.questions import (
+    DRAFTS,
+    END_UNSEEN,
     FOLDS_UNREAD,
     ONSET_UNSEEN,
     OPTIONS,
-    TURN_UNREAD,
+    UNLEARNED,
     WRITTEN_SHARE,
     ClassTaken,
     ask,
@@ -245,11 +247,41 @@ def test_folds_are_not_told_by_experts_that_do_not_see_them(tiny_model, readout)
     assert (said[0].text, said[0].answered_by) == (FOLDS_UNREAD, "declined")
 
 
-def test_an_older_checkpoint_does_not_tell_how_the_head_stands(tiny_model, readout) -> None:
+def test_an_older_checkpoint_does_not_tell_what_it_was_never_asked(tiny_model, readout) -> None:
     tiny_model.config.prompt_version = 2
     saw = torch.ones_like(readout.saw)
-    (said, _) = Predictor(tiny_model, {}).ask(replace(readout, saw=saw), [[FORMS["vqa_turn"][0]], []])
-    assert (said[0].text, said[0].answered_by) == (TURN_UNREAD, "declined")
+    asked = [FORMS[form][0] for form in ("vqa_turn", "vqa_most", "vqa_back")]
+    (said, _) = Predictor(tiny_model, {}).ask(replace(readout, saw=saw), [asked, []])
+    assert [(one.text, one.answered_by) for one in said] == [(UNLEARNED, "declined")] * 3
+
+
+def test_what_moves_most_is_a_part_of_the_face_and_a_way_back_must_be_measured(tiny_model, readout) -> None:
+    asked = [FORMS[form][0] for form in ("vqa_most", "vqa_back")]
+    (most, back), _ = Predictor(tiny_model, {}).ask(readout, [asked, []])
+    assert most.text in REGION_NAMES and most.answered_by == "language"
+    assert (back.text, back.answered_by) == (END_UNSEEN, "declined"), "relative maps have a scale per phase"
+    seen = replace(readout, regions=torch.full((2, 2, len(REGION_INDEX), 3), 9.0))
+    (_, back), _ = Predictor(tiny_model, {}).ask(seen, [asked, []])
+    assert back.text in ("yes", "no") and back.answered_by == "language"
+
+
+def test_a_rationale_that_contradicts_its_evidence_is_drafted_again(tiny_model, readout, monkeypatch) -> None:
+    whole = [[ANSWER_QUESTION], [ANSWER_QUESTION]]
+    monkeypatch.setattr(questions, "WARMTH", 30.0)  # the tiny model is very sure of itself
+    monkeypatch.setattr(questions, "_agrees", lambda text: True)
+    likeliest = [row[0].text for row in ask(tiny_model, readout, whole)]
+    read: list[str] = []
+    monkeypatch.setattr(questions, "_agrees", lambda text: read.append(text) or len(set(read)) > 4)
+    drafted = [row[0].text for row in ask(tiny_model, readout, whole)]
+    before = lambda text: text.partition("Rationale:")[0]  # noqa: E731
+    assert list(map(before, drafted)) == list(map(before, likeliest)), "class and evidence stay as they are"
+    assert drafted != likeliest
+    monkeypatch.setattr(questions, "_agrees", lambda text: read.append(text) or False)
+    read.clear()
+    assert [row[0].text for row in ask(tiny_model, readout, whole)] == likeliest, "none agrees: the likeliest"
+    assert len(set(read)) <= 2 * (DRAFTS + 1)
+    alone = ask(tiny_model, readout.take([1]), [[ANSWER_QUESTION]])
+    assert alone[0][0].text == likeliest[1], "drafts of a clip do not depend on its neighbours"
 
 
 @pytest.mark.parametrize(("text", "kind"), [
@@ -258,6 +290,10 @@ def test_an_older_checkpoint_does_not_tell_how_the_head_stands(tiny_model, reado
     ("Which action units make the nasolabial folds deepen?", "aus"),
     ("How many pixels do the nasolabial folds deepen?", "other"),
     ("Do the dimples beside the mouth become deeper?", "fold"),
+    ("Which region moves most?", "most"),
+    ("Which action unit moves most?", "aus"),
+    ("Has the smile gone back by the end?", "other"),
+    ("Does the skin go back?", "back"),
 ])  # fmt: skip
 def test_turns_and_folds_are_told_from_what_sounds_like_them(text, kind) -> None:
     assert question_kind(text) == kind

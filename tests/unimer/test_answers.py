@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from deft_llm.answer import Answer, parse, render
 from deft_llm.evaluation.questions import named_units
-from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS
+from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, region_weights
 from deft_llm.facs.emotions import FINE, coarse_of
-from deft_llm.facs.regions import FOLDS
+from deft_llm.facs.regions import FOLDS, REGION_INDEX
 from deft_llm.facs.units import MICRO_AUS, entry, valid_directions, valid_sides
 from deft_llm.motion.measure import motion_from_flow
+from deft_llm.motion.table import region_table
 from deft_llm.records import ActionUnit, Clip, ClipPhase, Evidence, Source
 from deft_llm.unimer.build import READ
 from deft_llm.unimer.facts import ClipFacts, facts_of
@@ -119,6 +120,27 @@ def test_the_turn_of_a_face_is_told_from_its_landmarks_where_it_is_clear():
         seen = replace(motion, landmarks=points[None, :, :2], depth=points[None, :, 2])
         assert facts_of(CLIP, seen).turn == said
     assert {"landmarks", "depth"} <= set(READ), "the builder reads what this takes"
+
+
+def test_what_moves_most_and_whether_it_goes_back_are_told_from_the_table_where_they_are_clear():
+    weights, shape = region_weights(None, (28, 28)), (2, 2, 28, 28)
+    still = motion_from_flow("clip", np.zeros(shape, np.float32), units="px")
+    assert (facts_of(CLIP, still).most, facts_of(CLIP, still).back) == (None, None)
+    lip = weights[REGION_INDEX["left lower lip"]] > 0
+    for later, back in ((-1.0, True), (-0.4, None), (0.1, False)):
+        flow = np.zeros(shape, np.float32)
+        flow[0, 1, lip], flow[1, 1, lip] = 2.0, later * 2.0
+        table = region_table(
+            flow, weights=weights, units="px", iod_px=90.0, floor=np.full(len(weights), 0.05)
+        )
+        found = facts_of(CLIP, replace(still, flow=flow, regions=table))
+        assert (found.most, found.back) == ("lower lip", back)
+        one_phase = table.__class__(**{k: v[:1] if k in ("dx", "dy", "z", "magnitude", "px") else v
+                                       for k, v in vars(table).items()})  # fmt: skip
+        assert facts_of(CLIP, replace(still, flow=flow[:1], regions=one_phase)).back is None
+    rows = {task: (answer, said) for task, _, _, answer, said in whole_clip(found, np.random.default_rng(0))}
+    assert rows["vqa_most"] == ("lower lip", "lower lip") and rows["vqa_back"] == ("no", "no")
+    assert outcome("vqa_most", "lower lip") == "lower lip" and outcome("vqa_most", "left lower lip") is None
 
 
 @given(clip_facts(), st.dictionaries(st.sampled_from(list(FOLDS)), st.booleans(), max_size=4))

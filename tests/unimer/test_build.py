@@ -18,6 +18,7 @@ from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import coarse_of, usual_aus
 from deft_llm.facs.units import entry
 from deft_llm.facs.words import movement
+from deft_llm.rationale import agrees
 from deft_llm.records import ActionUnit, Truth
 from deft_llm.store import Store, StoreWriter
 from deft_llm.synth.core.coder import annotate
@@ -25,7 +26,7 @@ from deft_llm.unimer.build import build, read_instructions
 from deft_llm.unimer.card import synthetic_labels
 from deft_llm.unimer.check import check
 from deft_llm.unimer.phrases import QUESTIONS
-from deft_llm.unimer.readback import agrees, faults, outcome
+from deft_llm.unimer.readback import faults, outcome
 from deft_llm.unimer.rows import texts
 from deft_llm.unimer.tasks import TASKS
 from deft_llm.unimer.vqa import FORMS, VQA_TASKS
@@ -55,6 +56,7 @@ def test_every_task_is_there_with_several_phrasings(built: Path):
         "vqa_phase",
         "vqa_turn",
         "vqa_fold",
+        "vqa_back",
     }
     for task in ("coarse", "fine", "aus", "au", "answer", "description"):
         assert len({row.source["template"] for row in rows if row.task == task}) >= 4
@@ -200,7 +202,7 @@ def test_truth_is_never_read_and_uncoded_clips_get_motion_only(tmp_path: Path):
     writer.finish(1)
     build(tmp_path / "store", tmp_path / "out")
     rows = rows_of(tmp_path / "out")
-    assert rows and {row.task for row in rows} <= {"description", "region", "phase", "refusal"}
+    assert rows and {row.task for row in rows} <= {"description", "region", "phase", "refusal", "vqa_most"}
     assert all(row.target.fine is None and row.target.aus is None for row in rows)
     assert "happiness" not in (tmp_path / "out" / "instructions.jsonl").read_text()
 

@@ -61,6 +61,15 @@ _FOLD = re.compile(
     r"(do|does|is|are|can|has|have)\b.*\b(folds?|lines|wrinkles|feet|dimples?)\b.*\bdeep(en|ens|ened|er)\b"
 )  # fmt: skip
 """... and about folds of the skin, of both sides."""
+_MOST = re.compile(
+    r"\bmoves? most\b|\b(motion|movement) is (the )?largest\b|\bis (the )?(motion|movement) largest\b"
+    r"|\blargest (motion|movement)\b"
+)
+_BACK = re.compile(
+    r"^(does|has|after the apex, does) (the )?(movement|face|skin|what moved|expression)\b.*"
+    r"\b(go|gone) back\b"
+)
+"""Questions about the movement as a whole: where it is largest, and whether it goes back."""
 _ASKED = ("AU", "AD", "head", "eye")  # kinds of codes that questions name
 
 
@@ -76,8 +85,8 @@ class Reply(NamedTuple):
 def question_kind(text: str) -> str:
     """Type of a question: ME-VQA's coarse, fine, aus, au_present, au_side and combined; on_side (is a unit on
     that side?), count, state (what is held at the onset), au_held (is a unit held there?), phase (rise,
-    release or transition), turn (of the face at the onset), fold (does a skin fold deepen?), answer (class,
-    evidence and rationale); or other.
+    release or transition), turn (of the face at the onset), fold (does a skin fold deepen?), most (which part
+    moves most), back (does the movement go back?), answer (class, evidence and rationale); or other.
     """
     words = text.lower()
     unit = asked_unit(words)
@@ -90,6 +99,8 @@ def question_kind(text: str) -> str:
     sides = set(re.findall(r"\b(left|right)\b", _without_names(words)))
     if _FOLD.match(words) and not sides:
         return "fold"
+    if unit is None and not sides and "unit" not in words and (_MOST.search(words) or _BACK.search(words)):
+        return "most" if _MOST.search(words) else "back"
     if "evidence" in words and ("rationale" in words or "class" in words):
         return "answer"
     if re.search(r"\bunits?\b", words) and "fine" in words:

@@ -28,6 +28,7 @@ from deft_llm.model.heads import Calibration, au_probabilities, coarse_chances
 from deft_llm.model.language import EXPERTS
 from deft_llm.model.readout import PHASES, Readout
 from deft_llm.model.units import EXPERT_AUS
+from deft_llm.motion.table import GOES_BACK, MOVING_Z, STAYS, taken_back
 
 BELIEFS = "beliefs"
 """Their name beside those of the experts, wherever parts of the prompt are chosen."""
@@ -39,8 +40,8 @@ NAMED_CLASSES = {"coarse": 2, "fine": 3, "phase": 2}
 """So many classes, and phases of the movement, are named at most, the likeliest first."""
 LEAST_NAMED = 0.05
 """Probability below which an Action Unit or class is not named: its absence says as much in fewer words."""
-NAMED_REGIONS, MOVING = 8, 4.0
-"""So many regions are named at most as moving, and how many noise floors a region moves by that is named."""
+NAMED_REGIONS = 8
+"""So many regions are named at most as moving."""
 VERDICTS = (" yes", " no")
 SIDE_WORDS = (" left", " right")
 
@@ -153,7 +154,8 @@ class BeliefWords(UnitWords):
 
 class RegionWords:
     """Measured motion of the face's regions as token ids of a language model's ``tokenizer``: which move, in
-    which direction, and what they do after the apex. It has nothing to learn: these are words alone."""
+    which direction, which of them most, and what they do after the apex. It has nothing to learn: these are
+    words alone."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -167,12 +169,14 @@ class RegionWords:
     def _of(self, table: np.ndarray) -> list[int]:
         """Of one clip (2, R, 3)."""
         height = np.nan_to_num(table[0, :, 2])
-        named = [row for row in np.argsort(-height)[:NAMED_REGIONS] if height[row] >= MOVING]
+        named = [row for row in np.argsort(-height)[:NAMED_REGIONS] if height[row] >= MOVING_Z]
+        most = max(named, key=lambda row: np.hypot(*table[0, row, :2]), default=None)
         ids = list(self._words(" moving:"))
         for row in sorted(map(int, named)):
             region, (dx, dy, _) = REGIONS[row], table[0, row]
             told = way(region.name, direction_word(float(dx), float(dy), region.side))
-            ids += self._words(f" {region.key} {told}{_afterwards(table[:, row])},")
+            first = " most" if row == most else ""
+            ids += self._words(f" {region.key} {told}{_afterwards(table[:, row])}{first},")
         return ids if named else ids + self._words(" nothing,")
 
     def _words(self, text: str) -> list[int]:
@@ -182,15 +186,14 @@ class RegionWords:
 
 
 def _afterwards(phases: np.ndarray) -> str:
-    """What a region (2, 3) does from apex to offset: " back", " on" in the same direction, " stays"; "" where
-    it is not known."""
-    (dx, dy, _), (later_x, later_y, height) = phases
-    if not np.isfinite([dx, dy, later_x, later_y, height]).all():
+    """What a region (2, 3) does from apex to offset: " back", " partly back", " stays", or " on" in the same
+    direction; "" where it is not known."""
+    share = taken_back(phases[0, :2], phases[1, :2])
+    if not np.isfinite(share):
         return ""
-    along = (dx * later_x + dy * later_y) / max(np.hypot(dx, dy) * np.hypot(later_x, later_y), 1e-9)
-    if height < MOVING / 2 or abs(along) < 0.3:
-        return " stays"
-    return " back" if along < 0 else " on"
+    if share > STAYS:
+        return " back" if share >= GOES_BACK else " partly back"
+    return " stays" if share > -STAYS else " on"
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

@@ -41,13 +41,14 @@ def generate_constrained(
     inputs_embeds: torch.Tensor | None = None,
     attention_mask: torch.Tensor | None = None,
     max_new_tokens: int = 128,
-    choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    choose: Callable[[torch.Tensor, list[list[int]]], torch.Tensor] | None = None,
 ) -> list[str]:
     """Generate one text per row that follows ``grammar`` (Lark; one for all rows, or one per row).
 
     input_ids (B, L) int or inputs_embeds (B, L, D); rows of unequal length are padded on the left and
-    attention_mask (B, L) says where. ``choose`` maps masked logits (B, V) to token ids (B,); greedy by
-    default. A text that reaches ``max_new_tokens`` ends there, possibly before the grammar's end.
+    attention_mask (B, L) says where. ``choose`` maps masked logits (B, V) and the tokens so far of each row
+    to token ids (B,); greedy by default. A text that reaches ``max_new_tokens`` ends there, possibly before
+    the grammar's end.
     Raises: DeftError for a grammar that llguidance refuses.
     """
     import torch
@@ -62,7 +63,7 @@ def generate_constrained(
         raise ValueError("generate_constrained needs rows padded on the left")
     grammars = [grammar] * rows if isinstance(grammar, str) else list(grammar)
     masks = [TokenMask(tokenizer, text, _vocabulary(model)) for text in grammars]
-    choose = choose or (lambda logits: logits.argmax(-1))
+    choose = choose or (lambda logits, tokens: logits.argmax(-1))
     forward: dict[str, Any] = {"input_ids": input_ids} if input_ids is not None else {"inputs_embeds": prompt}
     cache = None
     tokens: list[list[int]] = [[] for _ in range(rows)]
@@ -97,7 +98,7 @@ def _step(
 
     allowed = torch.from_numpy(np.stack([mask.allowed() for mask in masks])).to(logits.device)
     width = allowed.shape[1]
-    chosen = choose(logits[:, :width].masked_fill(~allowed, -torch.inf)).tolist()
+    chosen = choose(logits[:, :width].masked_fill(~allowed, -torch.inf), tokens).tolist()
     for mask, row, token in zip(masks, tokens, chosen):
         if not mask.done:
             mask.take(token)

@@ -4,8 +4,8 @@ The form of an answer is fixed, its content is not: yes or no, sides, numbers an
 likelihood of the options, all of a clip in one forward pass; lists of Action Units and (C, E, R) are
 generated. Answers about one clip agree: coarse and fine class are decided together, with the heads' beliefs
 (``WRITTEN_SHARE``); the combined answer and (C, E, R) are given with the class and the list that the single
-questions get. Sides are those of the readout: its experts tell them better than the language model does
-(docs/results/model.md).
+questions get, and a rationale that says something else than its evidence is drafted again. Sides are those of
+the readout: its experts tell them better than the language model does (docs/results/model.md).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deft_llm.answer import DECLINED
+from deft_llm.answer import DECLINED, AnswerError, parse
 from deft_llm.aus.support import measure_support
 from deft_llm.claims import refusal_of
 from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
-from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.facs.regions import REGION_KEYS, REGION_NAMES
 from deft_llm.facs.units import name
 from deft_llm.model.beliefs import BELIEFS, Beliefs
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
@@ -34,6 +34,7 @@ from deft_llm.model.language import EXPERTS
 from deft_llm.model.packing import RowCollator, Turn, answer_losses
 from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.rationale import agrees
 from deft_llm.records import COARSE, AnsweredBy, AUSide, Turned
 from deft_llm.store import Motion
 
@@ -60,17 +61,24 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "count": NUMBERS,
     "phase": PHASES,
     "turn": get_args(Turned),
+    "most": REGION_NAMES,
+    "back": ("yes", "no"),
 }
 NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
 NEEDS_SIDES = ("au_side", "answer")
 NEEDS_ONSET = ("state", "au_held", "phase", "turn")
 ONSET_UNSEEN = "This clip has no picture of the face before it moves, so what it shows there cannot be told."
 FOLDS_UNREAD = "Whether a skin fold deepens is not read: no expert has learned to see it."
-TURN_UNREAD = "How the head stands is not read: this checkpoint has not learned to tell it."
+END_UNSEEN = "This clip has no measured way back, so what becomes of the movement cannot be told."
+SINCE_REGIONS = ("turn", "most", "back")
+"""Kinds of question that checkpoints have learned since the regions that move stand in the prompt."""
+UNLEARNED = "This is not read: the checkpoint has not learned to tell it."
 WRITE_BATCH = 16
 WRITTEN_SHARE = 0.3
 """Weight of the language model's likelihoods of classes beside the heads' beliefs. Of 0 to 1, those from .3
 to .7 tell the classes of 220 flow-level maps best, refitted (docs/results/model.md)."""
+DRAFTS, WARMTH = 6, 0.7
+"""How often a rationale is drafted again that does not agree with its evidence, and at which temperature."""
 DECLINES = tuple(text.split("{topic}")[0] for text in DECLINED)
 """How an answer begins that declines."""
 FREE = "start: /[ -~]{1,240}/\n"
@@ -119,6 +127,9 @@ def ask(
         generated = _generated(model, prompts, questions, kinds, classes, sides)
     # An expert that is left out to see what it is worth is no reason to decline.
     onset_seen = (readout.saw[:, EXPERTS.index("structure")].bool() | ("structure" in drop)).tolist()
+    end_seen = [False] * len(prompts) if readout.regions is None else (
+        readout.regions[:, 1].isfinite().flatten(1).any(1).tolist()
+    )  # fmt: skip
     replies: list[list[Reply]] = []
     for clip, texts in enumerate(questions):
         row: list[Reply] = []
@@ -126,9 +137,11 @@ def ask(
             taken = classes[clip]
             if kind in NEEDS_ONSET and not onset_seen[clip]:
                 row.append(Reply(kind, ONSET_UNSEEN, 1.0, answered_by="declined"))
-            elif kind == "fold" or (kind == "turn" and model.config.prompt_version < 3):
-                unread = FOLDS_UNREAD if kind == "fold" else TURN_UNREAD
+            elif kind == "fold" or (kind in SINCE_REGIONS and model.config.prompt_version < 3):
+                unread = FOLDS_UNREAD if kind == "fold" else UNLEARNED
                 row.append(Reply(kind, unread, 1.0, answered_by="declined"))
+            elif kind == "back" and not end_seen[clip]:
+                row.append(Reply(kind, END_UNSEEN, 1.0, answered_by="declined"))
             elif kind in ("coarse", "fine") and taken is not None:
                 row.append(taken.reply(kind))
             elif kind == "au_side" and chances is not None and (unit := asked_unit(text)) in AU_INDEX:
@@ -317,16 +330,44 @@ def _generated(
             units = named_units(found[listed].text)[0]
             full[key] = answer_grammar(fines=[taken.fine], aus=units, once=True, every=True,
                                        sides=sides[key[0]], open_class=False)  # fmt: skip
-    return found | _written(model, prompts, full)
+    return found | _consistent(model, prompts, full)
 
 
-def _written(model: DeftModel, prompts: Sequence[Tensor], grammars: dict[Key, str]) -> dict[Key, Reply]:
-    """One text per grammar, ``WRITE_BATCH`` at a time."""
+def _consistent(model: DeftModel, prompts: Sequence[Tensor], grammars: dict[Key, str]) -> dict[Key, Reply]:
+    """(C, E, R) of each grammar: the likeliest text, or the first draft of its rationale that says what its
+    evidence says; where none does the likeliest stays, and is marked where people read it."""
+    found = _written(model, prompts, grammars)
+    left = [key for key, reply in found.items() if not _agrees(reply.text)]
+    for draft in range(1, DRAFTS + 1):
+        if not left:
+            break
+        again = _written(model, prompts, {key: grammars[key] for key in left}, draft)
+        found |= {key: reply for key, reply in again.items() if _agrees(reply.text)}
+        left = [key for key in left if key not in again or not _agrees(again[key].text)]
+    return found
+
+
+def _agrees(text: str) -> bool:
+    """Whether class, evidence and rationale of a text say the same."""
+    try:
+        return agrees(parse(text))
+    except AnswerError:
+        return False
+
+
+def _written(
+    model: DeftModel, prompts: Sequence[Tensor], grammars: dict[Key, str], draft: int = 0
+) -> dict[Key, Reply]:
+    """One text per grammar, ``WRITE_BATCH`` at a time: the likeliest, or a ``draft`` by its number."""
     found: dict[Key, Reply] = {}
     for start in range(0, len(grammars), WRITE_BATCH):
         keys = list(grammars)[start : start + WRITE_BATCH]
         embeds, mask = model.with_questions([prompts[clip] for clip, _ in keys], [text for _, text in keys])
-        choose = GreedyWithProbability(len(keys))
+        choose = (
+            GreedyWithProbability(len(keys))
+            if not draft
+            else DraftedRationale(len(keys), model.tokenizer, draft)
+        )
         texts = generate_constrained(
             model.llm, model.tokenizer, [grammars[key] for key in keys], inputs_embeds=embeds,
             attention_mask=mask, max_new_tokens=ANSWER_TOKENS, choose=choose,
@@ -343,11 +384,37 @@ class GreedyWithProbability:
     def __init__(self, rows: int) -> None:
         self.total = torch.zeros(rows)
 
-    def __call__(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, tokens: list[list[int]]) -> Tensor:
         """logits (B, V), -inf where the form forbids a token; rows that have ended forbid none."""
-        best = logits.log_softmax(-1).max(-1)
-        self.total += torch.where(torch.isinf(logits).any(-1), best.values, 0.0).cpu()
-        return best.indices
+        chances = logits.log_softmax(-1)
+        chosen = self.chosen(chances, tokens)
+        told = chances.gather(-1, chosen[:, None])[:, 0]
+        self.total += torch.where(torch.isinf(logits).any(-1), told, 0.0).cpu()
+        return chosen
+
+    def chosen(self, chances: Tensor, tokens: list[list[int]]) -> Tensor:
+        """(B,) token ids by their log probabilities (B, V) and what is written already."""
+        del tokens
+        return chances.argmax(-1)
+
+
+class DraftedRationale(GreedyWithProbability):
+    """The likeliest token up to the rationale, whose own tokens are drawn at ``WARMTH``; the same ``draft``
+    is the same text."""
+
+    def __init__(self, rows: int, tokenizer: Any, draft: int) -> None:
+        super().__init__(rows)
+        self.tokenizer, self.begun = tokenizer, [False] * rows
+        self.generators = [torch.Generator().manual_seed(draft) for _ in range(rows)]
+
+    def chosen(self, chances: Tensor, tokens: list[list[int]]) -> Tensor:
+        best = super().chosen(chances, tokens)
+        for row, written in enumerate(tokens):
+            self.begun[row] = self.begun[row] or "Rationale:" in self.tokenizer.decode(written)
+            if self.begun[row]:
+                shares = (chances[row] / WARMTH).softmax(-1).cpu()
+                best[row] = torch.multinomial(shares, 1, generator=self.generators[row])[0]
+        return best
 
 
 def _list_question(combined: str) -> str:

@@ -11,6 +11,17 @@ from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE, RegionTable
 
 # No region of 90 px faces is known better than this, whatever the frames repeat (docs/results/motion.md).
 LEAST_FLOOR = 0.02
+MOVING_Z = 4.0
+"""Noise floors from which a region clearly moves."""
+GOES_BACK, STAYS = 0.6, 0.25
+"""Share of its motion that goes back by the offset: from which a region goes back, up to which it
+stays."""
+
+
+def taken_back(rise: np.ndarray, fall: np.ndarray) -> float:
+    """Share of the motion of regions (..., 2) that a later one (..., 2) takes back: 1 where all return, below
+    0 where they go on; NaN where either is not known."""
+    return float(-(rise * fall).sum() / max(float((rise * rise).sum()), 1e-12))
 
 
 def region_vectors(flow: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -15,12 +15,14 @@ from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import REGIONS
 from deft_llm.facs.words import noun
+from deft_llm.motion.table import GOES_BACK, MOVING_Z, STAYS, taken_back
 from deft_llm.records import ActionUnit, Clip, ClipPhase, Coarse, Evidence, Turned, Units
 from deft_llm.store.motion import Motion
 
-MOVING_Z = 4.0
 STILL_Z = 1.5
 PHASE_RATIO = 1.4
+CLEARLY_MOST = 1.15
+"""Times the motion of any other part of the face that the part has which moves most."""
 STRAIGHT, TURNED = 5.0, 10.0
 """Degrees of yaw up to which a face looks straight ahead, and from which it is turned to a side."""
 HELD = 0.6
@@ -64,6 +66,8 @@ class ClipFacts(BaseModel):
     phase: ClipPhase | None = Field(None, description="an expression rises, is released, or gives way")
     folds: dict[str, bool] | None = Field(None, description="folds that coders saw deepen, and not")
     turn: Turned | None = Field(None, description="how the face is turned at the onset, where that is clear")
+    most: str | None = Field(None, description="part of the face that moves most, where one clearly does")
+    back: bool | None = Field(None, description="what moves goes back by the offset; None: unclear, unseen")
     rises: dict[int, str] = Field(default_factory=dict, description="held or released after the apex, per AU")
     phases: int = Field(1, description="1: onset to apex; 2: apex to offset as well")
     unjudged: list[str] = Field(default_factory=list, description="regions that could not be measured")
@@ -116,6 +120,8 @@ def facts_of(clip: Clip, motion: Motion, calibration: Calibration | None = None)
         phase=clip.phase,
         folds=clip.folds,
         turn=_turned(motion),
+        most=_most(motion),
+        back=_back(motion),
         rises=_rises(supports),
         phases=int(motion.flow.shape[0]),
         unjudged=_unjudged(motion),
@@ -133,6 +139,35 @@ def _turned(motion: Motion) -> Turned | None:
     if not abs(yaw) >= TURNED:
         return None
     return "left" if yaw > 0 else "right"
+
+
+def _moving(motion: Motion) -> np.ndarray:
+    """(K,) rows of the regions that clearly move from onset to apex, of a map with a scale."""
+    if motion.units != "px":
+        return np.zeros(0, int)
+    return np.flatnonzero(np.nan_to_num(motion.regions.z[0]) >= MOVING_Z)
+
+
+def _most(motion: Motion) -> str | None:
+    """The part of the face, on whichever side, whose motion is clearly the largest."""
+    sizes: dict[str, float] = {}
+    for row in _moving(motion):
+        part = REGIONS[row].name
+        sizes[part] = max(sizes.get(part, 0.0), float(motion.regions.magnitude[0, row]))
+    if not sizes:
+        return None
+    first, *rest = sorted(sizes, key=lambda part: -sizes[part])
+    return first if not rest or sizes[first] >= CLEARLY_MOST * sizes[rest[0]] else None
+
+
+def _back(motion: Motion) -> bool | None:
+    """Whether all that moves goes back from apex to offset; None in between, and without a second phase."""
+    rows, table = _moving(motion), motion.regions
+    if not len(rows) or table.dx.shape[0] < 2:
+        return None
+    rise, fall = (np.stack([table.dx[phase, rows], table.dy[phase, rows]], -1) for phase in (0, 1))
+    share = taken_back(rise, fall)
+    return True if share >= GOES_BACK else False if share <= STAYS else None
 
 
 def _unjudged(motion: Motion) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deft_llm.answer import DECLINED
 
-TEMPLATES_VERSION = 3
+TEMPLATES_VERSION = 4
 
 SYSTEM = (
     "You describe how facial skin moved between the frames of a short clip and which label the coders of its "

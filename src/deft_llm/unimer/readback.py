@@ -1,21 +1,16 @@
-"""Reads answers back into the facts that they state: an instruction's against its record, a rationale's
-sentences against the evidence of its answer.
-"""
+"""Reads the answers of instructions back into the facts that they state, against their records."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
-from deft_llm.answer import LABELLED, NO_LABEL, NO_UNIT, Answer, AnswerError, parse
+from deft_llm.answer import AnswerError, parse
 from deft_llm.aus.sighting import word_side
 from deft_llm.evaluation.questions import NUMBERS, combined_parts, named_units
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
-from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
-from deft_llm.facs.words import movement
+from deft_llm.facs.regions import REGION_NAMES
 from deft_llm.records import COARSE, ClipPhase, Evidence, Instruction, Turned
 from deft_llm.unimer.rows import texts
 from deft_llm.unimer.vqa import NONE, VQA_TASKS
@@ -80,7 +75,7 @@ def vqa_outcome(task: str, answer: str) -> str | None:
     words = {"vqa_coarse": COARSE, "vqa_fine": FINE, "vqa_count": NUMBERS, "vqa_au_present": ("yes", "no"),
              "vqa_on_side": ("yes", "no"), "vqa_held": ("yes", "no"), "vqa_au_side": ("left", "right"),
              "vqa_phase": get_args(ClipPhase), "vqa_turn": get_args(Turned),
-             "vqa_fold": ("yes", "no")}  # fmt: skip
+             "vqa_fold": ("yes", "no"), "vqa_back": ("yes", "no"), "vqa_most": REGION_NAMES}  # fmt: skip
     if task in words:
         return answer if answer in words[task] else None
     units = combined_parts(answer)["aus"] if task == "vqa_combined" else named_units(answer)[0]
@@ -157,93 +152,3 @@ def contradiction(evidence: Evidence) -> list[str]:
 def _only(answer: str, words: tuple[str, ...]) -> str | None:
     found = {word for word in words if re.search(rf"\b{word}\b", answer)}
     return found.pop() if len(found) == 1 else None
-
-
-# -- rationales: movements with their Action Units, and the label of coders ---------------------------------
-
-_CLAIM = re.compile(r"(?:^|, | and )(?P<words>(?:(?!, which is).)+?), which is AU(?P<au>\d{1,2})")
-_LABELLED = re.compile(LABELLED.removesuffix(".").format(label="(?P<label>[a-z]+)"))
-
-
-class Claim(NamedTuple):
-    """One statement of a rationale: an AU and where its skin moved, which way."""
-
-    au: int
-    side: str
-    region: str
-    direction: str
-
-
-class Rationale(NamedTuple):
-    """All that a rationale states; ``label`` is "" where it says that none is determined."""
-
-    claims: tuple[Claim, ...]
-    label: str
-
-
-@lru_cache(maxsize=1)
-def _wordings() -> dict[tuple[int, str], Claim]:
-    found: dict[tuple[int, str], Claim] = {}
-    for number, unit in ENTRIES.items():
-        for region in dict.fromkeys(motion.region for motion in unit.motion):
-            for direction in valid_directions(number, region):
-                for side in valid_sides(number):
-                    claim = Claim(number, side, region, direction)
-                    for words in _wordings_of(movement(region, side, direction, None, None)):
-                        found.setdefault((number, words), claim)
-    return found
-
-
-def _wordings_of(words: str) -> Iterator[str]:
-    """A movement in its own words, and as people say it too: "the mouth corners" for "both mouth corners",
-    "up and outward" of a region on the midline."""
-    yield words
-    yield re.sub("^both ", "the ", words)
-    yield words.replace("sideways", "outward")
-
-
-def read_rationale(text: str) -> Rationale | None:
-    """What ``text`` states, or None where a sentence says something else."""
-    sentences = [part.strip() for part in text.strip().rstrip(".").split(". ") if part.strip()]
-    claims: list[Claim] = []
-    label = None
-    for sentence in sentences:
-        if match := _LABELLED.fullmatch(sentence):
-            label = match["label"]
-        elif sentence == NO_LABEL:
-            label = ""
-        elif sentence != NO_UNIT:
-            read = _claims(sentence)
-            if read is None:
-                return None
-            claims += read
-    return None if label is None else Rationale(tuple(claims), label)
-
-
-def _claims(sentence: str) -> list[Claim] | None:
-    lowered = sentence[:1].lower() + sentence[1:]
-    found: list[Claim] = []
-    end = 0
-    for match in _CLAIM.finditer(lowered):
-        known = _wordings().get((int(match["au"]), match["words"]))
-        if match.start() != end or known is None:
-            return None
-        found.append(known)
-        end = match.end()
-    return found if end == len(lowered) and found else None
-
-
-def agrees(answer: Answer) -> bool:
-    """Whether class, evidence and rationale of an answer say the same: the label is the class, and the
-    movements are those of the evidence, in any order (the last ones may be missing where there are many)."""
-    read = read_rationale(answer.rationale)
-    if read is None or read.label != (answer.fine or answer.coarse or ""):
-        return False
-    phrase = lambda one: (one.au, movement(one.region, one.side, one.direction, None, None))  # noqa: E731
-    stated = [phrase(item) for item in answer.evidence]
-    said = [phrase(claim) for claim in read.claims]
-    return (
-        bool(said) == bool(stated)
-        and set(said) <= set(stated)
-        and (len(stated) > 4 or set(said) == set(stated))
-    )

@@ -128,6 +128,19 @@ FORMS: dict[str, tuple[str, ...]] = {
         "How does the head stand at the onset: turned to its left, to its right, or straight?",
         "Before the movement, does the face look to its left, to its right or straight ahead?",
     ),
+    # Nor these, of the movement as a whole: regions tell them, units do not.
+    "vqa_most": (
+        "Which part of the face moves most?",
+        "Where on the face is the motion largest?",
+        "Name the part of the face that moves most from onset to apex.",
+        "What part of the face shows the largest motion?",
+    ),
+    "vqa_back": (
+        "Does the movement go back before the clip ends?",
+        "Has what moved gone back by the end of the clip?",
+        "After the apex, does the skin go back to where it was?",
+        "Does the face go back from this movement by the offset?",
+    ),
     # Nor are these: the skin's appearance shows them, its motion does not.
     "vqa_fold": (
         "Do {folds} deepen?",
@@ -144,7 +157,7 @@ FORMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 VQA_TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_count", "vqa_au_present", "vqa_au_side", "vqa_on_side",
-    "vqa_combined", "vqa_state", "vqa_held", "vqa_phase", "vqa_turn", "vqa_fold",
+    "vqa_combined", "vqa_state", "vqa_held", "vqa_phase", "vqa_turn", "vqa_fold", "vqa_most", "vqa_back",
 )  # fmt: skip
 NOTHING_HELD_SHARE = 0.5
 """Share of the clips whose onset shows nothing that are asked what it shows."""
@@ -187,6 +200,11 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
         yield "vqa_phase", *asked("vqa_phase", rng), facts.phase, facts.phase
     if facts.turn is not None:
         yield "vqa_turn", *asked("vqa_turn", rng), facts.turn, facts.turn
+    if facts.most is not None:
+        yield "vqa_most", *asked("vqa_most", rng), facts.most, facts.most
+    if facts.back is not None:
+        said = "yes" if facts.back else "no"
+        yield "vqa_back", *asked("vqa_back", rng), said, said
     if facts.labels is None or facts.rejected:
         return  # a label that the flow does not show may be there: the list would be short, or none
     rows = facts.supported

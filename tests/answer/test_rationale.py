@@ -5,8 +5,8 @@ import pytest
 
 from deft_llm.answer import parse
 from deft_llm.model.units import EXPERT_AUS
+from deft_llm.rationale import Claim, agrees, read_rationale
 from deft_llm.training.flow_text import facts_of
-from deft_llm.unimer.readback import Claim, agrees, read_rationale
 from deft_llm.unimer.wording import full_text
 
 

@@ -1,0 +1,354 @@
+"""What codings of other programs and hands hold is read, or told with its file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from deft_llm.cli import main
+from deft_llm.codings import formats, table
+from deft_llm.codings.as_data import movements_of, write_clips
+from deft_llm.codings.events import Coding, FrameClock
+from deft_llm.codings.formats import read_coding
+from deft_llm.errors import DeftError, UsageError
+from tests.codings.conftest import CLOCK, coding, event, result_json
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def read_text(text: str, suffix: str, folder: Path) -> Coding:
+    path = folder / f"b{suffix}"
+    path.write_text(text)
+    return read_coding(path)
+
+
+def written(suffix: str, folder: Path) -> str:
+    formats.write_coding(coding(), folder / f"a{suffix}")
+    return (folder / f"a{suffix}").read_text()
+
+
+@pytest.mark.parametrize(("suffix", "old", "new", "said"), [
+    (".eaf", r'TIME_VALUE="\d+"', "", "is not aligned with a time"),
+    (".eaf", r'TIME_SLOT_REF1="\w+"', 'TIME_SLOT_REF1="ts=1+1"', "refers to 'ts=1.1', which is not there"),
+    (".eaf", 'MEDIA_URL="clips', 'TIME_ORIGIN="480" MEDIA_URL="clips', r"TIME_ORIGIN 480 ms"),
+    (".eaf", r'(frames-per-second">)[\d.]+', r"\1nan", "a frame rate of nan is none"),
+    (".boris", r'("fps": \{\s*"[^"]+": )[\d.]+', r"\g<1>-5", "a frame rate of -5.0 is none"),
+    (".boris", r'"events": \[.*?\]\s*\],', '"events": {},', "events are no list"),
+    (".csv", r"(?m)^(clips/a b.mp4,)25", r"\1nan", "a frame rate of nan is none"),
+    (".csv", r"\Z", "a.mp4,25,me,1,12,both,rise,B,1,2,3,,,,coded,one, two\n", "more cells than the header"),
+    (".csv", "onset,apex", "onset,onset", "the column 'onset' is there twice"),
+])  # fmt: skip
+def test_what_a_coding_lacks_is_named_with_its_file(suffix, old, new, said, tmp_path: Path) -> None:
+    text = written(suffix, tmp_path)
+    damaged = re.sub(old, new, text, count=0 if suffix == ".csv" else 1, flags=re.S)
+    assert damaged != text
+    with pytest.raises(DeftError, match=said) as error:
+        read_text(damaged, suffix, tmp_path)
+    assert str(tmp_path / f"b{suffix}") in str(error.value)
+
+
+@pytest.mark.parametrize("fps", [0.0, -5.0, float("nan"), float("inf"), 1e5])
+def test_a_rate_that_is_none_is_wrong_usage(fps: float) -> None:
+    with pytest.raises(UsageError, match="--fps .* is no frame rate"):
+        formats.clock_of(None, fps)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"a,b\n1,2\n", None])
+def test_a_damaged_file_of_a_coder_is_no_clip_without_movements(data, tmp_path: Path) -> None:
+    folder = tmp_path / "anna" / "s1"
+    folder.mkdir(parents=True)
+    one_face = [event for event in coding().events if event.face == 1]
+    formats.write_coding(coding().model_copy(update={"events": one_face}), folder / "a.mp4.csv")
+    assert write_clips(tmp_path / "anna", tmp_path / "out.csv") > 0
+    (folder / "b.mp4.csv").write_bytes(data) if data is not None else (folder / "b.mp4.csv").mkdir()
+    with pytest.raises(DeftError, match=r"b\.mp4\.csv: holds no events"):
+        write_clips(tmp_path / "anna", tmp_path / "out.csv")
+    with pytest.raises(DeftError, match="holds no coding of events"):
+        write_clips(tmp_path / "anna" / "none", tmp_path / "out.csv")
+
+
+def eaf_with(tier: str, rows: list[tuple[int, int, str]], path: Path) -> Path:
+    from pympi import Elan
+
+    eaf = Elan.Eaf()
+    eaf.remove_tier("default")
+    eaf.add_tier(tier)
+    for row in rows:
+        eaf.add_annotation(tier, *row)
+    eaf.to_file(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["AU12+25", "AU99", "AU12 links", "4+7", "AU12\u200b"])
+def test_a_name_that_means_aus_and_is_none_is_told(name: str, tmp_path: Path) -> None:
+    """Its events would be taken for none."""
+    with pytest.raises(DeftError, match="is not that of one AU") as error:
+        read_coding(eaf_with(name, [(400, 800, "rise")], tmp_path / "a.eaf"), CLOCK)
+    assert "a.eaf" in str(error.value)
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text(f"{name}.ordinal,{name}.onset,{name}.offset\n1,400,800\n", encoding="utf-8")
+    with pytest.raises(DeftError, match="is not that of one AU"):
+        read_coding(sheet, CLOCK)
+
+
+def test_other_tiers_are_no_events(tmp_path: Path) -> None:
+    for number, name in enumerate(("speech", "2 speakers", "AU12 left note", "audio")):
+        path = eaf_with(name, [(400, 800, "rise")], tmp_path / f"{number}.eaf")
+        assert read_coding(path, CLOCK).events == []
+
+
+def test_an_annotation_that_ends_before_it_begins_is_told(tmp_path: Path) -> None:
+    path = eaf_with("AU12 left", [(400, 800, "rise")], tmp_path / "a.eaf")
+    path.write_text(path.read_text().replace('TIME_VALUE="800"', 'TIME_VALUE="-400"'))
+    with pytest.raises(DeftError, match="ends before it"):
+        read_coding(path, CLOCK)
+
+
+def test_points_are_no_events_of_a_textgrid(tmp_path: Path) -> None:
+    from praatio import textgrid
+
+    grid = textgrid.Textgrid(0, 2)
+    grid.addTier(textgrid.PointTier("AU12", [(0.5, "apex")], 0, 2))
+    grid.save(str(tmp_path / "a.TextGrid"), "short_textgrid", True)
+    with pytest.raises(DeftError, match="AU12 is a tier of points"):
+        read_coding(tmp_path / "a.TextGrid", CLOCK)
+
+
+@pytest.mark.parametrize(("head", "row", "said"), [
+    ("onset,AU12.offset", ",800", "has no onset"),
+    ("onset,AU12.offset,AU12.onset", "400,800,480", "'AU12.onset' is there twice"),
+    ("onset,AU12.offset,AU12.face", "400,800,²", "face: '²' is no number"),
+    ("onset,AU12.offset,AU12.intensity", "400,800,nan", "intensity 'nan' is unknown"),
+])  # fmt: skip
+def test_a_cell_of_datavyu_that_cannot_be_read_is_told(head, row, said, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_text(f"AU12.ordinal,AU12.{head}\n1,{row}\n", encoding="utf-8")
+    with pytest.raises(DeftError, match=said) as error:
+        read_coding(path, CLOCK)
+    assert "sheet.csv" in str(error.value)
+
+
+@pytest.mark.parametrize(("head", "rows", "said"), [
+    ("au,onset,offset", ["12,1_0,20"], "'1_0' is no number"),
+    ("au,onset,offset,face", ["12,10,20,0"], "face: Input should be"),
+    ("au,onset,offset,coder", ["12,10,20,Ann", "12,30,40,Ben"], r"events of 2 coders \(Ann, Ben\)"),
+])  # fmt: skip
+def test_rows_that_cannot_be_are_told(head, rows, said, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([head, *rows, ""]), encoding="utf-8")
+    with pytest.raises(DeftError, match=said):
+        read_coding(path, CLOCK)
+
+
+def test_one_rate_written_in_two_ways_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("au,onset,offset,fps\n12,5,9,25\n12,30,40,25.0\n")
+    assert read_coding(tmp_path / "a.csv").fps == 25.0
+
+
+def test_two_videos_one_after_another_are_told(tmp_path: Path) -> None:
+    formats.write_coding(coding(), tmp_path / "a.boris")
+    project = json.loads((tmp_path / "a.boris").read_text())
+    project["observations"]["coding"]["file"]["1"].append("second.mp4")
+    (tmp_path / "a.boris").write_text(json.dumps(project))
+    with pytest.raises(DeftError, match="holds 2 videos one after another"):
+        read_coding(tmp_path / "a.boris")
+
+
+def test_a_written_file_is_never_an_input(tmp_path: Path, capsys) -> None:
+    for name in ("a.csv", "b.csv"):
+        formats.write_coding(coding(), tmp_path / name)
+    (tmp_path / "link.csv").symlink_to("a.csv")
+    before = (tmp_path / "a.csv").read_bytes()
+    first, second = str(tmp_path / "a.csv"), str(tmp_path / "b.csv")
+    for table_file in (first, str(tmp_path / "link.csv"), str(tmp_path / "x.eaf")):
+        with pytest.raises(SystemExit) as end:
+            main(["agree", second, first, "--table", table_file])
+        assert end.value.code == 2
+        assert table_file in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["convert", second, first, "--media", first])
+    with pytest.raises(SystemExit):
+        main(["corpus", "from-codings", str(tmp_path), "--out", second])
+    assert (tmp_path / "a.csv").read_bytes() == before and not (tmp_path / "x.eaf").exists()
+
+
+@pytest.mark.parametrize("record", [
+    {"movements": []}, {"movements": [], "video": None}, {"movements": [], "video": {}},
+    {"movements": [], "video": {"fps": "x"}}, {"movements": [], "video": {"fps": [25]}}, {"movements": None},
+])  # fmt: skip
+def test_a_result_that_lacks_something_is_told(record, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    with pytest.raises(DeftError, match=r"result\.json: this is no result of this version"):
+        read_coding(tmp_path / "result.json")
+
+
+def test_a_result_takes_the_clock_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(result_json()))
+    found = read_coding(tmp_path / "result.json", FrameClock(50.0))
+    assert found.fps == 50.0 and [one.onset_time for one in found.events] == [0.1, 0.2, 0.2]
+
+
+def test_what_lies_after_the_film_is_told(tmp_path: Path) -> None:
+    """A time may lie at the film's end, one frame after its last one; what is later is of another film."""
+    film, path = FrameClock(25.0, [frame / 25 for frame in range(50)]), tmp_path / "a.csv"
+    path.write_text("au,onset_time,offset_time\n12,1.0,2.0\n")
+    assert [(one.onset, one.offset) for one in read_coding(path, film).events] == [(25, 49)]
+    for text in ("au,onset_time,offset_time\n12,1.0,2.1\n", "au,onset_time,offset_time\n12,3.0,4.0\n",
+                 "au,onset,offset\n12,30,50\n"):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(DeftError, match=r"a\.csv, line 2: .* after the last of the video's 50 frames"):
+            read_coding(path, film)
+
+
+def boris_with(change, folder: Path, first: Coding | None = None) -> Path:
+    """A project that was changed: ``change`` gets the project and its observation."""
+    path = folder / "changed.boris"
+    formats.write_coding(first or coding(), path)
+    project = json.loads(path.read_text(encoding="utf-8"))
+    change(project, project["observations"]["coding"])
+    path.write_text(json.dumps(project), encoding="utf-8")
+    return path
+
+
+def test_point_events_of_boris_are_no_aus(tmp_path: Path) -> None:
+    def change(project, observation) -> None:
+        for behaviour in project["behaviors_conf"].values():
+            behaviour["type"] = "Point event"
+
+    with pytest.raises(DeftError, match=r"changed\.boris: AU.* is a point event.* make it a state event"):
+        read_coding(boris_with(change, tmp_path))
+
+
+def test_the_time_offset_of_boris_is_taken_off(tmp_path: Path) -> None:
+    def change(project, observation) -> None:
+        observation["time offset"] = 60.0
+        for row in observation["events"]:
+            row[0] = round(row[0] + 60, 3)
+
+    assert read_coding(boris_with(change, tmp_path)).events == coding().events
+
+
+def test_two_subjects_of_boris_are_not_one_face(tmp_path: Path) -> None:
+    def change(project, observation) -> None:
+        for row in observation["events"]:
+            row[1] = {"face 1": "Anna", "face 2": "Ben"}[row[1]]
+
+    with pytest.raises(DeftError, match="are both read as face 1"):
+        read_coding(boris_with(change, tmp_path))
+
+    def of_one(project, observation) -> None:
+        for row in observation["events"]:
+            row[1] = "Anna"
+
+    assert {one.face for one in read_coding(boris_with(of_one, tmp_path)).events} == {1}
+
+
+FREE = ["a bit of smile", "destra e sinistra", "rejected by supervisor", "rise and fall", "B B"]
+
+
+@pytest.mark.parametrize("text", FREE)
+def test_free_text_is_a_note_and_no_code(text: str, tmp_path: Path) -> None:
+    (found,) = read_coding(eaf_with("AU12 left", [(400, 800, text)], tmp_path / "a.eaf"), CLOCK).events
+    assert (found.phase, found.intensity, found.status, found.note) == ("rise", None, "coded", text)
+    (found,) = read_coding(eaf_with("AU12", [(400, 800, "release c")], tmp_path / "b.eaf"), CLOCK).events
+    assert (found.phase, found.intensity, found.note) == ("release", "C", "")
+
+
+def test_free_text_of_boris_is_a_note_and_no_code(tmp_path: Path) -> None:
+    def change(project, observation) -> None:
+        for row in observation["events"]:
+            row[3] = "rise|a bit|None"
+        observation["events"][0][4] = "rejected by supervisor"
+
+    one = Coding(media="a.mp4", fps=25, coder="Ann", events=[event(12, 10, None, 20)])
+    (found,) = read_coding(boris_with(change, tmp_path, one)).events
+    assert (found.phase, found.intensity, found.status) == ("rise", None, "coded")
+    assert found.note == "a bit rejected by supervisor"
+
+
+def test_child_tiers_of_elan_are_events_of_their_annotator(tmp_path: Path) -> None:
+    from pympi import Elan
+
+    eaf = Elan.Eaf()
+    eaf.remove_tier("default")
+    eaf.add_linguistic_type("inside", constraints="Included_In")
+    eaf.add_tier("smile")
+    eaf.add_annotation("smile", 0, 1000, "one")
+    eaf.add_tier("AU12 left", "inside", parent="smile", part="subject 3", ann="Ann")
+    eaf.add_annotation("AU12 left", 400, 800, "rise")
+    eaf.to_file(tmp_path / "a.eaf")
+    found = read_coding(tmp_path / "a.eaf", CLOCK)
+    assert [(one.name, one.onset, one.offset) for one in found.events] == [("AU12 left", 10, 20)]
+    assert found.coder == "Ann"
+
+
+def test_a_reference_tier_of_elan_is_no_au(tmp_path: Path) -> None:
+    from pympi import Elan
+
+    eaf = Elan.Eaf()
+    eaf.remove_tier("default")
+    eaf.add_linguistic_type("beside", constraints="Symbolic_Association", timealignable=False)
+    eaf.add_tier("smile")
+    eaf.add_annotation("smile", 0, 1000, "one")
+    eaf.add_tier("AU12 left", "beside", parent="smile")
+    eaf.add_ref_annotation("AU12 left", "smile", 500, "rise")
+    eaf.to_file(tmp_path / "a.eaf")
+    with pytest.raises(DeftError, match=r"a\.eaf: AU12 left: its annotations refer to those of another"):
+        read_coding(tmp_path / "a.eaf", CLOCK)
+
+
+def test_a_side_of_datavyu_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    head = "{0}.ordinal,{0}.onset,{0}.offset,{0}.side\n1,400,800,left\n"
+    path.write_text(head.format("AU12"))
+    (found,) = read_coding(path, CLOCK).events
+    assert (found.name, found.face, found.note) == ("AU12 left", 1, "")
+    path.write_text(head.format("AU12_left_face_2"))
+    (found,) = read_coding(path, CLOCK).events
+    assert (found.name, found.face) == ("AU12 left", 2)
+    path.write_text(head.format("AU12_right"))
+    with pytest.raises(DeftError, match=r"sheet\.csv, line 2, AU12_right: side 'left' contradicts the name"):
+        read_coding(path, CLOCK)
+
+
+def test_faces_are_movements_of_their_own_and_a_clip_is_of_one(tmp_path: Path) -> None:
+    events = [event(12, 10, 14, 20), event(4, 12, 14, 20, face=2), event(6, 12, 14, 20)]
+    two = Coding(media="a.mp4", fps=25, coder="anna", events=events)
+    assert [(m.face, [unit.number for unit in m.aus]) for m in movements_of(two)] == [(1, [6, 12]), (2, [4])]
+    folder = tmp_path / "anna" / "s1"
+    folder.mkdir(parents=True)
+    formats.write_coding(two, folder / "a.mp4.csv")
+    with pytest.raises(DeftError, match=r"a\.mp4\.csv: holds movements of faces 1, 2"):
+        write_clips(tmp_path / "anna", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_with_another_delimiter_are_read(delimiter: str, tmp_path: Path) -> None:
+    """As a spreadsheet of a country with decimal commas saves them."""
+    table.write(coding(), tmp_path / "own.csv")
+    for source in (tmp_path / "own.csv", GOLDEN / "datavyu.csv"):
+        with source.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.reader(handle))
+        path = tmp_path / f"again-{source.name}"
+        with path.open("w", encoding="utf-8", newline="") as handle:
+            csv.writer(handle, delimiter=delimiter).writerows(rows)
+        assert formats.holds_events(path)
+        assert read_coding(path, CLOCK).events == read_coding(source, CLOCK).events
+    assert read_coding(tmp_path / "again-own.csv").coder == "Ann"
+
+
+def test_a_rate_is_given_to_codings_that_state_none(tmp_path: Path, run, capsys) -> None:
+    folder, out = tmp_path / "anna" / "s1", tmp_path / "out.csv"
+    folder.mkdir(parents=True)
+    (folder / "a.mp4.csv").write_text("au;onset;offset\n12;10;20\n")
+    words = ("corpus", "from-codings", tmp_path / "anna", "--out", out)
+    assert run(*words) == 1 and "give it with --fps" in capsys.readouterr().err
+    assert run(*words, "--fps", 0) == 2
+    assert run(*words, "--fps", 50) == 0
+    with out.open(encoding="utf-8", newline="") as handle:
+        assert [(row["onset"], row["fps"]) for row in csv.DictReader(handle)] == [("10", "50")]
