@@ -109,7 +109,7 @@ FURTHER = replace(
             "language.steps", "language.cooldown_steps", "language.learning_rate", "language.unimer_share",
             "language.questions",
         )),
-        "language.steps=440", "language.cooldown_steps=150", "language.learning_rate=6e-4",
+        "language.steps=330", "language.cooldown_steps=130", "language.learning_rate=6e-4",
         "language.unimer_share=0.5", "language.questions=12",
         "language.always=[vqa_state,vqa_held,vqa_phase,vqa_turn,vqa_most,vqa_back]",
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.benchmark.samples import collect
+from deft_llm.benchmark.samples import SampleSet, collect
 from deft_llm.facs.notation import parse_aus
 from deft_llm.model.units import AU_INDEX
 from deft_llm.prepare import prepare
@@ -17,15 +17,24 @@ from deft_llm.store.layout import IndexRow
 from deft_llm.training.store_data import targets_of_clip
 
 
+def coded(root: Path, aus: str) -> tuple[Clip, SampleSet]:
+    """A clip of SAMM whose AUs are coded as ``aus``, and the samples of its store."""
+    clip = Clip(clip_id="samm/006/a", corpus="samm", subject="samm/006", emotion="anger", coarse="negative",
+                source=Source(kind="flow", path="-"), aus=parse_aus(aus).aus)  # fmt: skip
+    row = IndexRow(clip=clip, shard=0, group="g0", row=0, units="relative", has=["flow"])
+    store: Any = SimpleNamespace(root=root, failures=[], rows={clip.clip_id: row}, motion=lambda name: None)
+    return clip, collect([store], "au", "megc3")
+
+
+def test_an_au_that_is_left_open_is_neither_positive_nor_absent(tmp_path: Path) -> None:
+    clip, found = coded(tmp_path, "4/9+13?+10B/C")
+    assert [(sample.aus, sample.open_aus) for sample in found.all] == [({10}, {4, 9, 13})]
+    assert found.truths[clip.clip_id, None].aus == clip.aus, "scores see what the coder wrote"
+
+
 def test_an_au_that_is_only_referred_to_is_no_positive(tmp_path: Path) -> None:
     """SAMM's "4D+ref(6)": neither what a method should detect, nor known for training."""
-    clip = Clip(clip_id="samm/006/a", corpus="samm", subject="samm/006", emotion="anger", coarse="negative",
-                source=Source(kind="flow", path="-"), aus=parse_aus("4D+ref(6)").aus)  # fmt: skip
-    row = IndexRow(clip=clip, shard=0, group="g0", row=0, units="relative", has=["flow"])
-    store: Any = SimpleNamespace(
-        root=tmp_path, failures=[], rows={clip.clip_id: row}, motion=lambda clip_id: None
-    )
-    found = collect([store], "au", "megc3")
+    clip, found = coded(tmp_path, "4D+ref(6)")
     assert [sample.aus for sample in found.all] == [frozenset({4})]
     assert [unit.number for unit in found.truths[clip.clip_id, None].aus or ()] == [4]
     side, known, _, _ = targets_of_clip(clip)

@@ -75,6 +75,28 @@ def test_truth_of_a_long_video_is_that_of_all_its_clips(corpus: Corpus) -> None:
     assert "no video" in left_out["lv/2/f"] and "all there is" in left_out["lv/1/whole"]
 
 
+def test_videos_of_one_subject_whose_folders_end_alike_are_two(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CAS(ME)^3 part A: every video's frames lie in a folder ``color``."""
+    for video in ("a", "b"):
+        (tmp_path / "part_A" / video).mkdir(parents=True)
+        (tmp_path / video).rename(tmp_path / "part_A" / video / "color")
+    clips = [cut(f"a{n}", "a", range(3 + n, 20 + n), 2, 10) for n in range(2)]
+    clips += [cut(f"b{n}", "b", range(3 + n, 20 + n), 2, 10) for n in range(2)]
+    for clip in clips:
+        clip.source.path = f"part_A/{clip.source.path}/color"
+    corpus.clips = clips
+    monkeypatch.setattr(spotting, "spot_video", lambda video, method, landmarker: ([], 30.0))
+    monkeypatch.setattr(spotting, "default_landmarker", lambda: None)
+    run_spotting(tmp_path / "run", [corpus], settings())
+    ids = [row.clip_id for row in read_run(tmp_path / "run").rows]
+    assert ids == ["lv/1/part_A_a_color", "lv/1/part_A_b_color"]
+    monkeypatch.setattr(spotting, "spot_video", lambda *all: pytest.fail("spotted before ids were checked"))
+    with pytest.raises(DeftError, match="one id, lv/1/part_A_a_color; give each corpus once"):
+        run_spotting(tmp_path / "twice", [corpus, corpus], settings())
+
+
 def test_synthetic_truth_is_every_micro_expression_that_was_played(tmp_path: Path) -> None:
     events = [
         {"kind": "blink", "onset": 1, "offset": 5, "fine": None, "coarse": None},
@@ -122,6 +144,9 @@ def test_what_cannot_be_spotted_is_said(corpus: Corpus, tmp_path: Path) -> None:
         run_spotting(tmp_path, [corpus], settings(method="svm"))
     with pytest.raises(UsageError, match="is not trained"):
         run_spotting(tmp_path, [corpus], settings(zero_shot=False))
+    for labels in ("4", "5", "7", "native", "objective"):
+        with pytest.raises(UsageError, match=f"--labels {labels}: intervals are .* give --labels megc3"):
+            run_spotting(tmp_path, [corpus], settings(labels=labels))
     with pytest.raises(DeftError, match="flow maps hold no video"):
         run_spotting(tmp_path, [Corpus("lv", tmp_path, clips=corpus.clips[4:])], settings())
 

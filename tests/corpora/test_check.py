@@ -147,7 +147,11 @@ def test_safe_paths(tmp_path):
 
 
 def test_names_and_numbers():
-    assert loose("SUB01_EP02 ") == loose("sub1_ep2") and subject_number("spNO.07") == "7"
+    assert loose("SUB01_EP02 ") == loose("sub1_ep2")
+    same = ("sub07", "S7", "spNO.07", "Subject 7", "sub_7", "007", 7, 7.0)
+    assert {subject_number(name) for name in same} == {"7"}
+    others = ("A7", "B7", "C7", "7b", "S7-2", "anna")
+    assert [subject_number(name) for name in others] == ["a7", "b7", "c7", "7b", "s7-2", "anna"]
     assert [frame_number(n) for n in ("img46.jpg", "006_05562.jpg", "reg_image013486.bmp", "x.png")] == [
         46,
         5562,

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from deft_llm.corpora import load
-from deft_llm.corpora.joining import clip_name, join_key
+from deft_llm.corpora.joining import clip_name, join_key, questions_by_clip
 from deft_llm.corpora.mapfiles import read_map
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.records import Clip, Source
 
 CLIPS = {
     "sub01": {"0": ["sub01_EP41_02f"], "1": ["sub01_EP42_07"]},
@@ -139,6 +140,35 @@ def test_join_key_ignores_padding_and_corpus_spelling():
     assert join_key("SAMM", "6", "006_1_2") == join_key("samm", "006", "006_006_1_2 .png")
     assert join_key("CASME II", "1", "EP02_01f") == join_key("casme2", "sub01", "sub01_EP02_01f")
     assert join_key("smic", "s01", "s01_ne_01") == join_key("SMIC", "s1", "s1_ne_01")
+
+
+def test_subjects_of_one_number_and_other_letters_are_two(tmp_path):
+    for number, subject in enumerate(("A1", "B1")):
+        write_png(tmp_path / "maps" / f"{subject}.png", rgb(number))
+    (tmp_path / "maps" / "manifest.csv").write_text(
+        "clip_id,corpus,subject,path\nlab/A1/clip,lab,A1,A1.png\nlab/B1/clip,lab,B1,B1.png\n"
+    )
+    (tmp_path / "aus.csv").write_text("corpus,subject,filename,aus\nlab,B1,clip,12\nlab,A01,clip,4\n")
+    corpus = load("flowmaps", tmp_path / "maps", tmp_path / "aus.csv")
+    assert {clip.subject: [unit.number for unit in clip.aus] for clip in corpus.clips} == {
+        "lab/A1": [4],
+        "lab/B1": [12],
+    }
+    assert kinds(corpus) == []
+
+
+def test_questions_that_may_be_about_two_clips_are_refused(tmp_path):
+    row = {"id": "1", "dataset": "lab", "subject": "1", "filename": "clip", "question": "What?"}
+    (tmp_path / "q.jsonl").write_text(json.dumps(row) + "\n")
+
+    def clip(subject):
+        return Clip(clip_id=f"lab/{subject}/clip", corpus="lab", subject=f"lab/{subject}",
+                    source=Source(kind="flow", path="-"))  # fmt: skip
+
+    found, strangers = questions_by_clip(tmp_path / "q.jsonl", [clip("s01"), clip("A1"), clip("B1")])
+    assert list(found) == ["lab/s01/clip"] and strangers == []
+    with pytest.raises(DeftError, match="same for the clips lab/s01/clip and lab/sub1/clip; rename one"):
+        questions_by_clip(tmp_path / "q.jsonl", [clip("s01"), clip("sub1")])
 
 
 def test_csv_annotations(root, tmp_path):

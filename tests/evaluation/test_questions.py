@@ -10,6 +10,7 @@ from deft_llm.evaluation.questions import (
     asks_for_one,
     combined_parts,
     named_class,
+    named_fine,
     named_units,
     question_kind,
     question_scores,
@@ -111,3 +112,26 @@ def test_perfect_answers_score_one_and_agree() -> None:
     assert found["single_and_combined_agree"] == {"coarse": 1.0, "fine": 1.0, "aus": 1.0}
     contrary = [r._replace(answer="negative") if r.answer == "positive" else r for r in replies]
     assert question_scores(contrary)["single_and_combined_agree"]["coarse"] == 0.0
+
+
+def test_other_and_others_are_one_class_and_two_texts() -> None:
+    ask = "What is the fine-grained expression class?"
+    whole = (
+        "The action unit present is: dimpler. Therefore, the fine-grained expression class is others, and "
+        "the coarse expression class is negative."
+    )
+    replies = [
+        Reply("a", ask, "others", "other"),
+        Reply("b", ask, "Other.", "others"),
+        Reply("c", ask, "happy", "happiness"),
+        Reply("a", COMBINED, whole, whole.replace("others", "other")),
+        Reply("b", COMBINED, whole.replace("others", "other"), whole),
+    ]
+    found = question_scores(replies)
+    fine = found["by_kind"]["fine"]
+    assert fine["uf1"] == fine["uar"] == pytest.approx(0.5), "others right, happiness not"
+    assert fine["exact"] == fine["bleu_corpus"] == 0.0, "texts are compared as they are written"
+    assert found["single_and_combined_agree"] == {"fine": 1.0}
+    contrary = [reply._replace(answer="tense") if reply.question == ask else reply for reply in replies]
+    assert question_scores(contrary)["single_and_combined_agree"] == {"fine": 0.0}
+    assert named_fine("It is other.") == named_fine("others") == "others" and named_fine("rage") is None

@@ -12,7 +12,7 @@ from deft_llm.errors import DeftError
 from deft_llm.evaluation.compare import compare_runs, repeats
 from deft_llm.evaluation.folds import FoldClip, make_folds, read_folds, read_splits, write_folds
 from deft_llm.evaluation.report import Table, markdown
-from deft_llm.evaluation.rows import classes_of, read_run
+from deft_llm.evaluation.rows import Run, classes_of, read_run
 from deft_llm.evaluation.score import score_run
 from deft_llm.files import write_jsonl
 from deft_llm.records import ActionUnit, Prediction, PredictionTruth
@@ -148,13 +148,38 @@ def test_comparison_needs_the_same_clips(tmp_path: Path) -> None:
 
 
 def test_seeds_are_repeats(tmp_path: Path) -> None:
-    runs = []
-    for seed, wrong in ((0, 0), (1, 6)):
-        rows = [r.model_copy(update={"seed": seed}) for r in rows_of(wrong)]
-        runs.append(score_run(read_run(write_run(tmp_path / str(seed), rows))))
-    (group,) = repeats(runs)
-    values = [run["emotion"]["pooled"]["uf1"]["value"] for run in runs]
+    runs = [seeded(tmp_path / str(seed), seed, wrong) for seed, wrong in ((0, 0), (1, 6))]
+    metrics = [score_run(run) for run in runs]
+    (group,) = repeats(runs, metrics)
+    values = [found["emotion"]["pooled"]["uf1"]["value"] for found in metrics]
     assert group["mean"] == pytest.approx(sum(values) / 2) and group["seeds"] == [0, 1]
+
+
+def seeded(folder: Path, seed: int, wrong: int = 0, **told: object) -> Run:
+    """A run with a seed; ``told``: of its benchmark.json."""
+    write_run(folder, [r.model_copy(update={"seed": seed}) for r in rows_of(wrong)])
+    (folder / "benchmark.json").write_text(json.dumps(told))
+    return read_run(folder)
+
+
+def test_runs_of_other_options_or_weights_and_doubled_seeds_are_no_repeats(tmp_path: Path) -> None:
+    def table(*runs: Run) -> list[tuple[str, list[int]]]:
+        return [
+            (group["method"], group["seeds"]) for group in repeats(runs, [score_run(run) for run in runs])
+        ]
+
+    plain = seeded(tmp_path / "plain", 0, 3, inputs={"weights": "a"})
+    wide = seeded(tmp_path / "wide", 1, 6, options={"refit": {"ridge": 2}}, inputs={"weights": "a"})
+    trained = seeded(tmp_path / "trained", 1, 9, inputs={"weights": "b"})
+    assert table(plain, wide, trained) == [], "one seed of each"
+    again = seeded(tmp_path / "again", 0, 3, inputs={"weights": "a"})
+    assert table(plain, again) == [], "the same seed twice"
+    other = seeded(tmp_path / "other", 2, 9, options={"refit": {"ridge": 2}}, inputs={"weights": "a"})
+    assert table(plain, wide, again, other) == [("m refit.ridge=2", [1, 2])]
+    more = seeded(tmp_path / "more", 4, 6, inputs={"weights": "a"})
+    (group,) = repeats([plain, again, more], [score_run(run) for run in (plain, again, more)])
+    two = [score_run(run)["emotion"]["pooled"]["uf1"]["value"] for run in (plain, more)]
+    assert group["seeds"] == [0, 4] and group["mean"] == pytest.approx(sum(two) / 2)
 
 
 def test_the_class_set_is_that_of_the_truth() -> None:

@@ -3,13 +3,18 @@
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from deft_llm.claims import find_claims
 from deft_llm.errors import UsageError
 from deft_llm.explain import Analyzer
+from deft_llm.explain.inputs import VideoInput
+from deft_llm.explain.outputs import _shown_times
 from deft_llm.explain.report import render_report
+from deft_llm.faces.video import frame_times
 
 TRUE = (30, 39, 52)
 
@@ -96,3 +101,12 @@ def test_methods_that_need_training_are_refused():
         Analyzer.from_pretrained("svm")
     with pytest.raises(UsageError, match="unknown"):
         Analyzer.from_pretrained("magic")
+
+
+def test_elan_gets_the_times_that_a_player_shows_whatever_rate_was_given(smile_clip, tmp_path):
+    own = frame_times(smile_clip)
+    fast = SimpleNamespace(times=np.arange(len(own)) / 500.0)
+    assert _shown_times(VideoInput(smile_clip, "smile", fps=500.0), fast) == own
+    assert _shown_times(VideoInput(smile_clip, "smile"), fast) == fast.times.tolist()
+    shorter = SimpleNamespace(times=fast.times[:-1])
+    assert _shown_times(VideoInput(smile_clip, "smile", fps=500.0), shorter) == shorter.times.tolist()

@@ -1,4 +1,4 @@
-"""One analysis loads each part of a checkpoint once, however many of its stages use it."""
+"""One analysis loads each part of a checkpoint once, however many stages use it; any checkpoint can read."""
 
 from __future__ import annotations
 
@@ -52,3 +52,20 @@ def test_an_analysis_holds_one_copy_of_every_part(checkpoint, smile_clip, monkey
     assert analysis.readings[0].attribution is not None and analysis.question_answer
     assert made == {"MotionExpert": 1, "StructureExpert": 1, "TextureExpert": 1, "language model": 1}
     assert analyzer.method.predictor is load_predictor(checkpoint)
+
+
+def test_a_checkpoint_of_ones_own_reads_videos(checkpoint, smile_clip, run, capsys, tmp_path):
+    given = ("analyze", smile_clip, "--checkpoint", checkpoint)
+    frames = ("--onset", 30, "--apex", 39, "--no-text", "--no-attribution")
+    assert run(*given, *frames, "--out", tmp_path / "out") == 0
+    assert load_predictor(checkpoint).folder == checkpoint, "it is the one that was loaded"
+    other = tmp_path / "other.mp4"
+    other.write_bytes(smile_clip.read_bytes())
+    words = ("analyze", smile_clip, other, "--no-text", "--no-attribution", "--out", tmp_path / "two")
+    assert run(*words, "--checkpoint", checkpoint) == 0 and run(*words, "--checkpoint", checkpoint) == 0
+    assert "2 were there" in capsys.readouterr().out
+    for more, said in ((("--fast",), "--checkpoint: no effect with --fast"),
+                       (("--method", "rules"), "--checkpoint: no effect with --method rules")):  # fmt: skip
+        assert run(*given, *more) == 2 and said in capsys.readouterr().err
+    assert run("analyze", smile_clip, "--checkpoint", tmp_path) == 1
+    assert str(tmp_path) in capsys.readouterr().err

@@ -140,6 +140,9 @@ def test_folder_is_ordered_by_number_and_16_bit_does_not_flicker(tmp_path: Path)
     info = probe(tmp_path)
     assert (info.fps, info.frames, info.kind) == (None, 3, "frames")
     assert [int(f.image.mean()) for f in frames(tmp_path, names=["img10.png"])] == [250]
+    cv2.imwrite(str(tmp_path / "img0.png"), np.full((20, 20), 5000, np.uint16))
+    later = [int(f.image.mean()) for f in frames(tmp_path, 1)]
+    assert later == [int(f.image.mean()) for f in frames(tmp_path)][1:], "a second pass sees the same light"
 
 
 def test_grey_alpha_and_one_pixel_images(tmp_path: Path) -> None:

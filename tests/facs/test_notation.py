@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deft_llm.facs.notation import format_aus, parse_aus
+from deft_llm.facs.notation import format_aus, parse_aus, shown_and_open
 from deft_llm.facs.units import ENTRIES
 from deft_llm.records import ActionUnit
 
@@ -94,6 +94,24 @@ def test_alternatives():
     (either,) = parse_aus("4/7").aus
     assert [either.number, either.alternatives[0].number] == [4, 7]
     assert [unit.referred for unit in parse_aus("ref(4) or ref(7)").aus[0].alternatives] == [True]
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown", "left_open"),
+    [
+        ("4/9", set(), {4, 9}),
+        ("4+4/9", {4}, {9}),
+        ("13?+2", {2}, {13}),
+        ("AU4(k)", set(), {4}),
+        ("4?/9", set(), {4, 9}),
+        ("R14A or 17A or 24A", set(), {14, 17, 24}),
+        ("10B/C+A/L12", {10, 12}, set()),
+        ("ref(6)+1", {1}, set()),
+        ("4/ref(9)", set(), {4}),
+    ],
+)
+def test_what_a_coder_left_open(cell, shown, left_open):
+    assert shown_and_open(parse_aus(cell).aus) == (shown, left_open)
 
 
 @pytest.mark.parametrize("cell", [None, "", " ", float("nan"), "/", "nan"])

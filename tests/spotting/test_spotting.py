@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from deft_llm.explain.apex import apex_between
 from deft_llm.explain.samples import Injected
 from deft_llm.spotting import signal as signal_module
 from deft_llm.spotting.events import Span, joined
@@ -163,3 +164,12 @@ def test_a_long_stretch_is_decided_in_windows_to_the_same_movements(make_signal,
 def test_spans_of_overlapping_windows_are_joined():
     spans = [Span("speech", 40, 60, 50, 2.0), Span("speech", 0, 9, 4, 1.0), Span("speech", 55, 90, 70, 3.0)]
     assert joined(spans) == [Span("speech", 0, 9, 4, 1.0), Span("speech", 40, 90, 70, 3.0)]
+
+
+def test_an_apex_is_not_searched_for_beyond_a_cut_or_a_gap(make_signal):
+    signal = make_signal(seconds=2.0, fps=50.0, movements=[Injected(12, "left", 30, 44, 60, 3.0)])
+    signal.displacement[:, :, 0] += 3.0  # since the stretch began
+    gap = slice(55, 60)
+    signal.displacement[gap], signal.segment[gap], signal.segment[60:] = np.nan, -1, 1
+    signal.displacement[60:] = 0.0
+    assert abs(apex_between(signal, 30, 99) - 44) <= 2

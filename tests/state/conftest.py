@@ -60,12 +60,13 @@ def hold():
 
 @pytest.fixture
 def smile(make_track, hold):
-    """A track with one smile: corners up and out, cheeks up, mouthSmile."""
+    """A track with one smile: corners up and out, cheeks up, mouthSmile; ``rises``: where a side begins by
+    itself."""
 
-    def make(sides=("left", "right"), frames=120, rise=(40, 48), release=(80, 90), **options):
-        course = hold(frames, rise, release)
+    def make(sides=("left", "right"), frames=120, rise=(40, 48), release=(80, 90), rises=None, **options):
         moves, shown = [], {}
         for side in sides:
+            course = hold(frames, (rises or {}).get(side, rise), release)
             one = lambda ids, s=side: ids if s == "right" else TWIN[list(ids)]  # noqa: E731
             out = -1 if side == "right" else 1
             moves.append((one((61, 57, 185, 146)), (7 * out, 8), course))

@@ -12,7 +12,7 @@ from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.explained import without_dragged
-from deft_llm.spotting.joint import events_of, joint_movements, state_movements
+from deft_llm.spotting.joint import between, events_of, joint_movements, state_movements
 from deft_llm.spotting.movement import Movement, RegionShift
 from deft_llm.spotting.phases import phases_of
 from deft_llm.spotting.spot import Spotting
@@ -28,6 +28,42 @@ def test_a_smile_rises_holds_and_is_released_as_one_movement(smile):
     assert abs(twelve["release"].onset - 80) <= 2 and abs(twelve["release"].apex - 90) <= 2
     assert movement.kind == "macro-expression" and abs(movement.offset - 90) <= 2
     assert not any(unit.number == 15 for unit in movement.units)
+
+
+def given_from(onset: int, apex: int) -> Movement:
+    """A movement whose frames were named, as by --onset and --apex."""
+    return Movement("given", onset, apex, None, onset / 25, apex / 25, None, None, 0.0)
+
+
+@pytest.mark.parametrize(("sides", "side"), [(("left", "right"), "both"), (("left",), "left")])
+def test_given_frames_tell_a_smile_and_its_end_as_spotting_does(smile, sides, side):
+    state = state_of(smile(sides))
+    rise, fall = between(state, given_from(38, 50)), between(state, given_from(78, 92))
+    spotted = {unit.number for unit in state_movements(state)[0].units}
+    for movement, phase in ((rise, "rise"), (fall, "release")):
+        assert {unit.phase for unit in movement.units} == {phase}, "no opposite of what it takes away"
+        assert 12 in {unit.number for unit in movement.units} <= spotted
+        assert next(unit.side for unit in movement.units if unit.number == 12) == side
+    assert fall.is_release and not rise.is_release
+
+
+def test_given_frames_say_what_is_hidden(smile):
+    state = state_of(smile())
+    state.visibility.hidden["mouth"][:] = True
+    assert between(state, given_from(38, 50)).hidden["left mouth corner"] == "something covers it"
+    assert not between(state, given_from(38, 50)).units
+
+
+def test_each_side_is_released_where_it_rose(smile):
+    first, second = state_movements(state_of(smile(rises={"right": (58, 66)})))
+    for movement, side in ((first, "left"), (second, "right")):
+        told = {(unit.phase, unit.side) for unit in movement.units if unit.number == 12}
+        assert told == {("rise", side), ("release", side)}
+
+
+def test_motions_that_were_set_aside_are_not_called_noise(smile):
+    (said, *_) = of_video(state_of(smile()), object(), [], set_aside=2)
+    assert said.state == "not-measured" and "moved 2 times" in said.why and "noise" not in said.why
 
 
 def test_micro_is_by_the_time_from_rise_to_return(smile):

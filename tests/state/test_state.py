@@ -162,6 +162,20 @@ def test_furrows_between_the_brows_alone_are_a_brow_lowerer(make_track, hold):
     assert state_of(lit).intensity[4, "left"].max() < 0.5
 
 
+@pytest.mark.parametrize("frames", [[5], [5, 6], [5, 20]])
+@pytest.mark.filterwarnings("error")
+def test_a_face_that_is_seen_for_a_moment_is_sure_of_nothing_that_it_does_not_read(make_track, frames):
+    track = make_track(30)
+    gone = np.setdiff1d(np.arange(30), frames)
+    for name in ("landmarks", "depth", "blend", "presence", "iod", "furrows", "lips"):
+        getattr(track, name)[gone] = np.nan
+    rows = table_of([state_of(track)])
+    for au in (1, 4, 12):
+        blank = np.isnan(rows[f"AU{au:02d}_L"]) | np.isnan(rows[f"AU{au:02d}_R"])
+        assert not (blank & (rows[f"AU{au:02d}_sure"] == 1)).any()
+    assert rows["AU01_L"][frames[0]] == pytest.approx(0, abs=0.5)
+
+
 def test_blinks_winks_and_closures_are_told_apart(make_track, hold):
     def lids(course, sides=("left", "right")):
         ids = [one if side == "right" else int(TWIN[one]) for side in sides for one in (158, 159, 160)]

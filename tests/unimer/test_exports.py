@@ -126,6 +126,24 @@ def test_megc_goes_out_and_comes_back_onto_clips(store: Store, built: Path, tmp_
     assert {row.task for row in found.instructions} >= {"coarse", "fine", "au", "aus", "combined"}
 
 
+def test_megc_lists_no_units_where_the_flow_does_not_show_a_label(store: Store, built: Path, tmp_path: Path):
+    path = export(read_instructions(built), "megc", tmp_path)[0]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    lists = (megc.AUS_QUESTION, megc.COMBINED)
+    listed = {
+        f"{row['dataset']}/{row['subject']}/{row['filename']}" for row in rows if row["question"] in lists
+    }
+    short = {
+        row.clip_id
+        for row in read_instructions(built)
+        if any(item.status == "unsupported" for item in row.evidence)
+    }
+    assert short and listed and not short & listed
+    assert listed <= {clip.clip_id for clip in store.clips}
+    asked = {f"{row['dataset']}/{row['subject']}/{row['filename']}" for row in rows}
+    assert short <= asked, "their classes are asked all the same"
+
+
 def test_megc_rows_without_clip_are_named_and_bad_rows_refused(store: Store, tmp_path: Path):
     path = tmp_path / "q.jsonl"
     line = {

@@ -33,7 +33,7 @@ def _chips(analysis: Analysis, chosen: int) -> str:
             f"<span>{escape(movement.kind)}</span><i>{clock(movement.onset_time)}</i></button>"
         )
     if not chips:
-        return '<p class="deft-empty">No facial movement stands above this video\'s noise.</p>'
+        return '<p class="deft-empty">No facial movement that can be judged was found.</p>'
     more = len(analysis.readings) - LISTED
     tail = f'<span class="soft">and {more} later ones in the JSON</span>' if more > 0 else ""
     return f'<div class="chips" role="group" aria-label="Spotted movements">{"".join(chips)}{tail}</div>'

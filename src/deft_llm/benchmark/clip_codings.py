@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deft_llm.corpora.joining import Annotation, join_key, read_annotations
-from deft_llm.corpora.labels import coarse_word, fine_word
+from deft_llm.corpora.labels import coarse_word
 from deft_llm.evaluation.agree import MARKS, CodedUnit, Coding, Codings
 from deft_llm.evaluation.rows import label_of, read_rows
+from deft_llm.facs.emotions import fine_word
 from deft_llm.files import existing_file, read_jsonl, reading
 from deft_llm.records import ActionUnit, Clip, Prediction
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deft_llm.corpora.joining import questions_by_clip
-from deft_llm.corpora.labels import fine_word
 from deft_llm.corpora.questions import FORM
 from deft_llm.errors import DeftError
-from deft_llm.evaluation.questions import FINE_WORDS, named_class, named_units, question_kind
+from deft_llm.evaluation.questions import named_class, named_fine, named_units, question_kind
 from deft_llm.methods.protocol import Question
 from deft_llm.records import COARSE, Clip
 
@@ -33,8 +32,7 @@ class ClipQuestions:
     @property
     def fine(self) -> str | None:
         """Fine class that the answers state."""
-        name = named_class(self.answer("fine"), FINE_WORDS)
-        return fine_word(name) if name else None
+        return named_fine(self.answer("fine"))
 
 
 def units_answered(asked: ClipQuestions) -> frozenset[int] | None:

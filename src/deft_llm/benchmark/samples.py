@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from deft_llm.benchmark.questions import ClipQuestions, units_answered
-from deft_llm.corpora.labels import fine_word, label, sort_out
+from deft_llm.corpora.labels import label, sort_out
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.folds import FoldClip
+from deft_llm.facs.emotions import fine_word
+from deft_llm.facs.notation import shown_and_open
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.prepare.run import lost_clips
 from deft_llm.records import ActionUnit, Clip, PredictionTruth
@@ -53,7 +55,7 @@ class SampleSet:
 def blind(sample: Sample) -> Sample:
     """The sample as predict sees it: without labels, AUs and answers."""
     question = replace(sample.question, answer=None) if sample.question else None
-    return replace(sample, label=None, fine=None, aus=None, question=question)
+    return replace(sample, label=None, fine=None, aus=None, open_aus=frozenset(), question=question)
 
 
 def collect(
@@ -107,14 +109,14 @@ def _unusable(clip: Clip, task: str, setting: str, asked: ClipQuestions | None) 
 
 
 def _add(found: SampleSet, clip: Clip, sample: Sample, setting: str, asked: ClipQuestions | None) -> None:
-    coded = _detected(clip)
-    aus = None if coded is None else frozenset(unit.number for unit in coded)
+    shown, left_open = shown_and_open(clip.aus or ())
+    aus = shown if clip.has_aus else None
     fine = fine_word(clip.emotion) if clip.emotion else None
     name = label(clip, setting)
     if asked:
         name, fine = name or asked.coarse, fine or asked.fine
         aus = units_answered(asked) if aus is None else aus
-    sample = replace(sample, label=name, fine=fine, aus=aus)
+    sample = replace(sample, label=name, fine=fine, aus=aus, open_aus=left_open)
     truth = _truth(clip, setting)
     if not asked:
         found.samples[clip.clip_id] = [sample]

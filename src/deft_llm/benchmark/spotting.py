@@ -31,6 +31,8 @@ from deft_llm.spotting.build_signal import signal_of
 from deft_llm.spotting.spot import spot
 
 READY = ("rules", "flow2text", "deft")
+NAMED_BY = "megc3"
+"""The label setting whose classes intervals are named by."""
 PAD_SECONDS = 0.1
 LONG = "long video"
 WHOLE = "the clip is all there is of its video: nothing to spot it in"
@@ -74,7 +76,7 @@ def videos_of(corpus: Corpus, setting: str) -> tuple[list[Video], dict[str, str]
             left_out |= {clip.clip_id: str(error) for clip in clips}
             continue
         first = clips[0]
-        name = first.clip_id if len(clips) == 1 else f"{subject}/{Path(path).name}"
+        name = first.clip_id if len(clips) == 1 else f"{subject}/{path.replace('/', '_')}"
         found.append(Video(name, first.corpus, subject, folder, float(first.fps or 0), tuple(truth)))
     for clip in corpus.empty_videos:
         whole = corpus.root / clip.source.path
@@ -150,16 +152,23 @@ def run_spotting(
     """Spot all videos of the corpora, resumable video by video; writes what ``run_benchmark`` writes.
 
     ``folds.json`` expects the videos that could be spotted and lists the others. Raises: UsageError for a
-    method that would have to be trained; DeftError where no video is left.
+    method that would have to be trained, or classes that intervals are not named by; DeftError where two
+    videos have one id, or no video is left.
     """
 
     if settings.method not in READY or not settings.zero_shot:
         raise UsageError(f"--task spotting is not trained; give --zero-shot and --method {', '.join(READY)}.")
+    if settings.labels != NAMED_BY:
+        raise UsageError(
+            f"--task spotting --labels {settings.labels}: intervals are named by their coarse class; give "
+            f"--labels {NAMED_BY}."
+        )
     videos: list[Video] = []
     left_out: dict[str, str] = {}
     for corpus in corpora:
         there, missing = videos_of(corpus, settings.labels)
         videos, left_out = videos + there, left_out | missing
+    _refuse_doubled(videos)
     folds = _folds(videos, left_out)
     content = digest([[v.video_id, v.fps, list(v.truth)] for v in videos])
     weights = digests_of(_method(settings))
@@ -178,6 +187,17 @@ def run_spotting(
     folds = _folds(spotted, left_out | dict(sorted(unspotted.items())))
     write_folds(run / "folds.json", folds)
     return finish(run, folds, [_shard(run, video) for video in spotted])
+
+
+def _refuse_doubled(videos: Sequence[Video]) -> None:
+    paths: dict[str, Path] = {}
+    for video in videos:
+        if video.video_id in paths:
+            raise DeftError(
+                f"{paths[video.video_id]} and {video.path} have one id, {video.video_id}; give each corpus "
+                "once, and rename one of two folders."
+            )
+        paths[video.video_id] = video.path
 
 
 def _folds(videos: Sequence[Video], left_out: dict[str, str]) -> Folds:
@@ -205,8 +225,7 @@ class _Spotter:
 
 
 def _method(settings: BenchmarkSettings) -> Method:
-    task = Task("emotion", settings.labels) if settings.labels == "megc3" else Task("emotion")
-    return build_method(settings.method, task, zero_shot=True, **settings.options)
+    return build_method(settings.method, Task(), zero_shot=True, **settings.options)
 
 
 def _open(run: Path, settings: BenchmarkSettings) -> _Spotter:

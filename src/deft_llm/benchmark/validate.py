@@ -1,6 +1,6 @@
 """What a licence holder may publish of their corpus: zero-shot, LOSO, AU support and the label-motion gap.
 
-The report holds sums over the corpus only: no clip, subject, face or path, and no cell of fewer than FEW
+The report holds sums over the corpus only: no clip, subject, face or path, and no cell of 1 to FEW - 1
 clips. The runs behind it do name clips and subjects; they stay in the folder ``private``.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,11 @@ def _public(metrics: dict[str, Any]) -> dict[str, Any]:
 def support_of_labels(store: Store) -> dict[str, Any]:
     """Of each AU: how often the flow supports its label, and what it supports without one.
 
-    ``label_motion_gap``: the share of labels whose motion the flow does not show.
+    ``label_motion_gap``: the share of labels whose motion the flow does not show. None stands for a figure
+    that would tell a number of labels or clips from 1 to FEW - 1, by itself or beside the others.
     """
 
-    supports: dict[int, list[tuple[bool, float]]] = defaultdict(list)
+    supports: dict[int, tuple[list[bool], list[float]]] = defaultdict(lambda: ([], []))
     status: dict[int, dict[str, int]] = defaultdict(
         lambda: {"supported": 0, "unsupported": 0, "not_measured": 0}
     )
@@ -148,24 +149,27 @@ def support_of_labels(store: Store) -> dict[str, Any]:
             if not found.judged:
                 continue
             measured.add(found.au)
-            supports[found.au].append((found.au in labelled, float(found.support)))
+            supports[found.au][0].append(found.au in labelled)
+            supports[found.au][1].append(float(found.support))
         verdicts = judge(motion, clip.aus)
         unexplained += any(item.status == "unexplained" for item in verdicts)
         for au in labelled:
             said = {item.status for item in verdicts if item.au == au}
             verdict = "supported" if "supported" in said else "unsupported"
             status[au][verdict if au in measured else "not_measured"] += 1
-    total = sum(cell["supported"] + cell["unsupported"] for cell in status.values())
-    missing = sum(cell["unsupported"] for cell in status.values())
+    total, missing, unmeasured = (
+        sum(cell[name] for cell in status.values() for name in names)
+        for names in (("supported", "unsupported"), ("unsupported",), ("not_measured",))
+    )
+    pairs = {au: (np.array(truth), np.array(values)) for au, (truth, values) in sorted(supports.items())}
+    listed = {au: pair for au, pair in pairs.items() if min(pair[0].sum(), (~pair[0]).sum()) >= FEW}
+    split = _publishable(status, listed)
     per_au = {}
-    for au, pairs in sorted(supports.items()):
-        truth, values = np.array([t for t, _ in pairs]), np.array([v for _, v in pairs])
-        if truth.sum() < FEW or (~truth).sum() < FEW:
-            continue
+    for au, (truth, values) in listed.items():
         per_au[str(au)] = {
             "labels": int(truth.sum()),
-            "supported": status[au]["supported"],
-            "unsupported": status[au]["unsupported"],
+            "supported": status[au]["supported"] if au in split else None,
+            "unsupported": status[au]["unsupported"] if au in split else None,
             "mean_support_labelled": float(values[truth].mean()),
             "mean_support_unlabelled": float(values[~truth].mean()),
             "auroc": auroc(truth, values),
@@ -173,11 +177,34 @@ def support_of_labels(store: Store) -> dict[str, Any]:
     return {
         "clips": clips,
         "labels": total,
-        "labels_not_measured": sum(cell["not_measured"] for cell in status.values()),
-        "label_motion_gap": missing / total if total else None,
-        "clips_with_unexplained_motion": unexplained / clips if clips else None,
+        "labels_not_measured": None if _few(unmeasured) else unmeasured,
+        "label_motion_gap": _share(missing, total),
+        "clips_with_unexplained_motion": _share(unexplained, clips),
         "per_au": per_au,
     }
+
+
+def _few(count: int) -> bool:
+    """Whether a number of clips or labels is so small that it is left out."""
+    return 0 < count < FEW
+
+
+def _share(part: int, whole: int) -> float | None:
+    """``part`` of ``whole``; None where that tells a small number, or there is nothing."""
+    return None if not whole or _few(part) or _few(whole - part) else part / whole
+
+
+def _publishable(status: dict[int, dict[str, int]], listed: Iterable[int]) -> set[int]:
+    """Those of the ``listed`` AUs whose supported and unsupported labels may be told: neither is few, nor are
+    those of all other AUs together, which the sums over all AUs give away.
+    """
+    names = ("supported", "unsupported")
+    told = {au for au in listed if not any(_few(status[au][name]) for name in names)}
+    while told and any(
+        _few(sum(cell[name] for au, cell in status.items() if au not in told)) for name in names
+    ):
+        told.remove(min(told, key=lambda au: (sum(status[au][name] for name in names), au)))
+    return told
 
 
 def _markdown(report: dict[str, Any]) -> str:
@@ -185,9 +212,9 @@ def _markdown(report: dict[str, Any]) -> str:
     lines = [
         f"# Validation of deft-llm on {report['corpus']}",
         "",
-        "Sums over the corpus only: no clip, subject or face is named, cells of fewer than "
-        f"{FEW} clips are left out. A class is the label that this corpus's coders gave, not what a person "
-        f"felt.",
+        f"Sums over the corpus only: no clip, subject or face is named, cells of 1 to {FEW - 1} clips and "
+        "what would give them away are left out. A class is the label that this corpus's coders gave, not "
+        "what a person felt.",
         "",
         f"{facts['clips']} clips, {facts['subjects']} subjects, {facts['not_prepared']} could not be "
         f"prepared, "
@@ -213,8 +240,9 @@ def _markdown(report: dict[str, Any]) -> str:
         "",
         "## AU labels against measured motion",
         "",
-        f"{support['labels']} AU labels whose regions could be measured ({support['labels_not_measured']} "
-        f"more could not) on {support['clips']} clips; the flow does not show the motion of "
+        f"{support['labels']} AU labels whose regions could be measured "
+        f"({_told(support['labels_not_measured'])} more could not) on {support['clips']} clips; the flow "
+        "does not show the motion of "
         f"{figure(support['label_motion_gap'])} of them (label-motion gap); "
         f"{figure(support['clips_with_unexplained_motion'])} "
         "of the clips hold motion that no label explains.",
@@ -223,6 +251,11 @@ def _markdown(report: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _told(count: int | None) -> str:
+    """A number of labels as text; "-" where it is left out."""
+    return "-" if count is None else str(count)
 
 
 def _runs_table(report: dict[str, Any]) -> Table:
@@ -256,8 +289,8 @@ def _support_table(support: dict[str, Any]) -> Table:
         [
             f"AU{au} {unit_name(int(au))}",
             str(c["labels"]),
-            str(c["supported"]),
-            str(c["unsupported"]),
+            _told(c["supported"]),
+            _told(c["unsupported"]),
             figure(c["mean_support_labelled"]),
             figure(c["mean_support_unlabelled"]),
             figure(c["auroc"]),

@@ -50,6 +50,10 @@ def analyze(
     apex: Annotated[int | None, typer.Option(help="Its strongest frame.")] = None,
     offset: Annotated[int | None, typer.Option(help="Its last frame.")] = None,
     method: Annotated[str | None, typer.Option(help="deft, rules or flow2text.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="deft's checkpoint instead of the shipped one."),
+    ] = None,
     question: Annotated[
         str | None,
         typer.Option(help='For methods that read text; "what if the brow had not moved?" for all of them.'),
@@ -110,9 +114,13 @@ def analyze(
 
     if fast:
         refuse(context, ("max_movements",), "with --fast, which lists all movements and measures none")
+        refuse(context, ("checkpoint",), "with --fast, which reads shape and appearance alone")
+    if method not in (None, "deft"):
+        refuse(context, ("checkpoint",), f"with --method {method}, which has none")
     check_table(table)
     extras = Extras(frames, overlay, elan)
-    options = Options(method, not no_text, attribution, question, faces, max_movements, fast)
+    options = Options(method, not no_text, attribution, question, faces, max_movements, fast,
+                      None if checkpoint is None else str(checkpoint.absolute()))  # fmt: skip
     leave_out = out if out is not None else _default_folder(sources)
     inputs = collect(sources, neutral=neutral, fps=fps, mirrored=mirrored, leave_out=leave_out)
     extras.check(names_only=inputs.several)

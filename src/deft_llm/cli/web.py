@@ -40,7 +40,7 @@ def page(
 
     Example: deft app --port 7860
 
-    Coding: deft app --folder clips --coder anna --blind
+    Example: deft app --folder clips --coder anna --blind
     """
     import shutil
     import signal

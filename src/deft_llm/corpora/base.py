@@ -240,10 +240,16 @@ def safe_path(root: Path, relative: str) -> Path | None:
     return Path(joined) if joined == inside or joined.startswith(inside.rstrip(os.sep) + os.sep) else None
 
 
+_NUMBERED = re.compile(r"(?:subject|sub|spno|s)?[._-]?(\d+)")
+
+
 def subject_number(subject: object) -> str:
-    """The number in a subject's name ("sub01", "006", "spNO.1", 6 -> "1", "6", "1", "6"), else the name."""
-    found = re.findall(r"\d+", loose(subject))
-    return str(int(found[-1])) if found else loose(subject)
+    """A subject's number where its name is one, with or without a corpus's word for it ("sub01", "006",
+    "spNO.1", 6 -> "1", "6", "1", "6"), else its name ("A1" -> "a1"): nothing else names one person twice.
+    """
+    name = loose(subject)
+    found = _NUMBERED.fullmatch(name)
+    return found[1] if found else name
 
 
 def subject_name(corpus: str, subject: str) -> str:

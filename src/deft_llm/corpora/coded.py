@@ -14,11 +14,11 @@ from typing import Any
 
 from deft_llm.corpora.base import Corpus, Request, TableRow, safe_name
 from deft_llm.corpora.frames import Frames, Tree, list_frames, preferred
-from deft_llm.corpora.labels import coarse_word, fine_word, is_slip, roman
+from deft_llm.corpora.labels import coarse_word, is_slip, roman
 from deft_llm.corpora.overlays import Corrections, corrections_for
 from deft_llm.corpora.tables import Row, Table, cell_integer, cell_text, find_table, read_sheets
 from deft_llm.errors import DeftError
-from deft_llm.facs.emotions import objective_class
+from deft_llm.facs.emotions import fine_word, objective_class
 from deft_llm.records import Clip, Source, loose
 
 CONTEXT_SECONDS = 0.1  # frames kept around a clip that is cut out of a long video

@@ -23,10 +23,10 @@ from deft_llm.corpora.joining import (
     read_annotations,
     smic_name,
 )
-from deft_llm.corpora.labels import coarse_word, fine_word
+from deft_llm.corpora.labels import coarse_word
 from deft_llm.corpora.tables import cell_number, find_table
 from deft_llm.errors import DeftError
-from deft_llm.facs.emotions import coarse_of
+from deft_llm.facs.emotions import coarse_of, fine_word
 from deft_llm.records import Clip, Coarse, Source, loose
 
 CLASSES: dict[str, Coarse] = {"0": "negative", "1": "positive", "2": "surprise"}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from deft_llm.corpora.base import Corpus, Request, loader, safe_name, safe_path, slashes
 from deft_llm.corpora.frames import Tree, list_frames
-from deft_llm.corpora.labels import coarse_word, fine_word
+from deft_llm.corpora.labels import coarse_word
 from deft_llm.corpora.tables import Row, cell_integer, cell_number, find_table
 from deft_llm.errors import DeftError
+from deft_llm.facs.emotions import fine_word
 from deft_llm.records import CODED_BY, Clip, Source
 
 COLUMNS = {

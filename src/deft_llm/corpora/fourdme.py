@@ -5,8 +5,9 @@ from __future__ import annotations
 from deft_llm.corpora.base import Corpus, Request, loader
 from deft_llm.corpora.coded import Builder, Coded, cells_of, tables_of
 from deft_llm.corpora.frames import Tree
-from deft_llm.corpora.labels import coarse_word, fine_word
+from deft_llm.corpora.labels import coarse_word
 from deft_llm.corpora.tables import Row
+from deft_llm.facs.emotions import fine_word
 
 LABELS = ("Positive", "Negative", "Surprise", "Repression", "Others")
 COLUMNS = {

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.corpora.base import subject_number
-from deft_llm.corpora.labels import coarse_word, fine_word
+from deft_llm.corpora.labels import coarse_word
 from deft_llm.corpora.questions import QuestionRow, read_question_rows
 from deft_llm.corpora.tables import Row, Table, cell_integer, cell_text, find_table
 from deft_llm.errors import DeftError
+from deft_llm.facs.emotions import fine_word
 from deft_llm.facs.notation import ParsedAUs, format_aus, parse_aus
 from deft_llm.facs.units import number_of
 from deft_llm.files import existing_file
 from deft_llm.records import ActionUnit, Clip, Coarse, loose
 
 Key = tuple[str, str, str]
-"""corpus, subject's number, file name without subject prefix and zero padding"""
+"""corpus, subject's number (``subject_number``), file name without subject prefix and zero padding"""
 
 COLUMNS = {
     "corpus": ("corpus", "dataset", "database"),
@@ -123,13 +124,18 @@ def questions_by_clip(
 ) -> tuple[dict[str, list[QuestionRow]], list[QuestionRow]]:
     """ME-VQA rows by clip id, in the order of the file, and the rows about no clip here.
 
-    A dataset "smic" fits the corpus "smic-hs". Raises: DeftError naming a row that lacks a field, or an id
-    that is there twice.
+    A dataset "smic" fits the corpus "smic-hs". Raises: DeftError naming a row that lacks a field, an id that
+    is there twice, or two clips that rows cannot tell apart.
     """
-    index = {}
+    index: dict[Key, str] = {}
     for clip in clips:
         subject, name = clip.subject.rsplit("/", 1)[-1], clip.clip_id.rsplit("/", 1)[-1]
-        index[join_key(clip.corpus, subject, name)] = clip.clip_id
+        known = index.setdefault(join_key(clip.corpus, subject, name), clip.clip_id)
+        if known != clip.clip_id:
+            raise DeftError(
+                f"{path}: corpus, subject and file name are the same for the clips {known} and "
+                f"{clip.clip_id}; rename one, so that questions are about one of them."
+            )
     found: dict[str, list[QuestionRow]] = {}
     strangers = []
     seen = set()

@@ -1,4 +1,4 @@
-"""Label maps: native words -> fine and coarse labels -> classes of a named setting (data: labels.yaml)."""
+"""Label maps: words -> coarse labels, fine labels -> classes of a named setting (data: labels.yaml)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.errors import UsageError
-from deft_llm.facs.emotions import coarse_of, objective_class
+from deft_llm.facs.emotions import coarse_of, fine_word, objective_class
 from deft_llm.records import Clip, Coarse
 
 SETTINGS = ("megc3", "native", "4", "5", "7", "objective")
@@ -42,14 +42,8 @@ def _data() -> dict[str, Any]:
     import yaml
 
     data = yaml.safe_load((Path(__file__).parent / "labels.yaml").read_text(encoding="utf-8"))
-    for kind in ("fine", "coarse"):
-        data[f"{kind}_words"] = {word: label for label, words in data[kind].items() for word in words}
+    data["coarse_words"] = {word: label for label, words in data["coarse"].items() for word in words}
     return data
-
-
-def fine_word(native: str) -> str | None:
-    """The fine label (of facs.emotions.FINE) that a corpus' word means, None for coarse and unknown words."""
-    return _data()["fine_words"].get(native.strip().casefold())
 
 
 def coarse_word(native: str) -> Coarse | None:

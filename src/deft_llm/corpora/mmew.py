@@ -5,7 +5,7 @@ from __future__ import annotations
 from deft_llm.corpora.base import Corpus, Request, loader
 from deft_llm.corpora.coded import Builder, Coded, cells_of, tables_of
 from deft_llm.corpora.frames import Tree
-from deft_llm.corpora.labels import fine_word
+from deft_llm.facs.emotions import fine_word
 
 COLUMNS = {
     "subject": ("Subject",),

@@ -14,6 +14,7 @@ from deft_llm.evaluation.bootstrap import paired_test
 from deft_llm.evaluation.classes import summary
 from deft_llm.evaluation.rows import Run, classes_of, scorable
 from deft_llm.evaluation.score import subject_tables, subject_unit_counts
+from deft_llm.files import digest
 
 
 def headline_of(task: str) -> str:
@@ -66,22 +67,30 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any] | None:
     return None
 
 
-def repeats(metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and spread of the headline over seeds of the same method on the same folds, leaky runs apart."""
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for run in metrics:
-        keys = ("method", "task", "label_space", "protocol", "folds", "leaky")
-        groups[tuple(str(run.get(key)) for key in keys)].append(run)
+def repeats(runs: Sequence[Run], metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and spread of the headline over seeds, of runs that differ in nothing else; of several runs with
+    one seed the first counts.
+
+    ``metrics``: of each run. Method, task, labels, protocol, folds, options, weights and data are the same
+    within a row; leaky runs stand apart.
+    """
+    groups: dict[str, dict[int, tuple[Run, float]]] = defaultdict(dict)
+    for run, found in zip(runs, metrics, strict=True):
+        value, _, _ = headline(found)
+        if value is not None:
+            keys = ("method", "task", "label_space", "protocol", "folds", "leaky")
+            same = [*(found[key] for key in keys), run.settings.options, run.settings.inputs]
+            groups[digest(same)].setdefault(found["seed"], (run, value))
     table = []
-    for runs in groups.values():
-        values = [value for value, _, _ in map(headline, runs) if value is not None]
+    for seeds in groups.values():
+        first = next(iter(seeds.values()))[0]
+        values = [value for _, value in seeds.values()]
         if len(values) > 1:
             table.append(
                 {
-                    "method": runs[0]["method"],
-                    "leaky": runs[0]["leaky"],
-                    "metric": headline_of(runs[0]["task"]),
-                    "seeds": sorted(run["seed"] for run in runs),
+                    "method": first.name,
+                    "metric": headline_of(first.rows[0].task),
+                    "seeds": sorted(seeds),
                     "mean": float(np.mean(values)),
                     "sd": float(np.std(values, ddof=1)),
                 }

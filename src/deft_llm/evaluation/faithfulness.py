@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from deft_llm.answer import AnswerError, parse
 from deft_llm.evaluation.rows import label_of
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import coarse_of
+from deft_llm.facs.notation import shown_and_open
 from deft_llm.records import SUPPORTED, Prediction
 
 
@@ -35,7 +36,8 @@ def claimed_units(row: Prediction) -> set[int] | None:
 def faithfulness(rows: Sequence[Prediction]) -> dict[str, Any] | None:
     """Claimed AUs against measured flow and against the truth (precision, recall), and claimed directions.
 
-    None where no row claims anything. Against flow: an AU counts as measured at support >= 0.5.
+    None where no row claims anything. Against flow: an AU counts as measured at support >= 0.5. Against the
+    truth, AUs that the coder left open do not count.
     """
     against_flow, against_truth = _Counts(), _Counts()
     directions = [0, 0]
@@ -47,7 +49,8 @@ def faithfulness(rows: Sequence[Prediction]) -> dict[str, Any] | None:
         if measured is not None:
             against_flow.add(claimed, {m["au"] for m in measured if m["support"] >= SUPPORTED})
         if row.truth.aus is not None:
-            against_truth.add(claimed, {unit.number for unit in row.truth.aus})
+            shown, left_open = shown_and_open(row.truth.aus)
+            against_truth.add(claimed - left_open, shown)
         agree, stated = _directions(row)
         directions = [directions[0] + agree, directions[1] + stated]
     if not against_flow.rows and not against_truth.rows:
@@ -66,7 +69,7 @@ class _Counts:
     def __init__(self) -> None:
         self.shared = self.claimed = self.there = self.rows = 0
 
-    def add(self, claimed: set[int], there: set[int]) -> None:
+    def add(self, claimed: set[int], there: Set[int]) -> None:
         self.shared += len(claimed & there)
         self.claimed += len(claimed)
         self.there += len(there)

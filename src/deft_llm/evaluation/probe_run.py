@@ -10,6 +10,7 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.probes import probe, read_features, verification_auc
 from deft_llm.evaluation.rows import Run
+from deft_llm.facs.notation import shown_and_open
 
 LEAST = 8
 COMPONENTS = 64
@@ -42,7 +43,7 @@ def probe_run(run: Run, features: Path) -> dict[str, Any]:
     people = [subjects[index] for index in known]
     labels = np.array([truth.label or "" for truth in truths])
     coded = np.array([truth.aus is not None for truth in truths])
-    units = [{unit.number for unit in truth.aus or ()} for truth in truths]
+    units = [shown_and_open(truth.aus or ()) for truth in truths]
     found = {}
     for name, array in arrays.items():
         reduced = _reduced(array[known])
@@ -77,15 +78,20 @@ def _class(features: np.ndarray, labels: np.ndarray, people: list[str]) -> dict[
 
 
 def _units(
-    features: np.ndarray, units: list[set[int]], coded: np.ndarray, people: list[str]
+    features: np.ndarray,
+    units: list[tuple[frozenset[int], frozenset[int]]],
+    coded: np.ndarray,
+    people: list[str],
 ) -> dict[str, Any] | None:
-    mine = [person for person, keep in zip(people, coded) if keep]
-    read = [unit for unit, keep in zip(units, coded) if keep]
+    """Probes of each AU on the clips that were ``coded`` (N,) and of which it was not left open; ``units``:
+    AUs shown and left open of every clip."""
     per_au = {}
-    for au in sorted(set().union(*read)) if read else ():
-        truth = np.array([au in unit for unit in read], int)
+    for au in sorted(frozenset().union(*(shown for shown, _ in units))):
+        known = coded & np.array([au not in left_open for _, left_open in units])
+        truth = np.array([au in shown for shown, _ in units], int)[known]
         if min(truth.sum(), (1 - truth).sum()) >= LEAST:
-            per_au[str(au)] = _short(probe(features[coded], truth, mine, "binary", permutations=PERMUTATIONS))
+            mine = [person for person, keep in zip(people, known) if keep]
+            per_au[str(au)] = _short(probe(features[known], truth, mine, "binary", permutations=PERMUTATIONS))
     if not per_au:
         return None
     means = {name: float(np.mean([cell[name] for cell in per_au.values()])) for name in ("score", "permuted")}

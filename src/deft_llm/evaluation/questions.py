@@ -9,28 +9,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Collection, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.classes import class_scores
+from deft_llm.facs.emotions import FINE, fine_word
 from deft_llm.facs.units import ENTRIES, number_of
 from deft_llm.records import COARSE
 
-FINE_WORDS = (
-    "happiness",
-    "surprise",
-    "disgust",
-    "repression",
-    "sadness",
-    "fear",
-    "anger",
-    "contempt",
-    "other",
-    "others",
-    "tense",
-)
+FINE_WORDS = (*FINE, "other")
 
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
 """How a number of Action Units is said."""
@@ -147,13 +136,21 @@ def asks_for_one(question: str) -> bool:
     return not re.search(r"\bunits\b|\bany\b|\bevery\b|\ball\b", words)
 
 
-def named_class(answer: str | None, classes: Sequence[str]) -> str | None:
+def named_class(answer: str | None, classes: Collection[str]) -> str | None:
     """The one class that an answer names; None where it names none or several."""
     if not answer:
         return None
     text = answer.lower()
     found = {name for name in classes if re.search(rf"\b{re.escape(name)}\b", text)}
     return found.pop() if len(found) == 1 else None
+
+
+def named_fine(answer: str | None, words: Collection[str] = FINE_WORDS) -> str | None:
+    """The one fine class that an answer names by one of ``words``, of several words for a class ("other",
+    "others") the label of ``facs.emotions.FINE``; None where it names none or several.
+    """
+    name = named_class(answer, words)
+    return None if name is None else fine_word(name) or name
 
 
 def named_units(answer: str | None) -> tuple[set[int], list[str]]:
@@ -189,7 +186,7 @@ def combined_parts(answer: str | None) -> dict[str, Any]:
     coarse = re.search(r"coarse expression class is\s+(\w+)", text, re.I)
     return {
         "aus": named_units(aus.group(1))[0] if aus else None,
-        "fine": fine.group(1).lower() if fine else None,
+        "fine": (fine_word(fine.group(1)) or fine.group(1).lower()) if fine else None,
         "coarse": coarse.group(1).lower() if coarse else None,
     }
 
@@ -235,13 +232,10 @@ def question_scores(replies: Sequence[Reply]) -> dict[str, Any]:
 
 def _kind_scores(kind: str, rows: Sequence[Reply]) -> dict[str, Any]:
     if kind in ("coarse", "fine"):
-        words = (
-            COARSE
-            if kind == "coarse"
-            else tuple(sorted({*FINE_WORDS, *(r.truth.lower().strip(" .") for r in rows)}))
-        )
-        truths = [named_class(r.truth, words) or r.truth for r in rows]
-        answers = [named_class(r.answer, words) for r in rows]
+        fines = {*FINE_WORDS, *(r.truth.lower().strip(" .") for r in rows)}
+        named = partial(named_class, classes=COARSE) if kind == "coarse" else partial(named_fine, words=fines)
+        truths = [named(r.truth) or r.truth for r in rows]
+        answers = [named(r.answer) for r in rows]
         classes = COARSE if kind == "coarse" else tuple(sorted(set(truths)))
         return {**class_scores(truths, answers, classes), "unparsed": sum(a is None for a in answers)}
     if kind == "aus":
@@ -288,5 +282,7 @@ def _agreement(by_kind: dict[str, list[Reply]]) -> dict[str, Any] | None:
             alone: Any = (answers[reply.clip_id] or "").lower().strip(" .")
             if kind == "aus":
                 alone = named_units(alone)[0]
+            elif kind == "fine":
+                alone = fine_word(alone) or alone
             counts[kind][0] += parts[kind] is not None and parts[kind] == alone
     return {kind: same / total for kind, (same, total) in counts.items() if total} or None

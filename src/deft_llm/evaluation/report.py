@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from deft_llm.errors import DeftError, printable
 from deft_llm.evaluation.compare import compare_runs, headline, headline_of, repeats
 from deft_llm.evaluation.figures import report_figures
-from deft_llm.evaluation.rows import Run, read_run
+from deft_llm.evaluation.rows import Run, flattened, read_run
 from deft_llm.evaluation.score import LEAK_STAMP, score_run
 from deft_llm.evaluation.words import figure
 from deft_llm.files import claim_folder, csv_cell, write_text
@@ -66,25 +66,11 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     names = [run.name for run in runs]
     tasks = {run.rows[0].task for run in runs}
     for index, run in enumerate(runs):
-        options = " ".join(f"{k}={_shown(v)}" for k, v in _flat(run.settings.options).items())
-        names[index] += f" {options}" if options else ""
         names[index] += f" [{run.rows[0].task}]" if len(tasks) > 1 else ""
     for index, run in enumerate(runs):
         if names.count(names[index]) > 1 or run.rows[0].seed:
             names[index] += f" seed {run.rows[0].seed}"
     return [f"{n} #{i + 1}" if names.count(n) > 1 else n for i, n in enumerate(names)]
-
-
-def _shown(value: Any) -> Any:
-    """An option's value as tables show it: a file or folder by its name, wherever it lay."""
-    return Path(value).name if isinstance(value, str) and "/" in value else value
-
-
-def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in options.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def report_tables(
@@ -95,7 +81,7 @@ def report_tables(
         _summary(metrics, names),
         _per_corpus(metrics, names),
         _paired(runs, names),
-        _repeats(metrics),
+        _repeats(runs, metrics),
         _classes(metrics, names),
         _text_and_answers(metrics, names),
         _units(metrics, names),
@@ -192,16 +178,10 @@ def _paired(runs: Sequence[Run], names: Sequence[str]) -> Table:
     return Table("Paired tests on the same clips", "paired", head, rows)
 
 
-def _repeats(metrics: Sequence[dict[str, Any]]) -> Table:
+def _repeats(runs: Sequence[Run], metrics: Sequence[dict[str, Any]]) -> Table:
     rows = [
-        [
-            r["method"] + (" (LEAKY)" if r["leaky"] else ""),
-            r["metric"],
-            " ".join(map(str, r["seeds"])),
-            figure(r["mean"]),
-            figure(r["sd"]),
-        ]
-        for r in repeats(metrics)
+        [r["method"], r["metric"], " ".join(map(str, r["seeds"])), figure(r["mean"]), figure(r["sd"])]
+        for r in repeats(runs, metrics)
     ]
     return Table("Seeds", "seeds", ["method", "figure", "seeds", "mean", "sd"], rows)
 
@@ -231,7 +211,7 @@ def _text_and_answers(metrics: Sequence[dict[str, Any]], names: Sequence[str]) -
     rows = []
     for name, m in zip(names, metrics):
         for section in SECTIONS:
-            for key, value in _flat(m.get(section, {})).items():
+            for key, value in flattened(m.get(section, {})).items():
                 rows.append([name, section, key, figure(value) if isinstance(value, float) else str(value)])
     return Table("Text, evidence and what changes them", "answers", ["run", "part", "figure", "value"], rows)
 

@@ -19,9 +19,13 @@ Key = tuple[str, str | None, int]
 
 
 class RunSettings(BaseModel):
-    """What scores and tables say of a run's settings (``benchmark.json`` holds more)."""
+    """What scores and tables say of a run's settings (``benchmark.json`` holds more).
+
+    ``inputs``: digests of what it ran on: stores, folds, questions and the method's weights.
+    """
 
     options: dict[str, Any] = Field(default_factory=dict)
+    inputs: dict[str, str] = Field(default_factory=dict)
     zero_shot: bool = False
 
 
@@ -36,10 +40,24 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Method and what sets this run apart, for tables."""
+        """Method, its options and what else sets this run apart, for tables."""
         row = self.rows[0]
         extra = [word for word, on in (("zero-shot", self.settings.zero_shot), ("LEAKY", row.leaky)) if on]
-        return " ".join([row.method, *(f"({word})" for word in extra)])
+        options = [f"{name}={_shown(value)}" for name, value in flattened(self.settings.options).items()]
+        return " ".join([row.method, *(f"({word})" for word in extra), *options])
+
+
+def _shown(value: Any) -> Any:
+    """An option's value as tables show it: a file or folder by its name, wherever it lay."""
+    return Path(value).name if isinstance(value, str) and "/" in value else value
+
+
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their names from the outermost on: {"a": {"b": 1}} is {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def key_of(row: Prediction) -> Key:

@@ -26,6 +26,7 @@ from deft_llm.evaluation.rows import (
     spotting_classes_of,
 )
 from deft_llm.evaluation.spotting import Video, match_counts, spotting_scores
+from deft_llm.facs.notation import shown_and_open
 from deft_llm.records import Prediction
 
 METRICS_SCHEMA = 2
@@ -165,41 +166,59 @@ def _units_of(rows: Sequence[Prediction]) -> list[int]:
     return sorted({int(au) for row in rows for au in row.aus})
 
 
-def unit_arrays(rows: Sequence[Prediction], aus: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Truth (N, A) boolean and probabilities (N, A) of rows that were coded; an AU not given counts as 0."""
-    truth = np.array([[au in {u.number for u in row.truth.aus or ()} for au in aus] for row in rows], bool)
+def unit_arrays(rows: Sequence[Prediction], aus: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth (N, A) and which of its cells are known (N, A), boolean, and probabilities (N, A) of rows that
+    were coded; an AU that the coder left open is not known, an AU not given counts as 0."""
+    shape = len(rows), len(aus)
+    coded = [shown_and_open(row.truth.aus or ()) for row in rows]
+    truth = np.array([[au in shown for au in aus] for shown, _ in coded], bool)
+    known = np.array([[au not in left_open for au in aus] for _, left_open in coded], bool)
     probability = np.array([[row.aus.get(str(au), 0.0) for au in aus] for row in rows], float)
-    return truth.reshape(len(rows), len(aus)), probability.reshape(len(rows), len(aus))
+    return truth.reshape(shape), known.reshape(shape), probability.reshape(shape)
 
 
 def subject_unit_counts(rows: Sequence[Prediction], aus: Sequence[int]) -> tuple[list[str], np.ndarray]:
     """Subjects and their counts (S, A, 4) of TP, FP, FN, TN."""
-    truth, probability = unit_arrays(rows, aus)
+    arrays = unit_arrays(rows, aus)
     names = np.array([row.subject for row in rows])
     subjects = sorted(set(names.tolist()))
-    counts = [units.unit_counts(truth[names == s], probability[names == s] >= 0.5) for s in subjects]
+    counts = []
+    for subject in subjects:
+        truth, known, probability = (array[names == subject] for array in arrays)
+        counts.append(units.unit_counts(truth, probability >= 0.5, known))
     return subjects, np.stack(counts)
 
 
 def au_scores(rows: Sequence[Prediction], aus: Sequence[int]) -> dict[str, Any]:
     """AU figures with an interval on the headline, calibration over all decisions, and side accuracy."""
-    truth, probability = unit_arrays(rows, aus)
-    figures = units.unit_scores(truth, probability, aus)
+    truth, known, probability = unit_arrays(rows, aus)
+    figures = units.unit_scores(truth, probability, aus, known)
     present = np.asarray(truth.any(0))
     if present.any():
         _, counts = subject_unit_counts(rows, aus)
         low, high = bootstrap.interval(counts, units.mean_f1_statistic(present))
         figures |= {"mean_f1_low": low, "mean_f1_high": high}
-    figures["calibration"] = expected_calibration_error(probability.ravel(), truth.ravel())
+    figures["calibration"] = expected_calibration_error(probability[known], truth[known])
     sides = [
         (
-            {u.number: u.side for u in row.truth.aus or ()},
+            _true_sides(row),
             {int(au): row.sides.get(au, "both") for au, p in row.aus.items() if p >= 0.5},
         )
         for row in rows
     ]
     figures["sides"] = units.side_accuracy(sides) if any(row.sides for row in rows) else None
     return figures | {"clips": len(rows), "subjects": len({row.subject for row in rows})}
+
+
+def _true_sides(row: Prediction) -> dict[int, str]:
+    """Sides of the AUs that the coder saw, where no alternative ("A/L12") leaves them open."""
+    coded = row.truth.aus or []
+    shown, _ = shown_and_open(coded)
+    return {
+        unit.number: unit.side
+        for unit in coded
+        if unit.number in shown and all(other.side == unit.side for other in unit.alternatives)
+    }
 
 
 def _questions(rows: Sequence[Prediction]) -> dict[str, Any]:

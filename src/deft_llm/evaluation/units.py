@@ -14,11 +14,13 @@ import numpy as np
 TP, FP, FN, TN = range(4)
 
 
-def unit_counts(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Counts (A, 4) of TP, FP, FN, TN from boolean (N, A) truth and decisions."""
+def unit_counts(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """Counts (A, 4) of TP, FP, FN, TN from boolean (N, A) truth and decisions; only cells that are ``known``
+    (N, A) count (None: all)."""
     truth, predicted = truth.astype(bool), predicted.astype(bool)
+    known = np.ones_like(truth) if known is None else known
     cells = (truth & predicted, ~truth & predicted, truth & ~predicted, ~truth & ~predicted)
-    return np.stack([cell.sum(0) for cell in cells], axis=-1)
+    return np.stack([(cell & known).sum(0) for cell in cells], axis=-1)
 
 
 def binary_f1(counts: np.ndarray) -> np.ndarray:
@@ -45,23 +47,27 @@ def auroc(truth: np.ndarray, score: np.ndarray) -> float | None:
     return float(roc_auc_score(truth, score)) if 0 < truth.sum() < truth.size else None
 
 
-def unit_scores(truth: np.ndarray, probability: np.ndarray, aus: Sequence[int]) -> dict[str, Any]:
-    """All AU figures of (N, A) truth and probabilities (0.5 decides).
+def unit_scores(
+    truth: np.ndarray, probability: np.ndarray, aus: Sequence[int], known: np.ndarray | None = None
+) -> dict[str, Any]:
+    """All AU figures of (N, A) truth and probabilities (0.5 decides) over the cells that are ``known`` (N, A;
+    None: all).
 
     ``mean_f1`` is the mean binary F1 over AUs that occur in the truth; AUs that never occur have no recall
     and are listed under ``absent`` with their false alarms instead.
     """
-    counts = unit_counts(truth, probability >= 0.5)
+    known = np.ones_like(truth, bool) if known is None else known
+    counts = unit_counts(truth, probability >= 0.5, known)
     f1, macro = binary_f1(counts), macro_f1(counts)
     present = np.asarray(truth.any(0))
-    rocs = [auroc(truth[:, i], probability[:, i]) for i in range(len(aus))]
-    known = [value for value in rocs if value is not None]
+    rocs = [auroc(truth[known[:, i], i], probability[known[:, i], i]) for i in range(len(aus))]
+    areas = [value for value in rocs if value is not None]
     pooled = counts.sum(0)
     return {
         "mean_f1": float(f1[present].mean()) if present.any() else None,
         "mean_macro_f1": float(macro[present].mean()) if present.any() else None,
         "micro_f1": float(binary_f1(pooled[None])[0]),
-        "mean_auroc": float(np.mean(known)) if known else None,
+        "mean_auroc": float(np.mean(areas)) if areas else None,
         "per_au": {
             str(au): {
                 "f1": float(f1[i]),

@@ -21,7 +21,7 @@ from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.snapshots import pictured, pictured_movements
-from deft_llm.explain.units import BRIEF, between, hindrance, measured, of_motion, rows_of
+from deft_llm.explain.units import BRIEF, hindrance, measured, of_motion, rows_of
 from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
@@ -35,7 +35,7 @@ from deft_llm.motion.shots import Collector, make_plan
 from deft_llm.records import Evidence, Prediction
 from deft_llm.setup.weights import require
 from deft_llm.spooled import Spool
-from deft_llm.spotting.joint import events_of, joint_movements
+from deft_llm.spotting.joint import between, events_of, joint_movements
 from deft_llm.spotting.movement import Movement, OtherEvent, bounds_of
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
 from deft_llm.spotting.watch import Watched, Watcher
@@ -45,6 +45,7 @@ from deft_llm.state.onset import over_neutral_at
 from deft_llm.store.motion import StoredMotion
 from deft_llm.version import __version__
 
+LONGEST_MOVEMENT = 4.5  # s after a given onset within which an apex is searched for without an offset
 LONGEST_RETURN = 1.5  # s after the onset up to which the way back is measured with the rise
 LEAST_FRAMES = 2
 WORDLESS = (
@@ -272,7 +273,10 @@ class Analyzer:
             signal = watched.signals.get(1)
             if signal is None:
                 raise UsageError("--fast: give --apex too; without optical flow it is not searched for.")
-            apex = apex_between(signal, start, last if offset is None else offset)
+            if not state.seen[start]:
+                raise DeftError(f"{path}: no face is seen at frame {start}; choose another onset.")
+            longest = min(last, start + round(LONGEST_MOVEMENT * state.fps))
+            apex = apex_between(signal, start, longest if offset is None else offset)
         apex = max(apex, min(start + 1, last))
         if not state.seen[[start, apex]].all():
             raise DeftError(f"{path}: no face is seen at frame {start} or {apex}; choose other frames.")
@@ -372,7 +376,7 @@ class Analyzer:
                 continue
             near = watched.tracks[movement.face].landmarks[movement.onset].mean(0)
             waiting[at] = Collector(plan, default_landmarker(), name=self._clip_id(path, at),
-                                    near=near if len(states) > 1 else None)  # fmt: skip
+                                    near=near if np.isfinite(near).all() else None)  # fmt: skip
         if not waiting:
             return done
         first = min(min(one.plan.wanted) for one in waiting.values())

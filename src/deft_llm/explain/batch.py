@@ -215,11 +215,12 @@ def _jobs(
 @lru_cache(maxsize=4)
 def _made_by(options: Options) -> list[Any]:
     """What decides on a result besides the video: versions, the method, its checkpoint, whether it writes."""
-    method = options.method or ("rules" if options.fast else default_method())
+    method = options.name or default_method()
     checkpoint = None
     if method == "deft":
-        checkpoint = [sha256_of(path) for path in sorted(SHIPPED.glob("*.safetensors")) + [SHIPPED / CONFIG]]
-        checkpoint.append(str(options.text and writes_text(None)))
+        folder = Path(options.checkpoint or SHIPPED)
+        checkpoint = [sha256_of(path) for path in sorted(folder.glob("*.safetensors")) + [folder / CONFIG]]
+        checkpoint.append(str(options.text and writes_text(options.checkpoint)))
     return [__version__, RECORD_SCHEMA, RESULT_SCHEMA, method, checkpoint]
 
 

@@ -15,6 +15,7 @@ from deft_llm.explain.inputs import VideoInput
 from deft_llm.explain.report import write_report
 from deft_llm.explain.tables import check_table, write_table
 from deft_llm.explain.video_overlay import write_overlay
+from deft_llm.faces.video import frame_times
 from deft_llm.files import check_target, claim_folder, write_json
 from deft_llm.state.neutral import Neutral
 
@@ -32,7 +33,7 @@ class Options:
     """How videos are analysed, the same for all of a run; fields as ``Analyzer.analyze`` takes them.
 
     ``method``: None is the default one; ``text`` False leaves deft's language model out; ``attribution``:
-    whether it is measured what class and AUs rest on.
+    whether it is measured what class and AUs rest on; ``checkpoint``: folder of deft's, None for the shipped.
     """
 
     method: str | None = None
@@ -42,13 +43,23 @@ class Options:
     faces: int = 1
     max_movements: int | None = None
     fast: bool = False
+    checkpoint: str | None = None
 
     def analyzer(self) -> Analyzer:
         """The Analyzer that reads so. Raises: UsageError, DeftError as ``Analyzer.from_pretrained``."""
         from deft_llm.explain.analyzer import Analyzer
 
         more: dict[str, Any] = {"answers": False} if not self.text and self.method in (None, "deft") else {}
-        return Analyzer.from_pretrained("rules" if self.fast and self.method is None else self.method, **more)
+        if self.checkpoint is not None:
+            more["checkpoint"] = self.checkpoint
+        return Analyzer.from_pretrained(self.name, **more)
+
+    @property
+    def name(self) -> str | None:
+        """The method's name; None: the default one."""
+        if self.method is not None:
+            return self.method
+        return "rules" if self.fast else None if self.checkpoint is None else "deft"
 
 
 @dataclass(frozen=True)
@@ -121,11 +132,23 @@ def write_outputs(
     if extras.overlay is not None:
         write_overlay(extras.overlay, video.path, analysis, fps=video.fps)
     if extras.elan is not None:
-        clock = FrameClock(analysis.video["fps"], analysis.times.tolist())
+        clock = FrameClock(analysis.video["fps"], _shown_times(video, analysis))
         coding = coding_of(analysis.to_dict(), str(video.path), clock)
         media = video.path.absolute().as_uri()
         elan.write(coding.model_copy(update={"media": media}), extras.elan)
     return written + list(extras.paths().values())
+
+
+def _shown_times(video: VideoInput, analysis: Analysis) -> list[float]:
+    """Seconds of the frames in the linked video as a player shows it, whatever --fps says of them."""
+    times: list[float] = analysis.times.tolist()
+    if video.fps is None or not video.path.is_file():
+        return times
+    try:
+        own = frame_times(video.path)
+    except DeftError:
+        return times
+    return own if len(own) == len(times) else times
 
 
 def rows_of(analysis: Analysis, video: VideoInput) -> list[dict[str, Any]]:

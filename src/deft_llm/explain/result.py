@@ -146,7 +146,8 @@ class AnalysisResult:
     @property
     def unjudged(self) -> list[Unjudged]:
         """What this video does not allow to judge, each with its reason."""
-        return of_video(self.states[0], self.signal, self.movements)
+        found = [] if self.spotting is None else self.spotting.movements
+        return of_video(self.states[0], self.signal, self.movements, sum(not one.judged for one in found))
 
     @property
     def own_answer(self) -> str | None:

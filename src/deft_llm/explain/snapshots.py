@@ -9,6 +9,7 @@ import numpy as np
 from deft_llm.faces.align import align, transform_of
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import Frame
+from deft_llm.motion.shots import near_faces
 from deft_llm.spotting.movement import Movement
 from deft_llm.spotting.watch import Watched
 
@@ -45,9 +46,7 @@ def pictured(
 
 def _face(frame: Frame, landmarks: np.ndarray) -> np.ndarray | None:
     """The aligned face whose landmarks (K, 2) were followed; None where it is not found again."""
-    faces = default_landmarker().detect(frame.image)
-    if not faces or not np.isfinite(landmarks).all():
+    if not np.isfinite(landmarks).all():
         return None
-    middle = landmarks.mean(0)
-    face = min(faces, key=lambda one: float(np.linalg.norm(one.landmarks.mean(0) - middle)))
-    return align(frame.image, transform_of(face.landmarks))
+    faces = near_faces(frame.image, landmarks.mean(0), default_landmarker())
+    return align(frame.image, transform_of(faces[0].landmarks)) if faces else None

@@ -234,27 +234,3 @@ def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase
 def _level(state: FaceState, au: int, side: str, at: int) -> float:
     """Intensity in one frame, 0 to 5."""
     return round(float(np.clip(np.nan_to_num(state.intensity[au, side][at]), 0, FULL)), 2)
-
-
-def between(state: FaceState, movement: Movement) -> Movement:
-    """A movement whose frames were given, with the units whose reading changes from its onset to its apex."""
-    units = list(movement.units)
-    for au in STATE_AUS:
-        if au not in LIMITS:
-            continue
-        changes = {side: change_of(state, au, side, movement.onset, movement.apex) for side in SIDES}
-        size = max((abs(value) for value in changes.values() if np.isfinite(value)), default=0.0)
-        if size < LIMITS[au]:
-            continue
-        one = max(changes, key=lambda side: abs(np.nan_to_num(changes[side])))
-        rise = changes[one] > 0
-        along = [value * (1 if rise else -1) for value in changes.values()]
-        side = "both" if min(along) >= 0.5 * size else one
-        units.append(MovementUnit(
-            number=au, side=side, phase="rise" if rise else "release", onset=movement.onset,
-            apex=movement.apex, offset=movement.offset, onset_time=movement.onset_time,
-            apex_time=movement.apex_time, offset_time=movement.offset_time,
-            intensity_before=_level(state, au, one, movement.onset),
-            intensity_after=_level(state, au, one, movement.apex), confidence=MOTION_CONFIDENCE,
-        ))  # fmt: skip
-    return replace(movement, units=tuple(units))

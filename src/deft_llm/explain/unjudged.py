@@ -56,13 +56,16 @@ def hold_small_faces_back(movements: Sequence[Movement], state: FaceState) -> li
         if movement.judged and iod < LEAST_IOD:
             reason = f"The face is too small: {iod:.0f} px between the eyes, {LEAST_IOD:.0f} are needed."
             kind: Kind = "given" if movement.kind == "given" else "movement"
-            movement = replace(movement, judged=False, kind=kind, reason=reason, units=())
+            movement = replace(movement, judged=False, kind=kind, reason=reason, units=(), hidden={})
         seen.append(movement)
     return seen
 
 
-def of_video(state: FaceState, signal: Signal | None, movements: Sequence[Movement]) -> list[Unjudged]:
-    """What the recording itself does not allow to judge; ``signal`` is None where no flow was computed."""
+def of_video(
+    state: FaceState, signal: Signal | None, movements: Sequence[Movement], set_aside: int = 0
+) -> list[Unjudged]:
+    """What the recording itself does not allow to judge; ``signal`` is None where no flow was computed,
+    ``set_aside``: motions in speech or turns of the head, which are no movements."""
     found = []
     there = state.seen
     iod = float(state.iod[there].mean()) if there.any() else 0.0
@@ -82,6 +85,12 @@ def of_video(state: FaceState, signal: Signal | None, movements: Sequence[Moveme
     if signal is None:
         why = "Only shape and appearance were read (--fast): movements of a few pixels need the optical flow."
         found.append(Unjudged("below-noise", "Fine movements", why))
+    elif not movements and set_aside:
+        why = (
+            "No movement that can be judged was found. During speech or fast turns of the head the skin "
+            f"moved {set_aside} times, which is set aside."
+        )
+        found.append(Unjudged("not-measured", "What moved then", why))
     elif not movements:
         least = least_visible(signal)
         why = (

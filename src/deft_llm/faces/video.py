@@ -179,8 +179,8 @@ def _folder_frames(
     files = list(names) if names is not None else image_files(folder)
     shape, shift = None, None
     for index, name in islice(enumerate(files), start, stop):
-        if shift is None:
-            shift = depth_shift(folder / name)
+        if shift is None:  # by the clip's first image, wherever this pass begins
+            shift = depth_shift(folder / files[0])
         image = read_picture(folder / name, shift)
         if shape is not None and image.shape != shape:
             raise DeftError(f"{folder / name}: is {image.shape[1]} x {image.shape[0]} px, those before "

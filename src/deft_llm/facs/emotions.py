@@ -17,6 +17,13 @@ FINE = (
 )  # fmt: skip
 """Fine labels that corpora use, in a fixed order."""
 
+_SAME_AS = {
+    "happy": "happiness", "happyiness": "happiness", "joy": "happiness", "surprised": "surprise",
+    "suprise": "surprise", "fearful": "fear", "fear?": "fear", "sad": "sadness", "angry": "anger",
+    "disgusted": "disgust", "comtempt": "contempt", "represion": "repression", "other": "others",
+}  # fmt: skip
+"""Other words of corpora for fine labels, and slips met in their tables, in lower case."""
+
 _COARSE: dict[str, Coarse] = {
     "happiness": "positive",
     "surprise": "surprise",
@@ -83,6 +90,12 @@ _RULES = (
     _Rule((43,), (45,), {"others": 0.5}),
 )
 _FLOOR = dict.fromkeys(FINE, 0.08) | {"others": 0.25, "tense": 0.03}
+
+
+def fine_word(native: str) -> str | None:
+    """The fine label (of ``FINE``) that a word means, None for coarse and unknown words."""
+    word = native.strip().casefold()
+    return word if word in FINE else _SAME_AS.get(word)
 
 
 def coarse_of(fine: str | None) -> Coarse | None:

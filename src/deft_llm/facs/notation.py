@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from deft_llm.facs.units import ENTRIES
@@ -204,6 +205,23 @@ def _parse_token(token: str) -> list[ActionUnit]:
                 )
             )
     return units
+
+
+def shown_and_open(aus: Iterable[ActionUnit]) -> tuple[frozenset[int], frozenset[int]]:
+    """Numbers of the AUs that a coder saw, and of those left open: not certain ("13?", "4(k)"), or one of
+    several numbers ("4/9").
+
+    Alternatives of one number ("10B/C", "A/L12") leave its side or intensity open, not the AU. What is only
+    referred to (``ref(6)``) is neither.
+    """
+    shown: set[int] = set()
+    doubtful: set[int] = set()
+    for unit in aus:
+        options = [unit, *unit.alternatives]
+        numbers = {option.number for option in options if not option.referred}
+        sure = len(numbers) == 1 and all(option.certain and not option.referred for option in options)
+        (shown if sure else doubtful).update(numbers)
+    return frozenset(shown), frozenset(doubtful - shown)
 
 
 def format_aus(aus: list[ActionUnit]) -> str:

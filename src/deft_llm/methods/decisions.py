@@ -11,15 +11,19 @@ from scipy.special import expit, softmax
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.records import Prediction
 
+OPEN = -1
+"""Truth of an AU, beside 0 and 1, that a clip's coder left open: nothing is learned or chosen from it."""
+
 
 def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
     """Threshold of the best F1 of one AU: midway between the two scores it separates.
 
     Without positives nothing can be chosen: just above the highest score then.
     """
-    truth, order = truth.astype(bool), np.argsort(-score, kind="stable")
-    if not truth.any():
+    if not (truth > 0).any():
         return float(score.max()) + 1e-6
+    truth, score = truth[truth != OPEN].astype(bool), score[truth != OPEN]
+    order = np.argsort(-score, kind="stable")
     ranked, hits = score[order], np.cumsum(truth[order])
     f1 = 2 * hits / (np.arange(1, len(score) + 1) + truth.sum())
     f1[:-1][ranked[:-1] == ranked[1:]] = -1  # equal scores cannot be parted
@@ -89,11 +93,21 @@ def _row(sample: Sample, method: str, task: Task, **values: Any) -> Prediction:
 def targets(samples: Sequence[Sample], task: Task) -> np.ndarray:
     """Class indices (N,) or AU truths (N, A) of labelled samples."""
     if task.name == "au":
-        return np.array([[au in (s.aus or ()) for au in task.aus] for s in samples], np.int64).reshape(
-            -1, len(task.aus)
-        )
+        return unit_targets(samples, task.aus)
     index = {name: position for position, name in enumerate(task.classes)}
     return np.array([index[str(s.label)] for s in samples], np.int64)
+
+
+def unit_targets(samples: Sequence[Sample], aus: Sequence[int]) -> np.ndarray:
+    """Truths (N, A) of coded samples: 1 there, 0 absent, OPEN where the coder left it open."""
+    rows = [[OPEN if au in s.open_aus else au in (s.aus or ()) for au in aus] for s in samples]
+    return np.array(rows, np.int64).reshape(-1, len(aus))
+
+
+def unit_shares(truth: np.ndarray) -> np.ndarray:
+    """Shares (A,) of the clips that show each AU, of truths (N, A), over the clips where it is not OPEN."""
+    found: np.ndarray = (truth > 0).sum(0) / (truth != OPEN).sum(0).clip(1)
+    return found
 
 
 def labelled(samples: Sequence[Sample], task: Task) -> list[Sample]:

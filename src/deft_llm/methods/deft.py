@@ -13,6 +13,7 @@ from scipy.special import expit
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.files import digest, is_whole, seal, sha256_of
+from deft_llm.methods.decisions import unit_targets
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.methods.refit import AURefit, EmotionRefit, RefitSettings
 from deft_llm.model.checkpoint import CONFIG, SHIPPED, WEIGHTS, existing_checkpoint
@@ -205,10 +206,10 @@ class DeftMethod:
     def _fit_aus(self, known: Sequence[Sample], select: Sequence[Sample]) -> AURefit:
         if not known:
             raise UsageError("deft: no clip with coded AUs to fit on; join them with --annotations.")
-        table = lambda samples: np.array([[a in s.aus for a in self.task.aus] for s in samples], float)  # noqa: E731
-        rows, chosen = self._rows(known), (self._rows(select), table(select)) if select else None
+        chosen = (self._rows(select), unit_targets(select, self.task.aus)) if select else None
+        rows, truth = self._rows(known), unit_targets(known, self.task.aus)
         model = AURefit(self._settings())
-        return model.fit(self._sets(), self._prior_aus(), rows, table(known), _groups(known), chosen)
+        return model.fit(self._sets(), self._prior_aus(), rows, truth, _groups(known), chosen)
 
     def _prior_classes(self) -> np.ndarray | None:
         """(N, K) log probabilities of the task's classes before any fit; None where the heads

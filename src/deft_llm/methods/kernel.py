@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +12,7 @@ from scipy.special import softmax
 
 from deft_llm.evaluation.classes import confusion, summary
 from deft_llm.methods.decisions import (
+    OPEN,
     best_temperature,
     best_threshold,
     centred_probability,
@@ -39,6 +41,18 @@ class SVMOptions(Options):
         description="Kernel widths to choose from, in 1 / mean squared distance.",
     )
     inner: int = Field(INNER_FOLDS, description="Inner folds by subject.")
+
+
+class _Machine(NamedTuple):
+    """A fitted SVM and the training rows (K,) that it learned from: those whose truth is known."""
+
+    svc: Any
+    rows: np.ndarray
+
+    def scores(self, kernel: np.ndarray) -> np.ndarray:
+        """Decision values of clips from their kernel (N, training rows)."""
+        found: np.ndarray = self.svc.decision_function(kernel[:, self.rows])
+        return found
 
 
 class KernelMethod:
@@ -115,7 +129,9 @@ class KernelMethod:
 
     def _quality(self, scores: np.ndarray, truth: np.ndarray) -> float:
         if self.task.name == "au":
-            f1 = [_best_f1(truth[:, i], scores[:, i]) for i in range(truth.shape[1]) if truth[:, i].any()]
+            f1 = [
+                _best_f1(truth[:, i], scores[:, i]) for i in range(truth.shape[1]) if (truth[:, i] > 0).any()
+            ]
             return float(np.mean(f1)) if f1 else 0.0
         names = self.task.classes
         table = confusion([names[i] for i in truth], [names[i] for i in scores.argmax(1)], names)
@@ -129,27 +145,27 @@ class KernelMethod:
         else:
             self.temperature = best_temperature(scores, truth)
 
-    def _machines(self, kernel: np.ndarray, truth: np.ndarray, C: float) -> list[object]:
+    def _machines(self, kernel: np.ndarray, truth: np.ndarray, C: float) -> list[_Machine | int]:
+        """A machine for classes, or one for each AU; the only value there is where there are not two."""
         from sklearn.svm import SVC
 
         columns = truth.T if self.task.name == "au" else [truth]
-        machines: list[object] = []
+        machines: list[_Machine | int] = []
         for column in columns:
-            values = np.unique(column)
+            rows = np.flatnonzero(column != OPEN)
+            values = np.unique(column[rows])
             if len(values) < 2:
-                machines.append(int(values[0]))
+                machines.append(int(values[0]) if len(values) else 0)
                 continue
             svc = SVC(C=C, kernel="precomputed", class_weight="balanced", decision_function_shape="ovr")
-            machines.append(svc.fit(kernel, column))
+            machines.append(_Machine(svc.fit(kernel[np.ix_(rows, rows)], column[rows]), rows))
         return machines
 
-    def _scores(self, machines: Sequence[object], kernel: np.ndarray) -> np.ndarray:
+    def _scores(self, machines: Sequence[_Machine | int], kernel: np.ndarray) -> np.ndarray:
         """Class scores (N, C) or AU scores (N, A); higher is likelier."""
         if self.task.name == "au":
             columns = [
-                np.full(len(kernel), -1.0 if m == 0 else 1.0)
-                if isinstance(m, int)
-                else m.decision_function(kernel)  # type: ignore[attr-defined]
+                np.full(len(kernel), -1.0 if m == 0 else 1.0) if isinstance(m, int) else m.scores(kernel)
                 for m in machines
             ]
             return np.stack(columns, axis=1)
@@ -158,10 +174,10 @@ class KernelMethod:
         if isinstance(machine, int):
             scores[:, machine] = 2.0
             return scores
-        decided = machine.decision_function(kernel)  # type: ignore[attr-defined]
+        decided = machine.scores(kernel)
         if decided.ndim == 1:
             decided = np.stack([-decided, decided], axis=1)
-        scores[:, machine.classes_] = decided  # type: ignore[attr-defined]
+        scores[:, machine.svc.classes_] = decided
         return scores
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
@@ -177,8 +193,8 @@ class KernelMethod:
 
 
 def _best_f1(truth: np.ndarray, score: np.ndarray) -> float:
-    decided = score >= best_threshold(truth, score)
-    return float(2 * (decided & (truth > 0)).sum() / max(decided.sum() + truth.sum(), 1))
+    decided, there = (score >= best_threshold(truth, score)) & (truth != OPEN), truth > 0
+    return float(2 * (decided & there).sum() / max(decided.sum() + there.sum(), 1))
 
 
 def _squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:

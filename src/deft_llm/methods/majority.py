@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.methods.decisions import class_rows, labelled, targets, unit_rows
+from deft_llm.methods.decisions import class_rows, labelled, targets, unit_rows, unit_shares
 from deft_llm.methods.options import Options, read_options
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.records import Prediction
@@ -28,7 +28,7 @@ class Majority:
         """Count the training side."""
         truth = targets(labelled(train, self.task), self.task)
         if self.task.name == "au":
-            self.shares = truth.mean(0)
+            self.shares = unit_shares(truth)
         else:
             self.shares = np.bincount(truth, minlength=len(self.task.classes)) / len(truth)
 

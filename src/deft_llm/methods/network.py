@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from deft_llm.methods.decisions import (
+    OPEN,
     best_threshold,
     centred_probability,
     class_rows,
@@ -113,7 +114,7 @@ class NetworkMethod:
     def _choose_thresholds(self, scores: np.ndarray, truth: np.ndarray) -> None:
         """Thresholds on the validation side; an AU with at most one positive there keeps the loss's zero."""
         chosen = [
-            best_threshold(truth[:, i], scores[:, i]) if truth[:, i].sum() > 1 else 0.0
+            best_threshold(truth[:, i], scores[:, i]) if (truth[:, i] > 0).sum() > 1 else 0.0
             for i in range(truth.shape[1])
         ]
         self.thresholds, self.scale = np.array(chosen), np.maximum(scores.std(0), 0.1)
@@ -134,10 +135,10 @@ def _balanced_loss(truth: Tensor, outputs: int, units: bool) -> Callable[[Tensor
     from torch.nn import functional as F
 
     if units:
-        positives = truth.float().sum(0)
-        weight = ((len(truth) - positives) / positives.clamp(min=1)).clamp(max=20)
+        positives, negatives = (truth > 0).float().sum(0), (truth == 0).float().sum(0)
+        weight = (negatives / positives.clamp(min=1)).clamp(max=20)
         return lambda scores, target: F.binary_cross_entropy_with_logits(
-            scores, target.float(), pos_weight=weight
+            scores, (target > 0).float(), weight=(target != OPEN).float(), pos_weight=weight
         )
     counts = torch.bincount(truth, minlength=outputs).float()
     weight = torch.where(counts > 0, len(truth) / (outputs * counts.clamp(min=1)), torch.zeros(()))
@@ -192,7 +193,7 @@ def _forward(model: Any, inputs: Tensor) -> Tensor:
 
 def _quality(scores: Tensor, truth: Tensor) -> float:
     if truth.ndim == 2:
-        decided, true = scores.numpy() > 0, truth.numpy().astype(bool)
+        decided, true = ((scores > 0) & (truth != OPEN)).numpy(), (truth > 0).numpy()
         there = true.any(0)
         f1 = 2 * (decided & true).sum(0) / np.maximum(decided.sum(0) + true.sum(0), 1)
         return round(float(f1[there].mean()) if there.any() else 0.0, 9)

@@ -45,6 +45,7 @@ class Question:
 class Sample:
     """One clip as a method sees it. ``label``, ``aus`` and answers are None when predicting.
 
+    ``open_aus``: AUs that the coder left open ("4/9", "13?"): neither there nor absent, and none of ``aus``.
     ``has`` names what the clip offers, out of {"flow", "offset-phase", "px",
     "faces", "landmarks", "dynamic", "profile"}.
     """
@@ -57,6 +58,7 @@ class Sample:
     label: str | None = None
     fine: str | None = None
     aus: frozenset[int] | None = None
+    open_aus: frozenset[int] = frozenset()
     question: Question | None = None
 
     @cached_property

@@ -17,6 +17,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit, softmax
 
+from deft_llm.methods.decisions import OPEN, unit_shares
+
 TINY = 1e-12
 SOFTMAX_PULL, SIGMOID_PULL = 0.01, 0.003  # penalties of the stacker's weights, per unit of its ridge
 BIAS_PULL = 1e-3
@@ -140,20 +142,23 @@ class Stacker:
         return self._minimised(objective, sets, np.zeros(classes))
 
     def fit_sigmoid(self, scores: np.ndarray, labels: np.ndarray) -> Stacker:
-        """scores (n, V, K), labels (n, K): one sigmoid per output, weights of feature sets shared by all."""
-        sets = scores.shape[1]
+        """scores (n, V, K), labels (n, K) in {0, 1} or OPEN, which count for nothing: one sigmoid per output,
+        weights of feature sets shared by all."""
+        sets, known = scores.shape[1], labels != OPEN
+        count = max(int(known.sum()), 1)
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
             weights, bias = theta[:sets], theta[sets:]
             p = expit(np.einsum("nvk,v->nk", scores, weights) + bias)
-            loss = -(labels * np.log(p + TINY) + (1 - labels) * np.log(1 - p + TINY)).mean()
-            error = (p - labels) / labels.size
+            told = labels * np.log(p + TINY) + (1 - labels) * np.log(1 - p + TINY)
+            loss = -np.where(known, told, 0.0).sum() / count
+            error = np.where(known, p - labels, 0.0) / count
             off = weights - weights.mean()
             pull = self.ridge * SIGMOID_PULL
             gradient = np.einsum("nvk,nk->v", scores, error) + 2 * pull * off
             return loss + pull * (off @ off), np.concatenate([gradient, error.sum(0)])
 
-        return self._minimised(objective, sets, logit(np.clip(labels.mean(0), *START_SHARES)))
+        return self._minimised(objective, sets, logit(np.clip(unit_shares(labels), *START_SHARES)))
 
     def _minimised(self, objective: Any, sets: int, bias: np.ndarray) -> Stacker:
         start = np.concatenate([np.full(sets, START_WEIGHT / sets), bias])
@@ -244,12 +249,14 @@ class AURefit:
         self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray, labels: np.ndarray,
         groups: np.ndarray, select: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> AURefit:  # fmt: skip
-        """Fit on clips ``rows`` with labels (n, K) in {0, 1}; ``groups`` and ``select`` as in
-        ``EmotionRefit``."""
+        """Fit on clips ``rows`` with labels (n, K) in {0, 1}, or OPEN: the machines see an open one as the
+        AU's mean, nothing else does; ``groups`` and ``select`` as in ``EmotionRefit``."""
+        shares = unit_shares(labels)
+        seen = np.where(labels == OPEN, shares, labels)
         self.machines, held = fitted_machines(
-            sets, rows, labels * 2.0 - 1.0, np.ones(len(rows)), groups, self.settings.ridge
+            sets, rows, seen * 2.0 - 1.0, np.ones(len(rows)), groups, self.settings.ridge
         )
-        self.level = (labels.mean(0) * 2.0 - 1.0)[None, None]
+        self.level = (shares * 2.0 - 1.0)[None, None]
         self.centre = prior[rows].mean(0)
         scores, known = self._with_prior(held - self.level, prior, rows), labels
         if select is not None:
@@ -281,7 +288,12 @@ class AURefit:
 def f1_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
     """Threshold of the highest F1 on held-out probabilities (n,), drawn towards the plug-in optimum of
     calibrated ones, the more the fewer positives there are: their empirical optimum alone is noise. F*/2 is
-    the optimum where p is calibrated (Lipton 2014)."""
+    the optimum where p is calibrated (Lipton 2014). Clips whose ``truth`` (n,) is OPEN do not count; .5 where
+    all are."""
+    known = truth != OPEN
+    if not known.any():
+        return 0.5
+    probability, truth = probability[known], truth[known]
     order = np.argsort(-probability)
     hits = np.cumsum(truth[order])
     size = np.arange(1, len(order) + 1)

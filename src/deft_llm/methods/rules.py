@@ -11,7 +11,7 @@ from deft_llm.aus.readout import MeasuredUnits, rationale, read_units
 from deft_llm.aus.support import measure_support
 from deft_llm.errors import UsageError
 from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_class
-from deft_llm.methods.decisions import best_threshold
+from deft_llm.methods.decisions import best_threshold, unit_targets
 from deft_llm.methods.options import Options, read_options
 from deft_llm.methods.protocol import Sample, Task
 from deft_llm.records import COARSE, Coarse, Prediction
@@ -48,10 +48,9 @@ class Rules:
         if self.task.name != "au" or not coded:
             return
         supports = [{row.au: row.support for row in measure_support(sample.motion)} for sample in coded]
-        for au in self.task.aus:
-            truth = np.array([au in (sample.aus or ()) for sample in coded])
+        for au, truth in zip(self.task.aus, unit_targets(coded, self.task.aus).T):
             score = np.array([found.get(au, 0.0) for found in supports])
-            if truth.sum() >= 3:
+            if (truth > 0).sum() >= 3:
                 self.thresholds[au] = float(np.clip(best_threshold(truth, score), 0.02, 0.98))
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:

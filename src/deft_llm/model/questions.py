@@ -408,6 +408,7 @@ class DraftedRationale(GreedyWithProbability):
         self.generators = [torch.Generator().manual_seed(draft) for _ in range(rows)]
 
     def chosen(self, chances: Tensor, tokens: list[list[int]]) -> Tensor:
+        """(B,) token ids by their log probabilities (B, V), of a rationale that has begun a drawn one."""
         best = super().chosen(chances, tokens)
         for row, written in enumerate(tokens):
             self.begun[row] = self.begun[row] or "Rationale:" in self.tokenizer.decode(written)

@@ -16,6 +16,8 @@ from deft_llm.faces.video import Frame
 Frames = Callable[[], Iterator[Frame]] | Sequence[Frame] | Sequence[np.ndarray]
 # Smaller faces have no motion left to measure.
 MIN_IOD = 10.0
+MOST_FACES, NEAR = 20, 0.5
+"""So many faces are looked through for one that is known; it is within this share of its size."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Shots:
 class Collector:
     """Collects the shots of one clip from frames that are fed in order; several may share one decoding.
 
-    ``near``: (2,) px where the face is at the onset, where others are in view (else the most prominent one).
+    ``near``: (2,) px where the face is at the onset; None: the most prominent one is meant.
     """
 
     def __init__(
@@ -163,9 +165,7 @@ def _stream(frames: Frames) -> Iterator[Frame]:
 def _begin(
     frame: Frame, plan: Plan, landmarker: Landmarker, name: str, near: np.ndarray | None = None
 ) -> Shots:
-    found = landmarker.detect(frame.image)
-    if near is not None:
-        found.sort(key=lambda face: float(np.linalg.norm(face.landmarks.mean(0) - near)))
+    found = landmarker.detect(frame.image) if near is None else near_faces(frame.image, near, landmarker)
     if not found:
         raise DeftError(f"{name}: no face is found in frame {frame.index}; give frames that show a face from "
                         "the front.")  # fmt: skip
@@ -176,6 +176,13 @@ def _begin(
     matrix = transform_of(found[0].landmarks)
     inside = align(np.full(frame.image.shape[:2], 255, np.uint8), matrix, border=0) > 250
     return Shots(plan, matrix, iod, found[0], inside, presence=found[0].presence)
+
+
+def near_faces(image: np.ndarray, near: np.ndarray, landmarker: Landmarker) -> list[Face]:
+    """The faces of a picture whose middle lies within half a face of ``near`` (2,) px, the nearest first."""
+    away = lambda face: float(np.linalg.norm(face.landmarks.mean(0) - near))  # noqa: E731
+    found = landmarker.detect(image, max_faces=MOST_FACES)
+    return sorted((face for face in found if away(face) <= NEAR * face.size), key=away)
 
 
 def _keep(shots: Shots, frame: Frame, landmarker: Landmarker, name: str) -> None:

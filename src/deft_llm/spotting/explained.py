@@ -41,11 +41,13 @@ LOWERED = (1, 2)  # units whose end looks like the rise of 4: brows that come do
 
 @dataclass
 class PhaseGroup:
-    """Phases of one kind that go together; ``sides``: AU -> both, left or right."""
+    """Phases of one kind that go together; ``sides``: AU -> both, left or right; ``members``: both sides' own
+    phases, of which ``phases`` keeps the stronger one of each unit."""
 
     kind: PhaseKind
     phases: list[AUPhase]
     sides: dict[int, str] = field(default_factory=dict)
+    members: list[AUPhase] = field(default_factory=list)
 
     @property
     def main(self) -> AUPhase:
@@ -167,6 +169,7 @@ def _together(one: AUPhase, other: AUPhase, fps: float) -> bool:
 def _sided(group: PhaseGroup, state: FaceState) -> PhaseGroup:
     """Keeps each unit's strongest phase and settles its side."""
     kept: list[AUPhase] = []
+    group.members = group.phases
     for phase in sorted(group.phases, key=lambda phase: -phase.size):
         if phase.au in group.sides:
             continue

@@ -24,10 +24,10 @@ from deft_llm.spotting.movement import (
     border,
     bounds_of,
 )
-from deft_llm.spotting.phases import AUPhase, phases_of
+from deft_llm.spotting.phases import LIMITS, STANDING, AUPhase, phases_of, reading_at
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.channels import SIDES, runs
-from deft_llm.state.face_state import FaceState
+from deft_llm.state.face_state import FaceState, unsure
 from deft_llm.state.intensity import WHOLE, part_of
 
 # Share of its height that a unit shows shortly before or after: one of several, no micro-expression.
@@ -55,37 +55,53 @@ def state_movements(state: FaceState) -> list[Movement]:
     """Movements that the state shows: units that rise together, each with its release; lone releases."""
     groups = grouped(without_implied(sure_enough(state), state.fps), state)
     rises = [(group, list(_units(group, state))) for group in groups if group.kind == "rise"]
+    homes = {id(phase): units for group, units in rises for phase in group.members}
     alone: list[tuple[PhaseGroup, list[MovementUnit]]] = []
     for group in groups:
         if group.kind == "rise":
             continue
-        rest = []
-        for phase, unit in zip(group.phases, _units(group, state), strict=True):
-            home = _rise_of(phase, rises) if phase.of is not None else None
-            if home is None and phase.of is None:
-                rest.append(unit)
-            elif home is not None and not _told(unit, home, state.fps):
-                rise = next(one for one in home if one.number == unit.number and one.phase == "rise")
-                home.append(replace(unit, side=rise.side))
+        for phase in sorted(group.members, key=lambda phase: -phase.size):
+            home = homes.get(id(phase.of))
+            if home is None:
+                continue
+            rise = next(unit for unit in home if unit.number == phase.au and unit.phase == "rise")
+            unit = _unit(phase, rise.side, state)
+            if not _told(unit, home, state.fps):
+                home.append(unit)
+        rest = [unit for phase, unit in zip(group.phases, _units(group, state), strict=True)
+                if phase.of is None]  # fmt: skip
         if rest:
             alone.append((group, rest))
     return [_movement(group, units, state) for group, units in (*rises, *alone)]
+
+
+def between(state: FaceState, movement: Movement) -> Movement:
+    """A movement whose frames were given, with the units that rise or are released from its onset to its apex
+    by as much as a spotted one takes, and the regions that cannot be judged."""
+    onset, apex, phases = movement.onset, movement.apex, []
+    for au, limit in LIMITS.items():
+        if unsure(state, au)[[onset, apex]].any():
+            continue
+        for side in ("both",) if au in WHOLE else SIDES:
+            before, after = (reading_at(state, au, side, at) for at in (onset, apex))
+            if abs(after - before) >= limit and max(after, before) >= STANDING * limit:
+                phases.append(AUPhase(
+                    "rise" if after > before else "release", au, side, onset, apex, movement.end,
+                    abs(after - before), max(after, before),
+                ))  # fmt: skip
+    groups = grouped(without_implied(without_dragged(phases, state), state.fps), state)
+    units = [
+        replace(unit, offset=movement.offset, offset_time=movement.offset_time)
+        for group in groups for unit in _units(group, state)
+    ]  # fmt: skip
+    hidden = hidden_regions(state, onset, movement.end)
+    return replace(movement, units=tuple(sorted(units, key=lambda unit: unit.number)), hidden=hidden)
 
 
 def sure_enough(state: FaceState) -> list[AUPhase]:
     """Phases that are stated: what no stronger movement drags along, of the least confidence and more."""
     found = without_dragged(phases_of(state), state)
     return [phase for phase in found if confidence_of(phase, state) >= shipped().least]
-
-
-def _rise_of(phase: AUPhase, rises: list[tuple[PhaseGroup, list[MovementUnit]]]) -> list[MovementUnit] | None:
-    """The units of the movement whose rise this release ends: the last one before it with that unit."""
-    homes = [
-        units
-        for _, units in rises
-        if any(one.number == phase.au and one.phase == "rise" and one.onset <= phase.onset for one in units)
-    ]
-    return homes[-1] if homes else None
 
 
 def _told(unit: MovementUnit, units: list[MovementUnit], fps: float) -> bool:
@@ -99,20 +115,21 @@ def _told(unit: MovementUnit, units: list[MovementUnit], fps: float) -> bool:
 
 def _units(group: PhaseGroup, state: FaceState) -> list[MovementUnit]:
     """Records of a group's phases."""
-    times, out = state.times, []
-    for phase in group.phases:
-        side = group.sides[phase.au]
-        one = SIDES[0] if phase.au in WHOLE else phase.side
-        curve = state.intensity[phase.au, one]
-        offset = phase.end if phase.kind == "release" or phase.seen_to_end else None
-        out.append(MovementUnit(
-            number=phase.au, side=side, phase=phase.kind, onset=phase.onset, apex=phase.apex, offset=offset,
-            onset_time=float(times[phase.onset]), apex_time=float(times[phase.apex]),
-            offset_time=None if offset is None else float(times[offset]),
-            intensity_before=_level(curve[phase.onset]), intensity_after=_level(curve[phase.apex]),
-            confidence=confidence_of(phase, state), reason=_disturbed(phase, state),
-        ))  # fmt: skip
-    return out
+    return [_unit(phase, group.sides[phase.au], state) for phase in group.phases]
+
+
+def _unit(phase: AUPhase, side: str, state: FaceState) -> MovementUnit:
+    """The record of a phase that is told on ``side``."""
+    times, one = state.times, SIDES[0] if phase.au in WHOLE else phase.side
+    curve = state.intensity[phase.au, one]
+    offset = phase.end if phase.kind == "release" or phase.seen_to_end else None
+    return MovementUnit(
+        number=phase.au, side=side, phase=phase.kind, onset=phase.onset, apex=phase.apex, offset=offset,
+        onset_time=float(times[phase.onset]), apex_time=float(times[phase.apex]),
+        offset_time=None if offset is None else float(times[offset]),
+        intensity_before=_level(curve[phase.onset]), intensity_after=_level(curve[phase.apex]),
+        confidence=confidence_of(phase, state), reason=_disturbed(phase, state),
+    )  # fmt: skip
 
 
 def _level(value: float) -> float:

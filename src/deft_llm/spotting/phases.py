@@ -172,8 +172,7 @@ def _changes(
     """Rises and releases of one curve, the releases tied to their rises; what changes with a cut, the first
     frame of another picture, is neither."""
     need = float(np.clip(floor, BELOW_LIMIT * LIMITS[au], MOST_NOISE * LIMITS[au]))
-    below = BROWS_BELOW if au in BROW_AUS else BELOW_NEUTRAL
-    curve = np.maximum(curve, -below * LIMITS[au])  # far below neutral is another unit's business
+    curve = np.maximum(curve, _least(au))  # far below neutral is another unit's business
     out: list[AUPhase] = []
     for start, stop in runs(np.isfinite(curve)):
         edges = [start, *(at for at in cuts if start < at < stop), stop]
@@ -191,6 +190,16 @@ def _changes(
         else:
             phase.end, phase.seen_to_end = after.onset, False
     return out
+
+
+def _least(au: int) -> float:
+    """How far below its neutral a unit is followed, as a share of what is clearly visible."""
+    return -(BROWS_BELOW if au in BROW_AUS else BELOW_NEUTRAL) * LIMITS[au]
+
+
+def reading_at(state: FaceState, au: int, side: str, at: int) -> float:
+    """A unit's reading in one frame as a phase takes it, as a share of what is clearly visible."""
+    return max(float(state.share(au, SIDES[0] if side == "both" else side, at)), _least(au))
 
 
 def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: float) -> list[AUPhase]:

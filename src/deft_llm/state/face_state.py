@@ -200,5 +200,6 @@ def _rows(state: FaceState, part: slice) -> dict[str, np.ndarray]:
         for side in ("left", "right"):
             row[f"AU{au:02d}_{side[0].upper()}"] = np.clip(state.intensity[au, side][part], 0, FULL)
     for au in STATE_AUS:
-        row[f"AU{au:02d}_sure"] = (state.seen[part] & ~unsure(state, au)[part]).astype(int)
+        known = np.logical_and.reduce([np.isfinite(state.intensity[au, side][part]) for side in SIDES])
+        row[f"AU{au:02d}_sure"] = (state.seen[part] & ~unsure(state, au)[part] & known).astype(int)
     return row

@@ -79,8 +79,9 @@ def neutral_of(
         elif name.startswith("brow"):  # brows go both ways: halfway to where they usually are when still
             pace = np.abs(np.gradient(curve))
             still = usable & np.isfinite(pace)
-            still &= pace <= np.median(pace[still])
-            level = 0.5 * (half_sample_mode(curve[still]) + level)
+            if still.any():
+                still &= pace <= np.median(pace[still])
+                level = 0.5 * (half_sample_mode(curve[still]) + level)
         levels[name] = level
     return Neutral(levels, tuple(frames.tolist()))
 
@@ -93,6 +94,8 @@ def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.n
     turned = np.linalg.norm(angles - np.nanmedian(angles[usable], 0), axis=1)
     cost = PER_SPEED * speed + PER_DEGREE * turned
     cost = cost + sum(np.clip(blank(name) - RESTING, 0, None) for name in ABSOLUTE)
+    if not np.isfinite(cost).any():  # the face is never seen in two frames in a row
+        return np.flatnonzero(np.isfinite(channels["gap"]))
     plain = np.flatnonzero(cost <= np.nanquantile(cost, PLAIN) + PLAIN_MARGIN)
     if len(plain):
         cost = cost + sum(np.abs(c - half_sample_mode(c[plain])) for c in map(blank, RELATIVE))

@@ -74,22 +74,26 @@ def _line(row: Instruction, number: int, question: str, answer: str) -> dict[str
 
 
 def _pairs(row: Instruction) -> Iterator[tuple[str, str]]:
+    """Question and answer of the challenge; no list of AUs where the flow does not show one of the labels: it
+    may be there, and the list would deny it.
+    """
     choice = str(row.source.get("choice", ""))
     strange = [unit.number for unit in row.target.aus or [] if unit.number not in ENTRIES]
     if strange:
         raise DeftError(f"megc: row {row.id}: AU{strange[0]} is no code of FACS; mend the instruction.")
     aus = ", ".join(name(unit.number) for unit in sorted(row.target.aus or [], key=lambda unit: unit.number))
+    listed = aus and all(item.status != "unsupported" for item in row.evidence)
     if row.task == "coarse" and choice:
         yield COARSE_QUESTION, choice
     elif row.task == "fine" and choice:
         yield FINE_QUESTION, choice
-    elif row.task == "aus" and aus:
+    elif row.task == "aus" and listed:
         yield AUS_QUESTION, aus
     elif row.task == "au" and choice and (asked := asked_unit(row)):
         yield YES_NO.format(name=name(asked)), choice
     elif row.task == "side" and choice in ("left", "right") and (asked := asked_unit(row)):
         yield SIDE.format(name=name(asked)), choice
-    elif row.task == "answer" and aus and row.target.fine and row.target.coarse:
+    elif row.task == "answer" and listed and row.target.fine and row.target.coarse:
         yield COMBINED, COMBINED_ANSWER.format(aus=aus, fine=row.target.fine, coarse=row.target.coarse)
 
 
