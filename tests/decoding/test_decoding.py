@@ -88,7 +88,7 @@ def test_one_grammar_a_row_and_the_model_chooses(model, tokenizer):
     texts = generate_constrained(model, tokenizer, grammars, **padded(tokenizer, PROMPTS[:2]))
     assert texts[0].startswith("Class: undetermined (") and texts[1] in ("yes", "no")
 
-    def last(logits):  # a sampler that prefers the other answer
+    def last(logits, tokens):  # a sampler that prefers the other answer
         return (-logits).masked_fill(~torch.isfinite(logits), -torch.inf).argmax(-1)
 
     other = generate_constrained(
