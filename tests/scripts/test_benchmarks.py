@@ -150,10 +150,10 @@ def test_loso(figures):
 def test_tables(script, tmp_path):
     document, table = tmp_path / "a.md", tmp_path / "a.csv"
     document.write_text("x\n<!-- begin one -->\nold\n<!-- end one -->\ny\n")
-    table.write_text("run,score,more\na,0.5,x\nb,0.25,x\n")
+    table.write_text("run,score,more\na,'+0.5,x\nb,0.25,x\n")
     script("benchmarks.tables", document, f"one={table}", "--columns", "run,score", "--where", "run=a")
     text = document.read_text()
-    assert "0.5" in text and "0.25" not in text and "more" not in text and "old" not in text
+    assert "| +0.5 |" in text and "0.25" not in text and "more" not in text and "old" not in text
     with pytest.raises(SystemExit, match="0 places"):
         script("benchmarks.tables", document, f"two={table}")
 
