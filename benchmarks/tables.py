@@ -15,12 +15,7 @@ import re
 from pathlib import Path
 
 from deft_llm.evaluation.report import Table, markdown_table
-from deft_llm.files import write_text
-
-
-def plain(cell: str) -> str:
-    """A cell without the ' that ``files.csv_cell`` puts before what a spreadsheet would run."""
-    return cell[1:] if cell[:2] in ("'=", "'+", "'-", "'@") else cell
+from deft_llm.files import plain_cell, write_text
 
 
 def main() -> None:
@@ -37,7 +32,7 @@ def main() -> None:
     for word in arguments.tables:
         name, _, file = word.partition("=")
         with Path(file).open(newline="", encoding="utf-8") as handle:
-            head, *rows = [[plain(cell) for cell in row] for row in csv.reader(handle)]
+            head, *rows = [[plain_cell(cell) for cell in row] for row in csv.reader(handle)]
         if arguments.where:
             column, _, wanted = arguments.where.partition("=")
             rows = [row for row in rows if row[head.index(column)] == wanted]

@@ -164,6 +164,11 @@ def csv_cell(value: object) -> str:
     return text
 
 
+def plain_cell(cell: str) -> str:
+    """A cell of a CSV table without the ' that ``csv_cell`` puts before what a spreadsheet would run."""
+    return cell[1:] if cell[:2] in ("'=", "'+", "'-", "'@") else cell
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Write ``columns`` of the rows as CSV, cells as ``csv_cell`` makes them, atomically."""
     text = io.StringIO()

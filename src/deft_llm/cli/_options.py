@@ -4,6 +4,7 @@ effect is refused, not passed over."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,12 @@ from deft_llm.errors import UsageError
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes; the results are the same.")]
 Engine = Annotated[str, typer.Option("--engine", help="local, or ray for a cluster.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint", exists=True, file_okay=False, help="deft's checkpoint instead of the shipped one."
+    ),
+]
 TrainingSeed = Annotated[int, typer.Option("--seed", help="Seed of training.")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deft_llm.cli._options import AsJson, given, refuse
+from deft_llm.cli._options import AsJson, Checkpoint, given, refuse
 
 if TYPE_CHECKING:
     from deft_llm.explain.batch import Batch
@@ -19,6 +19,29 @@ if TYPE_CHECKING:
 NAMED = 5  # failed videos that the last sentence names
 FRAMES_OF_ONE = ("onset", "apex", "offset")
 
+# What is read, and how.
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="VIDEO",
+        help="Videos, folders of images, folders of videos, lists of videos (.csv, .xlsx; column video, "
+        "and where wanted person, onset, apex, offset, neutral, fps, mirrored).",
+    ),
+]
+Question = Annotated[
+    str | None,
+    typer.Option(help='For methods that read text; "what if the brow had not moved?" for all of them.'),
+]
+FrameRate = Annotated[
+    float | None,
+    typer.Option(min=1.0, help="Frame rate of a folder of images, or in the place of a video's own times."),
+]
+NeutralFrames = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the face is neutral: frames (10-24) or seconds (0.5s-1.2s); of every face seen there."
+    ),
+]
 # What is written.
 TableFile = Annotated[
     Path | None, typer.Option(help="One row per movement and Action Unit of all videos (.csv or .parquet).")
@@ -38,41 +61,18 @@ ResultFolder = Annotated[
 
 def analyze(
     context: typer.Context,
-    sources: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="VIDEO",
-            help="Videos, folders of images, folders of videos, lists of videos (.csv, .xlsx; column video, "
-            "and where wanted person, onset, apex, offset, neutral, fps, mirrored).",
-        ),
-    ],
+    sources: Sources,
     onset: Annotated[int | None, typer.Option(help="First frame of the movement (from 0).")] = None,
     apex: Annotated[int | None, typer.Option(help="Its strongest frame.")] = None,
     offset: Annotated[int | None, typer.Option(help="Its last frame.")] = None,
     method: Annotated[str | None, typer.Option(help="deft, rules or flow2text.")] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="deft's checkpoint instead of the shipped one."),
-    ] = None,
-    question: Annotated[
-        str | None,
-        typer.Option(help='For methods that read text; "what if the brow had not moved?" for all of them.'),
-    ] = None,
+    checkpoint: Checkpoint = None,
+    question: Question = None,
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="The video is a mirror image (selfie).")
     ] = False,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            min=1.0, help="Frame rate of a folder of images, or in the place of a video's own times."
-        ),
-    ] = None,
-    neutral: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the face is neutral: frames (10-24) or seconds (0.5s-1.2s); of every face seen there."
-        ),
-    ] = None,
+    fps: FrameRate = None,
+    neutral: NeutralFrames = None,
     faces: Annotated[int, typer.Option(min=1, max=16, help="How many faces are followed and read.")] = 1,
     max_movements: Annotated[
         int | None, typer.Option(min=0, help="Read only so many movements, the strongest; default: all.")

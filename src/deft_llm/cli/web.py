@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deft_llm.cli._options import Checkpoint
+
 
 def page(
     host: Annotated[
@@ -20,10 +22,7 @@ def page(
         list[str] | None,
         typer.Option("--name", help="A further name by which the page is reached, behind a proxy."),
     ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="deft's checkpoint instead of the shipped one."),
-    ] = None,
+    checkpoint: Checkpoint = None,
     folder: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Code the clips of this folder in the page."),

@@ -23,7 +23,7 @@ from deft_llm.codings.events import (
     whole_number_in,
 )  # fmt: skip
 from deft_llm.errors import DeftError
-from deft_llm.files import write_csv
+from deft_llm.files import plain_cell, write_csv
 
 COLUMNS = (
     "file", "fps", "coder", "face", "au", "side", "phase", "intensity", "onset", "apex", "offset",
@@ -122,7 +122,7 @@ def _event(where: str, row: Mapping[str, str], clock: FrameClock) -> CodedEvent:
     times: dict[str, Any] = {n: _time(row.get(n), f"{where}: {n}") for n in seconds}
     face = whole_number_in(row.get("face"), f"{where}: face")
     note = row.get("note", "")
-    note = note[1:] if note[:1] == "'" and note[1:2] in ("=", "+", "-", "@") else note
+    note = plain_cell(note)
     return event_at(
         clock, where=where, au=named[0], **choice, intensity=intensity, face=1 if face is None else face,
         note=note, **frames, **times,

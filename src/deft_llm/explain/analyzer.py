@@ -480,11 +480,10 @@ class Analyzer:
         unread = sum(reading.warning.startswith("Only ") for reading in readings)
         if unread:
             notes.append(f"{unread} movements are listed but not read (--max-movements).")
-        moved = sum(not one.judged for one in (spotting.movements if spotting is not None else []))
-        if moved:
+        if spotting is not None and spotting.set_aside:
             notes.append(
-                f"{moved} motions of the skin during speech or fast turns of the head are not judged: see "
-                "the events."
+                f"{spotting.set_aside} motions of the skin during speech or fast turns of the head are not "
+                "judged: see the events."
             )
         return notes
 

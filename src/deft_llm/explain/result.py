@@ -146,8 +146,8 @@ class AnalysisResult:
     @property
     def unjudged(self) -> list[Unjudged]:
         """What this video does not allow to judge, each with its reason."""
-        found = [] if self.spotting is None else self.spotting.movements
-        return of_video(self.states[0], self.signal, self.movements, sum(not one.judged for one in found))
+        aside = 0 if self.spotting is None else self.spotting.set_aside
+        return of_video(self.states[0], self.signal, self.movements, aside)
 
     @property
     def own_answer(self) -> str | None:

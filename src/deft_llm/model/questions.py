@@ -342,8 +342,9 @@ def _consistent(model: DeftModel, prompts: Sequence[Tensor], grammars: dict[Key,
         if not left:
             break
         again = _written(model, prompts, {key: grammars[key] for key in left}, draft)
-        found |= {key: reply for key, reply in again.items() if _agrees(reply.text)}
-        left = [key for key in left if key not in again or not _agrees(again[key].text)]
+        good = {key: reply for key, reply in again.items() if _agrees(reply.text)}
+        found |= good
+        left = [key for key in left if key not in good]
     return found
 
 

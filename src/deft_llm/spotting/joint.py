@@ -68,8 +68,7 @@ def state_movements(state: FaceState) -> list[Movement]:
             unit = _unit(phase, rise.side, state)
             if not _told(unit, home, state.fps):
                 home.append(unit)
-        rest = [unit for phase, unit in zip(group.phases, _units(group, state), strict=True)
-                if phase.of is None]  # fmt: skip
+        rest = [_unit(phase, group.sides[phase.au], state) for phase in group.phases if phase.of is None]
         if rest:
             alone.append((group, rest))
     return [_movement(group, units, state) for group, units in (*rises, *alone)]

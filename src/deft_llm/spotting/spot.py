@@ -99,6 +99,11 @@ class Spotting:
     restless: list[Span] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def set_aside(self) -> int:
+        """How many motions fall into speech or fast turns of the head, where they are not judged."""
+        return sum(not movement.judged for movement in self.movements)
+
 
 def spot(signal: Signal, settings: SpottingSettings | None = None) -> Spotting:
     """Find and rank the movements of a signal."""
