@@ -1,16 +1,18 @@
 """ME-VQA questions about every clip of a corpus, in the organisers' own words, answered from its annotation.
 
-    python -m recipes.vqa_questions CORPUS ROOT questions.jsonl [--seed 0]
+    python -m recipes.vqa_questions CORPUS ROOT questions.jsonl [--seed 0] [--clips 60 --draw 30]
 
 The corpora's public questions are about their own clips; this asks the same of any other corpus, so that
 ``deft benchmark CORPUS ROOT --task vqa --questions questions.jsonl`` can be run on synthetic maps. Singular
 and plural are the organisers': they tell whether one Action Unit was coded or several. A clip is asked for as
-many Action Units that are not there as are, half of them look-alikes or usual for its class.
+many Action Units that are not there as are, half of them look-alikes or usual for its class. ``--clips`` draws
+so many of the clips, by the number ``--draw``.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +66,10 @@ def questions_of(clip: Clip, rng: np.random.Generator) -> Iterator[tuple[str, st
             yield SIDE.format(name=name(unit.number)), unit.side
 
 
+def _clip(row: dict[str, str]) -> tuple[str, str, str]:
+    return row["dataset"], row["subject"], row["filename"]
+
+
 def main() -> None:
     """Write the questions of a corpus."""
     parser = argparse.ArgumentParser(description="ME-VQA questions about the clips of a corpus.")
@@ -71,6 +77,8 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clips", type=int, help="ask about so many clips (default: all)")
+    parser.add_argument("--draw", type=int, default=0, help="which of them")
     given = parser.parse_args()
     rows: list[dict[str, str]] = []
     for number, clip in enumerate(load(given.corpus, given.root).clips):
@@ -81,6 +89,10 @@ def main() -> None:
             own | {"id": f"{clip.clip_id}_{place}", "question": question, "answer": answer}
             for place, (question, answer) in enumerate(asked, 1)
         ]
+    if given.clips is not None:
+        names = sorted({_clip(row) for row in rows})
+        random.Random(given.draw).shuffle(names)
+        rows = [row for row in rows if _clip(row) in names[: given.clips]]
     write_jsonl(given.out, rows)
     print(f"{len(rows)} questions: {given.out}")
 

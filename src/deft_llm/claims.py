@@ -19,6 +19,15 @@ LIMITS: tuple[str, ...] = (
 )
 
 CLAIMED = "The language part's answer claimed more than a face shows, so it is left out."
+_PERSON = (
+    r"(?:s?he|they|(?:this|the) "
+    r"(?:person|subject|patient|speaker|man|woman|child|candidate|suspect|participant))"
+)
+_EMOTION = (
+    r"(?:happy|happiness|sad|sadness|angry|anger|afraid|fear|fearful|disgusted|disgust|surprised|surprise|"
+    r"contempt|contemptuous|anxious|anxiety|nervous|stressed|depressed|joy|joyful|ashamed|guilty)"
+)
+_ILLNESS = r"(?:depression|autism|parkinson\S*|schizophrenia|ptsd|disorder|anxiety)"
 _REFUSALS = (
     (r"\b(ly(ing|e)|lie[sdr]?|liar|decei\w*|decept\w*|honest\w*|dishonest\w*|truth\w*|trust\w*|guilt\w*|cheat\w*)\b",
      "That cannot be answered from a face: no facial movement shows whether somebody lies."),
@@ -29,20 +38,13 @@ _REFUSALS = (
     (r"\b(intend\w*|intention\w*|plan(s|n?ed|n?ing)?|personality|character|"
      r"(?:he|she|they|person|man|woman|face) think\w*|thoughts?|thinking)\b",
      "That cannot be answered from a face: it does not show what a person thinks or intends."),
-    (r"\b(feel(s|ing|ings)?|felt|emotional state|really (happy|sad|angry|afraid)|hid(e|es|ing|den))\b",
+    (rf"\b(feel(s|ing|ings)?|felt|emotional state|really {_EMOTION})\b"
+     rf"|\b{_PERSON} (\w+ )?({_EMOTION}|hid(es?|ing))\b"
+     r"|\b(genuine|fake|sincere|real|true|hidden) (smile|expression|emotion|face)\b"
+     r"|\b(smile|expression|emotion) (genuine|fake|sincere|real|true|hidden)\b",
      "That cannot be answered from a face: it does not show what a person feels. What can be said is how the "
      "skin moved and which label coders would give to it."),
 )  # fmt: skip
-
-_PERSON = (
-    r"(?:s?he|they|(?:this|the) "
-    r"(?:person|subject|patient|speaker|man|woman|child|candidate|suspect|participant))"
-)
-_EMOTION = (
-    r"(?:happy|happiness|sad|sadness|angry|anger|afraid|fear|fearful|disgusted|disgust|surprised|surprise|"
-    r"contempt|contemptuous|anxious|anxiety|nervous|stressed|depressed|joy|joyful|ashamed|guilty)"
-)
-_ILLNESS = r"(?:depression|autism|parkinson\S*|schizophrenia|ptsd|disorder|anxiety)"
 _CLAIMS: dict[str, tuple[str, ...]] = {
     "felt emotion": (
         rf"\b(?:feels?|felt|is feeling|was feeling|experienc(?:es|ed|ing))\s+(?:\w+\s+)?{_EMOTION}\b",

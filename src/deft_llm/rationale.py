@@ -1,15 +1,16 @@
 """Rationales read back: movements with their Action Units and the label of coders, held against the class and
-evidence of the same answer.
+evidence of the same answer; and the grammar of those that say the same.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from deft_llm.answer import LABELLED, NO_LABEL, NO_UNIT, Answer
+from deft_llm.answer import LABELLED, NO_LABEL, NO_UNIT, Answer, Statement, render
 from deft_llm.facs.units import ENTRIES, valid_directions, valid_sides
 from deft_llm.facs.words import movement
 
@@ -91,11 +92,31 @@ def agrees(answer: Answer) -> bool:
     read = read_rationale(answer.rationale)
     if read is None or read.label != (answer.fine or answer.coarse or ""):
         return False
-    phrase = lambda one: (one.au, movement(one.region, one.side, one.direction, None, None))  # noqa: E731
-    stated = [phrase(item) for item in answer.evidence]
-    said = [phrase(claim) for claim in read.claims]
+    stated = [(item.au, _phrase(item)) for item in answer.evidence]
+    said = [(claim.au, _phrase(claim)) for claim in read.claims]
     return (
         bool(said) == bool(stated)
         and set(said) <= set(stated)
         and (len(stated) > 4 or set(said) == set(stated))
     )
+
+
+def agreeing_grammar(answer: Answer) -> str:
+    """The Lark grammar of the texts with the class and evidence of ``answer`` whose rationale agrees with
+    them: each movement of the evidence in one of its wordings, in sentences of one or several."""
+    label = answer.fine or answer.coarse
+    end = f". {LABELLED.format(label=label)}" if label else f". {NO_LABEL}."
+    head = json.dumps(render(answer.model_copy(update={"rationale": "?"})).removesuffix("?"))
+    parts = [f"move{place}" for place in range(len(answer.evidence))] or [json.dumps(NO_UNIT)]
+    rules = [f"start: {head} {' '.join(parts)} {json.dumps(end)}"]
+    for place, item in enumerate(answer.evidence):
+        low = [f"{words}, which is AU{item.au}" for words in _wordings_of(_phrase(item))]
+        high = [words[:1].upper() + words[1:] for words in low]
+        later = [f"{link}{words}" for link in (", ", " and ") for words in low] + [f". {w}" for w in high]
+        said = dict.fromkeys(later if place else high)
+        rules.append(f"move{place}: {' | '.join(map(json.dumps, said))}")
+    return "\n".join(rules) + "\n"
+
+
+def _phrase(item: Claim | Statement) -> str:
+    return movement(item.region, item.side, item.direction, None, None)

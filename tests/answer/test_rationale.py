@@ -1,11 +1,15 @@
 """Rationales are read back sentence by sentence, and held against the evidence and the class."""
 
+import itertools
+import json
+import re
+
 import numpy as np
 import pytest
 
 from deft_llm.answer import parse
 from deft_llm.model.units import EXPERT_AUS
-from deft_llm.rationale import Claim, agrees, read_rationale
+from deft_llm.rationale import Claim, agreeing_grammar, agrees, read_rationale
 from deft_llm.training.flow_text import facts_of
 from deft_llm.unimer.wording import full_text
 
@@ -74,3 +78,22 @@ def test_disagreement_in_unit_side_or_label_is_found() -> None:
 def test_a_movement_is_read_in_the_words_that_people_use_too(words, claim) -> None:
     read = read_rationale(f"{words}. Coders would label this happiness.")
     assert read is not None and read.claims == (claim,)
+
+
+@pytest.mark.parametrize("evidence", [
+    "AU1 both, inner brow, up; AU2 left, outer brow, up; AU25 both, lower lip, diverging", "none",
+])  # fmt: skip
+@pytest.mark.parametrize("head", ["surprise (surprise)", "undetermined (positive)"])
+def test_every_text_of_the_agreeing_grammar_agrees(evidence, head) -> None:
+    from llguidance import LLMatcher
+
+    answer = parse(f"Class: {head}\nEvidence: {evidence}\nRationale: The lips move.")
+    assert not agrees(answer)
+    grammar = agreeing_grammar(answer)
+    assert not LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar))
+    start, *moves = [line.partition(": ")[2] for line in grammar.splitlines()]
+    head, *_, end = [json.loads(word) for word in re.findall(r'"(?:[^"\\]|\\.)*"', start)]
+    options = [[json.loads(word) for word in move.split(" | ")] for move in moves]
+    texts = [head + "".join(parts) + end for parts in itertools.product(*options)] if moves else []
+    assert len(texts) == (0 if evidence == "none" else 2 * 3 * 3)
+    assert all(agrees(parse(text)) for text in texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -54,6 +55,16 @@ def test_page_and_chat_name_what_is_contradicted(result, monkeypatch):
     assert mark not in views.reading_html(result, 0) + chat.reply(result, 0, "Why this class?")
     monkeypatch.setattr(result.analysis.readings[0], "marks", [mark])
     assert mark in views.reading_html(result, 0) and mark in chat.reply(result, 0, "Why this class?")
+
+
+def test_the_page_names_what_is_released(result, monkeypatch):
+    reading = result.analysis.readings[0]
+    unit = MovementUnit(12, "left", "release", 3, 9, 9, 0.1, 0.3, 0.3, 2.0, 0.1, 0.8)
+    released = replace(reading.movement, units=(unit,), regions=())
+    monkeypatch.setattr(reading, "movement", released)
+    monkeypatch.setattr(reading, "prediction", None)
+    shown = views.reading_html(result, 0)
+    assert "</span>Release</h3>" in shown and "AU12" in shown and "Seen in the video" not in shown
 
 
 def test_what_shape_alone_shows_has_no_picture_of_motion():

@@ -12,6 +12,7 @@ from deft_llm.app.coding.server import _movement
 from deft_llm.app.worker import Result
 from deft_llm.claims import find_claims
 from deft_llm.explain.analyzer import Analyzer
+from deft_llm.explain.inputs import VideoInput
 from deft_llm.explain.outputs import RESULT, Extras, write_outputs
 from deft_llm.explain.report import render_report
 from deft_llm.model.predictor import with_figures
@@ -60,8 +61,8 @@ def test_in_the_terminal(analysis):
     assert NOT_SUPPORTED in statement(next(x for x in shown.splitlines() if "Evidence:" in x).strip(), 2)
 
 
-def test_in_result_json_and_report(analysis, tmp_path):
-    write_outputs(analysis, None, tmp_path, Extras())
+def test_in_result_json_and_report(analysis, clip, tmp_path):
+    write_outputs(analysis, VideoInput(clip, "clip"), tmp_path, Extras())
     (movement,) = json.loads((tmp_path / RESULT).read_text())["movements"]
     found = {row["au"]: (row["status"], row["mark"]) for row in movement["statements"]}
     assert found[2] == ("unsupported", NOT_SUPPORTED) and found[12][0] == "supported"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deft_llm.benchmark import runner
@@ -18,8 +20,10 @@ from deft_llm.evaluation.folds import read_folds
 from deft_llm.evaluation.rows import read_rows, read_run
 from deft_llm.evaluation.score import score_run
 from deft_llm.files import read_json, read_jsonl, write_jsonl
-from deft_llm.methods.protocol import Sample, Task
+from deft_llm.methods.protocol import Sample, Task, build_method
+from deft_llm.motion.measure import motion_from_flow
 from deft_llm.records import Prediction
+from deft_llm.store import Motion, Store
 
 
 def settings(method: str = "svm", **values: Any) -> BenchmarkSettings:
@@ -80,6 +84,38 @@ def test_svm_reads_the_classes_and_majority_does_not(store: Path, tmp_path: Path
     assert floor["emotion"]["pooled"]["uf1"]["value"] < 0.4
     assert set(svm["emotion"]["per_corpus"]) == {"alpha", "beta"} and svm["folds"] == floor["folds"]
     assert score_run(read_run(tmp_path / "svm")) == read_json(tmp_path / "svm" / "metrics.json")
+
+
+@pytest.mark.parametrize("method", ["rules", "deft"])
+def test_no_motion_is_kept(store: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A corpus's motion does not fit in memory: each is let go after it was read."""
+    opened: list[weakref.ref[Motion]] = []
+    most, load = [0], Store.motion
+
+    def counted(self: Store, *given: Any, **fields: Any) -> Motion:
+        motion = load(self, *given, **fields)
+        most.append(sum(one() is not None for one in opened))
+        opened.append(weakref.ref(motion))
+        return motion
+
+    monkeypatch.setattr(Store, "motion", counted)
+    run_benchmark(tmp_path, [store], settings(method, zero_shot=True, protocol="zero-shot"))
+    assert len(opened) >= 50 and max(most) <= 2
+
+
+@pytest.mark.parametrize("method", ["ststnet", "motion_diff"])
+def test_a_mirrored_input_is_that_of_the_mirrored_clip(method: str, flow_of: Callable[..., Any]) -> None:
+    flow = flow_of("positive", np.random.default_rng(0), 0.1)
+    flow[..., :14] *= 0.2
+    mirrored = np.ascontiguousarray(flow[..., ::-1]) * np.array([-1, 1], np.float32)[:, None, None]
+    made = build_method(method, Task(), mirror=True)
+    one, other = (
+        made.table.extract(
+            Sample("a/b", "a", "a/s", lambda f=f: motion_from_flow("a/b", f, units="relative"))
+        )
+        for f in (flow, mirrored)
+    )
+    assert np.allclose(one[..., ::-1] * made.signs[:, None, None], other, atol=1e-4)
 
 
 def test_workers_and_repetition_change_nothing(store: Path, tmp_path: Path) -> None:

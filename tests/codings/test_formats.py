@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from deft_llm.codings.formats import read_coding
 from deft_llm.codings.proposals import proposals_of
 from deft_llm.codings.tiers import on_tiers
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.facs.notation import parse_aus
 from tests.codings.conftest import CLOCK, coding, event, result_json
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -74,8 +76,6 @@ def test_odd_events_are_kept_and_read_by_the_libraries(name: str, fps: float, tm
 def test_a_coding_without_events_is_kept(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"none{formats.FORMATS[name].suffix}"
     formats.write_coding(Coding(media="a.mp4", fps=30, coder="Bo"), path, name)
-    if name == "datavyu":
-        return  # a sheet without columns says nothing at all
     assert formats.read_coding(path, FrameClock(30)).events == []
 
 
@@ -179,11 +179,35 @@ def test_damaged_files_are_named(suffix: str, data: bytes, tmp_path: Path) -> No
 
 
 def test_names_of_tiers() -> None:
-    assert parse_name("AU12 left") == (12, "left")
-    assert parse_name("12L") == (12, "left")
-    assert parse_name("au04_R") == (4, "right")
-    assert parse_name("AU1") == (1, "both")
-    assert parse_name("speech") is None and parse_name("lips") is None
+    for name in ("AU12 left", "12L", "L12", "left AU12", "AU12_left", "l-AU 12"):
+        assert parse_name(name) == (12, "left", None, 1)
+    for name in ("R12C", "12CR", "right AU12 C", "AU12_C_right", "AU12 right c"):
+        assert parse_name(name) == (12, "right", "C", 1)
+    assert parse_name("au04_R") == (4, "right", None, 1)
+    assert parse_name("AU1") == parse_name("B1") == parse_name("AU1 bilateral") == (1, "both", None, 1)
+    for name in ("speech", "lips", "12F", "L12R", "left AU12 right", "12CL C", "T23", "99", "4 7"):
+        assert parse_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "code", ["A12", "12A", "12B", "12C", "A1B", "R14A", "12L", "l4", "L 12", "12 C", "AU4"]
+)
+def test_a_name_says_what_facs_notation_says(code: str) -> None:
+    (unit,) = parse_aus(code).aus
+    assert parse_name(code) == (unit.number, unit.side, unit.intensity, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "fps"),
+    [*((name, fps) for name in formats.FORMATS for fps in (25.0, 29.97, 500.0)), ("textgrid", 10_000.0)],
+)
+def test_apexes_where_two_events_touch_are_kept(name: str, fps: float, tmp_path: Path) -> None:
+    """Of a rise that ends in the frame in which its release begins; the one, the other, both or none."""
+    clock, path = FrameClock(fps), tmp_path / f"a{formats.FORMATS[name].suffix}"
+    for first, second in product((10, 15, 20, None), (20, 25, 30, None)):
+        events = [event(12, 10, first, 20, clock), event(12, 20, second, 30, clock, phase="release")]
+        formats.write_coding(Coding(media="a.mp4", fps=fps, events=events), path, name)
+        assert read_coding(path, clock).events == events
 
 
 def test_proposals_of_a_result(tmp_path: Path) -> None:

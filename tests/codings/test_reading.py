@@ -11,11 +11,14 @@ import pytest
 
 from deft_llm.cli import main
 from deft_llm.codings import formats, table
-from deft_llm.codings.as_data import movements_of, write_clips
+from deft_llm.codings.agreement import agreement_over
+from deft_llm.codings.as_data import movements_of, write_clips, write_overlay
 from deft_llm.codings.events import Coding, FrameClock
 from deft_llm.codings.formats import read_coding
+from deft_llm.codings.pairs import pairs_of
 from deft_llm.errors import DeftError, UsageError
 from tests.codings.conftest import CLOCK, coding, event, result_json
+from tests.corpora.conftest import Maker
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -83,7 +86,22 @@ def eaf_with(tier: str, rows: list[tuple[int, int, str]], path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["AU12+25", "AU99", "AU12 links", "4+7", "AU12\u200b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AU12+25",
+        "AU99",
+        "AU12 links",
+        "4+7",
+        "AU12\u200b",
+        "L12+R14C",
+        "T23",
+        "L99",
+        "left AU99",
+        "L12R",
+        "13?",
+    ],
+)
 def test_a_name_that_means_aus_and_is_none_is_told(name: str, tmp_path: Path) -> None:
     """Its events would be taken for none."""
     with pytest.raises(DeftError, match="is not that of one AU") as error:
@@ -96,9 +114,47 @@ def test_a_name_that_means_aus_and_is_none_is_told(name: str, tmp_path: Path) ->
 
 
 def test_other_tiers_are_no_events(tmp_path: Path) -> None:
-    for number, name in enumerate(("speech", "2 speakers", "AU12 left note", "audio")):
+    others = ("speech", "2 speakers", "AU12 left note", "left AU12 apex", "audio", "take 1, 2")
+    for number, name in enumerate(others):
         path = eaf_with(name, [(400, 800, "rise")], tmp_path / f"{number}.eaf")
         assert read_coding(path, CLOCK).events == []
+
+
+NAMES = [("L12", "left", None), ("R12C", "right", "C"), ("12C", "both", "C"), ("12A", "both", "A"),
+         ("12B", "both", "B"), ("A12", "asymmetric", None), ("left AU12", "left", None)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "side", "grade"), NAMES)
+def test_a_side_before_and_an_intensity_behind_the_number_are_read(name, side, grade, tmp_path: Path) -> None:
+    (tmp_path / "plain.csv").write_text(f"au,onset,offset,intensity\n{name},10,20,\n")
+    (tmp_path / "sheet.csv").write_text(f"{name}.ordinal,{name}.onset,{name}.offset\n1,400,800\n")
+    eaf_with(name, [(400, 800, "release")], tmp_path / "a.eaf")
+    textgrid_with(name, (0.4, 0.8, "release"), tmp_path / "a.TextGrid")
+
+    def change(project, observation) -> None:
+        for row in observation["events"]:
+            row[2] = name
+
+    one = Coding(media="a.mp4", fps=25, coder="Ann", events=[event(12, 10, None, 20)])
+    boris = boris_with(change, tmp_path, one)
+    for path in (tmp_path / "plain.csv", tmp_path / "sheet.csv", tmp_path / "a.eaf",
+                 tmp_path / "a.TextGrid", boris):  # fmt: skip
+        (found,) = read_coding(path, CLOCK).events
+        assert (found.au, found.side, found.intensity, found.onset) == (12, side, grade, 10), path
+
+
+def test_an_intensity_or_side_that_contradicts_the_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "plain.csv").write_text("au,onset,offset,intensity,side\nL12C,10,20,B,\n")
+    (tmp_path / "side.csv").write_text("au,onset,offset,intensity,side\nL12C,10,20,c,right\n")
+    (tmp_path / "sheet.csv").write_text("12C.ordinal,12C.onset,12C.offset,12C.intensity\n1,400,800,B\n")
+    eaf_with("12C", [(400, 800, "release B")], tmp_path / "a.eaf")
+    for name in ("plain.csv", "side.csv", "sheet.csv", "a.eaf"):
+        with pytest.raises(DeftError, match=r"contradicts the name of the AU") as error:
+            read_coding(tmp_path / name, CLOCK)
+        assert name in str(error.value)
+    eaf_with("12C", [(400, 800, "release c")], tmp_path / "b.eaf")
+    (found,) = read_coding(tmp_path / "b.eaf", CLOCK).events
+    assert (found.phase, found.intensity) == ("release", "C")
 
 
 def test_an_annotation_that_ends_before_it_begins_is_told(tmp_path: Path) -> None:
@@ -106,6 +162,15 @@ def test_an_annotation_that_ends_before_it_begins_is_told(tmp_path: Path) -> Non
     path.write_text(path.read_text().replace('TIME_VALUE="800"', 'TIME_VALUE="-400"'))
     with pytest.raises(DeftError, match="ends before it"):
         read_coding(path, CLOCK)
+
+
+def textgrid_with(tier: str, row: tuple[float, float, str], path: Path) -> Path:
+    from praatio import textgrid
+
+    grid = textgrid.Textgrid(0, 2)
+    grid.addTier(textgrid.IntervalTier(tier, [row], 0, 2))
+    grid.save(str(path), "short_textgrid", True)
+    return path
 
 
 def test_points_are_no_events_of_a_textgrid(tmp_path: Path) -> None:
@@ -142,6 +207,61 @@ def test_rows_that_cannot_be_are_told(head, rows, said, tmp_path: Path) -> None:
     path.write_text("\n".join([head, *rows, ""]), encoding="utf-8")
     with pytest.raises(DeftError, match=said):
         read_coding(path, CLOCK)
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("au,onset,offset,note\n12,10,20,a\n4,10,20,a\rb\n", 3),
+    ("AU12.ordinal,AU12.onset,AU12.offset,AU12.note\n1,400,800,a\rb\n", 2),
+    ("au,onset,offset\r12,10,20\r", 1),
+])  # fmt: skip
+def test_a_carriage_return_within_a_line_is_told(text: str, line: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(DeftError, match=rf"a\.csv, line {line}: holds a carriage return .*; put that cell"):
+        read_coding(path, CLOCK)
+    path.write_bytes(b'au,onset,offset,note\r\n12,10,20,"a\rb"\r\n')
+    assert len(read_coding(path, CLOCK).events) == 1
+
+
+def test_a_cell_that_never_ends_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('au,onset,offset,note\n12,10,20,"' + "x" * 200_000)
+    with pytest.raises(DeftError, match=r"a\.csv, line 2: has a field larger .* close the quotes"):
+        read_coding(tmp_path / "a.csv", CLOCK)
+
+
+def test_names_that_a_spreadsheet_would_run_come_back(tmp_path: Path) -> None:
+    first = Coding(media="-clip.mp4", fps=25, coder="@ann", events=[event(12, 10, None, 20, note="=1")])
+    table.write(first, tmp_path / "a.csv")
+    assert read_coding(tmp_path / "a.csv") == first
+    formats.write_coding(first, tmp_path / "b.eaf")
+    assert agreement_over(pairs_of(tmp_path / "a.csv", tmp_path / "b.eaf").both)["events"] == {
+        "first": 1, "second": 1,
+    }  # fmt: skip
+
+
+def casme2_coded(folder: Path, name: str, *, encoding: str = "utf-8", last: int = 20) -> Path:
+    """CASME II of one clip of 30 images, coded by anna in a file of the suffix ``name``."""
+    make = Maker(folder)
+    make.casme2("CASME2-coding-20140508.xlsx", [[31, "EP1", None, 45, 50, 60, None, "4", "disgust"]])
+    make.frames("CASME2_RAW_selected/sub31/EP1", range(40, 70))
+    path = make.root / "codings/anna/CASME2_RAW_selected/sub31" / f"EP1{name}"
+    path.parent.mkdir(parents=True)
+    formats.write_coding(Coding(fps=25, coder="anna", events=[event(4, 6, 12, last)]), path)
+    path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    return make.root
+
+
+def test_a_textgrid_in_utf_16_becomes_a_correction(tmp_path: Path) -> None:
+    root = casme2_coded(tmp_path, ".TextGrid", encoding="utf-16")
+    found = write_overlay(root / "codings/anna", root, "casme2", root, tmp_path / "anna.yaml", CLOCK)
+    assert [one["field"] for one in found.corrections] == ["apex", "onset"]
+
+
+def test_an_event_after_the_images_of_a_clip_is_told(tmp_path: Path) -> None:
+    root = casme2_coded(tmp_path, ".csv", last=30)
+    with pytest.raises(DeftError, match=r"EP1\.csv: an event ends at frame 30.* only 30 images.*--fps"):
+        write_overlay(root / "codings/anna", root, "casme2", root, tmp_path / "anna.yaml")
+    assert not (tmp_path / "anna.yaml").exists()
 
 
 def test_one_rate_written_in_two_ways_is_one(tmp_path: Path) -> None:

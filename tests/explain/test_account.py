@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from deft_llm.answer import NOT_SUPPORTED, SHAPE_ALONE
-from deft_llm.explain.account import account_of
+from deft_llm.explain.account import account_of, stated_chances
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit
 
@@ -93,3 +93,26 @@ def test_a_class_that_the_experts_find_less_likely_is_marked():
     agreeing = {"positive": 0.6, "surprise": 0.3, "negative": 0.1}
     for classes in (agreeing, {}, {"I": 0.9, "II": 0.1}):
         assert account_of(told(), SMILE, classes=classes).marks == []
+
+
+def test_the_language_model_is_told_what_the_movement_states_and_denies():
+    fall = replace(UNIT, number=1, side="both", phase="release", confidence=0.9)
+    told = stated_chances(replace(SMILE, units=(UNIT, fall)))
+    assert told[12] == pytest.approx((0.4, 0.6)), "on the right alone"
+    assert told[1] == pytest.approx((0.1, 0.1)), "what is released does not rise"
+    assert told[4] == pytest.approx((0.1, 0.1)), "nor does what a release looks like"
+    unsure = stated_chances(replace(SMILE, units=(replace(UNIT, side="both", confidence=0.42),)))
+    assert unsure[12] == (0.5, 0.5), "what is stated is no less likely than not"
+    hardly = replace(UNIT, confidence=0.42), replace(fall, confidence=0.45)
+    faint = stated_chances(replace(SMILE, units=hardly))
+    assert faint[12] == pytest.approx((0.35, 0.5)), "sides so far apart that one is told"
+    assert not {1, 4} & faint.keys(), "what is hardly stated denies nothing"
+
+
+def test_what_a_part_of_the_face_that_speaks_seems_to_show_is_not_believed_and_is_marked():
+    speaks = dict.fromkeys(("chin", "left mouth corner", "right mouth corner"), "mouth movement in speech")
+    movement = replace(SMILE, units=(replace(UNIT, number=1, side="both"),), hidden=speaks)
+    told_of = stated_chances(movement)
+    assert told_of[1] == (0.6, 0.6) and told_of[26] == told_of[12] == (0.05, 0.05) and 2 not in told_of
+    jaw = told("Both inner brows move up, which is AU1.", "AU26 both, chin, down")
+    assert marks_of(jaw, movement)[0] == "AU26 both: mouth movement in speech"

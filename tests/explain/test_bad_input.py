@@ -136,3 +136,14 @@ def test_unusual_frames_work(run, tmp_path, still_frames, kind):
     assert code == 0 and json.loads(out)["video"]["frames"] == len(grey)
     assert any("--fps" in note for note in json.loads(out)["notes"])
     assert not list(tmp_path.glob("*-analysis"))  # --json alone leaves no files
+
+
+def test_the_result_of_another_video_of_that_name_is_kept(run, tmp_path, still_frames):
+    for name, frames in (("a", still_frames), ("b", still_frames[::-1])):
+        (tmp_path / name).mkdir()
+        save_video(tmp_path / name / "clip.mp4", frames, 25)
+    assert run("a/clip.mp4")[0] == run("a/clip.mp4")[0] == 0, "the same video may be analysed again"
+    before = (tmp_path / "clip-analysis" / "result.json").read_bytes()
+    refuses(run("b/clip.mp4"), 2, "clip-analysis", "another video", "--out")
+    assert (tmp_path / "clip-analysis" / "result.json").read_bytes() == before
+    assert run("b/clip.mp4", "--out", "b/analysis")[0] == 0

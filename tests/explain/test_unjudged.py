@@ -127,6 +127,8 @@ def test_measured_but_not_named():
     (found,) = of_movement(movement(), read=False, named=False, warning="It could not be measured: no face.")
     assert found.state == "not-measured" and "no face" in found.why
     assert of_movement(movement(), read=True, named=True) == []
+    (found,) = of_movement(movement(), read=False, named=True, warning="Only 1 movements were to be read.")
+    assert found.what == "Its class", "its units stand beside it"
     coded = "the video is compressed too strongly for motion this fine"
     (found,) = of_movement(movement(), read=True, named=False, coded=coded)
     assert found.state == "compression" and found.why == f"The{coded.removeprefix('the')}."

@@ -6,7 +6,7 @@ import pytest
 from deft_llm.claims import find_claims
 from deft_llm.explain.attribution import Source, words_of
 from deft_llm.explain.result import MovementReading
-from deft_llm.explain.words import agreement_of, certainty_of, measured_words
+from deft_llm.explain.words import agreement_of, certainty_of, clock, measured_words
 from deft_llm.records import BY_SHAPE, Evidence, Prediction
 from deft_llm.spotting.movement import Movement
 
@@ -64,3 +64,11 @@ def test_skin_outside_the_regions_is_named_where_it_counts_most():
         "AU14", 1.0, 0.0, {"elsewhere": 1.5, "right cheek": -1.2, "chin": 0.1}, np.zeros((28, 28))
     )
     assert words_of(source, most=2) == "skin outside the regions +150 %, right cheek -120 %"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(1.234, "1.23 s"), (59.996, "1:00.00"), (75.5, "1:15.50"), (119.997, "2:00.00")],
+)
+def test_times_have_no_sixtieth_second(seconds, said):
+    assert clock(seconds) == said

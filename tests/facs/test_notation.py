@@ -42,6 +42,12 @@ def codes(cell):
         ("AU 4 AU 7 C", [(4, "both", None, None), (7, "both", None, "C")]),
         ("L 12", [(12, "left", None, None)]),
         ("12 C", [(12, "both", None, "C")]),
+        ("L12B+R12C", [(12, "asymmetric", None, "C")]),
+        ("R12B+4+L12B", [(12, "both", None, "B"), (4, "both", None, None)]),
+        ("12L+12R", [(12, "both", None, None)]),
+        ("L12+R12D", [(12, "both", None, "D")]),
+        ("L12+R14", [(12, "left", None, None), (14, "right", None, None)]),
+        ("LT23+RB23", [(23, "left", "upper", None), (23, "right", "lower", None)]),
     ],
 )
 def test_plain_notations(cell, expected):
@@ -58,6 +64,11 @@ def test_kinds():
 def test_uncertain(cell):
     (unit,) = parse_aus(cell).aus
     assert (unit.number, unit.certain) == (13, False)
+
+
+@pytest.mark.parametrize("cell", ["L12+R12?", "L12+ref(R12)", "L12B+(R12C or R14C)"])
+def test_a_side_that_is_open_is_not_joined(cell):
+    assert [unit.side for unit in parse_aus(cell).aus] == ["left", "right"]
 
 
 def test_uncertain_is_per_unit():
@@ -148,7 +159,7 @@ units = st.builds(
 )
 cells = st.lists(st.builds(
     lambda unit, others: unit.model_copy(update={"alternatives": others}), units, st.lists(units, max_size=2)
-), max_size=5)  # fmt: skip
+), max_size=5, unique_by=lambda unit: unit.number)  # fmt: skip
 
 
 @given(cells)

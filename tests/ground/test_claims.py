@@ -52,7 +52,9 @@ def test_claims_in_other_words(text):
 @pytest.mark.parametrize(
     ("question", "declined"),
     [("Is she lying?", True), ("How long has she planned it?", True), ("What does he feel?", True),
-     ("When does the brow move?", False), ("Which side moves?", False)],
+     ("Is she happy?", True), ("Is the smile genuine?", True), ("What is he hiding?", True),
+     ("When does the brow move?", False), ("Which side moves?", False), ("What hides the face?", False),
+     ("Does the face show anger?", False)],
 )  # fmt: skip
 def test_questions_that_no_face_answers(question, declined):
     assert (refusal_of(question) is not None) == declined

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deft_llm.model.deft import DeftConfig, DeftModel
-from deft_llm.model.inputs import FaceInput, MotionInput, maps_input
+from deft_llm.model.inputs import FaceInput, MotionInput, batch_of, maps_input
 from deft_llm.model.language import tiny_backbone
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS
@@ -77,3 +77,10 @@ def tiny_model() -> DeftModel:
     torch.nn.init.normal_(llm.get_input_embeddings().weight)
     config = DeftConfig(backbone="tiny-random", motion=SMALL, faces=FACES, lora_rank=2)
     return randomised(DeftModel(config, llm, tokenizer))
+
+
+@pytest.fixture
+def readout(tiny_model: DeftModel) -> Readout:
+    """What that model reads of two clips."""
+    with torch.no_grad():
+        return tiny_model.read(batch_of(make_clips(2)))

@@ -147,12 +147,6 @@ def test_the_regions_go_with_the_motion_expert(tiny_model, readout) -> None:
         assert (first.shape == second.shape) == same
 
 
-@pytest.fixture
-def readout(tiny_model: DeftModel) -> Readout:
-    with torch.no_grad():
-        return tiny_model.read(batch_of(make_clips(2)))
-
-
 def test_beliefs_stand_between_the_experts_and_the_question_and_can_be_left_out(tiny_model, readout) -> None:
     with torch.no_grad():
         whole, without = tiny_model.prompts(readout), tiny_model.prompts(readout, drop=[BELIEFS])

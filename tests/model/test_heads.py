@@ -17,6 +17,7 @@ from deft_llm.model.heads import (
     presence_logits,
     seen_sides,
     with_beliefs,
+    with_stated,
 )
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE
@@ -84,3 +85,17 @@ def test_adapted_beliefs_are_what_the_heads_then_say() -> None:
 
 def test_shares_leave_out_clips_without_a_class_and_are_never_zero() -> None:
     assert class_shares(np.array([0, 0, 0, 1, -1, -1])) == pytest.approx([4 / 7, 2 / 7, 1 / 7], abs=1e-3)
+
+
+def test_beliefs_are_held_to_what_else_was_measured() -> None:
+    readout = make_readout(2)
+    before = au_probabilities(readout, CALIBRATION)
+    told = with_stated(readout, [{12: (0.2, 0.8), 4: (0.1, 0.1), 99: (1.0, 1.0)}, {}], CALIBRATION)
+    after = au_probabilities(told, CALIBRATION)
+    place, other = AU_INDEX[12], AU_INDEX[4]
+    assert after[0, place] == pytest.approx(
+        [min(before[0, place, 0], 0.2), max(before[0, place, 1], 0.8)], abs=1e-5
+    )
+    assert (after[0, other] <= np.minimum(before[0, other], 0.1) + 1e-5).all()
+    rest = [index for index in range(len(EXPERT_AUS)) if index not in (place, other)]
+    assert np.array_equal(after[0, rest], before[0, rest]) and np.array_equal(after[1], before[1])

@@ -10,6 +10,7 @@ import torch
 from scipy.special import expit
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.methods import deft
 from deft_llm.methods.protocol import Question, Sample, Task, build_method, digests_of
 from deft_llm.methods.template import build_for
 from deft_llm.model.heads import coarse_chances, presence_logits
@@ -113,6 +114,48 @@ def test_what_is_adapted_is_what_answers(small_checkpoint, tmp_path, monkeypatch
             assert [aus[AU_INDEX[a]] for a in (1, 4, 12)] == pytest.approx(list(row.aus.values()), abs=1e-3)
         untouched = torch.equal(readout.au, method.readout(new).au)
         assert untouched != fitted
+
+
+def test_clips_that_were_not_prepared_are_read_for_the_call_alone(small_checkpoint, tmp_path) -> None:
+    items, new = samples(45), samples(6, 45)
+    method = build_method("deft", Task(aus=(1, 4, 12)), checkpoint=str(small_checkpoint))
+    method.prepare([blind(item) for item in items], tmp_path)
+    method.fit(items, [], seed=0, workdir=tmp_path)
+    kept = build_method("deft", Task(aus=(1, 4, 12)), checkpoint=str(small_checkpoint))
+    kept.prepare([blind(item) for item in items + new], tmp_path)
+    kept.fit(items, [], seed=0, workdir=tmp_path)
+    alone, joined = (method.predict([blind(item) for item in some]) for some in (new, [*new, *items[:2]]))
+    for rows in (alone, joined):
+        for row, same in zip(rows, kept.predict([blind(item) for item in [*new, *items[:2]]])):
+            assert list(row.probabilities.values()) == pytest.approx(
+                list(same.probabilities.values()), abs=1e-2
+            )
+            assert list(row.aus.values()) == pytest.approx(list(same.aus.values()), abs=1e-2)
+    assert len(method._kept[0]) == len(method._kept[1].pixels) == len(items)
+    other = replace(blind(new[0]), load=new[1].load)  # another motion under the same id
+    assert method.predict([other])[0].probabilities == method.predict([blind(new[1])])[0].probabilities
+
+
+def test_clips_are_opened_for_a_batch_of_answers_and_once(small_checkpoint, monkeypatch) -> None:
+    asked, opened = [], []
+
+    def answer(self, readout, questions, motions, *, fines=None):
+        asked.append([motion.clip_id for motion in motions])
+        assert len(readout) == len(questions) == len(motions)
+        return [WrittenAnswer.of(motion.clip_id) for motion in motions]
+
+    monkeypatch.setattr(Predictor, "answer", answer)
+    monkeypatch.setattr(deft, "READ_BATCH", 4)
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint), zero_shot=True, answers=True)
+    items = [
+        replace(blind(item), load=lambda one=item: opened.append(one.clip_id) or one.load(),
+                question=Question(str(n), "How many action units are shown on the face?", "count"))
+        for item in samples(3) for n in (0, 1)
+    ]  # fmt: skip
+    rows = method.predict(items)
+    assert [len(batch) for batch in asked] == [4, 2]
+    assert [row.answer for row in rows] == [item.clip_id for item in items]
+    assert opened == 2 * [item.clip_id for item in items[::2]], "read, then answered"
 
 
 def test_selection_only_never_trains_on_validation(small_checkpoint, tmp_path) -> None:

@@ -14,9 +14,8 @@ from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGION_NAMES
 from deft_llm.facs.units import ENTRIES
 from deft_llm.model import questions
-from deft_llm.model.beliefs import BELIEFS, Beliefs
+from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.decoding import answer_grammar
-from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import au_probabilities, seen_sides
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
@@ -28,12 +27,10 @@ from deft_llm.model.questions import (
     ONSET_UNSEEN,
     OPTIONS,
     UNLEARNED,
-    WRITTEN_SHARE,
-    ClassTaken,
     ask,
 )
-from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX
+from deft_llm.rationale import agrees
 from deft_llm.unimer.phrases import QUESTIONS
 from deft_llm.unimer.vqa import FORMS
 from tests.model.conftest import make_clips
@@ -47,12 +44,6 @@ SIX = [
     "What are the action units present, and based on them, what is the fine-grained expression and the "
     "coarse expression class?",
 ]
-
-
-@pytest.fixture
-def readout(tiny_model: DeftModel) -> Readout:
-    with torch.no_grad():
-        return tiny_model.read(batch_of(make_clips(2)))
 
 
 def test_every_wording_of_uni_mer_is_known_by_its_kind() -> None:
@@ -139,40 +130,6 @@ def test_a_tasks_labels_narrow_the_fine_classes(tiny_model, readout) -> None:
 def test_what_is_dropped_changes_the_answers(tiny_model, readout) -> None:
     whole, without = (ask(tiny_model, readout, [SIX[3:4]] * 2, drop=drop) for drop in ((), (BELIEFS,)))
     assert whole[0][0].options != without[0][0].options
-
-
-def test_the_heads_beliefs_weigh_beside_the_language_model() -> None:
-    from deft_llm.model.questions import _class_of
-
-    labels = ("happiness", "disgust", "anger", "surprise", "others")
-    scored = {
-        "coarse": {"negative": 0.4, "positive": 0.5, "surprise": 0.1},
-        "fine": dict(zip(labels, (0.4, 0.3, 0.2, 0.05, 0.05))),
-    }
-    fine = torch.full((2, len(FINE)), 0.01)
-    fine[0, FINE.index("disgust")] = fine[1, FINE.index("happiness")] = 0.9
-    believed = Beliefs(torch.zeros(2, 24, 2), torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), fine)
-    sure, same = (_class_of(scored, believed, clip) for clip in (0, 1))
-    assert sure is not None and (sure.coarse, sure.fine) == ("negative", "disgust")
-    assert same is not None and (same.coarse, same.fine) == ("positive", "happiness")
-    ratio = sure.chances["fine"]["disgust"] / sure.chances["fine"]["happiness"]
-    assert ratio == pytest.approx(
-        (0.3 / 0.4) ** WRITTEN_SHARE * (0.9 / 0.01) ** (1 - WRITTEN_SHARE), rel=1e-5
-    )
-    assert sum(sure.chances["fine"].values()) == pytest.approx(1)
-
-
-def test_coarse_and_fine_class_are_decided_together() -> None:
-    from deft_llm.model.questions import _class_of
-
-    scored = {
-        "coarse": {"negative": 0.6, "positive": 0.3, "surprise": 0.1},
-        "fine": {"happiness": 0.5, "disgust": 0.2, "anger": 0.1, "surprise": 0.1, "others": 0.1},
-    }
-    taken = _class_of(scored, None, 0)
-    assert isinstance(taken, ClassTaken)
-    assert (taken.fine, taken.coarse) == ("disgust", "negative")  # .6 * .3 against .3 * .5
-    assert _class_of({}, None, 0) is None
 
 
 def test_figures_and_times_are_answered_from_the_measurement() -> None:
@@ -278,14 +235,22 @@ def test_a_rationale_that_contradicts_its_evidence_is_drafted_again(tiny_model, 
     assert drafted != likeliest
     monkeypatch.setattr(questions, "_agrees", lambda text: read.append(text) or False)
     read.clear()
-    assert [row[0].text for row in ask(tiny_model, readout, whole)] == likeliest, "none agrees: the likeliest"
+    held = [row[0].text for row in ask(tiny_model, readout, whole)]
+    assert all(agrees(parse(text)) for text in held), "no draft agrees: the rationale is held to its evidence"
+    assert list(map(before, held)) == list(map(before, likeliest)) and held != likeliest
     assert len(set(read)) <= 2 * (DRAFTS + 1)
     alone = ask(tiny_model, readout.take([1]), [[ANSWER_QUESTION]])
-    assert alone[0][0].text == likeliest[1], "drafts of a clip do not depend on its neighbours"
+    assert alone[0][0].text == held[1], "drafts of a clip do not depend on its neighbours"
 
 
 @pytest.mark.parametrize(("text", "kind"), [
     ("Is the head turned to the left or to the right?", "turn"),
+    ("How is the face turned at the onset?", "turn"),
+    ("How far is the head turned?", "other"),
+    ("How does the face look at the apex?", "other"),
+    ("On which side of the face is the action unit lip corner puller located?", "au_side"),
+    ("Is the action unit lip corner puller located on the left side of the face?", "on_side"),
+    ("What are the AUs?", "aus"),
     ("Is the lip stretcher pulled straight back on the left or right side?", "au_side"),
     ("Which action units make the nasolabial folds deepen?", "aus"),
     ("How many pixels do the nasolabial folds deepen?", "other"),

@@ -71,3 +71,8 @@ def test_a_margin_takes_the_motion_of_the_neighbours_out_of_the_table_too(motion
     share = np.array(hidden.regions.magnitude[0] / motion.regions.magnitude[0])
     near, far = (share[keys.index(key)] for key in ("left nasolabial fold", "left outer brow"))
     assert near < 0.8 < 0.99 < far and share[keys.index("left mouth corner")] == 0
+
+
+def test_what_is_stated_of_hidden_skin_is_forgotten(motion):
+    motion.stated = {4: (0.9, 0.9), 12: (0.8, 0.2)}
+    assert hide(motion, ["inner brow"]).stated == {12: (0.8, 0.2)}

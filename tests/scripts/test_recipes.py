@@ -65,6 +65,9 @@ def test_vqa_questions(script, maps, tmp_path):
     assert {"coarse", "fine", "aus", "au_present", "combined"} <= set(kinds)
     said = Counter(row["answer"] for row in rows if question_kind(row["question"]) == "au_present")
     assert said["yes"] == said["no"]
+    script("recipes.vqa_questions", "flowmaps", maps, tmp_path / "few.jsonl", "--clips", 2, "--draw", 1)
+    few = [json.loads(line) for line in (tmp_path / "few.jsonl").read_text().splitlines()]
+    assert len({row["filename"] for row in few}) == 2 and all(row in rows for row in few)
 
 
 def test_kills(script, tmp_path):

@@ -95,3 +95,37 @@ def test_a_hand_that_leaves_the_face_is_no_micro_expression(make_signal):
         REGION_KEYS, ("right upper lip", "right lower lip", "right mouth corner")
     )
     assert [movement for movement in spot(signal).movements if movement.kind == "micro-expression"] == []
+
+
+def test_roll_and_size_go_on_from_one_reference_to_the_next(builder, monkeypatch):
+    """A head that rolls and comes nearer throughout: no step where another reference takes over."""
+    poses = iter(np.linspace(0.0, 0.3, 40))
+    at = {"now": 0.0}
+
+    def against(reference, aligned):
+        moved = at["now"] - reference.since
+        return np.zeros((len(REGION_KEYS), 2)), np.array([0, 0, moved, moved, 0.1 * moved, 0.0]), 0.2
+
+    def make(time, aligned, landmarks):
+        return SimpleNamespace(since=at["now"], offset=np.zeros((len(REGION_KEYS), 2)), turned=np.zeros(4))
+
+    monkeypatch.setattr(builder, "_against", against)
+    monkeypatch.setattr(builder, "_make_reference", make)
+    monkeypatch.setattr(builder, "_is_stale", lambda time, head, residual: 2 * (head[2] > 0.1))
+    builder.matrix = np.eye(3)[:2]
+    builder._reference = make(0.0, None, None)
+    seen = []
+    for pose in poses:
+        at["now"] = pose
+        seen.append(builder._measure(pose, None, CANONICAL_LANDMARKS)[1])
+    steps = np.diff(np.array(seen)[:, 2:5], axis=0)
+    assert builder._reference.since > 0, "another reference has taken over"
+    assert steps == pytest.approx(np.tile([0.3 / 39, 0.3 / 39, 0.03 / 39], (39, 1)), abs=1e-9)
+
+
+def test_what_goes_on_at_a_cut_does_not_end_with_the_recording(make_signal):
+    held = Injected(12, "both", 250, 275, 599, 3.0, release=598)
+    signal = make_signal(seconds=6.0, movements=[held])
+    signal.segment = (np.arange(600) >= 300).astype(int)
+    (movement, *_) = [one for one in spot(signal).movements if one.onset < 300]
+    assert movement.offset is None and movement.reason == "It does not go back."

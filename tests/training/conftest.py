@@ -44,15 +44,16 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path / "shards"
 
 
-def make_store(root: Path, corpus: str, subjects: int, faces: bool = False) -> Path:
-    """A store of random flow, three clips per subject; ``faces``: with random landmarks and smooth faces."""
+def make_store(root: Path, corpus: str, subjects: int, faces: bool = False, smile: int = 12) -> Path:
+    """A store of random flow, three clips per subject; ``faces``: with random landmarks and smooth faces;
+    ``smile``: the AU that is coded of the positive ones."""
     rng, items = np.random.default_rng(0), []
     for subject in range(subjects):
         for number, (coarse, fine) in enumerate(CLASSES):
             clip = Clip(
                 clip_id=f"{corpus}/{subject}/{number}", corpus=corpus, subject=f"{corpus}/{subject}",
                 source=Source(kind="flow", path="-"), emotion=fine, coarse=coarse,
-                aus=[ActionUnit(number=12 if number == 1 else 4)], phase=(None, "rise", "release")[number],
+                aus=[ActionUnit(number=smile if number == 1 else 4)], phase=(None, "rise", "release")[number],
                 truth=Truth(
                     emotion=fine, coarse=coarse, aus=[ActionUnit(number=12 if number == 1 else 4)],
                     attributes={"held_px": {"12": [3.0, 0.0]}, "turn": [2.0, -1.0]},

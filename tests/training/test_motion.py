@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from deft_llm.answer import parse
+from deft_llm.facs.notation import parse_aus
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
+from deft_llm.records import Clip, Source
 from deft_llm.training.augment import AugmentSettings, augment, mirror
-from deft_llm.training.flow_text import facts_of, turns_of
+from deft_llm.training.flow_text import evidence_of, facts_of, turns_of
 from deft_llm.training.motion import MotionConfig, MotionPart
-from deft_llm.training.store_data import StoreData
+from deft_llm.training.store_data import StoreData, targets_of_clip
 from deft_llm.unimer.wording import full_text
 
 
@@ -71,8 +73,47 @@ def test_what_no_expert_could_see_is_neither_named_nor_denied() -> None:
     for seed in range(40):
         for turn in turns_of(side, shown, known, 0, 1, np.random.default_rng(seed), count=20, full=1.0):
             assert not re.search(r"brow lowerer|AU4\b", turn.question + turn.answers[0]), turn
-            if turn.kind == "vqa_aus":
-                assert turn.answers == ("lip corner puller",)
+
+
+def turns_on(side: np.ndarray, shown: np.ndarray) -> dict[str, set[str]]:
+    """Answers of a clip by kind of question, over many draws."""
+    found: dict[str, set[str]] = {}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        for turn in turns_of(side, shown, np.ones(len(EXPERT_AUS), bool), 0, 1, rng, count=40, full=1.0):
+            found.setdefault(turn.kind, set()).add(turn.answers[0])
+    return found
+
+
+def sides(*aus: int) -> np.ndarray:
+    """Both sides of some AUs (A, 2)."""
+    side = np.zeros((len(EXPERT_AUS), 2), np.uint8)
+    side[[AU_INDEX[au] for au in aus]] = 1
+    return side
+
+
+@pytest.mark.parametrize("shown", [(12,), ()])
+def test_no_list_or_count_is_asked_where_a_label_is_not_shown(shown: tuple[int, ...]) -> None:
+    """It would be taught as complete: "one" of three, or "none"."""
+    whole = {"vqa_aus", "vqa_count", "vqa_combined"}
+    assert whole <= set(turns_on(sides(4, 7, 12), sides(4, 7, 12)))
+    found = turns_on(sides(4, 7, 12), sides(*shown))
+    assert not whole & set(found) and {"vqa_coarse", "vqa_fine", "answer"} <= set(found)
+
+
+def test_more_units_than_an_answer_names_are_never_counted_as_fewer() -> None:
+    seven = sides(1, 4, 6, 10, 12, 15, 25)
+    assert len(evidence_of(seven)) == 7
+    found = turns_on(seven, seven)
+    assert "six" not in found.get("vqa_count", set())
+    assert all(len(parse(text).evidence) == 6 for text in found["answer"])
+
+
+def test_one_unit_that_is_coded_on_each_side_is_learned_on_both() -> None:
+    clip = Clip(clip_id="a/b", corpus="a", subject="a/s", source=Source(kind="flow", path="-"),
+                aus=parse_aus("L12B+R12C").aus)  # fmt: skip
+    side, known, _, _ = targets_of_clip(clip)
+    assert np.array_equal(side, sides(12)) and known.all()
 
 
 def test_of_a_clip_whose_aus_nobody_coded_its_class_alone_is_asked() -> None:

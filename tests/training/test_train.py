@@ -22,6 +22,7 @@ from deft_llm.cli import main
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.model.checkpoint import CONFIG, WEIGHTS
 from deft_llm.model.deft import DeftModel, is_language
+from deft_llm.model.language import tiny_backbone
 from deft_llm.training.run import train
 from deft_llm.training.settings import TrainConfig
 from deft_llm.training.state import STATE, read_state
@@ -111,6 +112,26 @@ def test_a_run_does_not_go_on_with_other_data(seen_store: Path, shards: Path, tm
     other = make_store(tmp_path / "other", "other", 4)
     with pytest.raises(UsageError, match="other data"):
         train(settings, [other], tmp_path / "run")
+
+
+def test_a_run_does_not_go_on_with_corrected_labels(seen_store: Path, tmp_path: Path) -> None:
+    """The same clips, prepared again with another annotation; where the store lies changes nothing."""
+    settings = config(parts=["motion"])
+    train(settings, [seen_store], tmp_path / "run")
+    train(settings, [make_store(tmp_path / "moved", "seen", 4)], tmp_path / "run")
+    with pytest.raises(UsageError, match="other data"):
+        train(settings, [make_store(tmp_path / "corrected", "seen", 4, smile=6)], tmp_path / "run")
+
+
+def test_a_run_does_not_go_on_with_another_backbone(seen_store: Path, tmp_path: Path, start: Any) -> None:
+    """One of the same shape would take over the adapter of the first."""
+    llm, tokenizer = tiny_backbone()
+    llm.save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    settings = {"parts": ["language"], "start": str(start("motion"))}
+    train(config(**settings), [seen_store], tmp_path / "run")
+    with pytest.raises(UsageError, match="was begun from another checkpoint or other data"):
+        train(config(**settings, backbone=str(tmp_path / "other")), [seen_store], tmp_path / "run")
 
 
 @pytest.mark.parametrize("part", ["motion", "faces", "language"])

@@ -12,7 +12,15 @@ from deft_llm.claims import CLAIMED, find_claims, refusal_of
 from deft_llm.errors import DeftError
 from deft_llm.explain.held import PLACES, HeldStill, held_still, places_in
 from deft_llm.explain.what_if import BROKEN, WhatIf
-from deft_llm.explain.words import duration_of, marked_words, measured_words, regions_of, unit_words, when_of
+from deft_llm.explain.words import (
+    UNDECIDED,
+    duration_of,
+    marked_words,
+    measured_words,
+    regions_of,
+    unit_words,
+    when_of,
+)
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import ENTRIES, name
 from deft_llm.model.language import ANSWER_QUESTION
@@ -173,7 +181,7 @@ def measured_reply(result: Result, rank: int, question: str, earlier: Sequence[s
     if re.search(
         r"\bwhen\b|\bhow long\b|\bduration\b|\bonset\b|\bapex\b|\boffset\b|\bhow fast\b|\btime\b", low
     ):
-        return (f"Movement {rank + 1} ({movement.kind}): onset {when_of(movement)}; it lasts "
+        return (f"Movement {rank + 1} ({movement.called}): onset {when_of(movement)}; it lasts "
                 f"{duration_of(movement, fps)}. Frames: onset {movement.onset}, apex {movement.apex}, offset "
                 f"{movement.offset if movement.offset is not None else 'not seen'}.")  # fmt: skip
     if subject is not None:
@@ -203,7 +211,7 @@ def _what(rank: int, reading: MovementReading) -> str:
     rows = "; ".join(map(measured_words, reading.evidence[:4]))
     if not units and not rows:
         where = regions_of(movement) or "no single region"
-        return f"Movement {rank + 1} is a {movement.kind}. {_unnamed(reading)} Seen: {where}."
+        return f"Movement {rank + 1} is a {movement.called}. {_unnamed(reading)} Seen: {where}."
     measured = f" Measured: {rows}." if units and rows else ""
     return f"In movement {rank + 1}: {units or rows}.{measured}{_unmeasured(reading)}"
 
@@ -253,7 +261,7 @@ def _certainty(result: Result, reading: MovementReading) -> str:
     if seen is not None and seen.probabilities:
         label, p = max(seen.probabilities.items(), key=lambda pair: pair[1])
         rest = sorted(seen.probabilities.values())[-2] if len(seen.probabilities) > 1 else 0.0
-        close = "That is close: treat the class as open." if p - rest < 0.15 else ""
+        close = "That is close: treat the class as open." if p - rest < UNDECIDED else ""
         parts.append(f"{label} {p:.0%}, the next class {rest:.0%}. {close}".strip())
     parts += [
         f"{measured_words(row)}." if row.reason == BY_SHAPE or row.z is None
@@ -330,7 +338,7 @@ def _about_au(reading: MovementReading, number: int) -> str:
 def _listed(result: Result) -> str:
     analysis = result.analysis
     rows = [
-        f"{rank}. {one.movement.kind}, onset {when_of(one.movement)}"
+        f"{rank}. {one.movement.called}, onset {when_of(one.movement)}"
         + ("" if one.movement.judged else " (cannot be judged)")
         for rank, one in enumerate(analysis.readings[:8], 1)
     ]

@@ -30,7 +30,7 @@ def _chips(analysis: Analysis, chosen: int) -> str:
             f'<button type="button" class="chip {kind}" data-rank="{rank}" '
             f'aria-pressed="{str(rank == chosen).lower()}" '
             f'aria-label="{escape(name_of(rank, reading, fps))}"><b>{rank + 1}</b>'
-            f"<span>{escape(movement.kind)}</span><i>{clock(movement.onset_time)}</i></button>"
+            f"<span>{escape(movement.called)}</span><i>{clock(movement.onset_time)}</i></button>"
         )
     if not chips:
         return '<p class="deft-empty">No facial movement that can be judged was found.</p>'

@@ -115,7 +115,7 @@ def reading_html(result: Result, rank: int) -> str:
     fps = analysis.video["fps"]
     head = (
         f'<h3 tabindex="-1" class="movement-title"><span class="rank">{rank + 1}</span>'
-        f'{escape(movement.kind.capitalize())}</h3><p class="soft">{escape(when_of(movement))} '
+        f'{escape(movement.called.capitalize())}</h3><p class="soft">{escape(when_of(movement))} '
         f"({escape(duration_of(movement, fps))})</p>"
     )
     if not movement.judged:
@@ -123,9 +123,11 @@ def reading_html(result: Result, rank: int) -> str:
     head += "".join(_unjudged(one) for one in reading.unjudged if one.state != "below-noise")
     seen = reading.prediction
     if seen is None:
-        where = regions_of(movement) or "no region"
-        said = escape(reading.warning or reading.answer or "Nothing is stated of it.")
-        return f'{head}<p class="notice">{said} Seen in the video: {escape(where)}.</p>'
+        said = reading.warning or reading.answer or "Nothing is stated of it."
+        if where := regions_of(movement):
+            said += f" Seen in the video: {where}."
+        shown = evidence_table(reading) if movement.units else ""
+        return f'{head}<p class="notice">{escape(said)}</p>{shown}'
     try:
         answer = parse(seen.answer or "")
         label = answer.fine or answer.coarse or "undetermined"

@@ -49,11 +49,11 @@ def chosen_clips(clips: Collection[str], count: int) -> set[str]:
 
 def add_deletion(method: Method, row: Prediction, sample: Sample) -> None:
     """Put the areas of one clip's curves into ``extras["deletion"]``; the decided class is followed."""
-    order, source = ranking(row, sample.motion)
     label = label_of(row)
     if label is None or not row.probabilities:
         return
     motion = sample.motion
+    order, source = ranking(row, motion)
 
     def probabilities(visible: Sequence[frozenset[str]]) -> list[float]:
         asked = []

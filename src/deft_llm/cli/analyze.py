@@ -108,7 +108,7 @@ def analyze(
     """
     from deft_llm.errors import UsageError
     from deft_llm.explain.inputs import collect
-    from deft_llm.explain.outputs import Extras, Options
+    from deft_llm.explain.outputs import Extras, Options, refuse_other_video
     from deft_llm.explain.tables import check_table
     from deft_llm.files import check_outputs
 
@@ -137,6 +137,8 @@ def analyze(
     refuse(context, ("workers", "engine"), "with one video")
     video = replace(inputs.videos[0], onset=onset, apex=apex, offset=offset)
     folder = None if as_json and out is None else leave_out
+    if folder is not None and out is None:
+        refuse_other_video(folder, video.path)
     _one(video, folder, options, extras, table, as_json)
 
 

@@ -20,10 +20,10 @@ from deft_llm.corpora import load
 from deft_llm.corpora.base import Corpus, safe_name
 from deft_llm.corpora.frames import frame_number
 from deft_llm.corpora.tables import cell_integer, cell_text
-from deft_llm.errors import DeftError, UsageError
+from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.faces.video import image_files
 from deft_llm.facs.notation import format_aus, parse_aus
-from deft_llm.files import digest, reading, real_path, write_csv, write_text
+from deft_llm.files import digest, reading, real_path, sha256_of, write_csv, write_text
 from deft_llm.records import ActionUnit, Clip
 
 TOGETHER = 0.2  # s
@@ -154,12 +154,13 @@ def write_overlay(
             path = placed[clip.source.path]
             coding = read_coding(path, clock)
             coder = coding.coder or Path(codings).name
-            _compare(corpus, clip, _of_one_person(path, coding), coder, written)
+            with naming(path):
+                _compare(corpus, clip, _of_one_person(path, coding), coder, written)
     if not coder:
         raise DeftError(
             f"{codings}: holds no coding of a clip of {name}; --clips is the folder that was coded."
         )
-    version = f"{coder} {digest([path.read_text(encoding='utf-8') for path in files.values()], 8)}"
+    version = f"{coder} {digest([sha256_of(path) for path in files.values()], 8)}"
     overlay = {"schema": 1, "corpus": name, "version": version, "corrections": written.corrections}
     write_text(out, yaml.safe_dump(overlay, sort_keys=False, allow_unicode=True))
     if written.corrections:
@@ -175,9 +176,18 @@ def write_overlay(
 def _compare(
     corpus: Corpus, clip: Clip, movements: list[CodedMovement], coder: str, written: Written
 ) -> None:  # fmt: skip
-    """Add a correction for every cell of the clip's row that the coder codes differently."""
+    """Add a correction for every cell of the clip's row that the coder codes differently.
+
+    Raises: DeftError for a movement that ends after the clip's images.
+    """
     row = corpus.cells[clip.clip_id]
     names = image_files(corpus.root / clip.source.path)
+    end = max((movement.offset for movement in movements), default=0)
+    if end >= len(names):
+        raise DeftError(
+            f"an event ends at frame {end}, and {clip.source.path} has only {len(names)} images; "
+            "correct the event, or give the right rate with --fps."
+        )
     number = lambda index: _number(row, names, index)  # noqa: E731
     first, last = (cell_integer(row.cells.get(mark)) for mark in ("onset", "offset"))
     shared = [

@@ -161,9 +161,10 @@ def _events(path: Path, rows: list[Any], points: set[str], clock: FrameClock) ->
         where = f"{path}: {behaviour} at {found[-1][0]:.3f} s"
         if len(found) % 2:
             raise DeftError(f"{where}: starts and never stops; add the stop in BORIS.")
-        au, side, face = parse_tier(behaviour, path) or (0, "both", 1)
+        named = parse_tier(behaviour, path)
+        assert named is not None
         numbered = re.fullmatch(r"face (\d+)", subject)
-        face = int(numbered[1]) if numbered else face
+        face = int(numbered[1]) if numbered else named.face
         if (other := subjects.setdefault(face, subject)) != subject:
             raise DeftError(
                 f"{path}: the subjects {other!r} and {subject!r} are both read as face {face}; "
@@ -172,10 +173,11 @@ def _events(path: Path, rows: list[Any], points: set[str], clock: FrameClock) ->
         for start, stop in list(pairwise(found))[::2]:
             apex, status, note = _comment(start[4])
             chosen = [part for part in modifiers.split("|") if part != NONE]
+            where = f"{path}: {behaviour} at {start[0]:.3f} s"
             events.append(event_at(
-                clock, where=f"{path}: {behaviour} at {start[0]:.3f} s", au=au, side=side,
+                clock, where=where, au=named.au, side=named.side,
                 onset=start[5], onset_time=start[0], offset=stop[5], offset_time=stop[0], apex=apex,
-                face=face, **words_of([*chosen, status], note),
+                face=face, **words_of([*chosen, status], note, named.intensity, where),
             ))  # fmt: skip
     return events
 

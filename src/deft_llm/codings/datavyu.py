@@ -12,11 +12,14 @@ from deft_llm.codings.events import (
     PHASES,
     SIDES,
     STATUSES,
+    AUName,
     CodedEvent,
     Coding,
     FrameClock,
     choice_in,
     event_at,
+    rows_in,
+    stated_or_named,
     whole_number_in,
 )  # fmt: skip
 from deft_llm.codings.tiers import parse_tier
@@ -25,6 +28,8 @@ from deft_llm.files import write_text
 
 CODES = ("phase", "intensity", "apex", "face", "status", "note")
 """Codes of a cell; ``apex`` in milliseconds, as onset and offset are."""
+NO_EVENTS = "no_events"
+"""The column of a sheet without events: one without columns is no sheet."""
 
 
 def write(coding: Coding, path: Path) -> None:
@@ -32,12 +37,12 @@ def write(coding: Coding, path: Path) -> None:
     columns: dict[str, list[CodedEvent]] = {}
     for event in coding.sorted().events:
         columns.setdefault(event.name.replace(" ", "_"), []).append(event)
-    names = sorted(columns)
+    names = sorted(columns) or [NO_EVENTS]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([f"{name}.{part}" for name in names for part in ("ordinal", "onset", "offset", *CODES)])
     width = 3 + len(CODES)
-    for cells in zip_longest(*(list(enumerate(columns[name], 1)) for name in names)):
+    for cells in zip_longest(*(list(enumerate(columns.get(name, ()), 1)) for name in names)):
         writer.writerow([value for cell in cells for value in (_cell(*cell) if cell else [""] * width)])
     write_text(path, out.getvalue())
 
@@ -62,7 +67,7 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
     """
     if clock is None:
         raise DeftError(f"{path}: a Datavyu export holds no frame rate; give it with --fps or --media.")
-    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    rows = list(rows_in(csv.reader(io.StringIO(text), delimiter=delimiter), path))
     header = rows[0] if rows else []
     events = []
     for name in dict.fromkeys(cell.rsplit(".", 1)[0] for cell in header if "." in cell):
@@ -79,7 +84,7 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
     return Coding(fps=clock.fps, events=events).sorted()
 
 
-def _event(where: str, named, cell: dict[str, str], clock: FrameClock) -> CodedEvent:
+def _event(where: str, named: AUName, cell: dict[str, str], clock: FrameClock) -> CodedEvent:
     known = {"ordinal", "onset", "offset", "side", *CODES}
     more = [value for part, value in cell.items() if part not in known and value]
     chosen = {
@@ -87,15 +92,15 @@ def _event(where: str, named, cell: dict[str, str], clock: FrameClock) -> CodedE
         for part, choices in (("phase", PHASES), ("intensity", INTENSITIES), ("status", STATUSES))
         if cell.get(part)
     }
-    side = choice_in(cell.get("side") or named[1], SIDES, f"{where}: side")
-    if named[1] not in ("both", side):
-        raise DeftError(f"{where}: side {side!r} contradicts the name of the column; correct one of them.")
+    side = choice_in(cell.get("side") or named.side, SIDES, f"{where}: side")
+    side = stated_or_named(side, named.side, "side", where)
+    chosen["intensity"] = stated_or_named(chosen.get("intensity"), named.intensity, "intensity", where)
     face = whole_number_in(cell.get("face"), f"{where}: face")
     return event_at(
-        clock, where=where, au=named[0], side=side, onset_time=_seconds(cell.get("onset"), where),
+        clock, where=where, au=named.au, side=side, onset_time=_seconds(cell.get("onset"), where),
         apex_time=_seconds(cell.get("apex"), where), offset_time=_seconds(cell.get("offset"), where),
-        face=named[2] if face is None else face, note="; ".join(filter(None, [*more, cell.get("note", "")])),
-        **chosen,
+        face=named.face if face is None else face,
+        note="; ".join(filter(None, [*more, cell.get("note", "")])), **chosen,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from deft_llm.codings.events import (
     event_at,
     media_name,
 )  # fmt: skip
-from deft_llm.codings.tiers import first_inside, on_tiers, parse_tier, tier_name, value_of, words_of
+from deft_llm.codings.tiers import on_tiers, parse_tier, take_inside, tier_name, value_of, words_of
 from deft_llm.errors import DeftError
 from deft_llm.files import write_bytes
 
@@ -84,7 +84,7 @@ def _add(eaf: Any, event: CodedEvent, tier: str, coder: str) -> None:
 
 
 def read(path: Path, clock: FrameClock | None) -> Coding:
-    """The events of all tiers whose name is an AU ("AU12 left", "12L"); other tiers are not events.
+    """The events of all tiers whose name is an AU ("AU12 left", "L12C"); other tiers are not events.
 
     Raises: DeftError for a file that is no EAF, whose frame rate is not known or whose video is shifted, and
     for an AU whose annotations have no times of their own.
@@ -116,21 +116,20 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
                 f"{path}: {tier}: its annotations refer to those of another tier and have no times of their "
                 "own; make it a tier of events in ELAN, or call it otherwise."
             )
-        au, side, face = named
         coders.add(eaf.tiers[tier][2].get("ANNOTATOR") or eaf.tiers[tier][2].get("PARTICIPANT") or "")
         rows = _aligned(eaf, tier, path)
-        apexes = [row[0] for row in _aligned(eaf, f"{tier} apex", path)]
+        apexes: list[float] = [row[0] for row in _aligned(eaf, f"{tier} apex", path)]
         notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note", path)}
         for start, end, value in rows:
             where = f"{path}: {tier} at {start / 1000:.3f} s"
             if end < start:
                 raise DeftError(f"{where}: ends before it, at {end / 1000:.3f} s; correct it in ELAN.")
-            apex = first_inside(apexes, start, max(end - 1, start))
+            apex = take_inside(apexes, start, max(end - 1, start))
             events.append(event_at(
-                clock, where=where, au=au, side=side, onset_time=start / 1000, face=face,
+                clock, where=where, au=named.au, side=named.side, onset_time=start / 1000, face=named.face,
                 apex_time=None if apex is None else apex / 1000,
                 offset_time=(end if end - start > 1 else start) / 1000,
-                **words_of([value], notes.get((start, end), "")),
+                **words_of([value], notes.get((start, end), ""), named.intensity, where),
             ))  # fmt: skip
     media = video.get("MEDIA_URL", "")
     coder = ", ".join(sorted(coders - {""}))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -119,21 +120,52 @@ def event_name(au: int, side: AUSide) -> str:
     return f"AU{au} {side}"
 
 
+class AUName(NamedTuple):
+    """What the name of a tier, behaviour or column, or a cell for one AU, says."""
+
+    au: int
+    side: AUSide
+    intensity: Intensity | None = None
+    face: int = 1
+
+
+_WORDS = "both|bilateral|left|right|asymmetric"
 _NAME = re.compile(
-    r"\s*(?:AU|AD|M)?\s*(\d{1,2})(?:[\s_.-]*(both|left|right|asymmetric|bilateral|L|R|B|A))?\s*", re.I
+    rf"(?P<before>{_WORDS}|[LRAB])?~(?:AU|AD|M)?~(?P<au>\d{{1,2}})"
+    rf"~(?P<intensity>[A-E])?~(?P<after>{_WORDS}|[LR])?~(?P<last>[A-E])?".replace("~", r"[\s_.-]*"),
+    re.I,
 )
+"""As ``facs.notation`` reads one AU, with words for sides; B before the number is both, as in the page."""
 _SIDE_WORDS: dict[str, AUSide] = {
     "": "both", "b": "both", "both": "both", "bilateral": "both", "l": "left", "left": "left", "r": "right",
     "right": "right", "a": "asymmetric", "asymmetric": "asymmetric",
 }  # fmt: skip
 
 
-def parse_name(text: str) -> tuple[int, AUSide] | None:
-    """AU and side of a name ("AU12 left", "12L", "AU12_right"); None where it names no AU."""
-    found = _NAME.fullmatch(text)
-    if found is None or int(found[1]) not in ENTRIES:
+def parse_name(text: str) -> AUName | None:
+    """AU, side and intensity of a name ("AU12 left", "12L", "L12C"); None where it names no AU, or two sides
+    or intensities. Behind the number A to E are intensities, before it A is asymmetric.
+    """
+    found = _NAME.fullmatch(text.strip())
+    if found is None or int(found["au"]) not in ENTRIES:
         return None
-    return int(found[1]), _SIDE_WORDS[(found[2] or "").lower()]
+    if (found["before"] and found["after"]) or (found["intensity"] and found["last"]):
+        return None
+    side = _SIDE_WORDS[(found["before"] or found["after"] or "").lower()]
+    grade: Any = (found["intensity"] or found["last"] or "").upper() or None
+    return AUName(int(found["au"]), side, grade)
+
+
+def stated_or_named(stated: Any, named: Any, what: str, where: str) -> Any:
+    """The side or intensity that a cell of its own states, else that of the AU's name.
+
+    Raises: DeftError where the two differ; a name without a side leaves it open.
+    """
+    if stated and named not in (None, "both", stated):
+        raise DeftError(
+            f"{where}: {what} {stated!r} contradicts the name of the AU ({named}); correct one of them."
+        )
+    return stated or named
 
 
 def event_at(
@@ -211,6 +243,18 @@ def _check_end(clock: FrameClock, where: str, name: str, frame: int | None, time
         f"{where}: {name} ({said}) lies after the last of the video's {count} frames ({last:.3f} s); "
         "give the video that was coded."
     )
+
+
+def rows_in(reader: Any, path: Path) -> Iterator[Any]:
+    """The rows of a ``csv`` reader. Raises: DeftError for a line that cannot be cut into cells."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        fault = f"has a {error}; close the quotes of its cells"
+        if "new-line" in str(error):
+            fault = "holds a carriage return within a line; put that cell into quotes, or save the table anew"
+        line = getattr(reader, "reader", reader).line_num  # a DictReader's own is that of the row before
+        raise DeftError(f"{path}, line {line}: {fault}.") from error
 
 
 def number_in(text: str, where: str) -> float:

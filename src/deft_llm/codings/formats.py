@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deft_llm.codings import boris, datavyu, elan, table, textgrid
-from deft_llm.codings.events import FASTEST, Coding, FrameClock
+from deft_llm.codings.events import FASTEST, Coding, FrameClock, rows_in
 from deft_llm.codings.proposals import coding_of
 from deft_llm.corpora.tables import DELIMITERS
 from deft_llm.errors import DeftError, UsageError, naming
@@ -109,14 +109,15 @@ def holds_events(path: Path) -> bool:
         reading(path, "mend it"),
         Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as handle,
     ):
-        header = _header_of(handle.readline())[1]
+        header = _header_of(handle.readline(), path)[1]
     clips = {"filename", "clip_id"} & {name.strip().lower() for name in header}
     return not clips and (datavyu.reads(header) or table.reads(header))
 
 
-def _header_of(text: str) -> tuple[str, list[str]]:
+def _header_of(text: str, path: Path) -> tuple[str, list[str]]:
     """Delimiter and header of a table of events, cut into most columns; at commas where it is none."""
-    cut = {mark: next(csv.reader(io.StringIO(text), delimiter=mark), []) for mark in DELIMITERS}
+    readers = {mark: csv.reader(io.StringIO(text), delimiter=mark) for mark in DELIMITERS}
+    cut: dict[str, list[str]] = {mark: next(rows_in(reader, path), []) for mark, reader in readers.items()}
     known = [mark for mark in DELIMITERS if datavyu.reads(cut[mark]) or table.reads(cut[mark])]
     best = max(known, key=lambda mark: len(cut[mark]), default=DELIMITERS[0])
     return best, cut[best]
@@ -125,7 +126,7 @@ def _header_of(text: str) -> tuple[str, list[str]]:
 def _read_csv(path: Path, clock: FrameClock | None) -> Coding:
     with reading(path, "save it as a CSV table in UTF-8"):
         text = path.read_bytes().decode("utf-8-sig")
-        delimiter, header = _header_of(text)
+        delimiter, header = _header_of(text, path)
     if datavyu.reads(header):
         return datavyu.read(path, clock, text, delimiter)
     if table.reads(header):

@@ -20,6 +20,8 @@ from deft_llm.codings.events import (
     event_at,
     number_in,
     parse_name,
+    rows_in,
+    stated_or_named,
     whole_number_in,
 )  # fmt: skip
 from deft_llm.errors import DeftError
@@ -62,7 +64,8 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
     reader.fieldnames = names
     reader.restkey = BEYOND
     rows = [
-        (reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in _whole(reader, path)
+        (reader.line_num, {k: plain_cell((v or "").strip()) for k, v in row.items() if k})
+        for row in _whole(reader, path)
     ]
     media = {row.get("file", "") for _, row in rows} - {""}
     if len(media) > 1:
@@ -94,7 +97,7 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
 
 def _whole(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
     """The rows of a table. Raises: DeftError for one with more cells than the header."""
-    for row in reader:
+    for row in rows_in(reader, path):
         if any(row.pop(BEYOND, ())):
             raise DeftError(
                 f"{path}, line {reader.line_num}: has more cells than the header; put a cell that holds "
@@ -109,23 +112,23 @@ def _event(where: str, row: Mapping[str, str], clock: FrameClock) -> CodedEvent:
     if named is None:
         raise DeftError(f"{where}: AU {cell!r} is no code of FACS; write one AU per row, for example 12.")
     choice = {
-        "side": choice_in(row.get("side") or named[1], SIDES, f"{where}: side"),
         "phase": choice_in(row.get("phase") or "rise", PHASES, f"{where}: phase"),
         "status": choice_in(row.get("status") or "coded", STATUSES, f"{where}: status"),
     }
     intensity = row.get("intensity") or None
     if intensity is not None:
         intensity = choice_in(intensity.upper(), INTENSITIES, f"{where}: intensity")
+    intensity = stated_or_named(intensity, named.intensity, "intensity", where)
+    side = choice_in(row.get("side") or named.side, SIDES, f"{where}: side")
+    side = stated_or_named(side, named.side, "side", where)
     points = ("onset", "apex", "offset")
     frames: dict[str, Any] = {n: whole_number_in(row.get(n), f"{where}: {n}") for n in points}
     seconds = ("onset_time", "apex_time", "offset_time")
     times: dict[str, Any] = {n: _time(row.get(n), f"{where}: {n}") for n in seconds}
     face = whole_number_in(row.get("face"), f"{where}: face")
-    note = row.get("note", "")
-    note = plain_cell(note)
     return event_at(
-        clock, where=where, au=named[0], **choice, intensity=intensity, face=1 if face is None else face,
-        note=note, **frames, **times,
+        clock, where=where, au=named.au, side=side, **choice, intensity=intensity,
+        face=1 if face is None else face, note=row.get("note", ""), **frames, **times,
     )  # fmt: skip
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at
-from deft_llm.codings.tiers import first_inside, on_tiers, parse_tier, tier_name, value_of, words_of
+from deft_llm.codings.tiers import on_tiers, parse_tier, take_inside, tier_name, value_of, words_of
 from deft_llm.errors import DeftError
 from deft_llm.files import write_bytes
 
 SEPARATOR = ": "
 """Between an interval's words (phase, intensity, status) and its note."""
 ROUNDING = 1e-6  # s: times are written with six decimals
+INSIDE = 4e-6
+"""Seconds by which an apex at its onset is marked later where the event before ends there."""
 
 
 def write(coding: Coding, path: Path) -> None:
@@ -30,7 +32,11 @@ def write(coding: Coding, path: Path) -> None:
     for name, events in sorted(tiers.items()):
         rows = [(event.onset_time, end_of(event, coding.fps), label_of(event)) for event in events]
         grid.addTier(textgrid.IntervalTier(name, rows, 0.0, last))
-        apexes = [(event.apex_time, "apex") for event in events if event.apex_time is not None]
+        ends = {end for _, end, _ in rows}
+        apexes = [
+            (time if time > event.onset_time or time not in ends else round(time + INSIDE, 6), "apex")
+            for event in events if (time := event.apex_time) is not None
+        ]  # fmt: skip
         if apexes:
             grid.addTier(textgrid.PointTier(f"{name} apex", apexes, 0.0, last))
     if not tiers:
@@ -74,14 +80,14 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
                 f"{path}: {tier.name} is a tier of points; events have an onset and an offset: make it one "
                 f"of intervals, or call it '{tier.name} apex'."
             )
-        au, side, face = named
         marks = _marks(grid, f"{tier.name} apex")
         for start, end, label in tier.entries:
             words, _, note = label.partition(SEPARATOR)
+            where = f"{path}: {tier.name} at {start:.3f} s"
             events.append(event_at(
-                clock, where=f"{path}: {tier.name} at {start:.3f} s", au=au, side=side, face=face,
-                onset_time=start, offset_time=end, **words_of([words], note),
-                apex_time=first_inside(marks, start - ROUNDING, end + ROUNDING),
+                clock, where=where, au=named.au, side=named.side, face=named.face,
+                onset_time=start, offset_time=end, **words_of([words], note, named.intensity, where),
+                apex_time=take_inside(marks, start - ROUNDING, end + ROUNDING),
             ))  # fmt: skip
     return Coding(fps=clock.fps, events=events).sorted()
 

@@ -11,9 +11,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deft_llm.codings.events import INTENSITIES, PHASES, STATUSES, CodedEvent, parse_name
+from deft_llm.codings.events import (
+    INTENSITIES,
+    PHASES,
+    STATUSES,
+    AUName,
+    CodedEvent,
+    Intensity,
+    parse_name,
+    stated_or_named,
+)  # fmt: skip
 from deft_llm.errors import DeftError
-from deft_llm.records import AUSide
+from deft_llm.facs.notation import parse_aus
 
 
 def tier_name(event: CodedEvent, number: int = 1) -> str:
@@ -22,27 +31,39 @@ def tier_name(event: CodedEvent, number: int = 1) -> str:
     return event.name + face + ("" if number == 1 else f" #{number}")
 
 
-_MEANS_AU = re.compile(r"AU[\s_.-]*\d.*|\d{1,2}(?:\s*[+,/.;]\s*\d{1,2})+", re.I | re.S)
+_CODE = r"[LRATB]{0,2}\d{1,2}[A-E]?[LR]?"
+_MEANS_AU = re.compile(
+    rf"(?:(?:left|right|both|bilateral|asymmetric|[LRAB])[\s_.-]*)?AU[\s_.-]*\d.*"
+    rf"|{_CODE}(?:\s*[+,/.;]\s*{_CODE})+|(?!\d+$){_CODE}",
+    re.I | re.S,
+)
 _BESIDE = (" apex", " note")
 """Ends of the names of tiers that go with one of events."""
 
 
-def parse_tier(text: str, path: Path) -> tuple[int, AUSide, int] | None:
-    """AU, side and face of the name of a tier, behaviour or column of ``path``; None where it names no AU.
+def parse_tier(text: str, path: Path) -> AUName | None:
+    """AU, side, intensity and face of the name of a tier, behaviour or column of ``path``; None where it
+    names no AU.
 
-    Raises: DeftError for a name that means AUs and is not one of one AU and side ("AU12+25", "AU99"): its
-    events would be taken for none.
+    Raises: DeftError for a name that means AUs and is not one of one AU and side ("AU12+25", "AU99", "T23"):
+    its events would be taken for none.
     """
     found = re.fullmatch(r"(.*?)(?: face (\d{1,3}))?(?: #\d+)?", text.strip(), re.S)
     named = parse_name(found[1]) if found else None
     if found is not None and named is not None:
-        return *named, int(found[2] or 1) or 1
-    if _MEANS_AU.fullmatch(text.strip()) and not text.strip().endswith(_BESIDE):
+        return named._replace(face=int(found[2] or 1) or 1)
+    if _means_aus(text.strip()):
         raise DeftError(
             f"{path}: the name {text[:40]!r} is not that of one AU; call it as 'AU12', 'AU12 left' or "
             "'AU12 right', or otherwise where it is none."
         )
     return None
+
+
+def _means_aus(name: str) -> bool:
+    read = parse_aus(name)
+    whole = bool(read.aus) and not read.unread
+    return not name.endswith(_BESIDE) and (whole or _MEANS_AU.fullmatch(name) is not None)
 
 
 def on_tiers(
@@ -63,9 +84,12 @@ def on_tiers(
     return placed
 
 
-def first_inside(marks: Sequence[float], start: float, end: float) -> float | None:
-    """The first of the marks, in order, that lies in [start, end]: the apex of that annotation."""
-    return next((mark for mark in marks if start <= mark <= end), None)
+def take_inside(marks: list[float], start: float, end: float) -> float | None:
+    """The first of the marks, in order, that lies in [start, end]: the apex of that annotation and of no
+    other, so it is taken from ``marks``.
+    """
+    place = next((i for i, mark in enumerate(marks) if start <= mark <= end), None)
+    return None if place is None else marks.pop(place)
 
 
 def value_of(event: CodedEvent) -> str:
@@ -79,10 +103,12 @@ _CODES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 
 
-def words_of(values: Sequence[str], note: str) -> dict[str, Any]:
-    """Phase, intensity and status in the values of an annotation, with the note.
+def words_of(values: Sequence[str], note: str, graded: Intensity | None, where: str) -> dict[str, Any]:
+    """Phase, intensity and status in the values of an annotation, with the note; ``graded``: the intensity in
+    its tier's name.
 
     A value with a word that is none of them, or with two of a kind, is free text: all of it joins the note.
+    Raises: DeftError where a value contradicts ``graded``.
     """
     found: dict[str, Any] = {}
     rest = []
@@ -92,6 +118,7 @@ def words_of(values: Sequence[str], note: str) -> dict[str, Any]:
             rest.append(" ".join(value.split()))
         else:
             found |= codes
+    found["intensity"] = stated_or_named(found.get("intensity"), graded, "intensity", where)
     return found | {"note": " ".join(filter(None, [*rest, note]))}
 
 

@@ -44,6 +44,7 @@ _TURN = re.compile(
     r"\b(face|head)\b.*\b(turned|look|looks|looking|stand|stands)\b.*"
     r"\b(to (its|the|his|her) (left|right)|straight)\b"
     r"|\b(left|right)\b.*\bstraight\b.*\b(face|head) turned\b"
+    r"|^(how|which way|where) is (the|its|his|her) (face|head) (turned|facing|pointing)\b"
 )  # fmt: skip
 """Questions about how the head stands ..."""
 _FOLD = re.compile(
@@ -96,13 +97,13 @@ def question_kind(text: str) -> str:
         return "combined"
     if unit is not None and _OPEN.search(words):
         return "other"
-    if "located on" in words or len(sides) == 2:
+    if len(sides) == 2 or re.search(r"\bwhich side\b", words) or ("located on" in words and not sides):
         return "au_side"
     if unit is not None or re.search(r"is the action unit .+ (shown|present|visible)", words):
         return "on_side" if sides else "au_present"
     if re.search(r"\b(how many|count|number of)\b.*\b(units?|aus)\b", words):
         return "count"
-    if re.search(r"\baction units?\b", words):
+    if re.search(r"\baction units?\b|\baus\b", words):
         return "aus"
     if "fine" in words:
         return "fine"
@@ -133,7 +134,7 @@ def _unit_names() -> dict[str, int]:
 def asks_for_one(question: str) -> bool:
     """Whether a question asks for one Action Unit: ME-VQA has the singular exactly where one was coded."""
     words = question.lower()
-    return not re.search(r"\bunits\b|\bany\b|\bevery\b|\ball\b", words)
+    return not re.search(r"\bunits\b|\baus\b|\bany\b|\bevery\b|\ball\b", words)
 
 
 def named_class(answer: str | None, classes: Collection[str]) -> str | None:

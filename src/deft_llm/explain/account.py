@@ -22,13 +22,38 @@ from deft_llm.answer import (
     statement_of,
 )
 from deft_llm.explain.units import OPPOSITES
+from deft_llm.explain.unjudged import hidden_in
 from deft_llm.facs.units import name
 from deft_llm.facs.words import listed
+from deft_llm.model.heads import ONE_SIDED
+from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import BY_SHAPE, AUSide, Evidence
 from deft_llm.spotting.movement import Movement, MovementUnit
+from deft_llm.state.intensity import part_of
 
 SURE = 0.5  # confidence from which a unit of the movement contradicts a statement
+UNSEEN = 0.05  # most that a unit is believed in whose part of the face is hidden, or speaks
 _TOLD = re.compile(r"([^.]*?)\bAU(\d+)")
+
+
+def stated_chances(movement: Movement) -> dict[int, tuple[float, float]]:
+    """AU -> the probabilities of its left and its right, of units that the movement states or denies, and of
+    those in a part of the face that cannot be judged meanwhile: ``Motion.stated``, to which the experts'
+    beliefs are held before the language model is asked."""
+    chances: dict[int, tuple[float, float]] = {}
+    for unit in movement.rises:
+        there = max(unit.confidence, SURE)
+        elsewhere = min(1.0 - there, there - ONE_SIDED)
+        chances[unit.number] = (
+            elsewhere if unit.side == "right" else there, elsewhere if unit.side == "left" else there,
+        )  # fmt: skip
+    for au in sorted({*EXPERT_AUS, *(unit.number for unit in movement.units)} - chances.keys()):
+        denied = max((unit.confidence for unit in movement.units if _denies(unit, au)), default=0.0)
+        if denied > SURE:
+            chances[au] = (1.0 - denied,) * 2
+        elif hidden_in(part_of(au), movement.hidden):
+            chances[au] = (UNSEEN,) * 2
+    return chances
 
 
 def release_answer(movement: Movement) -> str:
@@ -133,6 +158,8 @@ def _against(item: Statement, movement: Movement, not_judged: Mapping[int, str])
         denying = next((unit for unit in movement.units if _denies(unit, item.au)), None)
         if denying is not None:
             return f"the measurement shows {denying.words} instead"
+        if why := hidden_in(part_of(item.au), movement.hidden):
+            return why
         noise = not_judged.get(item.au, "")
         if noise.startswith("z "):
             return noise.replace(":", ",", 1)

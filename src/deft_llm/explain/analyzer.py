@@ -15,7 +15,7 @@ from deft_llm.answer import COARSE, Answer, render
 from deft_llm.aus.readout import rationale, read_units
 from deft_llm.claims import CLAIMED, find_claims, refusal_of
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.explain.account import account_of, release_answer
+from deft_llm.explain.account import account_of, release_answer, stated_chances
 from deft_llm.explain.analysis import Analysis
 from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
@@ -438,6 +438,8 @@ class Analyzer:
             why = f"Nothing is said of this motion: {coded}."
         if why:
             return MovementReading(movement, motion=stored, not_judged=not_judged, warning=why)
+        stored = stored.with_stated(stated_chances(movement))
+        motion = stored.open()
         asked = Question("asked", question, "open") if question else None
         sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,
                         question=asked)  # fmt: skip

@@ -16,7 +16,7 @@ from deft_llm.explain.report import write_report
 from deft_llm.explain.tables import check_table, write_table
 from deft_llm.explain.video_overlay import write_overlay
 from deft_llm.faces.video import frame_times
-from deft_llm.files import check_target, claim_folder, write_json
+from deft_llm.files import check_target, claim_folder, digest, read_object, sha256_of, write_json
 from deft_llm.state.neutral import Neutral
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def write_outputs(
     """
     written = []
     if folder is not None:
-        record: dict[str, Any] = analysis.to_dict()
+        record: dict[str, Any] = analysis.to_dict() | {"source_sha256": content_of(video.path)}
         write_json(folder / RESULT, record if timed else record | {"seconds": {}})
         write_report(folder / REPORT, analysis)
         written += [folder / RESULT, folder / REPORT]
@@ -154,6 +154,22 @@ def _shown_times(video: VideoInput, analysis: Analysis) -> list[float]:
 def rows_of(analysis: Analysis, video: VideoInput) -> list[dict[str, Any]]:
     """The rows of one video in the table of movements and Action Units, as JSON types."""
     return [row | {"file": video.label, "person": video.person} for row in analysis.rows()]
+
+
+def content_of(path: Path) -> str:
+    """What a video holds, whatever it is called: SHA-256 of a file, or of a folder's names and sizes."""
+    if path.is_file():
+        return sha256_of(path)
+    return digest(sorted((file.name, file.stat().st_size) for file in path.iterdir() if file.is_file()), 64)
+
+
+def refuse_other_video(folder: Path, path: Path) -> None:
+    """Raises: UsageError where ``folder`` holds the result of a video with another content."""
+    known = read_object(folder / RESULT).get("source_sha256") if (folder / RESULT).is_file() else None
+    if known is not None and known != content_of(path):
+        raise UsageError(
+            f"{folder}: holds the result of another video that is called so; give {path} a folder with --out."
+        )
 
 
 def writable_folder(folder: Path, *own: str) -> Path:

@@ -95,7 +95,7 @@ def _reading(
         answer = None
     ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
     return {
-        "rank": rank, "kind": "release" if movement.is_release else movement.kind,
+        "rank": rank, "kind": movement.called,
         "face": movement.face if several else None,
         "units": [_unit(unit) for unit in movement.units],
         "marks": [marked_words(mark) for mark in reading.marks],
@@ -131,7 +131,8 @@ def _pictures(reading: MovementReading) -> list[tuple[str, str, str]]:
     titles = (("Onset", movement.onset), ("Apex", movement.apex))
     return [
         (title, f"frame {frame}", as_data(enlarged(picture)))
-        for (title, frame), picture in zip(titles, reading.pictures, strict=False)
+        for title, frame in titles
+        if (picture := reading.pictures.get(frame)) is not None
     ]
 
 

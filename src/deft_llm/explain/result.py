@@ -46,8 +46,8 @@ class MovementReading:
     ``prediction`` and ``motion`` are None for movements that were spotted but not read, ``attribution`` until
     ``Analysis.attribute`` was called. ``not_judged``: AUs that could not be judged, with the reason;
     ``statements``: of the answer, each held against the measurement; ``marks``: what in the answer the
-    measurement does not bear out, with why; ``pictures``: aligned RGB faces of onset and apex of movements
-    that were not measured.
+    measurement does not bear out, with why; ``pictures``: frame -> aligned RGB face of onset and apex of
+    movements that were not measured.
     """
 
     movement: Movement
@@ -60,7 +60,7 @@ class MovementReading:
     answer: str | None = None
     statements: list[Evidence] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
-    pictures: list[np.ndarray] = field(default_factory=list, repr=False)
+    pictures: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def read(self) -> bool:

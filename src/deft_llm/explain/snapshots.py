@@ -24,8 +24,8 @@ def pictured_movements(movements: Sequence[Movement]) -> set[int]:
 
 def pictured(
     movements: Mapping[int, Movement], watched: Watched, read: Callable[..., Iterator[Frame]]
-) -> dict[int, list[np.ndarray]]:  # fmt: skip
-    """Index of a movement -> RGB faces (224, 224, 3) of its onset and apex, those that are seen.
+) -> dict[int, dict[int, np.ndarray]]:  # fmt: skip
+    """Index of a movement -> frame -> RGB face (224, 224, 3) of its onset and apex, those that are seen.
 
     ``read(start, stop)`` streams frames. One pass over the part of the video that holds the movements.
     """
@@ -33,14 +33,14 @@ def pictured(
     for at, movement in movements.items():
         for index in (movement.onset, movement.apex):
             wanted.setdefault(index, []).append(at)
-    found: dict[int, list[np.ndarray]] = {}
+    found: dict[int, dict[int, np.ndarray]] = {}
     if not wanted:
         return found
     for frame in read(min(wanted), max(wanted) + 1):
         for at in wanted.get(frame.index, ()):
             picture = _face(frame, watched.tracks[movements[at].face].landmarks[frame.index])
             if picture is not None:
-                found.setdefault(at, []).append(picture)
+                found.setdefault(at, {})[frame.index] = picture
     return found
 
 

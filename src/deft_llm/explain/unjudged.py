@@ -146,7 +146,8 @@ def of_movement(
     for reason, keys in _hidden(movement).items():
         found.append(Unjudged(HIDDEN[reason], listed(keys), f"{reason[0].upper()}{reason[1:]}."))
     if warning and not read:
-        found.append(Unjudged("not-measured", "Its Action Units and class", warning))
+        what = "Its class" if named else "Its Action Units and class"
+        found.append(Unjudged("not-measured", what, warning))
     elif read and not named:
         why = "Its motion fits no Action Unit above this clip's noise."
         state = "compression" if coded.startswith(CODED) else "occlusion" if coded else "below-noise"

@@ -25,6 +25,7 @@ EVENTS = {"head": "head movement", "gaze": "gaze shift"}
 
 def clock(seconds: float) -> str:
     """1.234 -> "1.23 s", 75.5 -> "1:15.50"."""
+    seconds = round(seconds, 2)
     if seconds < 60:
         return f"{seconds:.2f} s"
     return f"{int(seconds // 60)}:{seconds % 60:05.2f}"
@@ -137,7 +138,7 @@ def summary_of(analysis: AnalysisResult) -> str:
     for rank, reading in enumerate(analysis.readings[:SUMMARISED], 1):
         movement = reading.movement
         face = f", face {movement.face}" if len(analysis.states) > 1 else ""
-        kind = "release" if movement.is_release else movement.kind
+        kind = movement.called
         head = f"{rank}. {kind}{face}: {when_of(movement)} ({duration_of(movement, video['fps'])})"
         lines.append(head if movement.judged else f"{head}: cannot be judged.")
         lines += [f"   {unit_words(unit)}" for unit in movement.units]

@@ -5,6 +5,7 @@ clause := alt {("or" | "/") alt};
 alt := ["ref("] [side | part] ["AU" | "AD" | "M"] number [intensity] [side] [")"] ["?" | "(k)"].
 Sides L, R, A (asymmetric) before the number, L or R after it; T and B are the upper and lower lip;
 A to E after the number are intensities.
+One AU coded once on each side ("L12B+R12C") is one unit on both.
 """
 
 from __future__ import annotations
@@ -65,7 +66,32 @@ def parse_aus(cell: Any) -> ParsedAUs:
             options = [f"AU{other.number}" for other in (unit, *unit.alternatives)]
             if "/" in clause and len(set(options)) > 1:
                 notes.append(f"{clause} is read as {' or '.join(options)}")
-    return ParsedAUs(aus, unread, notes)
+    return ParsedAUs(_both_sides(aus), unread, notes)
+
+
+def _both_sides(aus: Iterable[ActionUnit]) -> list[ActionUnit]:
+    """The AUs, those that differ in nothing but left or right and intensity as one, at the first one's place:
+    on both sides, asymmetric where two intensities differ, with the larger one.
+    """
+    found: list[ActionUnit] = []
+    for unit in aus:
+        other = next((i for i, one in enumerate(found) if _opposite(one, unit)), None)
+        if other is None:
+            found.append(unit)
+            continue
+        grades = {one.intensity for one in (found[other], unit) if one.intensity is not None}
+        update = {
+            "side": "asymmetric" if len(grades) == 2 else "both",
+            "intensity": max(grades, default=None),
+        }
+        found[other] = unit.model_copy(update=update)
+    return found
+
+
+def _opposite(one: ActionUnit, other: ActionUnit) -> bool:
+    plain = {"side": "both", "intensity": None}
+    alike = not one.alternatives and one.model_copy(update=plain) == other.model_copy(update=plain)
+    return alike and {one.side, other.side} == {"left", "right"}
 
 
 def _known(unit: ActionUnit) -> bool:
@@ -225,7 +251,8 @@ def shown_and_open(aus: Iterable[ActionUnit]) -> tuple[frozenset[int], frozenset
 
 
 def format_aus(aus: list[ActionUnit]) -> str:
-    """Write Action Units so that ``parse_aus`` reads the same back: "4+R12C+ref(10)"."""
+    """Write Action Units so that ``parse_aus`` reads the same back: "4+R12C+ref(10)"; a left and a right unit
+    of one number come back as one."""
     return "+".join(_format_clause(unit) for unit in aus)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -28,6 +28,7 @@ from deft_llm.model.heads import (
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import (
     CROPS,
+    READ_BATCH,
     FeatureSets,
     Predictor,
     load_predictor,
@@ -58,6 +59,14 @@ def build(task: Task, **options: Any) -> DeftMethod:
     return DeftMethod(task, **options)
 
 
+class Seen(NamedTuple):
+    """What was read of clips, and rows (n,): the clip of each sample."""
+
+    readout: Readout
+    features: FeatureSets
+    rows: np.ndarray
+
+
 @dataclass
 class DeftMethod:
     """``fit`` refits kernel machines on frozen expert features; without it the checkpoint is used
@@ -80,8 +89,7 @@ class DeftMethod:
         if unknown := [name for name in self.feature_sets if name not in FEATURES]:
             raise UsageError(f"feature_sets: {unknown[0]} is unknown; choose from {', '.join(FEATURES)}.")
         self._rows_of: dict[str, int] = {}
-        self._readout: Readout | None = None
-        self._features: FeatureSets | None = None
+        self._kept: tuple[Readout, FeatureSets] | None = None
         self._both_phases = False
         self._fitted: EmotionRefit | None = None
         self._aus: AURefit | None = None
@@ -111,32 +119,34 @@ class DeftMethod:
         if not is_whole(path):
             save_readout(path, *self._read(clips.values()))
             seal(path)
-        self._readout, self._features = load_readout(path)
+        self._kept = load_readout(path)
         self._rows_of = {clip: row for row, clip in enumerate(clips)}
-        self._both_phases = bool(self._features.phases.all())
+        self._both_phases = bool(self._kept[1].phases.all())
 
     def _read(self, samples: Iterable[Sample]) -> tuple[Readout, FeatureSets]:
         predictor = self.predictor
         return predictor.read_with_features(*predictor.inputs_of(sample.motion for sample in samples))
 
-    def _rows(self, samples: Sequence[Sample]) -> np.ndarray:
-        """Rows of the clips; those that ``prepare`` did not see are read now, what was fitted stays."""
-        fresh = {clip: s for clip, s in _unique(samples).items() if clip not in self._rows_of}
+    def _seen(self, samples: Sequence[Sample]) -> Seen:
+        """What was read of the clips (one at least); those that ``prepare`` did not see are read for this
+        call and not kept."""
+        clips = _unique(samples)
+        fresh = {clip: sample for clip, sample in clips.items() if clip not in self._rows_of}
+        parts = [self._kept] if self._kept is not None and len(fresh) < len(clips) else []
+        start = len(self._rows_of) if parts else 0
+        rows_of = {**self._rows_of, **{clip: start + number for number, clip in enumerate(fresh)}}
         if fresh:
-            readout, features = self._read(fresh.values())
-            if self._readout is not None and self._features is not None:
-                readout = Readout.joined([self._readout, readout])
-                features = FeatureSets.joined([self._features, features])
-            self._readout, self._features = readout, features
-            start = len(self._rows_of)
-            self._rows_of.update({clip: start + number for number, clip in enumerate(fresh)})
-        return np.array([self._rows_of[sample.clip_id] for sample in samples], dtype=int)
+            parts.append(self._read(fresh.values()))
+        readout, features = parts[0]
+        if len(parts) > 1:
+            readout = Readout.joined([part[0] for part in parts])
+            features = FeatureSets.joined([part[1] for part in parts])
+        return Seen(readout, features, np.array([rows_of[sample.clip_id] for sample in samples], int))
 
     def readout(self, samples: Sequence[Sample]) -> Readout:
         """What the checkpoint's experts say of the clips, one row per sample; nothing adapted."""
-        rows = self._rows(samples)
-        assert self._readout is not None
-        return self._readout.take(rows)
+        seen = self._seen(samples)
+        return seen.readout.take(seen.rows)
 
     def features(self, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
         """The tokens of each frozen expert, one (N, T * W) array per expert, for probes.
@@ -189,43 +199,41 @@ class DeftMethod:
         except TypeError as error:
             raise UsageError(f"refit options: {error}; known: ridge, stack_ridge.") from error
 
-    def _sets(self) -> list[np.ndarray]:
-        assert self._features is not None
-        return [self._features.of(name, self._both_phases) for name in self.feature_sets]
+    def _sets(self, seen: Seen) -> list[np.ndarray]:
+        return [seen.features.of(name, self._both_phases) for name in self.feature_sets]
 
     def _fit_emotion(self, known: Sequence[Sample], select: Sequence[Sample]) -> EmotionRefit:
         index = {name: number for number, name in enumerate(self.task.classes)}
         if not known:
             raise UsageError("deft: no labelled clip to fit on; give training subjects or use --zero-shot.")
-        rows, chosen = self._rows(known), (self._rows(select), _numbers(select, index)) if select else None
+        seen, count = self._seen([*known, *select]), len(known)
+        chosen = (seen.rows[count:], _numbers(select, index)) if select else None
+        rows, truth = seen.rows[:count], _numbers(known, index)
         model = EmotionRefit(len(index), self._settings())
-        return model.fit(
-            self._sets(), self._prior_classes(), rows, _numbers(known, index), _groups(known), chosen
-        )
+        return model.fit(self._sets(seen), self._prior_classes(seen), rows, truth, _groups(known), chosen)
 
     def _fit_aus(self, known: Sequence[Sample], select: Sequence[Sample]) -> AURefit:
         if not known:
             raise UsageError("deft: no clip with coded AUs to fit on; join them with --annotations.")
-        chosen = (self._rows(select), unit_targets(select, self.task.aus)) if select else None
-        rows, truth = self._rows(known), unit_targets(known, self.task.aus)
+        seen, count = self._seen([*known, *select]), len(known)
+        chosen = (seen.rows[count:], unit_targets(select, self.task.aus)) if select else None
+        rows, truth = seen.rows[:count], unit_targets(known, self.task.aus)
         model = AURefit(self._settings())
-        return model.fit(self._sets(), self._prior_aus(), rows, truth, _groups(known), chosen)
+        return model.fit(self._sets(seen), self._prior_aus(seen), rows, truth, _groups(known), chosen)
 
-    def _prior_classes(self) -> np.ndarray | None:
+    def _prior_classes(self, seen: Seen) -> np.ndarray | None:
         """(N, K) log probabilities of the task's classes before any fit; None where the heads
         know them not."""
         # The refit finds class biases of its own: the head is taken as it was trained.
         calibration = self.calibration and {**self.calibration, "class_shares": None}
-        assert self._readout is not None
         try:
-            return class_log_probabilities(self._readout, self.task.classes, calibration)
+            return class_log_probabilities(seen.readout, self.task.classes, calibration)
         except UsageError:
             return None
 
-    def _prior_aus(self) -> np.ndarray:
+    def _prior_aus(self, seen: Seen) -> np.ndarray:
         """(N, len(task.aus)) presence logits before any fit; 0 for an AU that the experts do not know."""
-        assert self._readout is not None
-        logits = presence_logits(self._readout, self.calibration)
+        logits = presence_logits(seen.readout, self.calibration)
         columns = [AU_INDEX.get(number) for number in self.task.aus]
         return np.stack([logits[:, c] if c is not None else np.zeros(len(logits)) for c in columns], 1)
 
@@ -236,15 +244,19 @@ class DeftMethod:
         if not samples:
             return []
         self._refuse_known_subjects(samples)
-        rows, readout = self._rows(samples), self.readout(samples)
-        classes, aus = self._class_probabilities(rows, readout), self._au_probabilities(rows)
+        seen = self._seen(samples)
+        readout = seen.readout.take(seen.rows)
+        classes, aus = self._class_probabilities(seen, readout), self._au_probabilities(seen)
         sides = seen_sides(au_probabilities(readout, self.calibration))
         found = [
             self._prediction(sample, classes[i] if classes is not None else None, aus[i], sides[i])
             for i, sample in enumerate(samples)
         ]
         if self.answers:
-            self._answer(samples, found, self._adapted(readout, classes, aus))
+            adapted = self._adapted(readout, classes, aus)
+            for start in range(0, len(samples), READ_BATCH):
+                part = slice(start, start + READ_BATCH)
+                self._answer(samples[part], found[part], adapted.take(part))
         return found
 
     def _adapted(self, readout: Readout, classes: np.ndarray | None, aus: np.ndarray) -> Readout:
@@ -259,7 +271,9 @@ class DeftMethod:
         narrow = not set(self.task.classes) <= set(COARSE)
         fines = [name for name in self.task.classes if name in FINE] if narrow else None
         asked = [sample.question.text if sample.question else ANSWER_QUESTION for sample in samples]
-        written = self.predictor.answer(readout, asked, [sample.motion for sample in samples], fines=fines)
+        clips = {clip: sample.motion for clip, sample in _unique(samples).items()}
+        motions = [clips[sample.clip_id] for sample in samples]
+        written = self.predictor.answer(readout, asked, motions, fines=fines)
         for row, one in zip(rows, written, strict=True):
             row.answer, row.parsed = one.text, one.complete
             row.answered_by = one.answered_by
@@ -309,18 +323,18 @@ class DeftMethod:
                 "score it on subjects that it has not seen."
             )
 
-    def _class_probabilities(self, rows: np.ndarray, readout: Readout) -> np.ndarray | None:
+    def _class_probabilities(self, seen: Seen, readout: Readout) -> np.ndarray | None:
         if self._fitted is not None:
-            return self._fitted.probabilities(self._sets(), self._prior_classes(), rows)
+            return self._fitted.probabilities(self._sets(seen), self._prior_classes(seen), seen.rows)
         if self.task.name == "au":
             return None
         return np.exp(class_log_probabilities(readout, self.task.classes, self.calibration))
 
-    def _au_probabilities(self, rows: np.ndarray) -> np.ndarray:
-        prior = self._prior_aus()
+    def _au_probabilities(self, seen: Seen) -> np.ndarray:
+        prior = self._prior_aus(seen)
         if self._aus is not None:
-            return self._aus.probabilities(self._sets(), prior, rows)
-        found: np.ndarray = expit(prior[rows])
+            return self._aus.probabilities(self._sets(seen), prior, seen.rows)
+        found: np.ndarray = expit(prior[seen.rows])
         return found
 
     def side_margins(self, samples: Sequence[Sample]) -> list[dict[int, float]]:

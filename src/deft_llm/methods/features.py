@@ -10,6 +10,7 @@ import numpy as np
 from deft_llm.files import atomic_path, digest, is_whole, reading, seal
 from deft_llm.methods.protocol import Sample
 from deft_llm.motion.normalise import relative
+from deft_llm.store import Motion
 
 Extract = Callable[[Sample], np.ndarray]
 
@@ -39,7 +40,6 @@ class FeatureTable:
         for sample in samples:
             if sample.clip_id not in self.known:
                 self.known[sample.clip_id] = np.asarray(self.extract(sample), np.float32)
-                sample.__dict__.pop("motion", None)  # a corpus's motion does not fit in memory
         return np.stack([self.known[sample.clip_id] for sample in samples])
 
 
@@ -56,12 +56,15 @@ def resized(maps: np.ndarray, size: int) -> np.ndarray:
 
 
 def flow_maps(sample: Sample, size: int = 28, phases: int = 1) -> np.ndarray:
+    """Relative maps (3 * phases, size, size) of a sample: ``maps_of`` its motion."""
+    return maps_of(sample.motion, size, phases)
+
+
+def maps_of(motion: Motion, size: int = 28, phases: int = 1) -> np.ndarray:
     """Relative maps (3 * phases, size, size): u, v, strain of each phase, without arbitrary zero and scale.
 
     A clip without the second phase repeats the first one reversed in sign, so that shapes agree.
     """
-
-    motion = sample.motion
     stacks = []
     for phase in range(phases):
         there = min(phase, motion.flow.shape[0] - 1)

@@ -100,7 +100,8 @@ class Flow2Text:
             said: Answer | None = parse(text)
         except AnswerError:
             said = None
-        evidence = [evidence_of(statement, sample.motion) for statement in said.evidence] if said else []
+        motion = sample.motion
+        evidence = [evidence_of(statement, motion) for statement in said.evidence] if said else []
         answer = render(fill_figures(said, evidence)) if said else text
         claimed = {statement.au for statement in said.evidence} if said else set()
         classes = self._probabilities(prompt) if self.task.name == "emotion" else {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deft_llm.methods.features import flow_maps, resized
+from deft_llm.methods.features import maps_of, resized
 from deft_llm.methods.network import NetworkMethod, NetworkOptions
 from deft_llm.methods.options import read_options
 from deft_llm.methods.protocol import Sample, Task
@@ -37,9 +37,9 @@ class MotionDifferenceOptions(NetworkOptions):
 
 def difference_maps(sample: Sample) -> np.ndarray:
     """Maps (4, 28, 28): u, v, strain (relative) and the grey-level difference (zeros without faces)."""
-    maps = flow_maps(sample)
+    motion = sample.motion
+    maps, faces = maps_of(motion), motion.faces
     difference = np.zeros((1, *maps.shape[1:]), np.float32)
-    faces = sample.motion.faces
     if faces is not None:
         grey = resized(faces[:2].astype(np.float32).mean(-1), maps.shape[-1])
         change = grey[1] - grey[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -61,9 +60,9 @@ class Sample:
     open_aus: frozenset[int] = frozenset()
     question: Question | None = None
 
-    @cached_property
+    @property
     def motion(self) -> Motion:
-        """The clip's motion, read from the store at first use."""
+        """The clip's motion, read anew each time: a corpus's motion does not fit in memory."""
         return self.load()
 
 

@@ -43,4 +43,5 @@ def make_network(shape: tuple[int, ...], outputs: int) -> nn.Module:
 def build(task: Task, **options: Any) -> NetworkMethod:
     """Build the baseline; 100 epochs by default."""
     read = read_options(NetworkOptions, "ststnet", options)
-    return NetworkMethod("ststnet", frozenset({"flow"}), task, flow_maps, make_network, read)
+    signs = (-1.0, 1.0, 1.0)  # u turns round in a mirror; v and strain stay
+    return NetworkMethod("ststnet", frozenset({"flow"}), task, flow_maps, make_network, read, signs)

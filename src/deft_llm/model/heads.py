@@ -3,7 +3,7 @@ nothing is fitted here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -141,3 +141,23 @@ def with_beliefs(
             logits -= class_offsets(calibration)
         adapted = replace(adapted, **{name: torch.from_numpy(logits).to(readout.coarse)})
     return adapted
+
+
+def with_stated(
+    readout: Readout, stated: Sequence[Mapping[int, tuple[float, float]]],
+    calibration: Calibration | None = None,
+) -> Readout:  # fmt: skip
+    """The readout with beliefs held to what else was measured of each clip (``Motion.stated``): the side of
+    an AU that is stated with a probability of .5 and more is at least as likely, one below at most."""
+    import torch
+
+    scale, bias = _au_calibration(calibration)
+    au = readout.au.clone()
+    for row, known in enumerate(stated):
+        for number in known.keys() & AU_INDEX.keys():
+            place, chances = AU_INDEX[number], np.clip(known[number], LEAST_CHANCE, 1 - LEAST_CHANCE)
+            told = torch.from_numpy((logit(chances) - bias[place]) / scale[place]).to(au)
+            least = torch.from_numpy(chances >= 0.5)
+            own = au[row, place]
+            au[row, place] = torch.where(least, own.maximum(told), own.minimum(told))
+    return replace(readout, au=au)

@@ -25,7 +25,7 @@ from deft_llm.errors import DeftError
 from deft_llm.files import atomic_path, read_arrays, read_object, real_path
 from deft_llm.model.checkpoint import CONFIG, SHIPPED, TRAIN_AGAIN, WEIGHTS
 from deft_llm.model.deft import DeftModel
-from deft_llm.model.heads import Calibration
+from deft_llm.model.heads import Calibration, with_stated
 from deft_llm.model.inputs import (
     DeftBatch,
     FaceInput,
@@ -222,12 +222,15 @@ class Predictor:
         """The language model's answer to one question per clip, conditioned on ``readout`` and its beliefs;
         bounded by the form of the question alone (``ask``).
 
-        ``motions``: the measured clips; questions about figures and times are answered from them, and (C, E,
-        R) gets its figures. ``fines`` narrows the classes to a task's labels. Loads the language part at
-        first use. Raises: DeftError for a checkpoint without one.
+        ``motions``: the measured clips; questions about figures and times are answered from them, (C, E, R)
+        gets its figures, and beliefs are held to what else is known of a clip (``Motion.stated``). ``fines``
+        narrows the classes to a task's labels. Loads the language part at first use. Raises: DeftError for a
+        checkpoint without one.
         """
         self._load_language()
         seen = [None] * len(questions) if motions is None else motions
+        if motions is not None:
+            readout = with_stated(readout, [motion.stated for motion in motions], self.calibration)
         replies = [measured_reply(*found) for found in zip(questions, seen, strict=True)]
         left = [row for row, reply in enumerate(replies) if reply is None]
         if left:

@@ -2,16 +2,18 @@
 
 The form of an answer is fixed, its content is not: yes or no, sides, numbers and classes are decided by the
 likelihood of the options, all of a clip in one forward pass; lists of Action Units and (C, E, R) are
-generated. Answers about one clip agree: coarse and fine class are decided together, with the heads' beliefs
-(``WRITTEN_SHARE``); the combined answer and (C, E, R) are given with the class and the list that the single
-questions get, and a rationale that says something else than its evidence is drafted again. Sides are those of
-the readout: its experts tell them better than the language model does (docs/results/model.md).
+generated. Answers about one clip agree: coarse and fine class are decided together, a list with what is said
+of each of its units, both with the heads' beliefs (``weighing``); the combined answer and (C, E, R) are given
+with the class and the list that the single questions get, and a rationale that says something else than its
+evidence is drafted again and, where that does not help, held to it. Sides are those of the readout: its
+experts tell them better than the language model does (docs/results/model.md).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
@@ -24,17 +26,18 @@ from deft_llm.answer import DECLINED, AnswerError, parse
 from deft_llm.aus.support import measure_support
 from deft_llm.claims import refusal_of
 from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, named_units, question_kind
-from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.emotions import FINE
 from deft_llm.facs.regions import REGION_KEYS, REGION_NAMES
 from deft_llm.facs.units import name
 from deft_llm.model.beliefs import BELIEFS, Beliefs
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
-from deft_llm.model.heads import LEAST_CHANCE, au_probabilities, seen_sides
+from deft_llm.model.heads import au_probabilities, seen_sides
 from deft_llm.model.language import EXPERTS
-from deft_llm.model.packing import RowCollator, Turn, answer_losses
+from deft_llm.model.packing import Turn
 from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.rationale import agrees
+from deft_llm.model.weighing import ClassTaken, class_of, option_chances, weighed_lists
+from deft_llm.rationale import agreeing_grammar, agrees
 from deft_llm.records import COARSE, AnsweredBy, AUSide, Turned
 from deft_llm.store import Motion
 
@@ -74,9 +77,6 @@ SINCE_REGIONS = ("turn", "most", "back")
 """Kinds of question that checkpoints have learned since the regions that move stand in the prompt."""
 UNLEARNED = "This is not read: the checkpoint has not learned to tell it."
 WRITE_BATCH = 16
-WRITTEN_SHARE = 0.3
-"""Weight of the language model's likelihoods of classes beside the heads' beliefs. Of 0 to 1, those from .3
-to .7 tell the classes of 220 flow-level maps best, refitted (docs/results/model.md)."""
 DRAFTS, WARMTH = 6, 0.7
 """How often a rationale is drafted again that does not agree with its evidence, and at which temperature."""
 DECLINES = tuple(text.split("{topic}")[0] for text in DECLINED)
@@ -116,15 +116,15 @@ def ask(
         prompts = model.prompts(readout, drop, believed)
         kinds = [[question_kind(text) for text in row] for row in questions]
         scored = [
-            _scored(model, prompt, _turns(texts, names, tuple(fines or FINE)))
+            option_chances(model, prompt, _turns(texts, names, tuple(fines or FINE)))
             for prompt, texts, names in zip(prompts, questions, kinds, strict=True)
         ]
-        classes = [_class_of(found, believed, clip) for clip, found in enumerate(scored)]
+        classes = [class_of(found, believed, clip) for clip, found in enumerate(scored)]
         chances: np.ndarray | None = None
         if BELIEFS not in drop and any(kind in NEEDS_SIDES for row in kinds for kind in row):
             chances = au_probabilities(readout, model.calibration)
         sides = [{} for _ in prompts] if chances is None else seen_sides(chances)
-        generated = _generated(model, prompts, questions, kinds, classes, sides)
+        generated = _generated(model, prompts, questions, kinds, classes, sides, believed)
     # An expert that is left out to see what it is worth is no reason to decline.
     onset_seen = (readout.saw[:, EXPERTS.index("structure")].bool() | ("structure" in drop)).tolist()
     end_seen = [False] * len(prompts) if readout.regions is None else (
@@ -143,7 +143,7 @@ def ask(
             elif kind == "back" and not end_seen[clip]:
                 row.append(Reply(kind, END_UNSEEN, 1.0, answered_by="declined"))
             elif kind in ("coarse", "fine") and taken is not None:
-                row.append(taken.reply(kind))
+                row.append(_likeliest(kind, taken.chances[kind], getattr(taken, kind)))
             elif kind == "au_side" and chances is not None and (unit := asked_unit(text)) in AU_INDEX:
                 row.append(_side(chances[clip, AU_INDEX[unit]]))
             elif kind in OPTIONS:
@@ -224,8 +224,9 @@ def _side(chances: np.ndarray) -> Reply:
     return replace(_likeliest("au_side", options), answered_by="experts")
 
 
-def _likeliest(kind: str, chances: dict[str, float]) -> Reply:
-    best = max(chances, key=lambda word: chances[word])
+def _likeliest(kind: str, chances: dict[str, float], taken: str = "") -> Reply:
+    """The likeliest option, or the one that was ``taken``."""
+    best = taken or max(chances, key=lambda word: chances[word])
     return Reply(kind, best, chances[best], chances)
 
 
@@ -240,90 +241,36 @@ def _turns(texts: Sequence[str], kinds: Sequence[str], fines: tuple[str, ...]) -
     return turns | {t: turn for t, turn in singles.items() if question_kind(t) not in ("coarse", "fine")}
 
 
-def _scored(model: DeftModel, prompt: Tensor, turns: dict[str, Turn]) -> dict[str, dict[str, float]]:
-    """Key -> option -> probability, from one forward pass over all options of all questions of a clip."""
-    if not turns:
-        return {}
-    batch = RowCollator(model.tokenizer, model.packs)([len(prompt)], [list(turns.values())])
-    losses = -answer_losses(model.llm, [prompt], batch)[0].double()
-    found, start = {}, 0
-    for key, turn in turns.items():
-        chances = losses[start : start + len(turn.answers)].softmax(0)
-        found[key] = dict(zip(turn.answers, chances.tolist(), strict=True))
-        start += len(turn.answers)
-    return found
-
-
-@dataclass
-class ClassTaken:
-    """What the language model takes a clip for, and the probabilities of both kinds of classes."""
-
-    fine: str
-    coarse: str
-    chances: dict[str, dict[str, float]]
-
-    def reply(self, kind: str) -> Reply:
-        """The answer to a question of ``kind`` coarse or fine."""
-        text, chances = getattr(self, kind), self.chances[kind]
-        return Reply(kind, text, chances[text], chances)
-
-
-def _class_of(scored: dict[str, dict[str, float]], believed: Beliefs | None, clip: int) -> ClassTaken | None:
-    """Both questions weigh: the coarse class by its own likelihood times that of its fine labels, the fine
-    label the likeliest in it, or one without a coarse class where that is likelier still. The likelihoods are
-    the language model's and, where beliefs are told, the heads' (``WRITTEN_SHARE``)."""
-    if "fine" not in scored:
-        return None
-    fine, coarse = scored["fine"], scored["coarse"]
-    if believed is not None:
-        fine = _weighed(fine, dict(zip(FINE, believed.fine[clip].tolist())))
-        coarse = _weighed(coarse, dict(zip(COARSE, believed.coarse[clip].tolist())))
-    share = {c: sum(p for f, p in fine.items() if coarse_of(f) == c) for c in coarse}
-    weighed = {c: coarse[c] * share[c] for c in coarse} if any(share.values()) else coarse
-    total = sum(weighed.values()) or 1.0
-    best = max(weighed, key=lambda c: weighed[c])
-    inside = [f for f in fine if coarse_of(f) in (best, None)] or list(fine)
-    label = max(inside, key=lambda f: fine[f])
-    shares = {c: p / total for c, p in weighed.items()}
-    return ClassTaken(label, best, {"fine": fine, "coarse": shares})
-
-
-def _weighed(written: dict[str, float], believed: dict[str, float]) -> dict[str, float]:
-    """The weighted geometric mean of what the language model and the heads give to the same labels, which
-    sums to 1."""
-    mean = {
-        label: max(p, LEAST_CHANCE) ** WRITTEN_SHARE
-        * max(believed[label], LEAST_CHANCE) ** (1 - WRITTEN_SHARE)
-        for label, p in written.items()
-    }
-    total = sum(mean.values()) or 1.0
-    return {label: p / total for label, p in mean.items()}
-
-
 def _generated(
     model: DeftModel, prompts: Sequence[Tensor], questions: Sequence[Sequence[str]],
     kinds: Sequence[Sequence[str]], classes: Sequence[ClassTaken | None],
-    sides: Sequence[dict[int, AUSide]],
+    sides: Sequence[dict[int, AUSide]], believed: Beliefs | None,
 ) -> dict[Key, Reply]:  # fmt: skip
     """Answers that are written out: lists of units (for combined answers too), free ones, and (C, E, R) with
-    the class and the list of units that the single questions get."""
+    the class and the list of units that the single questions get. Lists are weighed with what is ``believed``
+    of their units."""
     grammars: dict[Key, str] = {}
+    lists: dict[int, list[str]] = {}
     whole: dict[Key, Key] = {}
     for clip, texts in enumerate(questions):
         listing = [text if kind == "aus" else _list_question(text)
                    for text, kind in zip(texts, kinds[clip]) if kind in ("aus", "combined")]  # fmt: skip
         own = listing[0] if listing else ANY_AUS_QUESTION
+        if "answer" in kinds[clip]:
+            listing.append(own)
         for text, kind in zip(texts, kinds[clip], strict=True):
-            if kind in ("aus", "state"):
-                grammars[clip, text] = list_grammar()
-            elif kind == "combined":
-                grammars[clip, _list_question(text)] = list_grammar()
-            elif kind == "answer":
+            if kind == "answer":
                 whole[clip, text] = clip, own
-                grammars[clip, own] = list_grammar()
-            elif kind == "other":
-                grammars[clip, text] = FREE
+            elif kind in ("state", "other"):
+                grammars[clip, text] = list_grammar() if kind == "state" else FREE
+        lists[clip] = list(dict.fromkeys(listing))
+        grammars |= {(clip, text): list_grammar() for text in listing}
     found = _written(model, prompts, grammars)
+    if believed is not None:
+        for clip, asked in ((clip, asked) for clip, asked in lists.items() if asked):
+            written = {text: found[clip, text].text for text in asked}
+            weighed = weighed_lists(model, prompts[clip], written, believed.au[clip].amax(-1).cpu().numpy())
+            found |= {(clip, text): Reply("", *given) for text, given in weighed.items()}
     full: dict[Key, str] = {}
     for key, listed in whole.items():
         if (taken := classes[key[0]]) is not None:
@@ -335,7 +282,7 @@ def _generated(
 
 def _consistent(model: DeftModel, prompts: Sequence[Tensor], grammars: dict[Key, str]) -> dict[Key, Reply]:
     """(C, E, R) of each grammar: the likeliest text, or the first draft of its rationale that says what its
-    evidence says; where none does the likeliest stays, and is marked where people read it."""
+    evidence says; where none of them does, the likeliest of all rationales that do (``agreeing_grammar``)."""
     found = _written(model, prompts, grammars)
     left = [key for key, reply in found.items() if not _agrees(reply.text)]
     for draft in range(1, DRAFTS + 1):
@@ -345,7 +292,11 @@ def _consistent(model: DeftModel, prompts: Sequence[Tensor], grammars: dict[Key,
         good = {key: reply for key, reply in again.items() if _agrees(reply.text)}
         found |= good
         left = [key for key in left if key not in good]
-    return found
+    bound = {}
+    for key in left:
+        with suppress(AnswerError):
+            bound[key] = agreeing_grammar(parse(found[key].text))
+    return found | _written(model, prompts, bound)
 
 
 def _agrees(text: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deft_llm.faces.regions import region_weights
 from deft_llm.facs.regions import REGIONS
+from deft_llm.facs.units import entry
 from deft_llm.store.motion import ALIGNED_SIZE, REGION_FIELDS, Motion, RegionTable
 
 MARGIN = 0.12
@@ -22,7 +23,7 @@ def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
     region table's motion becomes 0 (its noise floor stays), and faces (3, 224, 224, 3) keep their onset look.
     ``margin`` (share of the map's side) takes in the skin around them; of a region beside them the table
     keeps the share that stays in the maps. Borders are soft, as the region weights are. Shapes, types,
-    landmarks and all other regions stay.
+    landmarks and all other regions stay; of what is stated of AUs, those that move none of them.
     """
 
     if not names:
@@ -53,6 +54,11 @@ def hide(motion: Motion, names: Collection[str], margin: float = 0.0) -> Motion:
         strain=still(motion.strain),
         dynamic=None if motion.dynamic is None else still(motion.dynamic),
         faces=faces,
+        stated={
+            au: chances
+            for au, chances in motion.stated.items()
+            if not any(part.region in names for part in entry(au).motion)
+        },
         regions=_still_table(motion.regions, rows, _kept(seen, landmarks) if margin else None),
     )
 

@@ -78,7 +78,7 @@ class Reference:
     skull: Skull
     since: float
     offset: Array  # (R, 2) displacement at the reference itself
-    turned: Array  # (2,) yaw and pitch of the head there
+    turned: Array  # (4,) roll, log size, yaw and pitch of the head there
     flow: Callable[[Array, Array], Array]
 
 
@@ -194,7 +194,7 @@ class SignalBuilder:
         depth = (self._face.depth - np.median(self._face.depth)) * scale_of(matrix)
         return Reference(
             grey, weights.reshape(len(REGION_KEYS), -1), Skull(aligned, depth, weights), time,
-            np.zeros((len(REGION_KEYS), 2)), np.zeros(2),
+            np.zeros((len(REGION_KEYS), 2)), np.zeros(4),
             estimate_small if scale_of(matrix) > SMALL else estimate,
         )  # fmt: skip
 
@@ -202,10 +202,10 @@ class SignalBuilder:
         """(R, 2) displacement and (6,) head position since the stretch began, and the fit's residual."""
         assert self._reference is not None
         local, head, residual = self._against(self._reference, aligned)
-        total, turned = self._reference.offset + local, self._reference.turned + head[4:]
+        total, turned = self._reference.offset + local, self._reference.turned + head[2:]
         if self._next is not None:
             local_next, head_next, _ = self._against(self._next, aligned)
-            self._joining.append((total - local_next, turned - head_next[4:]))
+            self._joining.append((total - local_next, turned - head_next[2:]))
             if len(self._joining) >= self._overlap:
                 self._next.offset, self._next.turned = (np.mean(part, axis=0) for part in zip(*self._joining))
                 self._reference, self._next = self._next, None
@@ -216,10 +216,8 @@ class SignalBuilder:
         # In the plane, the head's own path: where the landmarks are, and how the transform and the fit say
         # that the head is turned and sized.
         matrix = self.matrix
-        pose = np.array(
-            [*self._walk(landmarks), head[2] - _angle(matrix), head[3] - np.log(scale_of(matrix))]
-        )
-        return total, np.concatenate([pose, turned]), residual
+        roll, size = turned[0] - _angle(matrix), turned[1] - np.log(scale_of(matrix))
+        return total, np.array([*self._walk(landmarks), roll, size, *turned[2:]]), residual
 
     def _walk(self, landmarks: Array) -> Array:
         """(2,) aligned px that the face has gone in the picture, added up step by step: the size of each

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deft_llm.spotting.phases import LIMITS, UNSEEN_RISE, AUPhase, PhaseKind
+from deft_llm.spotting.phases import LIMITS, UNSEEN_RISE, AUPhase, PhaseKind, change_in
 from deft_llm.state.channels import SIDES
 from deft_llm.state.face_state import FaceState
 from deft_llm.state.intensity import WHOLE
@@ -138,10 +138,11 @@ def _at_closure(phase: AUPhase, state: FaceState) -> bool:
 
 
 def _shuts(phase: AUPhase, state: FaceState) -> bool:
-    """Whether the eyes close, sooner or later, in what looks like tightened lids."""
+    """Whether the eyes close, sooner or later and not in a blink, in what looks like tightened lids."""
     one = SIDES if phase.side == "both" else (phase.side,)
     lasts = slice(phase.onset, phase.end + 1)
-    shut = [np.nan_to_num(state.share(43, side, lasts)).max() for side in one]
+    blinks = state.blinks[lasts]
+    shut = [np.where(blinks, 0.0, np.nan_to_num(state.share(43, side, lasts))).max() for side in one]
     return max(shut) > CLOSING
 
 
@@ -153,10 +154,19 @@ def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:
         group = [left[0], *(phase for phase in left[1:] if _together(phase, left[0], state.fps))]
         left = [phase for phase in left if not any(phase is member for member in group)]
         smiles = any(phase.au == 12 for phase in group)  # a cheek alone is mostly the lids' or the head's
-        group = [phase for phase in group if phase.au != 6 or smiles or phase.level > LONE_CHEEK]
+        group = [
+            phase for phase in group
+            if phase.au != 6 or smiles or phase.level > LONE_CHEEK or _smile_at_top(phase, state) > SMILING
+        ]  # fmt: skip
         if group:
             groups.append(_sided(PhaseGroup(group[0].kind, group), state))
     return sorted(groups, key=lambda group: group.main.onset)
+
+
+def _smile_at_top(phase: AUPhase, state: FaceState) -> float:
+    """Reading of 12, of both sides the larger, where a phase shows most."""
+    top = phase.apex if phase.kind == "rise" else phase.onset
+    return max(float(np.nan_to_num(state.share(12, side, top))) for side in SIDES)
 
 
 def _together(one: AUPhase, other: AUPhase, fps: float) -> bool:
@@ -187,9 +197,6 @@ def _other_share(phase: AUPhase, state: FaceState) -> float:
     other = "left" if phase.side == "right" else "right"
     ratios = []
     for curves in (state.intensity, state.trained):
-        own, beside = (
-            float(curves[phase.au, side][phase.apex] - curves[phase.au, side][phase.onset])
-            for side in (phase.side, other)
-        )
+        own, beside = (change_in(curves[phase.au, side], phase, state) for side in (phase.side, other))
         ratios.append(float(np.clip(beside / own, 0.0, MOST_RATIO)) if abs(own) > 1e-6 else 1.0)
     return sum(ratios) / len(ratios)

@@ -24,7 +24,7 @@ from deft_llm.spotting.movement import (
     border,
     bounds_of,
 )
-from deft_llm.spotting.phases import LIMITS, STANDING, AUPhase, phases_of, reading_at
+from deft_llm.spotting.phases import LIMITS, STANDING, AUPhase, at_frame, phases_of, reading_at
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.channels import SIDES, runs
 from deft_llm.state.face_state import FaceState, unsure
@@ -126,7 +126,8 @@ def _unit(phase: AUPhase, side: str, state: FaceState) -> MovementUnit:
         number=phase.au, side=side, phase=phase.kind, onset=phase.onset, apex=phase.apex, offset=offset,
         onset_time=float(times[phase.onset]), apex_time=float(times[phase.apex]),
         offset_time=None if offset is None else float(times[offset]),
-        intensity_before=_level(curve[phase.onset]), intensity_after=_level(curve[phase.apex]),
+        intensity_before=_level(at_frame(curve, state, phase.au, phase.onset)),
+        intensity_after=_level(at_frame(curve, state, phase.au, phase.apex)),
         confidence=confidence_of(phase, state), reason=_disturbed(phase, state),
     )  # fmt: skip
 

@@ -117,6 +117,11 @@ class Movement(_Span):
         return bool(self.units) and all(unit.phase == "release" for unit in self.units)
 
     @property
+    def called(self) -> str:
+        """Its kind as people read it: a release has no other."""
+        return "release" if self.is_release else self.kind
+
+    @property
     def rises(self) -> tuple[MovementUnit, ...]:
         """The units that rise in it."""
         return tuple(unit for unit in self.units if unit.phase == "rise")

@@ -117,6 +117,31 @@ def _judged_curve(state: FaceState, au: int, side: str) -> np.ndarray:
     return np.where(blinking & np.isfinite(curve), bridged, curve)
 
 
+def at_frame(curve: np.ndarray, state: FaceState, au: int, frame: int) -> float:
+    """A unit's curve (T,) in one frame, drawn straight through a blink as ``_judged_curve`` is."""
+    if au not in UPPER_AUS or not state.blinks[frame]:
+        return float(curve[frame])
+    known = [
+        at
+        for at in (_clear(state.blinks, frame, -1), _clear(state.blinks, frame, 1))
+        if 0 <= at < len(curve) and np.isfinite(curve[at])
+    ]
+    return float(np.interp(frame, known, curve[known])) if known else float(curve[frame])
+
+
+def _clear(blinks: np.ndarray, frame: int, step: int) -> int:
+    """The next frame before (``step`` -1) or after (1) ``frame`` that is not in a blink."""
+    while 0 <= frame < len(blinks) and blinks[frame]:
+        frame += step
+    return frame
+
+
+def change_in(curve: np.ndarray, phase: AUPhase, state: FaceState) -> float:
+    """How much of its own unit a curve (T,) gains from onset to apex of a phase."""
+    onset, apex = (at_frame(curve, state, phase.au, at) for at in (phase.onset, phase.apex))
+    return apex - onset
+
+
 def _holds(state: FaceState, phase: AUPhase) -> bool:
     """Whether the change is more than what a turning head or speech makes of it."""
     inside = slice(phase.onset, phase.apex + 1)
@@ -160,7 +185,7 @@ def _comes_or_goes(cover: np.ndarray, phase: AUPhase | Movement, fps: float) -> 
 def _agreed(state: FaceState, phase: AUPhase) -> bool:
     """Whether the trained reader, which knows what moves along with what, sees some of the change too."""
     curve = state.trained[phase.au, SIDES[0] if phase.side == "both" else phase.side]
-    change = float(curve[phase.apex] - curve[phase.onset]) * (1 if phase.kind == "rise" else -1)
+    change = change_in(curve, phase, state) * (1 if phase.kind == "rise" else -1)
     turned = float(np.nan_to_num(np.ptp(state.angles[phase.onset : phase.apex + 1], axis=0)).max())
     small = phase.size < LIMITS[phase.au] + TURN_LEAK * turned
     return change >= (SURE_AGREED if small else AGREED)
@@ -214,7 +239,10 @@ def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: f
         size = abs(float(part[j] - part[i]))
         if size < max(need, HELD_SHARE * level) or level < STANDING * need:
             continue
+        # The last tenth before the neutral, where corners stop, goes on along a raised cosine.
         onset, apex = corners(part[i : j + 1] if rise else -part[i : j + 1])
+        before, after = beyond(part[i : j + 1], onset, apex)
+        onset, apex = (onset - before, apex) if rise else (onset, apex + after)
         onset, apex = first + i + onset, first + i + apex
         if (apex - onset) / fps <= SLOWEST:
             out.append(AUPhase("rise" if rise else "release", au, side, onset, apex, apex, size, level))
@@ -243,3 +271,16 @@ def corners(rising: np.ndarray) -> tuple[int, int]:
     ):
         apex += 1
     return onset, apex
+
+
+def beyond(curve: np.ndarray, onset: int, apex: int) -> tuple[int, int]:
+    """Frames that a raised cosine through a curve's values at ``onset`` and ``apex`` began before the one and
+    ends after the other, within the curve (T,); none where more of the way was left: it creeps there."""
+    done = np.clip((curve[[onset, apex]] - curve[0]) / (curve[-1] - curve[0]), 0.0, 1.0)
+    start, stop = np.arccos(1.0 - 2.0 * done) / np.pi
+    if stop <= start:
+        return 0, 0
+    lasts = (apex - onset) / (stop - start)
+    before = min(round(start * lasts), onset) if done[0] <= FAR_DOWN else 0
+    after = min(round((1.0 - stop) * lasts), len(curve) - 1 - apex) if done[1] >= 1.0 - FAR_DOWN else 0
+    return before, after

@@ -333,7 +333,8 @@ class _Context:
         if float(self.restless[onset : apex + 1].max()) > 1.0:
             return "movement", False, "The head moves too much here: what the face does cannot be judged."
         if offset is None:
-            at_end = self.times[-1] - curve.release < AT_END_SECONDS
+            last = self.part.stop == len(self.signal)
+            at_end = last and self.times[-1] - curve.release < AT_END_SECONDS
             reason = "The recording ends before the movement does." if at_end else "It does not go back."
             return "movement", True, reason
         lasts = float(self.times[offset] - self.times[onset])

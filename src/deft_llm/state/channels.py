@@ -27,6 +27,7 @@ MIDDLE: dict[str, tuple[int, ...]] = {
     "chin": (152, 175, 148, 377), "nose": (2,), "mouth_right": (61,), "mouth_left": (291,),
 }  # fmt: skip
 SMOOTHING = 0.05  # s, half of the triangle that smooths channels
+JITTER_SECONDS = 0.07
 QUICK = ("aperture", "eyeBlink")  # lids move within a frame: never smoothed
 LIDS = ("aperture", "lid_", "eyeBlink")  # no median either
 
@@ -118,9 +119,11 @@ def without_spikes(curve: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(out), out, curve)
 
 
-def jitter(curve: np.ndarray) -> float:
-    """How far a frame strays from its neighbours two frames away: the landmarker's noise."""
-    off = np.abs(curve[2:-2] - 0.5 * (curve[:-4] + curve[4:]))
+def jitter(curve: np.ndarray, fps: float) -> float:
+    """How far a frame strays from its neighbours JITTER_SECONDS (two frames at least) away: the landmarker's
+    noise."""
+    lag = max(2, round(JITTER_SECONDS * fps))
+    off = np.abs(curve[lag:-lag] - 0.5 * (curve[: -2 * lag] + curve[2 * lag :]))
     return float(1.2 * np.nanmedian(off)) if np.isfinite(off).any() else 0.0
 
 

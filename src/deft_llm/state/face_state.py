@@ -122,7 +122,7 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
     events = lid_events(c, track.fps, track.seen & ~visible.hidden["eyes"] & ~visible.dark)
     return FaceState(
         face=face, times=track.times, fps=track.fps, intensity=intensity, trained=trained,
-        floor={key: FLOOR_JITTERS * jitter(curve) for key, curve in intensity.items()},
+        floor={key: FLOOR_JITTERS * jitter(curve, track.fps) for key, curve in intensity.items()},
         neutral=neutral, angles=np.stack([smooth(a, 2 * round(0.1 * track.fps) + 1) for a in angles.T], 1),
         gaze=_gaze(d), lids={side: open_share(c[f"aperture_{side}"]) for side in SIDES},
         lid_events=events, blinks=blink_masks(events, len(track), track.fps),

@@ -39,7 +39,7 @@ SIMILAR = 0.15  # cost above the median of the least expressive frames at which 
 OPEN_EYE = 0.7  # quantile of the eye's opening in a clip that is its open eye
 SHAPE_NOISE = 0.3  # % of the eye distance, added to a channel's spread
 COMPARED = 600  # calm frames that are compared with one another: more would cost their square
-DOWNCAST = ("aperture", "lid_up", "iris")
+DOWNCAST = ("aperture", "lid_up", "iris_right", "iris_left")  # not iris_x, which goes both ways
 
 
 @dataclass(frozen=True)

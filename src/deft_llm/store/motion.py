@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -51,11 +52,12 @@ class Motion:
     that was taken out of flow (zeros where none was). strain: (P, H, W) optical strain magnitude.
     mask: bool (H, W), the face. faces: uint8 RGB (3, 224, 224, 3) aligned onset, apex, offset.
     landmarks: (3, 478, 2) aligned px, head motion included; depth: (3, 478) their depth, aligned px, larger
-    landmarks: (3, 478, 2) aligned px, head motion included; depth: (3, 478) their depth, aligned px, larger
     is farther (absent in older stores). over_neutral: (C,) % of the eye distance, what the onset's shape is
     over the person's neutral (``state.onset``; absent where none is known). dynamic: float (P, 224, 224)
     dynamic images.
     iod_px: inter-ocular distance in the source. fps: of the source. indices: onset, apex, offset.
+    stated: AU -> the probabilities of its left and its right that a video's whole measurement gives, near 0
+    where that denies it (``explain.account.stated_chances``; empty for the clips of a corpus).
     """
 
     clip_id: str
@@ -74,6 +76,7 @@ class Motion:
     fps: float | None = None
     indices: tuple[int, int, int | None] | None = None
     quality: dict[str, float] = field(default_factory=dict)
+    stated: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def has(self) -> frozenset[str]:
@@ -108,6 +111,12 @@ class StoredMotion(Stored[Motion]):
         clip = self._rest.clip_id
         arrays: dict[str, Any] = {name: np.array(self._spool[clip, name]) for name in self._names}
         return replace(self._rest, **arrays)
+
+    def with_stated(self, stated: dict[int, tuple[float, float]]) -> StoredMotion:
+        """The same motion, its arrays where they are, with what the video's measurement states of it."""
+        told = copy(self)
+        told._rest = replace(self._rest, stated=stated)
+        return told
 
 
 TENSOR_FIELDS = ("flow", "strain", "head", "mask", "faces", "landmarks", "depth", "over_neutral", "dynamic")

@@ -121,6 +121,6 @@ _REGION_KEYS = {f"regions.{name}" for name in REGION_FIELDS}
 def _motion(row: IndexRow, arrays: dict[str, np.ndarray]) -> Motion:
     wide = {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
     regions = RegionTable(**{name: wide[f"regions.{name}"] for name in REGION_FIELDS})
-    tensors = {name: wide[name] for name in TENSOR_FIELDS if name in wide}
+    tensors: dict[str, Any] = {name: wide[name] for name in TENSOR_FIELDS if name in wide}
     return Motion(clip_id=row.clip.clip_id, units=row.units, regions=regions, iod_px=row.iod_px, fps=row.fps,
                   indices=row.indices, quality=row.quality, **tensors)  # fmt: skip

@@ -19,6 +19,8 @@ from deft_llm.unimer.vqa import asked, au_present_negatives, whole_clip
 from deft_llm.unimer.wording import full_text
 from deft_llm.unimer.wording import known as what_is_known
 
+MOST_NAMED = 6
+"""So many Action Units an answer names (``unimer.wording.full_answer``)."""
 MOST_PRESENT = 2
 """So many Action Units that are there are asked for per clip, and as many that are not."""
 ON_SIDE_SHARE = 0.4
@@ -55,7 +57,7 @@ def evidence_of(side: np.ndarray) -> list[Evidence]:
         if is_valid(number, where, main.region, direction):
             rows.append(Evidence(au=number, side=where, region=main.region, direction=direction, dx=0.0,
                                  dy=0.0, support=1.0, status="supported"))  # fmt: skip
-    return rows[:6]
+    return rows
 
 
 def turns_of(
@@ -88,15 +90,21 @@ def turns_of(
 def facts_of(
     side: np.ndarray, shown: np.ndarray, known: np.ndarray, fine: int, coarse: int
 ) -> ClipFacts:  # fmt: skip
-    """What Uni-MER is told of a sample: what some expert could see is supported; what was labelled beyond
-    that is neither named nor denied; what was coded as absent may be asked for."""
+    """What Uni-MER is told of a sample: what some expert could see is supported, ``MOST_NAMED`` AUs of it at
+    most; what was labelled beyond that is rejected: neither named nor denied, and no list or count is asked
+    for beside it; what was coded as absent may be asked for."""
     label = FINE[fine] if fine >= 0 else None
-    absent = (known > 0) & ~((side > 0) | (shown > 0)).any(-1)
+    there = np.maximum(side, shown)
+    absent = (known > 0) & ~(there > 0).any(-1)
+    evidence = evidence_of(shown)[:MOST_NAMED]
+    named = {row.au for row in evidence}
+    unseen = {"status": "unsupported", "support": 0.0}
+    evidence += [row.model_copy(update=unseen) for row in evidence_of(there) if row.au not in named]
     return ClipFacts(
         clip_id="flow/sample", corpus="flow", subject="flow", fine=label,
         coarse=coarse_of(label) or (COARSE[coarse] if coarse >= 0 else None),
-        labels=[] if known.any() else None, evidence=evidence_of(shown) if known.any() else [],
-        supports={number: 0.0 for number, there in zip(EXPERT_AUS, absent) if there}, regions=[],
+        labels=[] if known.any() else None, evidence=evidence if known.any() else [],
+        supports={number: 0.0 for number, gone in zip(EXPERT_AUS, absent) if gone}, regions=[],
         units="relative", media=["flow"], figures=False,
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ from deft_llm.model.deft import FACE_EXPERTS, LANGUAGE, DeftModel
 from deft_llm.model.language import EMBEDDED, EXPERTS
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.setup.weights import require
+from deft_llm.store.layout import INDEX
 from deft_llm.training import faces, language, motion
 from deft_llm.training.calibration import calibrate
 from deft_llm.training.checkpoints import (
@@ -58,13 +59,14 @@ Progress = Callable[[int, int, dict[str, float]], None]
 @dataclass
 class Data:
     """What a run learns from: clips of training and of validation subjects (None: none), flow-level samples
-    in the place of their maps, and the folders of their Uni-MER rows."""
+    in the place of their maps, the folders of their Uni-MER rows, and the stores."""
 
     store: StoreData | None
     held: StoreData | None
     samples: FlowShards | None
     samples_held: FlowShards | None
     unimer: tuple[Path, ...] = ()
+    stores: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, config: TrainConfig, stores: Sequence[Path], unimer: Sequence[Path] = ()) -> Data:
@@ -77,7 +79,7 @@ class Data:
         shards = lambda folder: FlowShards(Path(folder)) if folder else None  # noqa: E731
         return cls(
             StoreData(stores, known) if stores else None, StoreData(stores, held) if held else None,
-            shards(config.flow_shards), shards(config.flow_validation), tuple(unimer),
+            shards(config.flow_shards), shards(config.flow_validation), tuple(unimer), tuple(stores),
         )  # fmt: skip
 
     def check_dialogues(self, settings: Sequence[language.LanguageConfig]) -> None:
@@ -88,11 +90,13 @@ class Data:
                 dialogue_rows(self.unimer, self.store.rows, one.tasks)
 
     def digest(self) -> str:
-        """Of what is learned from: the clips of both sides, the labels of the samples, the Uni-MER rows."""
+        """Of what is learned from: the clips of both sides, the stores' indices with the labels of clips, the
+        labels of the samples, the Uni-MER rows."""
         clips = [[] if one is None else sorted(one.rows) for one in (self.store, self.held)]
         samples = [sha256(b"".join(part.side.tobytes() for part in one.parts)).hexdigest() if one else ""
                    for one in (self.samples, self.samples_held)]  # fmt: skip
-        return digest([clips, samples, [sha256_of(Path(one) / INSTRUCTIONS) for one in self.unimer]])
+        files = [*(one / INDEX for one in self.stores), *(Path(one) / INSTRUCTIONS for one in self.unimer)]
+        return digest([clips, samples, [sha256_of(file) for file in files]])
 
     @property
     def maps(self) -> Any:
@@ -223,7 +227,8 @@ def _train_part(
         if kept and name in ("motion", "faces"):
             say(f"{name}: the language part stays as it was trained, with the experts before; add language"
                 " to parts to train it with these")  # fmt: skip
-    told = (config.conditioned_on, config.lora_rank, config.lora_alpha, config.dtype)
+    told = (config.conditioned_on, config.backbone, config.four_bit, config.lora_rank, config.lora_alpha,
+            config.dtype)  # fmt: skip
     made_of = digest([data.digest(), *told])
     begun = f"{base}/{len(data.maps)} clips/{word_source()} words/{made_of}"
     fit(part, folder, base=begun, validate=validate, progress=progress,

@@ -1,0 +1,86 @@
+"""Phases of single units: where they begin and end, at any frame rate, and beside blinks and held smiles."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from deft_llm.faces.regions import TWIN
+from deft_llm.spotting.explained import grouped, without_dragged
+from deft_llm.spotting.phases import AUPhase, _changes, at_frame, change_in, phases_of
+from deft_llm.state.channels import POINTS, jitter, smooth
+from deft_llm.state.face_state import state_of
+
+LOW, UP = POINTS["lid_low"], POINTS["lid_up"]
+
+
+@pytest.mark.parametrize("fps", [25.0, 50.0, 200.0])
+@pytest.mark.parametrize("lasts", [0.4, 0.6, 0.8])
+def test_a_raised_cosine_lasts_as_long_as_it_does(fps, lasts) -> None:
+    """There and back within ``lasts`` s, without a hold: macro-expressions of .6 s are not told as micro."""
+    times = np.arange(round(3 * fps)) / fps
+    course = np.where(
+        np.abs(times - 1.5) < lasts / 2, 0.5 + 0.5 * np.cos(2 * np.pi * (times - 1.5) / lasts), 0.0
+    )
+    rise, fall = _changes(1.5 * course, 12, "right", 0.1, fps)
+    told = (fall.apex - rise.onset) / fps
+    assert told == pytest.approx(lasts, abs=max(0.07 * lasts, 1.5 / fps))
+
+
+def test_a_creep_before_a_rise_is_not_its_onset() -> None:
+    course = np.interp(np.arange(100), [0, 60, 64, 99], [0.0, 0.3, 2.0, 2.0])
+    (rise,) = _changes(course, 12, "right", 0.1, 25.0)
+    assert 56 <= rise.onset <= 61
+
+
+def test_noise_of_one_camera_is_the_same_floor_at_every_frame_rate() -> None:
+    """White noise of 200 frames a second, smoothed over .1 s, and what is left of it at 50."""
+    random = np.random.default_rng(0)
+    fast = smooth(random.normal(0, 1, 8000), 21)
+    assert jitter(fast, 200.0) == pytest.approx(jitter(fast[::4], 50.0), rel=0.1)
+
+
+def test_a_reading_in_a_blink_is_drawn_straight_through_it() -> None:
+    curve = np.array([0.0, 1.0, 9.0, 9.0, 4.0, 5.0])
+    state = SimpleNamespace(blinks=np.array([0, 0, 1, 1, 0, 0], bool))
+    assert at_frame(curve, state, 6, 2) == pytest.approx(2.0)
+    assert at_frame(curve, state, 6, 3) == pytest.approx(3.0)
+    assert at_frame(curve, state, 6, 4) == 4.0
+    assert at_frame(curve, state, 12, 2) == 9.0, "a blink moves no mouth"
+    phase = AUPhase("rise", 6, "right", 1, 3, 5, 1.0, 1.0)
+    assert change_in(curve, phase, state) == pytest.approx(2.0)
+    always = SimpleNamespace(blinks=np.ones(6, bool))
+    assert at_frame(curve, always, 6, 2) == 9.0
+
+
+def test_a_blink_leaves_tightened_lids(make_track, hold) -> None:
+    course, blink = hold(120, (40, 46), (90, 98)), hold(120, (66, 67), (67, 68))
+    squint = {f"eyeSquint{side}": 0.4 * course for side in ("Left", "Right")}
+    moves = []
+    for low, up in ((LOW, UP), (TWIN[list(LOW)], TWIN[list(UP)])):
+        moves += [(low, (0, 2.5), course), (up, (0, -2.5), course), (up, (0, -9), blink)]
+    state = state_of(make_track(120, moves, squint))
+    assert [event.kind for event in state.lid_events] == ["blink"]
+    phases = [phase for phase in phases_of(state) if phase.au == 7]
+    kept = [phase.kind for phase in without_dragged(phases, state) if phase.side == "left"]
+    assert kept == ["rise", "release"]
+
+
+def test_a_cheek_that_joins_a_held_smile_needs_no_smile_of_its_own(smile) -> None:
+    state = state_of(smile())
+    level = 1.0  # less than a cheek by itself must show
+    inside, before = (AUPhase("rise", 6, "left", at, at + 6, at + 20, level, level) for at in (55, 10))
+    assert [phase.au for group in grouped([inside], state) for phase in group.phases] == [6]
+    assert grouped([before], state) == []
+
+
+def test_gaze_to_either_side_moves_the_neutral_alike(make_track) -> None:
+    levels = []
+    for way in (-1.0, 0.0, 1.0):
+        aside = way * (np.arange(100) % 10 < 4)
+        track = make_track(100, [((468,), (5, 0), aside), ((473,), (5, 0), aside)])
+        levels.append(state_of(track).neutral.levels["iris_x_left"])
+    left, ahead, right = levels
+    assert ahead - left == pytest.approx(right - ahead, abs=0.3)
