@@ -5,8 +5,8 @@
 The corpora's public questions are about their own clips; this asks the same of any other corpus, so that
 ``deft benchmark CORPUS ROOT --task vqa --questions questions.jsonl`` can be run on synthetic maps. Singular
 and plural are the organisers': they tell whether one Action Unit was coded or several. A clip is asked for as
-many Action Units that are not there as are, half of them look-alikes or usual for its class. ``--clips`` draws
-so many of the clips, by the number ``--draw``.
+many Action Units that are not there as are, half of them look-alikes or usual for its class. ``--clips``
+draws so many of the clips, by the number ``--draw``.
 """
 
 from __future__ import annotations

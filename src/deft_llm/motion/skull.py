@@ -13,6 +13,7 @@ from deft_llm.faces.regions import face_mask, rigid_weight
 Array = np.ndarray
 CELLS = 28  # the motion is fitted to cells of 8 aligned px
 ROUNDS = 4
+BONE = 0.4  # share of the largest trust from which a cell lies over bone
 # Yaw and pitch act through a depth range of some 100 px, the others through pixels: a light ridge on the
 # former keeps them quiet when the head only shifts.
 RIDGE = np.diag([1e-6, 1e-6, 1e-3, 1e-3, 60.0, 60.0])
@@ -30,6 +31,7 @@ class Skull:
         trust = rigid_weight(landmarks, (CELLS, CELLS)) + 0.1 * face_mask(landmarks, (CELLS, CELLS))
         self._use = np.flatnonzero(trust.ravel() > 0.02)
         self._trust = trust.ravel()[self._use]
+        self._bone = self._trust > BONE * self._trust.max()
         self._used = self._points[:, self._use]
         high, wide = weights.shape[1] // CELLS, weights.shape[2] // CELLS
         coarse = weights.reshape(-1, CELLS, high, CELLS, wide).sum((2, 4))
@@ -38,7 +40,8 @@ class Skull:
     def fit(self, flow: Array) -> tuple[Array, Array, float]:
         """Head (6,): right, down, roll, size, yaw, pitch; what it moves the regions by (R, 2); residual.
 
-        ``flow`` (CELLS, CELLS, 2) aligned px from the reference. The residual is the median of what is left.
+        ``flow`` (CELLS, CELLS, 2) aligned px from the reference. The residual is the median of what is left
+        of skin over bone: a broad smile moves most of a face.
         """
         seen = np.ascontiguousarray(flow.reshape(-1, 2)[self._use].T, float)
         head, weights = np.zeros(6), self._trust
@@ -46,15 +49,23 @@ class Skull:
             shown, slope = _turned(self._used, head)
             left = seen - shown
             apart = np.hypot(left[0], left[1])
-            middle = float(np.median(apart))
             if turn == ROUNDS:
                 break
             if turn > 0:
+                middle = _weighted_median(apart, self._trust)
                 weights = self._trust / (1 + (apart / (1.2 * middle + 0.02)) ** 2)
             weighted = (slope * weights).reshape(6, -1)
             normal = weighted @ slope.reshape(6, -1).T
             head = head + np.linalg.solve(normal + RIDGE, weighted @ left.ravel() - RIDGE @ head)
-        return head, self._regions @ _turned(self._points, head)[0].T, middle
+        residual = float(np.median(apart[self._bone]))
+        return head, self._regions @ _turned(self._points, head)[0].T, residual
+
+
+def _weighted_median(values: Array, weights: Array) -> float:
+    """The value below which half of the weight lies, values (n,), weights (n,)."""
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(total, 0.5 * total[-1])]])
 
 
 def _surface(landmarks: Array, depth: Array) -> Array:
