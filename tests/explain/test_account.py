@@ -72,8 +72,10 @@ def test_a_statement_that_the_motion_does_not_show_is_marked_where_it_stands():
     assert [row.status for row in found.statements] == ["unsupported"]
 
 
-def test_what_shape_shows_needs_no_motion_of_the_skin():
-    found = account_of(told(), SMILE, [row_of()])
+@pytest.mark.parametrize("seen_by", ["state", "both"])
+def test_what_shape_shows_needs_no_motion_of_the_skin(seen_by):
+    shown = replace(SMILE, units=(replace(UNIT, seen_by=seen_by),))
+    found = account_of(told(), shown, [row_of()])
     assert found.marks == [] and f"IOD), {SHAPE_ALONE}\n" in found.answer
     assert [(row.status, row.reason) for row in found.statements] == [("supported", BY_SHAPE)]
 

@@ -11,6 +11,7 @@ import pytest
 from deft_llm.claims import find_claims
 from deft_llm.errors import UsageError
 from deft_llm.explain import Analyzer
+from deft_llm.explain.account import stated_chances
 from deft_llm.explain.inputs import VideoInput
 from deft_llm.explain.outputs import _shown_times
 from deft_llm.explain.report import render_report
@@ -89,6 +90,16 @@ def test_given_frames_take_precedence(smile_clip):
     assert reading.movement.kind == "given"
     assert (reading.movement.onset, reading.movement.apex, reading.movement.offset) == (29, 40, 53)
     assert reading.evidence[0].au == 12
+
+
+def test_the_method_is_told_what_the_movement_states(smile_clip):
+    analyzer, asked = Analyzer.from_pretrained("rules"), []
+    original = analyzer.method.predict
+    analyzer.method.predict = lambda samples: asked.extend(samples) or original(samples)
+    (reading,) = analyzer.analyze(smile_clip, onset=29, apex=40, offset=53).readings
+    left, right = asked[0].stated[12]
+    assert left < 0.5 <= right, "the side that moves, and the one that does not"
+    assert asked[0].stated == stated_chances(reading.movement) == reading.motion.stated
 
 
 def test_the_apex_is_found_between_given_frames(smile_clip):

@@ -99,3 +99,18 @@ def test_beliefs_are_held_to_what_else_was_measured() -> None:
     assert (after[0, other] <= np.minimum(before[0, other], 0.1) + 1e-5).all()
     rest = [index for index in range(len(EXPERT_AUS)) if index not in (place, other)]
     assert np.array_equal(after[0, rest], before[0, rest]) and np.array_equal(after[1], before[1])
+
+
+def test_classes_follow_units_that_were_measured_otherwise() -> None:
+    """Experts see AU4, shape shows raised brows and denies it: negative gives way to surprise."""
+    readout = make_readout(2, coarse=torch.zeros(2, 3))
+    readout.au[:], readout.fine[:] = -4.0, 0.0
+    readout.au[:, AU_INDEX[4]] = 2.0
+    brows = {1: (0.95, 0.95), 2: (0.9, 0.9), 4: (0.05, 0.05)}
+    told = with_stated(readout, [brows, {4: (0.6, 0.6)}])
+    chances = np.exp(class_log_probabilities(told, COARSE))
+    assert COARSE[chances[0].argmax()] == "surprise" and chances[0].max() > 0.6
+    assert FINE[int(told.fine[0].argmax())] == "surprise"
+    assert torch.equal(told.coarse[1], readout.coarse[1]), "what changes no unit changes no class"
+    again = with_stated(told, [brows, {}])
+    assert torch.allclose(again.coarse, told.coarse, atol=1e-5), "once told it is known"

@@ -180,7 +180,8 @@ def compare(
     found = {}
     for name in methods:
         tell(0.5, f"asking {name}")
-        sample = Sample("compared/one/clip", "video", "video/one", lambda: motion, motion.has)
+        sample = Sample("compared/one/clip", "video", "video/one", lambda: motion, motion.has,
+                        stated=motion.stated)  # fmt: skip
         options: dict[str, Any] = {"answers": False} if name == "deft" else {}
         found[name] = _analyzer(name, checkpoint, **options).method.predict([sample])[0]
     return found

@@ -168,7 +168,7 @@ def _against(item: Statement, movement: Movement, not_judged: Mapping[int, str])
 
 def _by_shape(item: Statement, movement: Movement) -> bool:
     """Whether shape and appearance show the unit that a statement names; its side was held against them."""
-    return any(unit.number == item.au and unit.seen_by == "state" for unit in movement.rises)
+    return any(unit.number == item.au and unit.seen_by != "motion" for unit in movement.rises)
 
 
 def _wrong_side(movement: Movement, au: int, side: AUSide) -> str:

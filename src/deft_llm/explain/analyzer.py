@@ -442,7 +442,7 @@ class Analyzer:
         motion = stored.open()
         asked = Question("asked", question, "open") if question else None
         sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,
-                        question=asked)  # fmt: skip
+                        question=asked, stated=motion.stated)  # fmt: skip
         prediction = self.method.predict([sample])[0]
         warning = str(prediction.extras.get("warning", ""))
         if prediction.answer is None or not getattr(self.method, "answers", False):

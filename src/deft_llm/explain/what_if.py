@@ -102,7 +102,7 @@ def _units_of(motion: Motion) -> dict[int, str]:
 
 
 def _sample(motion: Motion) -> Sample:
-    return Sample(motion.clip_id, "video", "video/one", lambda: motion, motion.has)
+    return Sample(motion.clip_id, "video", "video/one", lambda: motion, motion.has, stated=motion.stated)
 
 
 def _largest_z(motion: Motion, held: HeldStill) -> float | None:

@@ -24,6 +24,7 @@ from deft_llm.model.heads import (
     presence_logits,
     seen_sides,
     with_beliefs,
+    with_stated,
 )
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import (
@@ -245,7 +246,8 @@ class DeftMethod:
             return []
         self._refuse_known_subjects(samples)
         seen = self._seen(samples)
-        readout = seen.readout.take(seen.rows)
+        stated = [sample.stated for sample in samples]
+        readout = with_stated(seen.readout.take(seen.rows), stated, self.calibration)
         classes, aus = self._class_probabilities(seen, readout), self._au_probabilities(seen)
         sides = seen_sides(au_probabilities(readout, self.calibration))
         found = [

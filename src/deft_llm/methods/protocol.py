@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +45,7 @@ class Sample:
     """One clip as a method sees it. ``label``, ``aus`` and answers are None when predicting.
 
     ``open_aus``: AUs that the coder left open ("4/9", "13?"): neither there nor absent, and none of ``aus``.
+    ``stated``: what a video's measurement states of AUs, as ``Motion.stated``.
     ``has`` names what the clip offers, out of {"flow", "offset-phase", "px",
     "faces", "landmarks", "dynamic", "profile"}.
     """
@@ -59,6 +60,7 @@ class Sample:
     aus: frozenset[int] | None = None
     open_aus: frozenset[int] = frozenset()
     question: Question | None = None
+    stated: Mapping[int, tuple[float, float]] = field(default_factory=dict, compare=False)
 
     @property
     def motion(self) -> Motion:

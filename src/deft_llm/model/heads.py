@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit, log_softmax, logit, softmax
 
 from deft_llm.errors import UsageError
-from deft_llm.facs.emotions import FINE, objective_class
+from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_class
 from deft_llm.facs.units import entry
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.records import COARSE, AUSide
@@ -148,11 +148,15 @@ def with_stated(
     calibration: Calibration | None = None,
 ) -> Readout:  # fmt: skip
     """The readout with beliefs held to what else was measured of each clip (``Motion.stated``): the side of
-    an AU that is stated with a probability of .5 and more is at least as likely, one below at most."""
+    an AU that is stated with a probability of .5 and more is at least as likely, one below at most. Classes
+    follow as far as units changed: by the ratio of what EMFACS makes of the units then and before."""
     import torch
 
+    if not any(stated):
+        return readout
     scale, bias = _au_calibration(calibration)
-    au = readout.au.clone()
+    au, classes = readout.au.clone(), {name: getattr(readout, name).clone() for name in ("coarse", "fine")}
+    before = au_probabilities(readout, calibration)
     for row, known in enumerate(stated):
         for number in known.keys() & AU_INDEX.keys():
             place, chances = AU_INDEX[number], np.clip(known[number], LEAST_CHANCE, 1 - LEAST_CHANCE)
@@ -160,4 +164,18 @@ def with_stated(
             least = torch.from_numpy(chances >= 0.5)
             own = au[row, place]
             au[row, place] = torch.where(least, own.maximum(told), own.minimum(told))
-    return replace(readout, au=au)
+    after = au_probabilities(replace(readout, au=au), calibration)
+    for row in np.flatnonzero((after != before).any((1, 2))):
+        was, now = (_emfacs(chances[row]) for chances in (before, after))
+        for name, labels in (("coarse", COARSE), ("fine", FINE)):
+            ratio = [np.log(now[label] / was[label]) for label in labels]
+            classes[name][row] += torch.tensor(ratio).to(classes[name])
+    return replace(readout, au=au, **classes)
+
+
+def _emfacs(chances: np.ndarray) -> dict[str, float]:
+    """Fine and coarse labels with what EMFACS makes of AU probabilities (A, 2), each above 0."""
+    fine = emotion_scores({au: float(chances[place].max()) for au, place in AU_INDEX.items()})
+    scores = {label: fine.get(label, 0.0) + LEAST_CHANCE for label in FINE}
+    coarse = {c: sum(p for label, p in scores.items() if coarse_of(label) == c) for c in COARSE}
+    return scores | coarse
