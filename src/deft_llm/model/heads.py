@@ -165,7 +165,7 @@ def with_stated(
             own = au[row, place]
             au[row, place] = torch.where(least, own.maximum(told), own.minimum(told))
     after = au_probabilities(replace(readout, au=au), calibration)
-    for row in np.flatnonzero((after != before).any((1, 2))):
+    for row in map(int, np.flatnonzero((after != before).any((1, 2)))):
         was, now = (_emfacs(chances[row]) for chances in (before, after))
         for name, labels in (("coarse", COARSE), ("fine", FINE)):
             ratio = [np.log(now[label] / was[label]) for label in labels]
