@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.account import account_of, release_answer
-from deft_llm.explain.units import hindrance, of_motion, rows_of
+from deft_llm.explain.units import NO_END, TOO_LONG, hindrance, of_motion, rows_of
 from deft_llm.explain.unjudged import of_video
 from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
@@ -257,6 +257,21 @@ def test_what_coding_moves_by_itself_is_no_unit(make_track, quantiser, px, confi
     assert bool(refused) == (confidence is None) == hindrance(refused).startswith("the video is compressed")
     said = [one.why for one in of_video(state, None, []) if one.state == "compression"]
     assert bool(said) == (quantiser > 24)
+
+
+@pytest.mark.parametrize(
+    ("percent", "offset", "refused"), [(1.4, 90, None), (6.0, 90, TOO_LONG), (1.4, None, NO_END)]
+)
+def test_what_lasts_is_told_by_motion_alone_where_shape_could_not_show_it(
+    make_track, percent, offset, refused
+):
+    row = Evidence(au=1, side="both", region="inner brow", direction="up", dx=0.0, dy=-1.0, px=0.6,
+                   iod_percent=percent, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    moved = replace(flow_movement(60, 70, "left inner brow", "up"), kind="macro-expression", offset=offset,
+                    offset_time=None if offset is None else offset / 25)  # fmt: skip
+    told, why = of_motion(moved, [row], state_of(make_track(120)))
+    assert [unit.number for unit in told.units] == ([1] if refused is None else [])
+    assert why.get(1) == refused
 
 
 def test_motion_states_nothing_while_a_cover_comes_or_goes(make_track):

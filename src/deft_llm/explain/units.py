@@ -38,8 +38,9 @@ SAME_WAY = 0.15  # share of clearly visible that a unit may fall by while motion
 STATED = frozenset({1, 2, 4, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 23, 24, 25, 26})
 """Units that motion alone may state: those whose template coders of fine movements use."""
 BRIEF = ("micro-expression", "given")
-"""Kinds of movement that motion alone may name; what lasts shows in shape and appearance."""
-TOO_LONG = "a movement of this length would show in shape and appearance, which show none"
+"""Kinds of movement that motion alone may name, however large; what lasts longer, and goes back, up to the
+size that shape shows."""
+TOO_LONG = "a movement of this length and size would show in shape and appearance, which show none"
 NO_END = "what does not go back would show in shape and appearance, which show none"
 COVERED = "something comes or goes before the face"
 CODED = "the video is compressed"
@@ -137,7 +138,8 @@ def of_motion(
         if compressed > STRONG:
             refused[row.au] = f"{CODED} too strongly for motion this fine"
             continue
-        if movement.kind not in BRIEF:
+        large = (row.iod_percent or 0.0) > FINEST_STATE
+        if movement.kind not in BRIEF and (large or movement.offset is None):
             refused[row.au] = TOO_LONG if movement.offset is not None else NO_END
             continue
         opposite = _released(state, movement, row.au)
