@@ -92,7 +92,8 @@ def main() -> None:
     if given.clips is not None:
         names = sorted({_clip(row) for row in rows})
         random.Random(given.draw).shuffle(names)
-        rows = [row for row in rows if _clip(row) in names[: given.clips]]
+        drawn = set(names[: given.clips])
+        rows = [row for row in rows if _clip(row) in drawn]
     write_jsonl(given.out, rows)
     print(f"{len(rows)} questions: {given.out}")
 

@@ -14,6 +14,7 @@ from deft_llm.model import predictor as module
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import SHIPPED, WEIGHTS
 from deft_llm.model.deft import DeftConfig, DeftModel
+from deft_llm.model.heads import au_probabilities
 from deft_llm.model.inputs import batch_of, maps_input, mirrored
 from deft_llm.model.language import ANSWER_QUESTION, EXPERTS
 from deft_llm.model.predictor import (
@@ -27,7 +28,7 @@ from deft_llm.model.predictor import (
     save_readout,
 )
 from deft_llm.model.readout import Readout
-from deft_llm.model.units import EXPERT_AUS
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 
 from .conftest import FACES, SMALL, make_clips, make_face, make_motions, randomised
 
@@ -196,6 +197,15 @@ def test_the_language_part_joins_the_experts_that_are_there(tiny_model: DeftMode
 
 
 # -- answers ----------------------------------------------------------------------------------------------
+
+
+def test_a_measured_clip_is_read_with_what_else_is_known_of_it(tiny_model: DeftModel) -> None:
+    one, clips = Predictor(tiny_model, {}), make_motions(2)
+    before = au_probabilities(one.read_motions(clips))
+    clips[1].stated = {12: (0.02, 0.99)}
+    after = au_probabilities(one.read_motions(clips))
+    left, right = after[1, AU_INDEX[12]]
+    assert left < 0.03 and right > 0.98 and np.array_equal(after[0], before[0])
 
 
 def test_answers_follow_the_beliefs_of_the_readout(tiny_model: DeftModel) -> None:

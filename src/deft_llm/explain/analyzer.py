@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.answer import COARSE, Answer, render
+from deft_llm.answer import COARSE, MAX_EVIDENCE, Answer, render
 from deft_llm.aus.readout import rationale, read_units
 from deft_llm.claims import CLAIMED, find_claims, refusal_of
 from deft_llm.errors import DeftError, UsageError
@@ -83,7 +83,7 @@ def _with_answer(prediction: Prediction, evidence: list[Evidence]) -> Prediction
     share = prediction.probabilities.get(label or "", 0.0)
     source = "The experts give" if prediction.method == "deft" else "EMFACS-style rules give"
     text = rationale(evidence, label, share, source) if evidence else rationale(evidence, None, 0.0)
-    answer = Answer.of(prediction.fine, coarse, evidence[:6], text)
+    answer = Answer.of(prediction.fine, coarse, evidence[:MAX_EVIDENCE], text)
     return prediction.model_copy(update={"answer": render(answer), "coarse": answer.coarse})
 
 
@@ -438,8 +438,8 @@ class Analyzer:
             why = f"Nothing is said of this motion: {coded}."
         if why:
             return MovementReading(movement, motion=stored, not_judged=not_judged, warning=why)
-        stored = stored.with_stated(stated_chances(movement))
-        motion = stored.open()
+        motion.stated = stated_chances(movement)
+        stored = stored.with_stated(motion.stated)
         asked = Question("asked", question, "open") if question else None
         sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,
                         question=asked, stated=motion.stated)  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deft_llm.answer import Answer, render
+from deft_llm.answer import MAX_EVIDENCE, Answer, render
 from deft_llm.aus.readout import MeasuredUnits, rationale, read_units
 from deft_llm.aus.support import measure_support
 from deft_llm.errors import UsageError
@@ -62,7 +62,10 @@ class Rules:
         scores = emotion_scores(reading.aus, reading.sides)
         fine, coarse = decide(scores, reading)
         answer = Answer.of(
-            fine, coarse, reading.evidence[:6], rationale(reading.evidence, fine, scores.get(fine or "", 0))
+            fine,
+            coarse,
+            reading.evidence[:MAX_EVIDENCE],
+            rationale(reading.evidence, fine, scores.get(fine or "", 0)),
         )
         classes = (
             class_probabilities(scores, reading, self.task.classes) if self.task.name == "emotion" else {}

@@ -153,8 +153,10 @@ class Predictor:
         return self.read_with_features(inputs, faces, drop)[0]
 
     def read_motions(self, motions: Iterable[Motion]) -> Readout:
-        """``read`` of measured clips."""
-        return self.read(*self.inputs_of(motions))
+        """``read`` of measured clips, beliefs held to what else is known of them (``Motion.stated``)."""
+        measured = list(motions)
+        readout = self.read(*self.inputs_of(measured))
+        return with_stated(readout, [motion.stated for motion in measured], self.calibration)
 
     def inputs_of(self, motions: Iterable[Motion]) -> tuple[list[MotionInput], list[FaceInput | None]]:
         """What the experts of this checkpoint see of measured clips."""
@@ -222,15 +224,12 @@ class Predictor:
         """The language model's answer to one question per clip, conditioned on ``readout`` and its beliefs;
         bounded by the form of the question alone (``ask``).
 
-        ``motions``: the measured clips; questions about figures and times are answered from them, (C, E, R)
-        gets its figures, and beliefs are held to what else is known of a clip (``Motion.stated``). ``fines``
-        narrows the classes to a task's labels. Loads the language part at first use. Raises: DeftError for a
-        checkpoint without one.
+        ``motions``: the measured clips; questions about figures and times are answered from them, and (C, E,
+        R) gets its figures. ``fines`` narrows the classes to a task's labels. Loads the language part at
+        first use. Raises: DeftError for a checkpoint without one.
         """
         self._load_language()
         seen = [None] * len(questions) if motions is None else motions
-        if motions is not None:
-            readout = with_stated(readout, [motion.stated for motion in motions], self.calibration)
         replies = [measured_reply(*found) for found in zip(questions, seen, strict=True)]
         left = [row for row, reply in enumerate(replies) if reply is None]
         if left:

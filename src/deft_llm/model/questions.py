@@ -263,11 +263,12 @@ def _generated(
                 whole[clip, text] = clip, own
             elif kind in ("state", "other"):
                 grammars[clip, text] = list_grammar() if kind == "state" else FREE
-        lists[clip] = list(dict.fromkeys(listing))
+        if listing:
+            lists[clip] = listing
         grammars |= {(clip, text): list_grammar() for text in listing}
     found = _written(model, prompts, grammars)
     if believed is not None:
-        for clip, asked in ((clip, asked) for clip, asked in lists.items() if asked):
+        for clip, asked in lists.items():
             written = {text: found[clip, text].text for text in asked}
             weighed = weighed_lists(model, prompts[clip], written, believed.au[clip].amax(-1).cpu().numpy())
             found |= {(clip, text): Reply("", *given) for text, given in weighed.items()}

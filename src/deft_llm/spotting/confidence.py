@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from deft_llm.errors import DeftError
 from deft_llm.files import read_object, reading
-from deft_llm.spotting.phases import LIMITS, AUPhase, change_in
+from deft_llm.spotting.phases import LIMITS, AUPhase, change_in, shown_at_top
 from deft_llm.state.channels import SIDES
 from deft_llm.state.face_state import FaceState
 from deft_llm.state.intensity import VISIBLE, part_of
@@ -80,11 +80,9 @@ def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
     side = SIDES[0] if phase.side == "both" else phase.side
     inside, near = slice(phase.onset, phase.apex + 1), round(NEAR_SECONDS * state.fps)
     around = slice(max(0, phase.onset - near), phase.apex + near + 1)
-    way = 1 if phase.kind == "rise" else -1
-    trained = way * change_in(state.trained[phase.au, side], phase, state)
+    trained = change_in(state.trained[phase.au, side], phase, state)
     noise = max(state.floor[phase.au, side] / VISIBLE[phase.au], LEAST_NOISE)
-    top = phase.apex if phase.kind == "rise" else phase.onset
-    smile = max(float(np.nan_to_num(state.share(12, one, top))) for one in SIDES)
+    smile = shown_at_top(phase, state, 12)
     mouth = part_of(phase.au) == "mouth"
     values = {
         "size": float(np.log(max(phase.strength, SURE_SMALL.get(phase.au, 0.0)))),

@@ -6,10 +6,18 @@ The still side of a one-sided unit is dragged along by a half and more: a ratio 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from deft_llm.spotting.phases import LIMITS, UNSEEN_RISE, AUPhase, PhaseKind, change_in
+from deft_llm.spotting.phases import (
+    LIMITS,
+    UNSEEN_RISE,
+    AUPhase,
+    PhaseKind,
+    change_in,
+    shown_at_top,
+)
 from deft_llm.state.channels import SIDES
 from deft_llm.state.face_state import FaceState
 from deft_llm.state.intensity import WHOLE
@@ -89,12 +97,7 @@ def _implied(phase: AUPhase, found: list[AUPhase], fps: float) -> bool:
 
 def _dragged(phase: AUPhase, state: FaceState) -> bool:
     """Whether another unit explains this phase."""
-    top = phase.apex if phase.kind == "rise" else phase.onset
-
-    def at(au: int, side: str) -> float:
-        one = SIDES if side == "both" else (side,)
-        return max(float(np.nan_to_num(state.share(au, s, top))) for s in one)
-
+    at = partial(shown_at_top, phase, state)
     au, level, smile = phase.au, phase.level, at(12, phase.side)
     if au in PULLED and at(12, "both") > SMILING:
         return True
@@ -156,17 +159,11 @@ def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:
         smiles = any(phase.au == 12 for phase in group)  # a cheek alone is mostly the lids' or the head's
         group = [
             phase for phase in group
-            if phase.au != 6 or smiles or phase.level > LONE_CHEEK or _smile_at_top(phase, state) > SMILING
+            if phase.au != 6 or smiles or phase.level > LONE_CHEEK or shown_at_top(phase, state, 12) > SMILING
         ]  # fmt: skip
         if group:
             groups.append(_sided(PhaseGroup(group[0].kind, group), state))
     return sorted(groups, key=lambda group: group.main.onset)
-
-
-def _smile_at_top(phase: AUPhase, state: FaceState) -> float:
-    """Reading of 12, of both sides the larger, where a phase shows most."""
-    top = phase.apex if phase.kind == "rise" else phase.onset
-    return max(float(np.nan_to_num(state.share(12, side, top))) for side in SIDES)
 
 
 def _together(one: AUPhase, other: AUPhase, fps: float) -> bool:

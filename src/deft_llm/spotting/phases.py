@@ -67,6 +67,11 @@ class AUPhase:
     reason: str = ""
 
     @property
+    def top(self) -> int:
+        """The frame in which it shows most."""
+        return self.apex if self.kind == "rise" else self.onset
+
+    @property
     def strength(self) -> float:
         """Size over the unit's limit."""
         return self.size / LIMITS[self.au]
@@ -137,9 +142,17 @@ def _clear(blinks: np.ndarray, frame: int, step: int) -> int:
 
 
 def change_in(curve: np.ndarray, phase: AUPhase, state: FaceState) -> float:
-    """How much of its own unit a curve (T,) gains from onset to apex of a phase."""
+    """By how much a curve (T,) changes from onset to apex of a phase, in its direction: below 0 the other
+    way."""
     onset, apex = (at_frame(curve, state, phase.au, at) for at in (phase.onset, phase.apex))
-    return apex - onset
+    return apex - onset if phase.kind == "rise" else onset - apex
+
+
+def shown_at_top(phase: AUPhase, state: FaceState, au: int, side: str = "both") -> float:
+    """What a unit shows where a phase shows most, of both sides the larger, as a share of what is clearly
+    visible."""
+    sides = SIDES if side == "both" else (side,)
+    return max(float(np.nan_to_num(state.share(au, one, phase.top))) for one in sides)
 
 
 def _holds(state: FaceState, phase: AUPhase) -> bool:
@@ -185,10 +198,9 @@ def _comes_or_goes(cover: np.ndarray, phase: AUPhase | Movement, fps: float) -> 
 def _agreed(state: FaceState, phase: AUPhase) -> bool:
     """Whether the trained reader, which knows what moves along with what, sees some of the change too."""
     curve = state.trained[phase.au, SIDES[0] if phase.side == "both" else phase.side]
-    change = change_in(curve, phase, state) * (1 if phase.kind == "rise" else -1)
     turned = float(np.nan_to_num(np.ptp(state.angles[phase.onset : phase.apex + 1], axis=0)).max())
     small = phase.size < LIMITS[phase.au] + TURN_LEAK * turned
-    return change >= (SURE_AGREED if small else AGREED)
+    return change_in(curve, phase, state) >= (SURE_AGREED if small else AGREED)
 
 
 def _changes(

@@ -27,7 +27,7 @@ MIDDLE: dict[str, tuple[int, ...]] = {
     "chin": (152, 175, 148, 377), "nose": (2,), "mouth_right": (61,), "mouth_left": (291,),
 }  # fmt: skip
 SMOOTHING = 0.05  # s, half of the triangle that smooths channels
-JITTER_SECONDS = 0.07
+JITTER_SECONDS = 0.07  # s on either side of a frame with which it is compared
 QUICK = ("aperture", "eyeBlink")  # lids move within a frame: never smoothed
 LIDS = ("aperture", "lid_", "eyeBlink")  # no median either
 

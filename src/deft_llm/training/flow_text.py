@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from deft_llm.answer import MAX_EVIDENCE
 from deft_llm.facs.directions import octant
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import entry, is_valid, name, valid_directions
@@ -19,8 +20,6 @@ from deft_llm.unimer.vqa import asked, au_present_negatives, whole_clip
 from deft_llm.unimer.wording import full_text
 from deft_llm.unimer.wording import known as what_is_known
 
-MOST_NAMED = 6
-"""So many Action Units an answer names (``unimer.wording.full_answer``)."""
 MOST_PRESENT = 2
 """So many Action Units that are there are asked for per clip, and as many that are not."""
 ON_SIDE_SHARE = 0.4
@@ -90,13 +89,13 @@ def turns_of(
 def facts_of(
     side: np.ndarray, shown: np.ndarray, known: np.ndarray, fine: int, coarse: int
 ) -> ClipFacts:  # fmt: skip
-    """What Uni-MER is told of a sample: what some expert could see is supported, ``MOST_NAMED`` AUs of it at
-    most; what was labelled beyond that is rejected: neither named nor denied, and no list or count is asked
-    for beside it; what was coded as absent may be asked for."""
+    """What Uni-MER is told of a sample: what some expert could see is supported, ``MAX_EVIDENCE`` AUs of it
+    at most; what was labelled beyond that is rejected: neither named nor denied, and no list or count is
+    asked for beside it; what was coded as absent may be asked for."""
     label = FINE[fine] if fine >= 0 else None
     there = np.maximum(side, shown)
     absent = (known > 0) & ~(there > 0).any(-1)
-    evidence = evidence_of(shown)[:MOST_NAMED]
+    evidence = evidence_of(shown)[:MAX_EVIDENCE]
     named = {row.au for row in evidence}
     unseen = {"status": "unsupported", "support": 0.0}
     evidence += [row.model_copy(update=unseen) for row in evidence_of(there) if row.au not in named]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deft_llm.answer import LABELLED, NO_LABEL, NO_UNIT, Answer, render
+from deft_llm.answer import LABELLED, MAX_EVIDENCE, NO_LABEL, NO_UNIT, Answer, render
 from deft_llm.facs.units import entry, name, octant
 from deft_llm.facs.words import MOVES, listed, movement, noun, noun_of_both, pick, sentence
 from deft_llm.records import Evidence
@@ -241,7 +241,7 @@ def _reason(row: Evidence, named: bool) -> str:
 
 def full_answer(facts: ClipFacts) -> Answer:
     """The (C, E, R) answer; figures are rounded as the text shows them, so that it parses back to itself."""
-    evidence = sorted(facts.supported, key=lambda row: -row.support)[:6]
+    evidence = sorted(facts.supported, key=lambda row: -row.support)[:MAX_EVIDENCE]
     rounded = [
         row.model_copy(
             update={key: _tenth(getattr(row, key)) for key in ("px", "iod_percent")} | {"z": _z(row)}
