@@ -5,8 +5,9 @@
     ... --memory 60 300 --fast                      the same without optical flow
 
 The floor is decoding, landmarks, alignment and one flow a frame, called bare in the same run on the same
-frames; the movements that are read add flows of their own. ``--fast`` is held against decoding and landmarks.
-CPU time holds where others use the machine.
+frames; the movements that are read add flows of their own. ``--fast`` is held against decoding and landmarks:
+both are run in turn, and the pair whose ratio is the middle one counts. CPU time holds where others use the
+machine.
 """
 
 from __future__ import annotations
@@ -21,11 +22,18 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deft_llm.explain.demo import FRAMES, MOVEMENT
 from deft_llm.explain.samples import living_portrait, portrait, save_video
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deft_llm.faces.landmarker import Face
+
 MEMORY_FPS = 25.0
+REPEATS = 5  # runs of --fast, each beside one of its floor
 
 
 @dataclass
@@ -44,16 +52,12 @@ class Taken:
         self.cpu += time.process_time() - self._since[1]
 
 
-def floor(path: Path) -> dict[str, Taken]:
-    """Decoding, landmarks, alignment and one flow a frame, called bare."""
-    import cv2
-
-    from deft_llm.faces.align import align, transform_of
+def seen(path: Path) -> tuple[list[np.ndarray], list[Face], dict[str, Taken]]:
+    """Frames of a clip and the face in each, by decoding and landmarks called bare."""
     from deft_llm.faces.landmarker import Landmarker
     from deft_llm.faces.video import frames
-    from deft_llm.motion.flow import estimate
 
-    taken = {stage: Taken() for stage in ("decode", "landmarks", "align", "flow")}
+    taken = {stage: Taken() for stage in ("decode", "landmarks")}
     with taken["decode"]:
         images = [frame.image for frame in frames(path)]
     landmarker, face, faces = Landmarker(), None, []
@@ -61,6 +65,18 @@ def floor(path: Path) -> dict[str, Taken]:
         for image in images:
             face = (face and landmarker.track(image, face)) or landmarker.detect(image)[0]
             faces.append(face)
+    return images, faces, taken
+
+
+def floor(path: Path) -> dict[str, Taken]:
+    """Decoding, landmarks, alignment and one flow a frame, called bare."""
+    import cv2
+
+    from deft_llm.faces.align import align, transform_of
+    from deft_llm.motion.flow import estimate
+
+    images, faces, taken = seen(path)
+    taken |= {stage: Taken() for stage in ("align", "flow")}
     matrix = transform_of(faces[0].landmarks)
     with taken["align"]:
         grey = [align(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), matrix) for image in images]
@@ -90,12 +106,14 @@ def stages(seconds: float, fps: float) -> dict:
         bare = floor(path)
         with total:
             analysis = analyzer.analyze(path)
-        fast = Taken()
-        with fast:
-            analyzer.analyze(path, fast=True)
+        pairs = []
+        for _ in range(REPEATS):
+            with Taken() as fast:
+                analyzer.analyze(path, fast=True)
+            pairs.append((fast, summed(seen(path)[2].values())))
     count = analysis.video["frames"]
     least = summed(bare.values())
-    least_fast = summed((bare["decode"], bare["landmarks"]))
+    fast, least_fast = sorted(pairs, key=lambda pair: pair[0].cpu / pair[1].cpu)[REPEATS // 2]
     each = 1000 / count
     signal = analysis.seconds["signal"]
     return {
@@ -109,6 +127,7 @@ def stages(seconds: float, fps: float) -> dict:
         "signal_over_floor": round(signal / least.wall, 2),
         "total_over_floor": over(total, least),
         "fast_ms_a_frame": {"wall": round(fast.wall * each, 2), "cpu": round(fast.cpu * each, 2)},
+        "fast_floor": {"wall": round(least_fast.wall * each, 2), "cpu": round(least_fast.cpu * each, 2)},
         "fast_over_floor": over(fast, least_fast),
     }  # fmt: skip
 

@@ -26,6 +26,8 @@ from deft_llm.records import BY_SHAPE, COARSE, AUSide, Coarse, Evidence
 
 UNDETERMINED = "undetermined"
 MAX_EVIDENCE = 6
+"""Statements of an answer at most: six and a rationale are some 160 tokens, eight are more than a model may
+write (``model.decoding.ANSWER_TOKENS``)."""
 MAX_RATIONALE, RATIONALE_TOKENS = 400, 110
 """Longest rationale in characters; in tokens where words are forbidden in it, for an expression that counts
 characters beside that is beyond llguidance."""

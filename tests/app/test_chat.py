@@ -14,8 +14,9 @@ from deft_llm.app.worker import Result
 from deft_llm.claims import find_claims
 from deft_llm.explain.account import release_answer
 from deft_llm.explain.result import AnalysisResult, MovementReading
+from deft_llm.explain.timeline import key_of
 from deft_llm.records import BY_SHAPE
-from deft_llm.spotting.movement import Movement, MovementUnit
+from deft_llm.spotting.movement import Movement, MovementUnit, OtherEvent
 
 ASKED = [
     "What moved?", "Why this class?", "When did it begin and how long did it last?",
@@ -262,6 +263,20 @@ def test_page_pieces_make_no_claims(result):
         assert find_claims(re.sub(r"<[^>]+>|data:[^\"]+", " ", piece)) == []
 
 
+def test_timeline_says_what_its_curves_and_bands_are(result):
+    from copy import copy
+
+    shown = timeline_html(result.analysis)
+    assert shown.count("<svg") == 2 and "full height is" in shown
+    assert "micro-expression" in key_of(result.analysis)
+    other = copy(result.analysis)
+    other.events = [OtherEvent(kind, 1, 2, 3, 0.02, 0.04, 0.06) for kind in ("head", "speech", "gaze")]
+    assert key_of(other, marks=False) == (
+        '<p class="soft key"><span><i class="band head"></i>head movement, gaze shift</span>'
+        '<span><i class="band speech"></i>speech</span></p>'
+    )
+
+
 def test_cannot_be_judged_is_said(result):
     from copy import copy
     from dataclasses import replace
@@ -297,7 +312,7 @@ def test_a_release_is_told_as_the_report_tells_it():
     movement = movement_of(unit)
     reading = MovementReading(movement, answer=release_answer(movement))
     what = asked_of(reading, "What moved?")
-    assert "release of AU12 left 0.40 s to 0.60 s, 2.1 to 0.0 of 5 (sure)" in what
+    assert "release of AU12 left 0.40 to 0.60 s, intensity 2.1 to 0.0 of 5 (sure)" in what
     assert "was not measured" in what and "fits no Action Unit" not in what
     assert "release of AU12: left" in asked_of(reading, "Which side moved?")
     assert "release of AU12 left" in asked_of(reading, "AU12?")

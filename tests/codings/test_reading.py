@@ -66,7 +66,7 @@ def test_a_damaged_file_of_a_coder_is_no_clip_without_movements(data, tmp_path: 
     folder.mkdir(parents=True)
     one_face = [event for event in coding().events if event.face == 1]
     formats.write_coding(coding().model_copy(update={"events": one_face}), folder / "a.mp4.csv")
-    assert write_clips(tmp_path / "anna", tmp_path / "out.csv") > 0
+    assert write_clips(tmp_path / "anna", tmp_path / "out.csv").clips > 0
     (folder / "b.mp4.csv").write_bytes(data) if data is not None else (folder / "b.mp4.csv").mkdir()
     with pytest.raises(DeftError, match=r"b\.mp4\.csv: holds no events"):
         write_clips(tmp_path / "anna", tmp_path / "out.csv")
@@ -93,6 +93,7 @@ def eaf_with(tier: str, rows: list[tuple[int, int, str]], path: Path) -> Path:
         "AU99",
         "AU12 links",
         "4+7",
+        "12+99",
         "AU12\u200b",
         "L12+R14C",
         "T23",
@@ -113,11 +114,46 @@ def test_a_name_that_means_aus_and_is_none_is_told(name: str, tmp_path: Path) ->
         read_coding(sheet, CLOCK)
 
 
-def test_other_tiers_are_no_events(tmp_path: Path) -> None:
-    others = ("speech", "2 speakers", "AU12 left note", "left AU12 apex", "audio", "take 1, 2")
-    for number, name in enumerate(others):
+OTHERS = ("speech", "2 speakers", "audio", "take 1, 2", "T1", "T1+T2", "A3", "V2", "A99", "12F", "R2D2")
+
+
+def test_other_tiers_are_no_events_and_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Names that only look like AUs too: FACS has no upper lip of AU1 (T1) and no sides of AU3 (A3)."""
+    for number, name in enumerate((*OTHERS, "AU12 left note", "left AU12 apex", "no events")):
+        told = [name] if name in OTHERS else []
         path = eaf_with(name, [(400, 800, "rise")], tmp_path / f"{number}.eaf")
-        assert read_coding(path, CLOCK).events == []
+        grid = textgrid_with(name, (0.4, 0.8, "rise"), tmp_path / f"{number}.TextGrid")
+        sheet = tmp_path / f"{number}.csv"
+        sheet.write_text(f'"{name}.ordinal","{name}.onset","{name}.offset"\n1,400,800\n')
+        for found in (read_coding(path, CLOCK), read_coding(grid, CLOCK), read_coding(sheet, CLOCK)):
+            assert (found.events, found.unread) == ([], told)
+
+    def change(project, observation) -> None:
+        observation["events"] += [[0.1, "face 1", name, "", ""] for name in ("T1", "speech", "T1")]
+
+    boris = boris_with(change, tmp_path, Coding(media="a.mp4", fps=25, events=[event(12, 10, None, 20)]))
+    found = read_coding(boris)
+    assert ([one.name for one in found.events], found.unread) == (["AU12 both"], ["T1", "speech"])
+    line = "not read, no names of AUs: T1, speech"
+    convert = ["convert", str(boris), str(tmp_path / "b.eaf")]
+    assert line in run(convert, capsys)
+    assert json.loads(run([*convert, "--json"], capsys))["unread"] == ["T1", "speech"]
+    said = run(["agree", str(boris), str(boris)], capsys)
+    assert f"A: {line}" in said and f"B: {line}" in said
+    folder = tmp_path / "codings" / "anna" / "s1"
+    folder.mkdir(parents=True)
+    (folder / "a.mp4.boris").write_bytes(boris.read_bytes())
+    assert line in run(
+        ["corpus", "from-codings", str(folder.parent), "--out", str(tmp_path / "o.csv")], capsys
+    )
+
+
+def run(words: list[str], capsys: pytest.CaptureFixture) -> str:
+    """What a command prints."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code
+    return capsys.readouterr().out
 
 
 NAMES = [("L12", "left", None), ("R12C", "right", "C"), ("12C", "both", "C"), ("12A", "both", "A"),

@@ -37,7 +37,7 @@ def test_a_pull_of_one_pixel_is_named_sided_and_timed(analysis):
 
 def test_result_is_plain_json(analysis):
     result = json.loads(json.dumps(analysis.to_dict(), allow_nan=False))
-    assert result["schema"] == 3 and result["method"] == "rules"
+    assert result["schema"] == 3 and result["method"] == "rules" and result["checkpoint"] == {}
     (movement, *_) = result["movements"]
     assert movement["evidence"][0]["name"] == "lip corner puller"
     assert movement["class"]["coarse"] == "positive" and movement["answer"].startswith("Class: ")
@@ -75,7 +75,7 @@ def test_report_stands_alone_and_claims_nothing(analysis):
     assert "url(" not in page and "<script" not in page and "viewport" in page and "@media print" in page
     text = re.sub(r"<style.*?</style>|<svg.*?</svg>|<[^>]+>", " ", page, flags=re.S)
     assert find_claims(text) == [] and find_claims(analysis.summary()) == []
-    assert "AU12" in text and "right" in text
+    assert "AU12" in text and "right" in text and "checkpoint" not in text
     assert "<iframe" in analysis._repr_html_()
 
 

@@ -1,5 +1,6 @@
 """Attributions sum to what they explain and find the motion."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,21 @@ def test_the_class_that_is_explained_is_the_class_that_is_shown(motion, found):
     assert found.sources[0].gain == pytest.approx(gain, abs=1e-3)
 
 
+def test_the_class_is_explained_as_it_is_held_to_the_measurement(motion, found):
+    """Without the units that the measurement states it is the experts' own."""
+    from deft_llm.methods.protocol import Sample, Task, build_method
+
+    held = copy(motion)
+    held.stated = {1: (0.97, 0.97), 2: (0.97, 0.97), 12: (0.03, 0.03)}
+    method = build_method("deft", Task(), zero_shot=True)
+    (row,) = method.predict([Sample("test/a/b", "test", "test/a", lambda: held, stated=held.stated)])
+    told = attribute(held)
+    assert told.label == row.label != found.label
+    assert told.probability == pytest.approx(row.probabilities[row.label], abs=1e-4)
+    assert told.without["stated units"] < 0.5 < told.probability
+    assert {"AU1", "AU2"} <= {source.name for source in told.sources}
+
+
 def test_face_experts_are_removed_one_by_one(motion):
     """With untrained corrections of the face experts: each one's removal changes what it contributes to."""
     torch.manual_seed(0)
@@ -86,7 +102,7 @@ def test_face_experts_are_removed_one_by_one(motion):
     batch = batch_of(*predictor.inputs_of([motion]))
     with torch.no_grad():
         whole = float(predictor.read_batch(batch).coarse.exp()[0, 0])
-    found = removals(predictor, batch, 0)
+    found = removals(predictor, batch, 0, {})
     for name in ("structure expert", "texture expert"):
         assert abs(found[name] - whole) > 1e-3
 
@@ -97,11 +113,14 @@ def test_json_and_report_hold_them(smile_clip):
     from deft_llm.claims import find_claims
     from deft_llm.explain import Analyzer
     from deft_llm.explain.report import render_report
+    from deft_llm.methods.protocol import digests_of
 
-    analysis = Analyzer.from_pretrained("deft").analyze(smile_clip)
+    analyzer = Analyzer.from_pretrained("deft")
+    analysis = analyzer.analyze(smile_clip)
     assert analysis.to_dict()["movements"][0]["attribution"] is None, "on demand"
     assert "What this answer rests on" not in render_report(analysis)
     record = analysis.attribute().to_dict()
+    assert record["checkpoint"] == digests_of(analyzer.method)
     first = record["movements"][0]["attribution"]
     assert first["sources"][0]["name"].startswith("class ") and first["without"]["all motion"] >= 0
     assert all(source["integration_error"] < 0.1 for source in first["sources"])
@@ -109,6 +128,8 @@ def test_json_and_report_hold_them(smile_clip):
     page = re.sub(r"<style.*?</style>|<svg.*?</svg>|<[^>]+>", " ", render_report(analysis), flags=re.S)
     assert "What this answer rests on" in page and "integrated gradients" in page
     assert "Taken away" in page and find_claims(page) == []
+    read_with = record["checkpoint"]
+    assert f"checkpoint: weights {read_with['weights']}, config {read_with['config']}." in page
 
 
 def test_pictures(motion, found):

@@ -113,7 +113,7 @@ def test_face_lost_half_way(run, tmp_path, still_frames):
     save_video(tmp_path / "lost.mp4", [*still_frames, *[blank] * 12], 25)
     code, out, _ = run("lost.mp4", "--json")
     result = json.loads(out)
-    assert code == 0 and any("No face is seen in 50%" in state["why"] for state in result["cannot_judge"])
+    assert code == 0 and any("No face is seen in 50 %" in state["why"] for state in result["cannot_judge"])
     assert all(movement["apex"] < 12 for movement in result["movements"])
 
 

@@ -139,5 +139,10 @@ def test_units_are_grouped_by_reason():
         4: "z 1.2: not above the clip's noise",
         1: "z 0.4: not above the clip's noise",
         9: "no template",
+        25: "32 % IOD is more than skin moves: the flow failed",
+        26: "30 % IOD is more than skin moves: the flow failed",
     }
-    assert by_reason(reasons) == {"not above the clip's noise": [1, 4], "no template": [9]}
+    assert by_reason(reasons) == {
+        "not above the clip's noise": [1, 4], "no template": [9],
+        "more than skin moves: the flow failed": [25, 26],
+    }  # fmt: skip

@@ -1,14 +1,25 @@
 """Uncertainty is said in words, and whether the class and the measured Action Units agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from deft_llm.claims import find_claims
-from deft_llm.explain.attribution import Source, words_of
+from deft_llm.explain.attribution import Source, points_words, title_of, words_of
 from deft_llm.explain.result import MovementReading
-from deft_llm.explain.words import agreement_of, certainty_of, clock, measured_words
+from deft_llm.explain.timeline import spread
+from deft_llm.explain.words import (
+    REPEATED,
+    agreement_of,
+    between,
+    certainty_of,
+    clock,
+    kind_note,
+    measured_words,
+)
 from deft_llm.records import BY_SHAPE, Evidence, Prediction
-from deft_llm.spotting.movement import Movement
+from deft_llm.spotting.movement import Movement, MovementUnit
 
 
 @pytest.mark.parametrize(
@@ -50,7 +61,7 @@ def test_agreement_of_class_and_action_units():
     [
         ({"z": 9.6, "px": 0.56, "iod_percent": 1.3}, "by 0.6 px (1.3 % IOD), z 10"),
         ({"reason": BY_SHAPE}, "AU12 both, seen by shape; its skin's motion could not be measured"),
-        ({"reason": BY_SHAPE, "px": 0.4, "z": 0.3}, "motion alone does not show it (0.4 px, z 0.3)"),
+        ({"reason": BY_SHAPE, "px": 0.4, "z": 0.3}, "motion alone would not name it (0.4 px, z 0.3)"),
     ],
 )
 def test_a_unit_of_shape_is_not_called_a_measured_motion(changes, words):
@@ -72,3 +83,37 @@ def test_skin_outside_the_regions_is_named_where_it_counts_most():
 )
 def test_times_have_no_sixtieth_second(seconds, said):
     assert clock(seconds) == said
+
+
+def test_two_times_share_their_unit():
+    assert between(1.63, 1.94) == "1.63 to 1.94 s"
+    assert between(59.5, 62.1) == "59.50 s to 1:02.10" and between(62.1, 63) == "1:02.10 to 1:03.00"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(-0.551, "-55 points"), (0.012, "+1 point"), (-0.004, "0 points")]
+)
+def test_a_change_of_a_probability_has_its_number(change, said):
+    assert points_words(change) == said
+
+
+def test_a_brief_movement_that_comes_again_says_why_it_is_macro():
+    brief = Movement("macro-expression", 0, 5, 10, 0.0, 0.1, 0.2, (0.18, 0.22), 12.0)
+    assert kind_note(brief) == REPEATED and find_claims(REPEATED) == []
+    for other in ({"kind": "micro-expression"}, {"duration": (0.6, 0.7)}, {"reason": "micro or macro"}):
+        assert kind_note(replace(brief, **other)) == ""
+
+
+def test_an_action_unit_that_is_not_stated_is_called_a_guess():
+    movement = Movement("micro-expression", 0, 5, 10, 0.0, 0.1, 0.2, (0.18, 0.22), 12.0)
+    source = Source("AU12", 1.0, 0.0, {}, np.zeros((28, 28)))
+    assert title_of(source, movement) == "AU12 lip corner puller (the experts' guess, not stated)"
+    rise = MovementUnit(12, "both", "rise", 0, 5, 10, 0.0, 0.1, 0.2)
+    assert title_of(source, replace(movement, units=(rise,))) == "AU12 lip corner puller"
+    assert title_of(replace(source, name="class positive"), movement) == "Class positive"
+
+
+def test_numbers_of_marks_do_not_cover_each_other():
+    assert spread([10.0, 12.0, 100.0], 25, 300) == [10.0, 35.0, 100.0]
+    assert spread([290.0, 299.0, 280.0], 25, 300) == [275.0, 300.0, 250.0]
+    assert spread([], 25, 300) == []

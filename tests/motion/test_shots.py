@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import DeftError
+from deft_llm.faces.align import move
 from deft_llm.faces.landmarker import Face
 from deft_llm.faces.regions import CANONICAL_LANDMARKS
 from deft_llm.faces.video import Frame
@@ -51,3 +52,20 @@ def test_somebody_elses_face_is_not_taken_where_the_followed_one_is_not_found() 
     collector = Collector(make_plan(0, 2, None, 25.0, 0, 0), Crowd((0, 0)), name="clip", near=near)
     with pytest.raises(DeftError, match="no face is found in frame 0"):
         collector.add(frames(1)[0])
+
+
+@pytest.mark.parametrize(("rights", "taken"), [((0, 240), 1), ((649,), 0), ((651, 900), None), ((), None)])
+def test_a_face_that_is_not_tracked_is_the_nearest_one_within_its_size(monkeypatch, rights, taken) -> None:
+    """The followed face stands 400 px to the right and has a size of 250 px."""
+    shown = Crowd((400, 0))
+    monkeypatch.setattr(shown, "track", lambda image, face: face if shown.faces == [face] else None)
+    collector = Collector(make_plan(0, 2, None, 25.0, 0, 0), shown)
+    collector.add(frames(1)[0])
+    shown.faces = later = Crowd(*((right, 0) for right in rights)).faces
+    if taken is None:
+        with pytest.raises(DeftError, match="the face is lost in frame 2"):
+            collector.add(frames(3)[2])
+        return
+    collector.add(frames(3)[2])
+    shots = collector.finish()
+    assert np.allclose(shots.landmarks[2], move(later[taken].landmarks, shots.matrix), atol=1e-3)

@@ -12,7 +12,7 @@ from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.explained import without_dragged
-from deft_llm.spotting.joint import between, events_of, joint_movements, state_movements
+from deft_llm.spotting.joint import PART_REGIONS, between, events_of, joint_movements, state_movements
 from deft_llm.spotting.movement import Movement, RegionShift
 from deft_llm.spotting.phases import phases_of
 from deft_llm.spotting.spot import Spotting
@@ -286,6 +286,22 @@ def test_motion_states_nothing_while_a_cover_comes_or_goes(make_track):
     covered = replace(state, visibility=replace(state.visibility, disturbed=hand))
     told, refused = of_motion(moved, [row], covered)
     assert not told.units and "comes or goes" in refused[1]
+
+
+@pytest.mark.parametrize(("au", "region", "part"), [(6, "cheek", "mouth"), (1, "inner brow", "brows")])
+def test_motion_states_no_unit_of_a_region_that_is_hidden(make_track, au, region, part):
+    """A cheek below the eyes is hidden with the mouth: under a hand that rests, too, AU6 is not stated."""
+    row = Evidence(au=au, side="both", region=region, direction="up", dx=0.0, dy=-1.0, px=1.0,
+                   iod_percent=1.1, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    moved = replace(flow_movement(60, 64, f"left {region}", "up"), kind="micro-expression", offset=70,
+                    offset_time=2.8)  # fmt: skip
+    state = state_of(make_track(120))
+    told, refused = of_motion(moved, [row], state)
+    assert [unit.number for unit in told.units] == [au] and not refused
+    hidden = dict.fromkeys((f"{side} {name}" for side in ("left", "right") for name in PART_REGIONS[part]),
+                           "something covers it")  # fmt: skip
+    told, refused = of_motion(replace(moved, hidden=hidden), [row], state)
+    assert not told.units and refused == {au: "something covers it"}
 
 
 def test_what_changes_with_a_cut_neither_rises_nor_is_released(smile):

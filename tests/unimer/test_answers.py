@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import get_args
 
@@ -9,9 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deft_llm.answer import Answer, parse, render
-from deft_llm.evaluation.questions import named_units
+from deft_llm.answer import MAX_EVIDENCE, Answer, parse, render
+from deft_llm.aus.sighting import word_side
+from deft_llm.evaluation.questions import named_units, number_word
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, region_weights
+from deft_llm.facs.directions import image_vector
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import FOLDS, REGION_INDEX
 from deft_llm.facs.units import MICRO_AUS, entry, valid_directions, valid_sides
@@ -21,8 +24,9 @@ from deft_llm.records import ActionUnit, Clip, ClipPhase, Evidence, Source
 from deft_llm.unimer.build import READ
 from deft_llm.unimer.facts import ClipFacts, facts_of
 from deft_llm.unimer.plan import candidates
-from deft_llm.unimer.readback import outcome
+from deft_llm.unimer.readback import faults, outcome
 from deft_llm.unimer.rewrite import keeps_facts
+from deft_llm.unimer.tasks import clip_instructions
 from deft_llm.unimer.vqa import whole_clip
 from deft_llm.unimer.wording import description, full_answer
 
@@ -81,6 +85,38 @@ def test_answers_round_trip(facts: ClipFacts):
     assert parse(text) == answer
     assert render(parse(text)) == text
     assert isinstance(answer, Answer) and len(answer.rationale) <= 400 and answer.rationale.isascii()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_clips_of_any_number_of_units_are_told_without_a_fault(seed: int, figures: bool):
+    """Twelve units and more: all are listed and counted, an answer and its rationale keep to the same six."""
+    rng = np.random.default_rng(seed)
+    aus = [au for au in MICRO_AUS if entry(au).motion]
+    for count in (5, 7, 9, 12, 13, len(aus)):
+        rows = [moved(int(au), float(rng.uniform(0.5, 1))) for au in rng.permutation(aus)[:count]]
+        facts = ClipFacts(
+            clip_id="toy/s/c", corpus="toy", subject="toy/s", fine="happiness", coarse="positive", labels=[],
+            evidence=rows, supports={}, regions=[], units="px", media=["flow"], figures=figures,
+        )  # fmt: skip
+        asked = {task: answer for task, _, _, answer, _ in whole_clip(facts, rng)}
+        assert asked["vqa_count"] == {12: "twelve", 13: "13"}.get(count, number_word(count))
+        assert len(named_units(asked["vqa_aus"])[0]) == count
+        told = full_answer(facts)
+        stated = {item.au for item in told.evidence}
+        assert len(stated) == min(count, MAX_EVIDENCE)
+        assert {int(au) for au in re.findall(r"AU(\d+)", told.rationale)} <= stated
+        for row in clip_instructions(facts, {}, seed):
+            assert not faults(row), row
+
+
+def moved(au: int, support: float) -> Evidence:
+    """An AU of both sides that moves its main region as FACS has it."""
+    main = max(entry(au).motion, key=lambda motion: motion.weight)
+    direction = valid_directions(au, main.region)[0]
+    dx, dy = image_vector(main.medial, main.up, word_side(main.region, "both"))
+    return Evidence(au=au, side="both", region=main.region, direction=direction, dx=dx, dy=dy,
+                    support=support, status="supported")  # fmt: skip
 
 
 @given(clip_facts(), st.sets(st.sampled_from(MICRO_AUS)), st.sampled_from(get_args(ClipPhase)))

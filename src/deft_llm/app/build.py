@@ -146,7 +146,7 @@ def _results(parts: Parts) -> None:
             with _card("Magnify it"):
                 parts.factor = gr.Slider(0, 30, value=8, step=1, label="Times as large", elem_id="factor")
                 parts.magnified = gr.HTML(elem_id="magnified")
-        with gr.Column(scale=2, min_width=320):
+        with gr.Column(scale=2, min_width=320, elem_classes="first-on-phone"):
             with gr.Group(elem_classes="card"):
                 parts.reading = gr.HTML(elem_id="reading")
             with _card("Ask about it"):
@@ -166,7 +166,7 @@ def _talk(parts: Parts) -> None:
     import gradio as gr
 
     parts.talk = gr.Chatbot(
-        label="Answers", height=300, elem_id="talk", buttons=["copy"],
+        label="Answers", show_label=False, height=300, elem_id="talk", buttons=["copy"],
         placeholder="Answers cite what was measured.",
     )  # fmt: skip
     with gr.Row():
@@ -199,8 +199,10 @@ def _panels(parts: Parts) -> list[Any]:
 
 
 def _magnify(found: Any, at: int, times: float) -> str:
-    if found is None or not found.analysis.readings:
+    if found is None:
         return ""
+    if not found.analysis.readings:
+        return views.NOTHING
     return views.magnified_html(found.analysis.readings[at].motion, float(times))
 
 

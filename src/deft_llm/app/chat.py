@@ -23,6 +23,7 @@ from deft_llm.explain.words import (
 )
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import ENTRIES, name
+from deft_llm.facs.words import percent
 from deft_llm.model.language import ANSWER_QUESTION
 from deft_llm.motion.hide import MARGIN, hide
 from deft_llm.records import BY_SHAPE
@@ -133,7 +134,7 @@ def _sure(said: WrittenAnswer) -> str:
     """How sure a short answer is, in brackets; nothing for what was measured."""
     if said.probability is None or said.answered_by == "measurement":
         return ""
-    return f" ({said.probability:.0%})"
+    return f" ({percent(said.probability)})"
 
 
 def written_reply(said: WrittenAnswer, lead: str = "The model says.") -> str:
@@ -181,7 +182,7 @@ def measured_reply(result: Result, rank: int, question: str, earlier: Sequence[s
     if re.search(
         r"\bwhen\b|\bhow long\b|\bduration\b|\bonset\b|\bapex\b|\boffset\b|\bhow fast\b|\btime\b", low
     ):
-        return (f"Movement {rank + 1} ({movement.called}): onset {when_of(movement)}; it lasts "
+        return (f"Movement {rank + 1} ({movement.called}): {when_of(movement)}; it lasts "
                 f"{duration_of(movement, fps)}. Frames: onset {movement.onset}, apex {movement.apex}, offset "
                 f"{movement.offset if movement.offset is not None else 'not seen'}.")  # fmt: skip
     if subject is not None:
@@ -244,7 +245,7 @@ def _why(result: Result, rank: int, reading: MovementReading) -> str:
     except AnswerError:
         text = seen.answer or ""
     ranked = sorted(seen.probabilities.items(), key=lambda pair: -pair[1])
-    shares = ", ".join(f"{label} {p:.0%}" for label, p in ranked)
+    shares = ", ".join(f"{label} {percent(p)}" for label, p in ranked)
     said = f"{text} Class probabilities of {result.analysis.method}: {shares}. {cited(reading)}"
     said += "".join(f" {marked_words(mark)}" for mark in reading.marks)
     if reading.attribution is not None:
@@ -262,14 +263,14 @@ def _certainty(result: Result, reading: MovementReading) -> str:
         label, p = max(seen.probabilities.items(), key=lambda pair: pair[1])
         rest = sorted(seen.probabilities.values())[-2] if len(seen.probabilities) > 1 else 0.0
         close = "That is close: treat the class as open." if p - rest < UNDECIDED else ""
-        parts.append(f"{label} {p:.0%}, the next class {rest:.0%}. {close}".strip())
+        parts.append(f"{label} {percent(p)}, the next class {percent(rest)}. {close}".strip())
     parts += [
         f"{measured_words(row)}." if row.reason == BY_SHAPE or row.z is None
         else f"AU{row.au}: z {row.z:.0f} over the clip's noise, support {row.support:.2f}."
         for row in reading.evidence[:3]
     ]  # fmt: skip
     unjudged = [*reading.unjudged, *result.analysis.unjudged]
-    parts += [f"Cannot be judged: {one.what.lower()}. {one.why}" for one in unjudged]
+    parts += [f"{one.head} {one.why}" for one in unjudged]
     parts += list(result.analysis.notes)
     parts += [text for text in (reading.warning,) if text]
     return " ".join(parts) or "Nothing limits this reading beyond what stands under Limits."
@@ -317,7 +318,7 @@ def _about_au(reading: MovementReading, number: int) -> str:
         return f"AU{number} is no Action Unit of FACS that is read here."
     row = next((row for row in reading.evidence if row.au == number), None)
     share = reading.prediction.aus.get(str(number)) if reading.prediction else None
-    said = f" The method gives it {share:.0%}." if share is not None else ""
+    said = f" The method gives it {percent(share)}." if share is not None else ""
     measured = ""
     if row is not None:
         figure = "confidence" if row.reason == BY_SHAPE else "support"
@@ -338,8 +339,9 @@ def _about_au(reading: MovementReading, number: int) -> str:
 def _listed(result: Result) -> str:
     analysis = result.analysis
     rows = [
-        f"{rank}. {one.movement.called}, onset {when_of(one.movement)}"
+        f"{rank}. {one.movement.called}, {when_of(one.movement)}"
         + ("" if one.movement.judged else " (cannot be judged)")
         for rank, one in enumerate(analysis.readings[:8], 1)
     ]
-    return f"{len(analysis.readings)} movement(s): " + "; ".join(rows) + "."
+    count = len(analysis.readings)
+    return f"{count} movement{'s' * (count != 1)}: " + "; ".join(rows) + "."

@@ -164,9 +164,9 @@ def shown(result: Any, rank: int) -> tuple[str, ...]:
     """timeline, pictures, reading, attribution, downloads, notes for one movement of a result."""
     if not result.analysis.readings:
         why = escape(" ".join(one.why for one in result.analysis.unjudged))
-        empty = f'<p class="deft-empty">Nothing to show: no movement was found. {why}</p>'
-        return (timeline_html(result.analysis), empty, empty, empty, downloads_html(result, 0),
-                views.notes_html(result))  # fmt: skip
+        told = f'<p class="deft-empty">No movement was found. {why}</p>'
+        return (timeline_html(result.analysis), views.NOTHING, told, views.NOTHING,
+                downloads_html(result, 0), views.notes_html(result))  # fmt: skip
     return (
         timeline_html(result.analysis, rank), views.pictures_html(result, rank),
         views.reading_html(result, rank), views.attribution_html(result, rank),

@@ -8,14 +8,15 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.answer import AnswerError, parse
-from deft_llm.claims import LIMITS
 from deft_llm.explain.magnify import magnify_sequence, write_loop
 from deft_llm.explain.overlays import arrow_words, as_data, face_picture, flow_overlay, strain_overlay
 from deft_llm.explain.region_overlay import region_overlay
+from deft_llm.explain.timeline import kind_class
 from deft_llm.explain.words import (
     agreement_of,
     certainty_of,
     duration_of,
+    kind_note,
     marked_words,
     measured_words,
     regions_of,
@@ -23,6 +24,7 @@ from deft_llm.explain.words import (
     when_of,
 )
 from deft_llm.facs.units import name
+from deft_llm.facs.words import percent
 from deft_llm.records import BY_SHAPE
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from deft_llm.explain.unjudged import Unjudged
     from deft_llm.store import Motion
 
+NOTHING = '<p class="deft-empty">No movement was found, so there is nothing here.</p>'
 LABEL_NOTE = "The label that coders of micro-expression corpora would give to such a movement."
 
 
@@ -38,7 +41,7 @@ def bars(probabilities: dict[str, float], title: str) -> str:
     """Probabilities as labelled bars, largest first."""
     rows = "".join(
         f'<li><span>{escape(label)}</span><span class="bar" aria-hidden="true">'
-        f'<i style="width:{100 * p:.0f}%"></i></span><b>{100 * p:.0f} %</b></li>'
+        f'<i style="width:{100 * p:.0f}%"></i></span><b>{percent(p)}</b></li>'
         for label, p in sorted(probabilities.items(), key=lambda pair: -pair[1])
     )
     return f'<ul class="bars" aria-label="{escape(title)}">{rows}</ul>'
@@ -114,13 +117,14 @@ def reading_html(result: Result, rank: int) -> str:
     movement = reading.movement
     fps = analysis.video["fps"]
     head = (
-        f'<h3 tabindex="-1" class="movement-title"><span class="rank">{rank + 1}</span>'
+        '<h3 tabindex="-1" class="movement-title">'
+        f'<span class="rank {kind_class(movement.kind)}">{rank + 1}</span>'
         f'{escape(movement.called.capitalize())}</h3><p class="soft">{escape(when_of(movement))} '
         f"({escape(duration_of(movement, fps))})</p>"
     )
     if not movement.judged:
         return f'{head}<p class="notice"><b>Cannot be judged.</b> {escape(movement.reason)}</p>'
-    head += "".join(_unjudged(one) for one in reading.unjudged if one.state != "below-noise")
+    head += "".join(_unjudged(one) for one in reading.told)
     seen = reading.prediction
     if seen is None:
         said = reading.warning or reading.answer or "Nothing is stated of it."
@@ -146,7 +150,7 @@ def reading_html(result: Result, rank: int) -> str:
         said = f"<blockquote>{escape(seen.answer or '')}</blockquote>"
     said += "".join(f'<p class="notice">{escape(marked_words(mark))}</p>' for mark in reading.marks)
     sure = f"{certainty_of(seen.probabilities)} {agreement_of(reading)}".strip()
-    notes = [text for text in (movement.reason, reading.warning) if text]
+    notes = [text for text in (kind_note(movement), movement.reason, reading.warning) if text]
     return (
         f"{head}{said}{bars(seen.probabilities, 'Class probabilities')}"
         f'<p>{escape(sure)}</p><p class="soft">{LABEL_NOTE}</p><h4>Measured</h4>{evidence_table(reading)}'
@@ -155,10 +159,7 @@ def reading_html(result: Result, rank: int) -> str:
 
 
 def _unjudged(one: Unjudged) -> str:
-    return (
-        f'<p class="notice"><b>Cannot be judged: {escape(one.what[0].lower() + one.what[1:])}.</b> '
-        f"{escape(one.why)}</p>"
-    )
+    return f'<p class="notice"><b>{escape(one.head)}</b> {escape(one.why)}</p>'
 
 
 def evidence_table(reading: MovementReading) -> str:
@@ -196,7 +197,14 @@ def evidence_table(reading: MovementReading) -> str:
 
 def attribution_html(result: Result, rank: int) -> str:
     """Where on the face the class and the AUs come from, and what removal costs."""
-    from deft_llm.explain.attribution import PARTS, attribution_overlay, words_of
+    from deft_llm.explain.attribution import (
+        PARTS,
+        attribution_overlay,
+        note_of,
+        points_words,
+        title_of,
+        words_of,
+    )
 
     reading = result.analysis.readings[rank]
     found, motion = reading.attribution, reading.motion
@@ -206,24 +214,21 @@ def attribution_html(result: Result, rank: int) -> str:
             "rules states its chain in the answer.</p>"
         )
     tiles = [
-        _figure(attribution_overlay(motion, source), source.name, words_of(source))
+        _figure(attribution_overlay(motion, source), title_of(source, reading.movement), words_of(source))
         for source in found.sources
     ]
     rows = "".join(
         f'<tr><th scope="row">{escape(PARTS.get(part, part))}</th>'
-        f'<td data-l="probability without it">{100 * p:.0f} %</td>'
-        f'<td data-l="change">{round(100 * (p - found.probability)):+d} points</td></tr>'
+        f'<td data-l="Probability without it">{percent(p)}</td>'
+        f'<td class="figure" data-l="Change">{points_words(p - found.probability)}</td></tr>'
         for part, p in found.without.items()
     )
-    error = max(source.error for source in found.sources)
     return (
-        f'<div class="tiles">{"".join(tiles)}</div>'
-        '<p class="soft">Integrated gradients from a face at rest: warm skin raises the output, cool '
-        "skin lowers it; a share is of the output's whole rise, so that single ones can pass 100 %. Largest "
-        f"integration error here: {error:.1%}.</p>"
+        f'<div class="tiles">{"".join(tiles)}</div><p class="soft">{escape(note_of(found))}</p>'
         f'<table class="evidence"><caption>{escape(found.label.capitalize())} is at '
-        f"{100 * found.probability:.0f} %. With a part of the input removed:</caption><thead><tr>"
-        '<th scope="col">Removed</th><th scope="col">Probability</th><th scope="col">Change</th></tr></thead>'
+        f"{percent(found.probability)}. With a part of the model's input taken away:</caption><thead><tr>"
+        '<th scope="col">Taken away</th><th scope="col">Probability</th><th scope="col">Change</th></tr>'
+        "</thead>"
         f"<tbody>{rows}</tbody></table>"
     )
 
@@ -233,19 +238,22 @@ def compare_html(found: dict[str, Any]) -> str:
     cards = []
     for method, seen in found.items():
         aus = sorted(((int(au), p) for au, p in seen.aus.items() if p >= 0.5), key=lambda pair: -pair[1])
-        listed = ", ".join(f"AU{au} {p:.0%}" for au, p in aus[:6]) or "none above 50 %"
+        listed = ", ".join(f"AU{au} {percent(p)}" for au, p in aus[:6]) or "none above 50 %"
         cards.append(
             f'<div class="method"><h4>{escape(method)}</h4>{bars(seen.probabilities, method)}'
-            f"<p><b>AUs</b> {escape(listed)}</p></div>"
+            f"<p><b>Action Units</b> {escape(listed)}</p></div>"
         )
     labels = {seen.label or seen.coarse for seen in found.values()}
-    verdict = "The methods agree on the class." if len(labels) == 1 else "The methods differ on the class."
-    return f'<p class="notice">{verdict}</p><div class="methods">{"".join(cards)}</div>'
+    verdict = (
+        "<p>The methods agree on the class.</p>"
+        if len(labels) == 1
+        else '<p class="notice">The methods differ on the class.</p>'
+    )
+    return f'{verdict}<div class="methods">{"".join(cards)}</div>'
 
 
 def notes_html(result: Result) -> str:
-    """What limits this result, and what may not be concluded."""
-    unjudged = [f"Cannot be judged: {one.what.lower()}. {one.why}" for one in result.analysis.unjudged]
+    """What limits this result; what may never be concluded stands at the head of the page."""
+    unjudged = [f"{one.head} {one.why}" for one in result.analysis.unjudged]
     own = "".join(f"<li>{escape(note)}</li>" for note in [*unjudged, *result.analysis.notes])
-    own = f"<h4>About this video</h4><ul>{own}</ul>" if own else ""
-    return own + "<h4>Always</h4><ul>" + "".join(f"<li>{escape(limit)}</li>" for limit in LIMITS) + "</ul>"
+    return f"<h4>About this video</h4><ul>{own}</ul>" if own else ""

@@ -101,12 +101,14 @@ def _events(
     coders = pairs.both[0][0].coder, pairs.both[0][1].coder
     found["disagreements"] = with_links(found["disagreements"], coders, page)
     found["only_first"], found["only_second"] = pairs.only_first, pairs.only_second
+    found["unread"] = {"first": pairs.unread(0), "second": pairs.unread(1)}
     if table is not None:
         write_disagreements(found["disagreements"], table)
     return found, _event_lines(found)
 
 
 def _event_lines(found: dict[str, Any]) -> list[str]:
+    from deft_llm.codings.tiers import unread_line
     from deft_llm.evaluation.words import figure
 
     units, agreed = found["units"], found["agreement"]
@@ -136,6 +138,9 @@ def _event_lines(found: dict[str, Any]) -> list[str]:
         if clips:
             named = ", ".join(clips[:5])
             lines.append(f"not compared: {_count(len(clips), 'clip')} that only {who} has coded ({named})")
+    for who, names in zip("AB", found["unread"].values()):
+        if names:
+            lines.append(f"{who}: {unread_line(names)}")
     for row in found["disagreements"]:
         who = "A" if row["coded_by"] == "first" else "B"
         clip = f"{row['clip']} " if found["clips"] > 1 else ""

@@ -223,7 +223,7 @@ def _summary(batch: Batch, out: Path, table: Path | None) -> str:
     lines = [
         f"{done} of {len(batch.records)} videos analysed ({batch.reused} were there), {moved} movements."
     ]
-    lines += [f"failed: {record.file}: {record.error}" for record in batch.failed]
+    lines += [f"failed: {record.file}: {record.why}" for record in batch.failed]
     lines += [f"Table: {table}"] * (table is not None)
     return "\n".join([*lines, f"Reports: {out / INDEX}"])
 

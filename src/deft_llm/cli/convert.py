@@ -38,6 +38,7 @@ def convert(
     import json
 
     from deft_llm.codings.formats import FORMATS, clock_of, format_of, read_coding, write_coding
+    from deft_llm.codings.tiers import unread_line
     from deft_llm.files import check_outputs
 
     check_outputs({"OUT": target}, [source] if media is None else [source, media])
@@ -48,10 +49,11 @@ def convert(
     write_coding(coding, target, name)
     lacks = [what for what in FORMATS[name].lacks if what == "frame rate" or getattr(coding, what, False)]
     if as_json:
-        typer.echo(
-            json.dumps({"out": str(target), "format": name, "events": len(coding.events), "lacks": lacks})
-        )
+        found = {"out": str(target), "format": name, "events": len(coding.events), "lacks": lacks}
+        typer.echo(json.dumps(found | {"unread": coding.unread}))
         return
     typer.echo(f"{target}: {len(coding.events)} events, {name}")
     if lacks:
         typer.echo(f"  {name} does not hold: {', '.join(lacks)}")
+    if coding.unread:
+        typer.echo(f"  {unread_line(coding.unread)}")

@@ -85,6 +85,7 @@ def from_codings(
     from deft_llm.codings.as_data import read_subjects, write_clips, write_overlay
     from deft_llm.codings.formats import clock_of
     from deft_llm.codings.pairs import coding_files
+    from deft_llm.codings.tiers import unread_line
     from deft_llm.errors import UsageError
     from deft_llm.files import check_outputs
 
@@ -94,21 +95,28 @@ def from_codings(
     if corpus is None:
         if root is not None or clips is not None:
             raise UsageError("--root, --clips: belong to --corpus; give the corpus' name too.")
-        count = write_clips(codings, out, None if subjects is None else read_subjects(subjects), clock)
-        typer.echo(json.dumps({"out": str(out), "clips": count}) if as_json else f"{out}: {count} clips")
+        table = write_clips(codings, out, None if subjects is None else read_subjects(subjects), clock)
+        if as_json:
+            typer.echo(json.dumps({"out": str(out), **table._asdict()}))
+            return
+        typer.echo(f"{out}: {table.clips} clips")
+        if table.unread:
+            typer.echo(f"  {unread_line(table.unread)}")
         return
     if root is None or subjects is not None:
         raise UsageError("--corpus needs --root and takes no --subjects: the corpus names its people.")
     written = write_overlay(codings, clips or root, corpus, root, out, clock)
     if as_json:
         found = {"corrections": len(written.corrections), "equal": written.equal, "unseen": written.unseen}
-        typer.echo(json.dumps({"out": str(out), **found}))
+        typer.echo(json.dumps({"out": str(out), **found, "unread": written.unread}))
         return
     typer.echo(
         f"{out}: {len(written.corrections)} corrections; {len(written.equal)} clips are as the table says"
     )
     for clip in written.unseen:
         typer.echo(f"  not corrected: {clip}: nothing was coded where the table has a movement")
+    if written.unread:
+        typer.echo(f"  {unread_line(written.unread)}")
 
 
 def _print(result: Any, root: Path) -> None:

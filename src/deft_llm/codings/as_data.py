@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding, FrameClock
 from deft_llm.codings.formats import read_coding
@@ -79,16 +79,24 @@ def _movement(events: list[CodedEvent]) -> CodedMovement:
     )  # fmt: skip
 
 
+class Tabled(NamedTuple):
+    """How many ``clips`` a coder's table has, and names in the codings that are no AUs'."""
+
+    clips: int
+    unread: list[str]
+
+
 def write_clips(
     codings: Path, out: Path, subjects: Mapping[str, str] | None = None, clock: FrameClock | None = None
-) -> int:  # fmt: skip
-    """Write one coder's movements as a table of clips that ``deft prepare folder`` reads; their number.
+) -> Tabled:  # fmt: skip
+    """Write one coder's movements as a table of clips that ``deft prepare folder`` reads.
 
     codings: the coder's folder of codings. subjects: clip -> person; without it, the folder that a clip lies
     in is its person. clock: the rate of codings that state none. Raises: UsageError where nothing says who a
     clip shows: folds are disjoint by person; DeftError where a coding is of several faces.
     """
     rows = []
+    unread: dict[str, None] = {}
     files = coding_files(codings, whole=True)
     if not files:
         raise DeftError(f"{codings}: holds no coding of events; give a coder's folder, codings/NAME.")
@@ -100,6 +108,7 @@ def write_clips(
                 "with columns clip and subject."
             )
         coding = read_coding(path, clock)
+        unread |= dict.fromkeys(coding.unread)
         for movement in _of_one_person(path, coding):
             stem = Path(clip).with_suffix("").as_posix().replace("/", "-")
             rows.append({
@@ -109,7 +118,7 @@ def write_clips(
                 "coder": coding.coder or Path(codings).name,
             })  # fmt: skip
     write_csv(out, COLUMNS, rows)
-    return len(rows)
+    return Tabled(len(rows), list(unread))
 
 
 def read_subjects(path: Path) -> dict[str, str]:
@@ -124,11 +133,13 @@ def read_subjects(path: Path) -> dict[str, str]:
 @dataclass
 class Written:
     """What became of a coder's clips: ``corrections`` written, clips that are ``equal`` to the table,
-    ``unseen`` clips in which the coder coded nothing where the table has a movement."""
+    ``unseen`` clips in which the coder coded nothing where the table has a movement; ``unread``: names in
+    the codings that are no AUs'."""
 
     corrections: list[dict[str, Any]] = field(default_factory=list)
     equal: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 def write_overlay(
@@ -153,6 +164,7 @@ def write_overlay(
         if clip.clip_id in corpus.cells and clip.source.path in placed:
             path = placed[clip.source.path]
             coding = read_coding(path, clock)
+            written.unread += [name for name in coding.unread if name not in written.unread]
             coder = coding.coder or Path(codings).name
             with naming(path):
                 _compare(corpus, clip, _of_one_person(path, coding), coder, written)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from deft_llm.codings.events import (
     INTENSITIES,
     PHASES,
     STATUSES,
+    AUName,
     CodedEvent,
     Coding,
     FrameClock,
     event_at,
     media_name,
 )  # fmt: skip
-from deft_llm.codings.tiers import on_tiers, parse_tier, tier_name, words_of
+from deft_llm.codings.tiers import on_tiers, parse_tier, tier_name, unread_of, words_of
 from deft_llm.errors import DeftError
 from deft_llm.files import read_object, write_text
 
@@ -127,7 +129,11 @@ def read(path: Path, clock: FrameClock | None, observation: str | None = None) -
             f"{path}: is no BORIS project with a video and its frame rate ({type(error).__name__}: {error}); "
             "save it anew in BORIS, or give the rate with --fps."
         ) from error
-    return Coding(media=media, fps=clock.fps, coder=coder, events=_events(path, rows, points, clock)).sorted()
+    behaviours = {row[2]: parse_tier(row[2], path) for row in sorted(rows, key=lambda row: row[0])}
+    events = _events(path, rows, behaviours, points, clock)
+    return Coding(
+        media=media, fps=clock.fps, coder=coder, events=events, unread=unread_of(behaviours)
+    ).sorted()
 
 
 def _row(row: Any, number: int, path: Path, later: float) -> tuple[float, str, str, str, str, int | None]:
@@ -141,15 +147,17 @@ def _row(row: Any, number: int, path: Path, later: float) -> tuple[float, str, s
     return float(row[0]) - later, str(row[1]), str(row[2]), str(row[3] or ""), str(row[4] or ""), frame
 
 
-def _events(path: Path, rows: list[Any], points: set[str], clock: FrameClock) -> list[CodedEvent]:
+def _events(
+    path: Path, rows: list[Any], behaviours: Mapping[str, AUName | None], points: set[str], clock: FrameClock
+) -> list[CodedEvent]:
     """Starts and stops in turn, per subject, behaviour and modifiers, as BORIS pairs them.
 
-    ``points``: behaviours that are point events. Raises: DeftError for one that is an AU, a start without a
-    stop, and two subjects of one face.
+    ``behaviours``: what each one's name says. ``points``: those that are point events. Raises: DeftError for
+    one of these that is an AU, a start without a stop, and two subjects of one face.
     """
     streams: dict[tuple[str, str, str], list[Any]] = {}
     for row in sorted(rows, key=lambda row: row[0]):
-        if parse_tier(row[2], path) is not None:
+        if behaviours[row[2]] is not None:
             streams.setdefault(row[1:4], []).append(row)
     events = []
     subjects: dict[int, str] = {}
@@ -161,7 +169,7 @@ def _events(path: Path, rows: list[Any], points: set[str], clock: FrameClock) ->
         where = f"{path}: {behaviour} at {found[-1][0]:.3f} s"
         if len(found) % 2:
             raise DeftError(f"{where}: starts and never stops; add the stop in BORIS.")
-        named = parse_tier(behaviour, path)
+        named = behaviours[behaviour]
         assert named is not None
         numbered = re.fullmatch(r"face (\d+)", subject)
         face = int(numbered[1]) if numbered else named.face

@@ -22,14 +22,12 @@ from deft_llm.codings.events import (
     stated_or_named,
     whole_number_in,
 )  # fmt: skip
-from deft_llm.codings.tiers import parse_tier
+from deft_llm.codings.tiers import NO_EVENTS, parse_tier, unread_of
 from deft_llm.errors import DeftError
 from deft_llm.files import write_text
 
 CODES = ("phase", "intensity", "apex", "face", "status", "note")
 """Codes of a cell; ``apex`` in milliseconds, as onset and offset are."""
-NO_EVENTS = "no_events"
-"""The column of a sheet without events: one without columns is no sheet."""
 
 
 def write(coding: Coding, path: Path) -> None:
@@ -37,7 +35,7 @@ def write(coding: Coding, path: Path) -> None:
     columns: dict[str, list[CodedEvent]] = {}
     for event in coding.sorted().events:
         columns.setdefault(event.name.replace(" ", "_"), []).append(event)
-    names = sorted(columns) or [NO_EVENTS]
+    names = sorted(columns) or [NO_EVENTS.replace(" ", "_")]  # a sheet without columns is none
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([f"{name}.{part}" for name in names for part in ("ordinal", "onset", "offset", *CODES)])
@@ -70,8 +68,9 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
     rows = list(rows_in(csv.reader(io.StringIO(text), delimiter=delimiter), path))
     header = rows[0] if rows else []
     events = []
-    for name in dict.fromkeys(cell.rsplit(".", 1)[0] for cell in header if "." in cell):
-        named = parse_tier(name.replace("_", " "), path)
+    names = dict.fromkeys(cell.rsplit(".", 1)[0] for cell in header if "." in cell)
+    columns = {name: parse_tier(name.replace("_", " "), path) for name in names}
+    for name, named in columns.items():
         if named is None:
             continue
         if doubled := next((cell for cell in header if header.count(cell) > 1), None):
@@ -81,7 +80,7 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
             cell = {part: row[i].strip() if i < len(row) else "" for part, i in place.items()}
             if any(cell.values()):
                 events.append(_event(f"{path}, line {line}, {name}", named, cell, clock))
-    return Coding(fps=clock.fps, events=events).sorted()
+    return Coding(fps=clock.fps, events=events, unread=unread_of(columns)).sorted()
 
 
 def _event(where: str, named: AUName, cell: dict[str, str], clock: FrameClock) -> CodedEvent:

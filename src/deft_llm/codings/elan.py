@@ -24,7 +24,15 @@ from deft_llm.codings.events import (
     event_at,
     media_name,
 )  # fmt: skip
-from deft_llm.codings.tiers import on_tiers, parse_tier, take_inside, tier_name, value_of, words_of
+from deft_llm.codings.tiers import (
+    on_tiers,
+    parse_tier,
+    take_inside,
+    tier_name,
+    unread_of,
+    value_of,
+    words_of,
+)  # fmt: skip
 from deft_llm.errors import DeftError
 from deft_llm.files import write_bytes
 
@@ -107,8 +115,8 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
     if clock is None:
         clock = _clock_of(eaf, path)
     events, coders = [], set()
-    for tier in eaf.get_tier_names():
-        named = parse_tier(tier, path)
+    tiers = {tier: parse_tier(tier, path) for tier in eaf.get_tier_names()}
+    for tier, named in tiers.items():
         if named is None:
             continue
         if eaf.tiers[tier][1]:
@@ -133,7 +141,7 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
             ))  # fmt: skip
     media = video.get("MEDIA_URL", "")
     coder = ", ".join(sorted(coders - {""}))
-    return Coding(media=media, fps=clock.fps, coder=coder, events=events).sorted()
+    return Coding(media=media, fps=clock.fps, coder=coder, events=events, unread=unread_of(tiers)).sorted()
 
 
 def _clock_of(eaf: Any, path: Path) -> FrameClock:

@@ -106,6 +106,9 @@ class Coding(Record):
     fps: float = Field(gt=0, le=FASTEST, description="frames per second")
     coder: str = Field(default="", description="who coded")
     events: list[CodedEvent] = Field(default_factory=list)
+    unread: list[str] = Field(
+        default_factory=list, exclude=True, description="tiers, behaviours or columns that name no AU"
+    )
 
     model_config = {"extra": "forbid", "populate_by_name": True}
 

@@ -27,6 +27,10 @@ class Pairs:
     only_first: list[str]
     only_second: list[str]
 
+    def unread(self, place: int) -> list[str]:
+        """Names of no AU in the codings of the first (``place`` 0) or the second (1), each once."""
+        return list(dict.fromkeys(name for pair in self.both for name in pair[:2][place].unread))
+
 
 def coding_files(folder: Path, *, whole: bool = False) -> dict[str, Path]:
     """Clip (path of the file below the folder without its own suffix) -> file of events.

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.codings.events import CodedEvent, Coding, FrameClock, event_at
-from deft_llm.codings.tiers import on_tiers, parse_tier, take_inside, tier_name, value_of, words_of
+from deft_llm.codings.tiers import (
+    NO_EVENTS,
+    on_tiers,
+    parse_tier,
+    take_inside,
+    tier_name,
+    unread_of,
+    value_of,
+    words_of,
+)  # fmt: skip
 from deft_llm.errors import DeftError
 from deft_llm.files import write_bytes
 
@@ -40,7 +49,7 @@ def write(coding: Coding, path: Path) -> None:
         if apexes:
             grid.addTier(textgrid.PointTier(f"{name} apex", apexes, 0.0, last))
     if not tiers:
-        grid.addTier(textgrid.IntervalTier("no events", [], 0.0, last))
+        grid.addTier(textgrid.IntervalTier(NO_EVENTS, [], 0.0, last))
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "coding.TextGrid"
         grid.save(str(draft), format="long_textgrid", includeBlankSpaces=True, reportingMode="silence")
@@ -71,8 +80,9 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
     except Exception as error:  # the library raises ValueError, IndexError, its own and others
         raise DeftError(f"{path}: is no TextGrid that can be read; save it anew in Praat.") from error
     events = []
+    tiers = {tier.name: parse_tier(tier.name, path) for tier in grid.tiers}
     for tier in grid.tiers:
-        named = parse_tier(tier.name, path)
+        named = tiers[tier.name]
         if named is None:
             continue
         if not isinstance(tier, textgrid.IntervalTier):
@@ -89,7 +99,7 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
                 onset_time=start, offset_time=end, **words_of([words], note, named.intensity, where),
                 apex_time=take_inside(marks, start - ROUNDING, end + ROUNDING),
             ))  # fmt: skip
-    return Coding(fps=clock.fps, events=events).sorted()
+    return Coding(fps=clock.fps, events=events, unread=unread_of(tiers)).sorted()
 
 
 def _marks(grid: Any, name: str) -> list[float]:

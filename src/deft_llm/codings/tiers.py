@@ -7,7 +7,7 @@ mark on a tier of its own, inside the annotation.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from deft_llm.codings.events import (
 )  # fmt: skip
 from deft_llm.errors import DeftError
 from deft_llm.facs.notation import parse_aus
+from deft_llm.facs.units import valid_sides
 
 
 def tier_name(event: CodedEvent, number: int = 1) -> str:
@@ -31,28 +32,32 @@ def tier_name(event: CodedEvent, number: int = 1) -> str:
     return event.name + face + ("" if number == 1 else f" #{number}")
 
 
-_CODE = r"[LRATB]{0,2}\d{1,2}[A-E]?[LR]?"
-_MEANS_AU = re.compile(
-    rf"(?:(?:left|right|both|bilateral|asymmetric|[LRAB])[\s_.-]*)?AU[\s_.-]*\d.*"
-    rf"|{_CODE}(?:\s*[+,/.;]\s*{_CODE})+|(?!\d+$){_CODE}",
+_SPELLED = re.compile(
+    r"(?:(?:left|right|both|bilateral|asymmetric|[LRAB])[\s_.-]*)?AU[\s_.-]*\d.*"
+    r"|[LR]\d{1,2}[A-E]?[LR]?",
     re.I | re.S,
 )
+"""Names that mean an AU, whether or not there is such a one: with "AU", or a side before the number."""
+_CODE = re.compile(r"[LRATB]{0,2}\d{1,2}[A-E]?[LR]?", re.I)
 _BESIDE = (" apex", " note")
 """Ends of the names of tiers that go with one of events."""
+NO_EVENTS = "no events"
+"""The tier or column of a coding without events, where a file without one is none."""
 
 
 def parse_tier(text: str, path: Path) -> AUName | None:
     """AU, side, intensity and face of the name of a tier, behaviour or column of ``path``; None where it
-    names no AU.
+    names no AU ("speech", "V2"), or a code with a letter that FACS does not give that AU ("T1", "A3").
 
     Raises: DeftError for a name that means AUs and is not one of one AU and side ("AU12+25", "AU99", "T23"):
     its events would be taken for none.
     """
-    found = re.fullmatch(r"(.*?)(?: face (\d{1,3}))?(?: #\d+)?", text.strip(), re.S)
+    name = text.strip()
+    found = re.fullmatch(r"(.*?)(?: face (\d{1,3}))?(?: #\d+)?", name, re.S)
     named = parse_name(found[1]) if found else None
-    if found is not None and named is not None:
+    if found is not None and named is not None and (_SPELLED.match(name) or _scored(named.au, named.side)):
         return named._replace(face=int(found[2] or 1) or 1)
-    if _means_aus(text.strip()):
+    if _means_aus(name):
         raise DeftError(
             f"{path}: the name {text[:40]!r} is not that of one AU; call it as 'AU12', 'AU12 left' or "
             "'AU12 right', or otherwise where it is none."
@@ -61,9 +66,31 @@ def parse_tier(text: str, path: Path) -> AUName | None:
 
 
 def _means_aus(name: str) -> bool:
+    """Whether a name is meant as that of AUs: spelled as one, or in FACS notation, which may hold a number
+    that FACS does not have beside others ("12+99")."""
+    if name.endswith(_BESIDE):
+        return False
+    if _SPELLED.fullmatch(name):
+        return True
     read = parse_aus(name)
-    whole = bool(read.aus) and not read.unread
-    return not name.endswith(_BESIDE) and (whole or _MEANS_AU.fullmatch(name) is not None)
+    codes = all(_CODE.fullmatch(piece) for piece in read.unread)
+    return codes and any(_scored(unit.number, unit.part or unit.side) for unit in read.aus)
+
+
+def _scored(au: int, word: str) -> bool:
+    """Whether FACS gives an AU that side or part of the lips; coders write left and right of any."""
+    return word in ("left", "right") or word in valid_sides(au)
+
+
+def unread_of(named: Mapping[str, AUName | None]) -> list[str]:
+    """Of the names in a file, each with what it says (``parse_tier``), those whose events are not read."""
+    own = lambda name: name.endswith(_BESIDE) or name.replace("_", " ") == NO_EVENTS  # noqa: E731
+    return [name for name, found in named.items() if found is None and not own(name)]
+
+
+def unread_line(names: Sequence[str]) -> str:
+    """One line that tells of ``Coding.unread``: "not read, no names of AUs: speech, T1"."""
+    return f"not read, no names of AUs: {', '.join(names)}"
 
 
 def on_tiers(

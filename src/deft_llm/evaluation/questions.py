@@ -21,8 +21,10 @@ from deft_llm.records import COARSE
 
 FINE_WORDS = (*FINE, "other")
 
-NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
-"""How a number of Action Units is said."""
+NUMBERS = (
+    "none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
+"""How a number of Action Units is said; ``number_word`` for any number."""
 
 # Spellings of the organisers' files beside the FACS names.
 VARIANTS = {
@@ -108,6 +110,11 @@ def question_kind(text: str) -> str:
     if "fine" in words:
         return "fine"
     return "coarse" if "coarse" in words else "other"
+
+
+def number_word(count: int) -> str:
+    """How a number of Action Units is said: in words up to twelve, in digits beyond."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
 def asked_unit(question: str) -> int | None:

@@ -27,7 +27,7 @@ from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import ASSUMED_FPS, Frame, VideoInfo, frames, probe
 from deft_llm.files import digest, read_object
-from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method
+from deft_llm.methods.protocol import METHODS, Method, Question, Sample, Task, build_method, digests_of
 from deft_llm.model.checkpoint import CONFIG, SHIPPED
 from deft_llm.model.language import EMBEDDED
 from deft_llm.motion.measure import MeasureSettings, measure_shots
@@ -197,6 +197,7 @@ class Analyzer:
                 *unanswered,
             ],
             seconds=seconds, checkpoint=getattr(self.method, "folder", None),
+            digests=digests_of(self.method),
         )  # fmt: skip
 
     @staticmethod
@@ -432,8 +433,8 @@ class Analyzer:
                                    answer=release_answer(movement))  # fmt: skip
         why = ""
         if not movement.rises and movement.kind not in BRIEF:
-            slow = "it is too slow for" if movement.offset is not None else "it does not go back as"
-            why = f"No Action Unit can be told in its motion, and {slow} a micro-expression."
+            slow = "is too slow for" if movement.offset is not None else "does not go back, unlike"
+            why = f"No Action Unit can be told in its motion, and it {slow} a micro-expression."
         elif not movement.rises and movement.kind != "given" and (coded := hindrance(not_judged)):
             why = f"Nothing is said of this motion: {coded}."
         if why:
@@ -482,10 +483,10 @@ class Analyzer:
         unread = sum(reading.warning.startswith("Only ") for reading in readings)
         if unread:
             notes.append(f"{unread} movements are listed but not read (--max-movements).")
-        if spotting is not None and spotting.set_aside:
+        if spotting is not None and spotting.set_aside and readings:  # else ``of_video`` says it
             notes.append(
-                f"{spotting.set_aside} motions of the skin during speech or fast turns of the head are not "
-                "judged: see the events."
+                f"Motion of the skin in speech and fast turns of the head ({spotting.set_aside} "
+                f"time{'s' * (spotting.set_aside != 1)}) is not judged: see the events."
             )
         return notes
 

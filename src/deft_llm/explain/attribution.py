@@ -1,4 +1,4 @@
-"""What the experts' class and Action Units rest on: integrated gradients over the motion, and removal.
+"""What deft's class and Action Units rest on: integrated gradients over the motion, and removal.
 
 Integrated gradients: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017
 (Captum). The baseline is a face at rest (zero relative motion), so attributions sum to what the motion adds.
@@ -6,7 +6,7 @@ Integrated gradients: Sundararajan, Taly and Yan, "Axiomatic Attribution for Dee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +18,15 @@ from torch import Tensor
 
 from deft_llm.explain.overlays import face_picture
 from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.facs.units import name
 from deft_llm.model.deft import FACE_EXPERTS
-from deft_llm.model.heads import au_logits, coarse_chances, presence_logits
+from deft_llm.model.heads import au_logits, coarse_chances, presence_logits, with_stated
 from deft_llm.model.inputs import DeftBatch, batch_of, canonical_weights
 from deft_llm.model.predictor import Predictor, load_predictor
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import COARSE
+from deft_llm.spotting.movement import Movement
 from deft_llm.store import Motion
 
 STEPS, MOST_STEPS = 16, 128
@@ -38,8 +40,9 @@ class Source:
     """One output and what it rests on.
 
     ``regions``: share of the output's rise over rest that comes from motion in each face region, signed
-    ("elsewhere" for skin outside of all; together 1 up to ``error``); ``grid`` (28, 28) the same on the face;
-    ``gain``: the output's rise in logits; ``error``: what integration missed, as a share of the gain.
+    ("elsewhere" for skin outside of all; together 1 up to ``error``, -1 where motion lowers the output);
+    ``grid`` (28, 28) the same on the face; ``gain``: the output's rise in logits; ``error``: what integration
+    missed, as a share of the gain.
     """
 
     name: str
@@ -79,15 +82,16 @@ def ranked(regions: dict[str, float]) -> list[tuple[str, float]]:
 def attribute(motion: Motion, checkpoint: Path | None = None, steps: int = STEPS) -> Attribution:
     """Attribute class and AUs of one clip; ``checkpoint``: a folder (default: the shipped one).
 
-    What is explained is the readout that the class comes from: the same crops, mirror image and experts. Runs
-    on the CPU in some seconds; ``steps``: points of the path at first.
+    What is explained is the readout that the class comes from: the same crops, mirror image and experts,
+    beliefs held to ``Motion.stated``. Runs on the CPU in some seconds; ``steps``: points of the path at
+    first.
     Raises: DeftError for a checkpoint that cannot be read.
     """
     predictor = load_predictor(checkpoint)
     inputs, faces = predictor.inputs_of([motion])
     batch = batch_of(inputs, faces)
     with torch.no_grad():
-        readout = predictor.read_batch(batch)
+        readout = with_stated(predictor.read_batch(batch), [motion.stated], predictor.calibration)
     chances = coarse_chances(readout, predictor.calibration)[0]
     index = int(chances.argmax())
     presence = presence_logits(readout, predictor.calibration)[0]
@@ -96,7 +100,8 @@ def attribute(motion: Motion, checkpoint: Path | None = None, steps: int = STEPS
     targets = [Target(f"class {COARSE[index]}", index, None)]
     targets += [Target(f"AU{EXPERT_AUS[k]}", int(k), int(sides[k])) for k in strongest]
     sources = [_source(target, predictor, batch, steps) for target in targets]
-    return Attribution(sources, COARSE[index], float(chances[index]), removals(predictor, batch, index))
+    without = removals(predictor, batch, index, motion.stated)
+    return Attribution(sources, COARSE[index], float(chances[index]), without)
 
 
 class Target(NamedTuple):
@@ -129,7 +134,7 @@ def _source(target: Target, predictor: Predictor, batch: DeftBatch, steps: int) 
         grid = shares[0].sum((0, 1)).detach().numpy().astype(float)
         error = float(abs(grid.sum() - gain) / abs(unit))
         if error <= MISSED or steps >= MOST_STEPS:
-            return Source(target.name, gain, error, _by_region(grid / unit), grid)
+            return Source(target.name, gain, error, _by_region(grid / abs(unit)), grid)
         steps *= 2
 
 
@@ -151,7 +156,30 @@ PARTS = {
     "return phase": "The way back from the apex to the offset",
     "structure expert": "The shape of the face at the onset (structure expert)",
     "texture expert": "Changes of skin texture, such as wrinkles (texture expert)",
+    "stated units": "The Action Units that the measurement states or denies",
 }
+
+
+def title_of(source: Source, movement: Movement) -> str:
+    """What a source explains, in words: "Class positive", "AU12 lip corner puller"; of an Action Unit that
+    the movement does not state, that it is a guess."""
+    if not source.name.startswith("AU"):
+        return source.name.capitalize()
+    au = int(source.name[2:])
+    guess = "" if any(unit.number == au for unit in movement.rises) else " (the experts' guess, not stated)"
+    return f"{source.name} {name(au)}{guess}"
+
+
+def note_of(found: Attribution) -> str:
+    """How to read the pictures and figures of sources."""
+    missed = 100 * max(source.error for source in found.sources)
+    return (
+        "Orange skin speaks for the class or Action Unit named below the picture, blue skin against it. The "
+        "figures say how much of its whole change from a face at rest comes from each region of the person's "
+        "own right or left; regions that work against each other can pass 100 %. A region far from the "
+        "movement that the evidence shows is a reason to distrust the answer. Method: integrated gradients, "
+        f"{missed:.1f} % of the change or less unaccounted for. It explains the model, not the person."
+    )
 
 
 OUTSIDE = "skin outside the regions"
@@ -164,13 +192,23 @@ def words_of(source: Source, most: int = 3) -> str:
     return ", ".join(f"{OUTSIDE if key == 'elsewhere' else key} {100 * share:+.0f} %" for key, share in named)
 
 
-def removals(predictor: Predictor, batch: DeftBatch, index: int) -> dict[str, float]:
-    """The probability of coarse class ``index`` of a batch of one clip where a part of its input
-    is taken away."""
+def points_words(change: float) -> str:
+    """By how much a probability changes: "-55 points", "+1 point", "0 points"."""
+    points = round(100 * change)
+    return f"{points:+d} point{'s' * (abs(points) != 1)}" if points else "0 points"
 
-    def probability(seen: DeftBatch, drop: Sequence[str] = ()) -> float:
+
+def removals(
+    predictor: Predictor, batch: DeftBatch, index: int, stated: Mapping[int, tuple[float, float]]
+) -> dict[str, float]:  # fmt: skip
+    """The probability of coarse class ``index`` of a batch of one clip where a part of its input
+    is taken away; ``stated``: ``Motion.stated``, to which beliefs are held."""
+
+    def probability(
+        seen: DeftBatch, drop: Sequence[str] = (), stated: Mapping[int, tuple[float, float]] = stated
+    ) -> float:
         with torch.no_grad():
-            readout = predictor.read_batch(seen, drop)
+            readout = with_stated(predictor.read_batch(seen, drop), [stated], predictor.calibration)
         return float(coarse_chances(readout, predictor.calibration)[0, index])
 
     no_flow, no_strain = batch.maps.clone(), batch.maps.clone()
@@ -188,6 +226,8 @@ def removals(predictor: Predictor, batch: DeftBatch, index: int) -> dict[str, fl
     if batch.maps.shape[1] == 2:
         only = torch.tensor([[True, False]])
         found["return phase"] = probability(replace(batch, phases=only))
+    if stated:
+        found["stated units"] = probability(batch, stated={})
     return found
 
 

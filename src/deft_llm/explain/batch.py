@@ -74,6 +74,11 @@ class VideoRecord(BaseModel):
     files: list[str] = []
     rows: list[dict[str, Any]] = []
 
+    @property
+    def why(self) -> str:
+        """The error without the video's own name before it."""
+        return (self.error or "").removeprefix(f"{self.file}: ")
+
 
 @dataclass
 class Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
@@ -21,7 +22,13 @@ TICK = 80  # px that a tick's words need
 POINTS = 700  # of a curve: more are thinned, keeping each bin's largest
 COLOURS = {"left": "#2b6cb0", "right": "#c05621"}
 PHASES = {"rise": "#2f855a", "release": "#805ad5"}
-NEUTRAL, FLOOR, UNSURE = "#38a169", "#cbd5e0", "#edf2f7"
+NEUTRAL, FLOOR, UNSURE = "#38a169", "#cbd5e0", "#fbecc8"
+SHADE, NOISE = 0.3, 0.5  # opacity of a phase and of what lies within the noise
+KEY = (("left side", COLOURS["left"], 1), ("right side (dashed)", COLOURS["right"], 1),
+       ("rise", PHASES["rise"], SHADE), ("release", PHASES["release"], SHADE),
+       ("within the noise", FLOOR, NOISE), ("cannot be judged", UNSURE, 1),
+       ("neutral frames", NEUTRAL, 1))  # fmt: skip
+"""What the curves' colours mean: words, colour, opacity."""
 
 
 def strongest_side(state: FaceState, au: int, part: slice = slice(None)) -> np.ndarray:
@@ -29,15 +36,16 @@ def strongest_side(state: FaceState, au: int, part: slice = slice(None)) -> np.n
     return np.fmax(state.intensity[au, "left"][part], state.intensity[au, "right"][part])
 
 
-def shown_units(movements: Sequence[Movement], state: FaceState) -> list[int]:
-    """Units with a curve: those that movements name, then those that were clearly visible at all."""
-    named = {unit.number for one in movements if one.face == state.face for unit in one.units}
-    named &= set(STATE_AUS)
+def shown_units(movements: Sequence[Movement], state: FaceState, most: int = MOST_CURVES) -> list[int]:
+    """At most so many units with a curve: those that movements name, the ones named most often first, then
+    those that were clearly visible at all."""
+    told = Counter(unit.number for one in movements if one.face == state.face for unit in one.units)
+    named = [au for au, _ in told.most_common() if au in STATE_AUS]
     peaks = {au: float(np.nanmax(strongest_side(state, au), initial=0.0)) / VISIBLE[au] for au in LIMITS}
     more = sorted(
         (au for au in peaks if au not in named and peaks[au] > LIMITS[au]), key=lambda au: -peaks[au]
     )
-    return sorted([*named, *more][:MOST_CURVES])
+    return sorted([*named, *more][:most])
 
 
 def svg_curves(state: FaceState, movements: Sequence[Movement], width: int = WIDTH) -> str:
@@ -70,8 +78,11 @@ def _lane(state: FaceState, movements: Sequence[Movement], au: int, base: int, x
     times, tall = state.times, LANE - 10
     top = max(0.5 * FULL, min(FULL, float(np.nanmax(strongest_side(state, au), initial=0.0))))
     y = lambda value: base - tall * np.clip(value, 0, top) / top  # noqa: E731
-    place = f'x="{LEFT - 8}" y="{base - 6}" text-anchor="end"'
-    parts = [f"<text {place}><title>{escape(name(au))}</title>AU{au}</text>"]
+    place = f'x="{LEFT - 8}" text-anchor="end"'
+    parts = [
+        f'<text {place} y="{base - 6}"><title>{escape(name(au))}</title>AU{au}</text>',
+        f'<text {place} y="{base - tall + 8}" font-size="10" fill="#4a5568">{top:.1f}</text>',
+    ]
     for a, b in runs(unsure(state, au)):
         parts.append(
             f'<rect x="{x(times[a]):.1f}" y="{base - tall}" height="{tall}" fill="{UNSURE}" '
@@ -81,14 +92,14 @@ def _lane(state: FaceState, movements: Sequence[Movement], au: int, base: int, x
         for unit in movement.units if movement.face == state.face else ():
             if unit.number == au:
                 parts.append(
-                    f'<rect x="{x(unit.onset_time):.1f}" y="{base - tall}" height="{tall}" opacity=".3" '
+                    f'<rect x="{x(unit.onset_time):.1f}" y="{base - tall}" height="{tall}" opacity="{SHADE}" '
                     f'width="{max(x(unit.apex_time) - x(unit.onset_time), 2):.1f}" '
                     f'fill="{PHASES[unit.phase]}"><title>{escape(unit.words)}</title></rect>'
                 )
     floor = max(state.floor[au, side] for side in COLOURS)
     parts.append(
         f'<rect x="{LEFT}" y="{y(floor):.1f}" width="{x(times[-1]) - LEFT:.1f}" '
-        f'height="{base - y(floor):.1f}" fill="{FLOOR}" opacity=".5"/>'
+        f'height="{base - y(floor):.1f}" fill="{FLOOR}" opacity="{NOISE}"/>'
     )
     for side, colour in COLOURS.items():
         line = _thinned(times, np.nan_to_num(state.intensity[au, side]))

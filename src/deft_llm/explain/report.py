@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deft_llm.answer import AnswerError, parse
 from deft_llm.claims import LIMITS
-from deft_llm.explain.curves import svg_curves
+from deft_llm.explain.curves import KEY, svg_curves
 from deft_llm.explain.overlays import (
     arrow_words,
     as_data,
@@ -18,15 +18,27 @@ from deft_llm.explain.overlays import (
     strain_overlay,
 )
 from deft_llm.explain.snapshots import MOST, pictured_movements
-from deft_llm.explain.timeline import COLOURS, HEAD, MARKS, NARROW, SHADES, lane_height, svg_timeline
+from deft_llm.explain.timeline import (
+    COLOURS,
+    HEAD,
+    MARKS,
+    NARROW,
+    SHADES,
+    caption_of,
+    key_of,
+    kind_class,
+    svg_timeline,
+)
 from deft_llm.explain.unjudged import by_reason
 from deft_llm.explain.words import (
     EVENTS,
     agreement_of,
+    between,
     certainty_of,
     clock,
     confidence_words,
     duration_of,
+    kind_note,
     marked_words,
     measured_words,
     regions_of,
@@ -63,7 +75,7 @@ def render_report(analysis: AnalysisResult) -> str:
         several=several, timeline=svg_timeline(analysis) if analysis.signal else "",
         narrow_timeline=svg_timeline(analysis, NARROW) if analysis.signal else "",
         colours=COLOURS, head=HEAD, shades=SHADES, marks=MARKS, most=MOST,
-        scale=lane_height(analysis) / 0.9, limits=LIMITS, version=__version__,
+        key=key_of(analysis), caption=caption_of(analysis), curve_key=KEY, limits=LIMITS, version=__version__,
     )  # fmt: skip
 
 
@@ -95,15 +107,15 @@ def _reading(
         answer = None
     ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
     return {
-        "rank": rank, "kind": movement.called,
+        "rank": rank, "kind": movement.called, "mark": kind_class(movement.kind),
         "face": movement.face if several else None,
         "units": [_unit(unit) for unit in movement.units],
         "marks": [marked_words(mark) for mark in reading.marks],
         "regions": regions_of(movement), "read": reading.read, "when": when_of(movement),
-        "lasts": duration_of(movement, fps),
+        "lasts": duration_of(movement, fps), "note": kind_note(movement),
         "reason": movement.reason, "warning": reading.warning, "pictured": pictures,
         "pictures": _pictures(reading) if pictures else [],
-        "unjudged": [one for one in reading.unjudged if one.state != "below-noise"],
+        "unjudged": reading.told,
         "aus_unjudged": by_reason(reading.not_judged),
         "answer": answer, "raw_answer": reading.answer,
         "sure": certainty_of(probabilities), "agreement": agreement_of(reading),
@@ -140,7 +152,7 @@ def _unit(unit: MovementUnit) -> dict[str, Any]:
     """One row of the table of units."""
     return {
         "au": unit.number, "name": name(unit.number), "side": unit.side, "phase": unit.phase,
-        "when": f"{clock(unit.onset_time)} to {clock(unit.apex_time)}",
+        "when": between(unit.onset_time, unit.apex_time),
         "end": None if unit.offset_time is None else clock(unit.offset_time),
         "before": unit.intensity_before, "after": unit.intensity_after, "px": unit.px,
         "iod": unit.iod_percent, "z": unit.z, "seen_by": SEEN_BY[unit.seen_by],
@@ -153,22 +165,26 @@ def _rests_on(reading: MovementReading) -> dict[str, Any] | None:
     found, motion = reading.attribution, reading.motion
     if found is None or motion is None:
         return None
-    from deft_llm.explain.attribution import PARTS, attribution_overlay, words_of
+    from deft_llm.explain.attribution import (
+        PARTS,
+        attribution_overlay,
+        note_of,
+        points_words,
+        title_of,
+        words_of,
+    )
 
-    pictures = []
-    for source in found.sources:
-        au = int(source.name[2:]) if source.name.startswith("AU") else None
-        title = f"{source.name} {name(au)}" if au is not None else source.name.capitalize()
-        if au is not None and not any(unit.number == au for unit in reading.movement.rises):
-            title += " (the experts' guess, not stated)"
-        pictures.append((title, words_of(source), as_data(attribution_overlay(motion, source))))
+    pictures = [
+        (title_of(one, reading.movement), words_of(one), as_data(attribution_overlay(motion, one)))
+        for one in found.sources
+    ]
     removed = [
-        (PARTS.get(part, part), 100 * share, round(100 * (share - found.probability)))
+        (PARTS.get(part, part), 100 * share, points_words(share - found.probability))
         for part, share in found.without.items()
     ]
     return {
         "pictures": pictures, "label": found.label, "percent": 100 * found.probability, "removed": removed,
-        "error": 100 * max(source.error for source in found.sources),
+        "note": note_of(found),
     }  # fmt: skip
 
 
@@ -177,12 +193,15 @@ def _events(analysis: AnalysisResult) -> list[dict[str, str]]:
     rows = []
     for event in analysis.events:
         kind = EVENTS.get(event.kind, event.kind)
-        end = "its end is not seen" if event.offset_time is None else clock(event.offset_time)
         side = f" {event.side}" if event.side in ("left", "right") else ""
         unit = "".join(f" (AU{au})" for au in event.aus)
         face = f", face {event.face}" if several else ""
-        brief = event.offset == event.onset
-        when = f"{clock(event.onset_time)}, one frame" if brief else f"{clock(event.onset_time)} to {end}"
+        if event.offset_time is None:
+            when = f"{clock(event.onset_time)}, its end is not seen"
+        elif event.offset == event.onset:
+            when = f"{clock(event.onset_time)}, one frame"
+        else:
+            when = between(event.onset_time, event.offset_time)
         rows.append({"kind": f"{kind}{side}{unit}{face}", "when": when})
     return rows
 

@@ -74,6 +74,11 @@ class MovementReading:
         coded = hindrance(self.not_judged)
         return of_movement(self.movement, read=self.read, named=named, warning=self.warning, coded=coded)
 
+    @property
+    def told(self) -> list[Unjudged]:
+        """Of ``unjudged`` what a page says in a sentence of its own: no noise, and not the warning again."""
+        return [one for one in self.unjudged if one.state != "below-noise" and one.why != self.warning]
+
     def to_dict(self) -> dict[str, Any]:
         """As one entry of ``movements`` in result.json."""
         record = {"read": self.read, **self.movement.to_dict()}
@@ -112,7 +117,7 @@ def _rows(evidence: list[Evidence]) -> list[dict[str, Any]]:
 class AnalysisResult:
     """Everything that was found in one video: ``readings`` in the order of time, ``events`` that are no
     expression, ``states`` of every face; ``spotting`` and ``signal`` are the first face's motion (None where
-    only the state was read)."""
+    only the state was read); ``digests``: of the checkpoint that read it, as ``digests_of`` its method."""
 
     source: str
     method: str
@@ -127,6 +132,7 @@ class AnalysisResult:
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     checkpoint: Path | None = field(default=None, repr=False)
+    digests: dict[str, str] = field(default_factory=dict)
 
     @property
     def times(self) -> np.ndarray:
@@ -162,6 +168,7 @@ class AnalysisResult:
             "deft_llm": __version__,
             "source": self.source,
             "method": self.method,
+            "checkpoint": self.digests,
             "video": self.video,
             "neutral": [{"face": s.face, **s.neutral.to_dict()} for s in self.states],
             "movements": [{"rank": i + 1, **reading.to_dict()} for i, reading in enumerate(self.readings)],

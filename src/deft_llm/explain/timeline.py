@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deft_llm.explain.curves import shown_units, strongest_side, tick_step
 from deft_llm.explain.result import AREAS, AnalysisResult, MovementReading, area_curves
-from deft_llm.explain.words import clock, duration_of
+from deft_llm.explain.words import EVENTS, clock, duration_of
 from deft_llm.state.face_state import FULL
+from deft_llm.store.motion import ALIGNED_IOD
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,14 +27,15 @@ KINDS = {"micro-expression": "micro", "macro-expression": "macro", "given": "mic
          "mouth movement in speech": "speech"}  # fmt: skip
 """Class of a movement's mark; "other" for all other kinds."""
 MARKS = {"micro": "#b7791f", "macro": "#2f855a", "other": "#805ad5", "speech": "#d53f8c"}
-COVER = "#a0aec0"
+COVER, LIDS = "#a0aec0", "#cbd5e0"
 SPEECH = "#f7a8c4"  # told apart from the ochre of a micro-expression
-SHADES = {"speech": SPEECH, "blink": "#e2e8f0", "wink": "#e2e8f0", "eyes-closed": "#e2e8f0",
-          "occlusion": COVER, "darkness": COVER, "face-lost": COVER}  # fmt: skip
+SHADES = {"speech": SPEECH, "blink": LIDS, "wink": LIDS, "eyes-closed": LIDS,
+          "occlusion": COVER, "beyond-the-picture": COVER, "darkness": COVER, "face-lost": COVER}  # fmt: skip
 """Colour of the band of an event by its class; HEAD for all others, which are turns of the head."""
 HEAD = "#edf2f7"
 WIDTH, NARROW, LANE, LEFT, RIGHT, TOP, FOOT = 860, 350, 60, 60, 12, 34, 34
 LISTED, LISTED_NARROW = 10, 6  # movements that are marked
+BALL = 12  # radius of the circle that bears a movement's number
 
 Place = Callable[[float], float]
 """x in px of a time in seconds."""
@@ -46,7 +49,7 @@ def svg_timeline(analysis: AnalysisResult, width: int = WIDTH, chosen: int | Non
     """
     line = analysis.timeline()
     times = np.array(line["times"])
-    end = max(float(analysis.times[-1]), 1e-3)
+    end = end_of(analysis)
     height = TOP + LANE * len(AREAS) + FOOT
     x = lambda t: LEFT + (width - LEFT - RIGHT) * t / end  # noqa: E731
     role = 'role="img"' if chosen is None else 'role="group"'
@@ -67,10 +70,43 @@ def svg_timeline(analysis: AnalysisResult, width: int = WIDTH, chosen: int | Non
     return "".join([*parts, "</svg>"])
 
 
+def caption_of(analysis: AnalysisResult) -> str:
+    """What the timeline's curves and lines are, in words."""
+    percent = 100 * lane_height(analysis) / ALIGNED_IOD
+    lines = " Dashed lines: onset and offset; full line: apex." if analysis.readings else ""
+    return (
+        "Curves: how far brows, eyes and mouth are from where they were around that second, head motion "
+        f"taken out; a lane's full height is {percent:.1f} % of the distance between the eyes.{lines}"
+    )
+
+
+def key_of(analysis: AnalysisResult, *, marks: bool = True) -> str:
+    """What the timeline's bands mean, and with ``marks`` its marks, as HTML whose swatches bear their
+    classes; what does not occur is left out."""
+    named: dict[str, list[str]] = {}
+    for movement in analysis.movements[:LISTED] if marks else ():
+        named.setdefault(f"mark {kind_class(movement.kind)}", []).append(movement.called)
+    shades: dict[str, str] = {}  # colour -> class of the first band that has it
+    for event in analysis.events:
+        band = band_class(event.kind)
+        shade = shades.setdefault(SHADES.get(band, HEAD), band)
+        named.setdefault(f"band {shade}", []).append(EVENTS.get(event.kind, event.kind))
+    keys = [
+        f'<span><i class="{swatch}"></i>{escape(", ".join(dict.fromkeys(names)))}</span>'
+        for swatch, names in named.items()
+    ]
+    return f'<p class="soft key">{"".join(keys)}</p>' if keys else ""
+
+
 def lane_height(analysis: AnalysisResult) -> float:
     """Aligned px that fill a lane."""
     line = analysis.timeline()
     return max(1.05 * float(max(np.quantile(line[area] or [0.0], 0.995) for area in AREAS)), 0.5)
+
+
+def band_class(kind: str) -> str:
+    """Class of the band of an event."""
+    return kind.replace(" ", "-")
 
 
 def kind_class(kind: str) -> str:
@@ -88,15 +124,20 @@ def name_of(rank: int, reading: MovementReading, fps: float) -> str:
     )
 
 
+def end_of(analysis: AnalysisResult) -> float:
+    """Time of the last frame, s."""
+    return max(float(analysis.times[-1]), 1e-3)
+
+
 def _bands(analysis: AnalysisResult, x: Place, height: int) -> list[str]:
     """Shades behind the lanes: speech, turns of the head, blinks, what covers the face."""
     times, bands = analysis.times, []
     for event in analysis.events:
         left, right = x(times[event.onset]), x(times[event.end])
         bands.append(
-            f'<rect class="band {event.kind.replace(" ", "-")}" x="{left:.1f}" y="{TOP}" '
+            f'<rect class="band {band_class(event.kind)}" x="{left:.1f}" y="{TOP}" '
             f'width="{max(right - left, 2):.1f}" height="{height - TOP - FOOT}">'
-            f"<title>{escape(event.kind)}</title></rect>"
+            f"<title>{escape(EVENTS.get(event.kind, event.kind))}</title></rect>"
         )
     return bands
 
@@ -104,8 +145,9 @@ def _bands(analysis: AnalysisResult, x: Place, height: int) -> list[str]:
 def _marks(analysis: AnalysisResult, x: Place, most: int, chosen: int | None) -> list[str]:
     """Span, apex and number of the first movements."""
     floor, fps = TOP + LANE * len(AREAS), analysis.video["fps"]
-    marks = []
-    for rank, reading in enumerate(analysis.readings[:most]):
+    marks, listed = [], analysis.readings[:most]
+    heads = spread([x(one.movement.apex_time) for one in listed], 2 * BALL + 1, x(end_of(analysis)))
+    for rank, (reading, head) in enumerate(zip(listed, heads)):
         movement = reading.movement
         left, right = x(movement.onset_time), x(analysis.times[movement.end])
         apex = x(movement.apex_time)
@@ -118,11 +160,23 @@ def _marks(analysis: AnalysisResult, x: Place, most: int, chosen: int | None) ->
             f'<rect class="span" x="{left:.1f}" y="{TOP}" width="{max(right - left, 4):.1f}" '
             f'height="{floor - TOP}"/>'
             f'<path class="ends" d="M{left:.1f} {TOP}V{floor}M{right:.1f} {TOP}V{floor}"/>'
-            f'<path class="apex" d="M{apex:.1f} {TOP - 6}V{floor}"/>'
-            f'<circle cx="{apex:.1f}" cy="{TOP - 17}" r="12"/>'
-            f'<text x="{apex:.1f}" y="{TOP - 12.5}" text-anchor="middle">{rank + 1}</text></g>'
+            f'<path class="apex" d="M{head:.1f} {TOP - 6}L{apex:.1f} {TOP}V{floor}"/>'
+            f'<circle cx="{head:.1f}" cy="{TOP - 17}" r="{BALL}"/>'
+            f'<text x="{head:.1f}" y="{TOP - 12.5}" text-anchor="middle">{rank + 1}</text></g>'
         )
     return marks
+
+
+def spread(places: list[float], gap: float, last: float) -> list[float]:
+    """The places moved apart to at least ``gap``, in their order, to the right where there is room up to
+    ``last``."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    apart = list(places)
+    for before, after in pairwise(order):
+        apart[after] = max(apart[after], apart[before] + gap)
+    for after, limit in zip(reversed(order), (last - gap * i for i in range(len(order)))):
+        apart[after] = min(apart[after], limit)
+    return apart
 
 
 def _axis(x: Place, end: float, height: int, width: int) -> list[str]:
@@ -169,9 +223,9 @@ def plot_units(analysis: AnalysisResult, figure: Figure) -> Figure:
     axis = figure.subplots()
     for au in chosen:
         axis.plot(state.times, np.clip(strongest_side(state, au), 0, FULL), linewidth=1, label=f"AU{au}")
-    axis.set_ylim(0, FULL)
+    axis.set_ylim(0, 1.02 * FULL)
     axis.set_xlabel("seconds")
     axis.set_title(f"{analysis.source}: intensity over the neutral face (0 to 5)")
     if chosen:
-        axis.legend(ncols=4, fontsize="small")
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize="small")  # beside the curves
     return figure

@@ -16,6 +16,7 @@ from deft_llm.facs.directions import image_vector
 from deft_llm.facs.regions import REGION_INDEX
 from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import BY_SHAPE, Evidence
+from deft_llm.spotting.joint import PART_REGIONS
 from deft_llm.spotting.movement import Movement, MovementUnit, UnitPhase
 from deft_llm.spotting.phases import LIMITS, passing_cover
 from deft_llm.state.channels import SIDES
@@ -69,14 +70,20 @@ def _with_figures(
 ) -> MovementUnit:  # fmt: skip
     """Figures of the row that shows the unit, else of its own regions along the way that it moves skin."""
     if not movement.onset <= unit.apex <= movement.end or unit.onset > movement.apex:
-        return unit  # what comes back after the measured rise is not in it
+        return _shaped(unit)  # what comes back after the measured rise is not in it
     row = _row_of(unit, evidence)
     if row is not None and unit.phase == "rise":
         seen = "both" if unit.seen_by == "state" else unit.seen_by
         return replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z, support=row.support,
                        seen_by=seen)  # fmt: skip
     px, percent, z = projected(unit, motion)
-    return replace(unit, px=px, iod_percent=percent, z=z)
+    found = replace(unit, px=px, iod_percent=percent, z=z)
+    return _shaped(found) if unit.phase == "rise" or px is None else found
+
+
+def _shaped(unit: MovementUnit) -> MovementUnit:
+    """The unit as shape alone shows it: its part of the face moved, but not as the unit does."""
+    return replace(unit, seen_by="state") if unit.seen_by == "both" else unit
 
 
 def _row_of(unit: MovementUnit, evidence: Iterable[Evidence]) -> Evidence | None:
@@ -205,8 +212,9 @@ def _row_of_shape(unit: MovementUnit) -> Evidence:
 def _contradiction(state: FaceState, movement: Movement, row: Evidence) -> str:
     """Why a unit of motion is not stated, "" where nothing contradicts it."""
     assert row.au is not None
-    if movement.hidden and part_of(row.au) == "mouth" and "chin" in movement.hidden:
-        return movement.hidden["chin"]
+    judged_by = (row.region, *PART_REGIONS[part_of(row.au)])  # where it was measured, and its own part
+    if hidden := next((why for key, why in movement.hidden.items() if key.endswith(judged_by)), ""):
+        return hidden
     change = change_of(state, row.au, row.side, movement.onset, movement.apex)
     if not np.isfinite(change):
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deft_llm.explain.units import CODED
-from deft_llm.facs.words import listed
+from deft_llm.facs.words import listed, percent
 from deft_llm.spotting.joint import PART_REGIONS
 from deft_llm.spotting.movement import Kind, Movement
 from deft_llm.spotting.spot import SpottingSettings
@@ -33,6 +34,9 @@ HIDDEN = {"something covers it": "occlusion", "beyond the picture": "face-missin
 """Why ``spotting.joint.hidden_regions`` hides a part of the face -> ``Unjudged.state``."""
 
 
+_FIGURE = re.compile(r"^(?:z [^:]*: |\d+ % IOD is )")
+
+
 @dataclass(frozen=True)
 class Unjudged:
     """``what`` cannot be judged, and ``why``. ``state``: face-too-small, below-noise, fps-too-low, no-offset,
@@ -41,6 +45,11 @@ class Unjudged:
     state: str
     what: str
     why: str
+
+    @property
+    def head(self) -> str:
+        """ "Cannot be judged: its Action Units and class."."""
+        return f"Cannot be judged: {self.what[0].lower()}{self.what[1:]}."
 
     def to_dict(self) -> dict[str, str]:
         """As JSON."""
@@ -87,10 +96,10 @@ def of_video(
         found.append(Unjudged("below-noise", "Fine movements", why))
     elif not movements and set_aside:
         why = (
-            "No movement that can be judged was found. During speech or fast turns of the head the skin "
-            f"moved {set_aside} times, which is set aside."
+            f"In speech and fast turns of the head the skin moved {set_aside} "
+            f"time{'s' * (set_aside != 1)}, which is set aside."
         )
-        found.append(Unjudged("not-measured", "What moved then", why))
+        found.append(Unjudged("not-measured", "What moves in speech and fast turns of the head", why))
     elif not movements:
         least = least_visible(signal)
         why = (
@@ -100,14 +109,14 @@ def of_video(
         )
         found.append(Unjudged("below-noise", "Movements below the noise floor", why))
     if not there.all():
-        why = f"No face is seen in {1 - float(there.mean()):.0%} of the frames."
-        found.append(Unjudged("face-missing", "Those frames", why))
+        why = f"No face is seen in {percent(1 - float(there.mean()))} of the frames."
+        found.append(Unjudged("face-missing", "Frames without a face", why))
     skipped = float(np.median(state.skipped[there])) if there.any() else 0.0
     if skipped > MODERATE:
         said = "states no Action Unit" if skipped > STRONG else "is of low confidence"
         why = (
-            f"The video is strongly compressed: {skipped:.0%} of the blocks at the face repeat the frame "
-            f"before, so fine motion alone {said}."
+            f"The video is strongly compressed: {percent(skipped)} of the blocks at the face repeat the "
+            f"frame before, so fine motion alone {said}."
         )
         found.append(Unjudged("compression", "Fine movements", why))
     elif (coded := quantiser_of(state.quantiser[there])) > COARSE:
@@ -118,11 +127,13 @@ def of_video(
         found.append(Unjudged("compression", "Fine movements", why))
     dark = float(state.visibility.dark.mean())
     if dark > DARK_SHARE:
-        why = f"The face is too dark in {dark:.0%} of the frames: its detail drowns in the camera's noise."
-        found.append(Unjudged("darkness", "Those frames", why))
+        share = percent(dark)
+        why = f"The face is too dark in {share} of the frames: its detail drowns in the camera's noise."
+        found.append(Unjudged("darkness", "Dark frames", why))
     covered = float(state.visibility.covered.mean())
     if covered > COVERED_SHARE:
-        why = f"Something (a hand, a mask, hair, glare) covers a part of the face in {covered:.0%} of frames."
+        share = percent(covered)
+        why = f"Something (a hand, a mask, hair, glare) covers a part of the face in {share} of the frames."
         found.append(Unjudged("occlusion", "What is covered", why))
     return found
 
@@ -184,9 +195,8 @@ def least_visible(signal: Signal, settings: SpottingSettings | None = None) -> f
 
 
 def by_reason(not_judged: Mapping[int, str]) -> dict[str, list[int]]:
-    """AUs that cannot be judged, gathered by their reason; figures in it are left out."""
+    """AUs that cannot be judged, gathered by their reason; the figure that it begins with is left out."""
     grouped: dict[str, list[int]] = {}
     for au, reason in sorted(not_judged.items()):
-        text = reason.split(": ", 1)[-1] if reason.startswith("z ") else reason
-        grouped.setdefault(text, []).append(au)
+        grouped.setdefault(_FIGURE.sub("", reason), []).append(au)
     return grouped

@@ -10,10 +10,12 @@ import numpy as np
 
 from deft_llm.explain.curves import shown_units, strongest_side
 from deft_llm.explain.magnify import write_stream
+from deft_llm.explain.words import EVENTS, clock
 from deft_llm.faces.video import frames as frames_of
 from deft_llm.files import atomic_path
 from deft_llm.spotting.movement import Movement, OtherEvent
-from deft_llm.state.face_state import FULL, FaceState
+from deft_llm.state.channels import runs
+from deft_llm.state.face_state import FULL, FaceState, unsure
 
 if TYPE_CHECKING:
     from deft_llm.explain.result import AnalysisResult
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 STRIP, CURVES = 0.28, 5  # height of the strip of curves over the picture's; most curves in it
 LEAST_WIDTH = 480  # px: smaller pictures are enlarged so that words can be read
 COLOURS = ((255, 196, 61), (87, 186, 255), (126, 217, 137), (255, 138, 128), (206, 160, 255))
-POINT, WORD, SHADE = (80, 255, 170), (255, 255, 255), (18, 22, 30)
-WINDOW = 6.0  # s of the curves that are in view
+POINT, WORD, SHADE, RULE = (80, 255, 170), (255, 255, 255), (18, 22, 30), (84, 92, 108)
+WINDOW = 6.0  # most seconds of the curves that are in view
 BLOCK = 256  # frames
 LINES = 10  # of words in a frame
 
@@ -39,7 +41,7 @@ def _drawn(video: Path, analysis: AnalysisResult, fps: float | None) -> Iterator
     import cv2
 
     state = analysis.states[0]
-    chosen = shown_units(analysis.movements, state)[:CURVES]
+    chosen = {au: unsure(state, au) for au in shown_units(analysis.movements, state, CURVES)}
     movements, events = _by_block(analysis.movements), _by_block(analysis.events)
     for frame in frames_of(video, fps=fps):
         if frame.index >= len(state):
@@ -54,6 +56,7 @@ def _drawn(video: Path, analysis: AnalysisResult, fps: float | None) -> Iterator
         told = told_in(movements.get(block, []), events.get(block, []), frame.index, len(analysis.states) > 1)
         for row, line in enumerate(told[:LINES]):
             _write(picture, line, (8, 20 + 20 * row), WORD)
+        _write(picture, clock(state.times[frame.index]), (8, size[1] - 8), WORD)
         strip = np.full((2 * round(STRIP * size[1] / 2), size[0], 3), SHADE, np.uint8)
         _curves(strip, state, chosen, frame.index)
         yield np.vstack([picture, strip])
@@ -99,7 +102,9 @@ def told_in(movements: list[Movement], events: list[OtherEvent], at: int, severa
                 lines[key] = unit.words
         if not movement.units and movement.onset <= at <= movement.end:
             lines[movement.face, movement.kind] = movement.kind
-    lines |= {(e.face, f"({e.kind})"): f"({e.kind})" for e in events if e.onset <= at <= e.end}
+    others = [(event.face, EVENTS.get(event.kind, event.kind)) for event in events
+              if event.onset <= at <= event.end]  # fmt: skip
+    lines |= {(face, f"({kind})"): f"({kind})" for face, kind in others}
     return [f"face {face}: {line}" if several else line for (face, _), line in lines.items()]
 
 
@@ -112,18 +117,26 @@ def _write(picture: np.ndarray, text: str, place: tuple[int, int], colour: tuple
         cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, paint, 1, cv2.LINE_AA)
 
 
-def _curves(strip: np.ndarray, state: FaceState, chosen: list[int], at: int) -> None:
-    """The last seconds of the chosen units' intensity; the line at the right is now."""
+def _curves(strip: np.ndarray, state: FaceState, chosen: dict[int, np.ndarray], at: int) -> None:
+    """The last seconds of the chosen units' intensity, 0 to 5; now is at the right. ``chosen``: unit ->
+    frames where it cannot be judged, whose curve is thin and which have no figure."""
     import cv2
 
     height, width = strip.shape[:2]
-    now, left, right = state.times[at], 8, width - 76
-    part = slice(int(np.searchsorted(state.times, now - WINDOW, side="right")), at + 1)
-    for number, au in enumerate(chosen):
+    now, left, right, high, low = state.times[at], 24, width - 76, 10, height - 8
+    window = max(min(WINDOW, float(state.times[-1])), 1e-3)
+    part = slice(int(np.searchsorted(state.times, now - window)), at + 1)
+    for level, y in ((FULL, high), (0.0, low)):
+        cv2.line(strip, (left, y), (right, y), RULE, 1)
+        _write(strip, f"{level:.0f}", (8, y + 5), WORD)
+    for number, (au, unjudged) in enumerate(chosen.items()):
         colour = COLOURS[number % len(COLOURS)]
         curve = np.clip(np.nan_to_num(strongest_side(state, au, part)), 0, FULL)
-        x = left + (right - left) * (1 - (now - state.times[part]) / WINDOW)
-        y = height - 8 - (height - 16) * curve / FULL
+        x = left + (right - left) * (1 - (now - state.times[part]) / window)
+        y = low - (low - high) * curve / FULL
         line = np.round(np.stack([x, y], 1)).astype(np.int32).reshape(-1, 1, 2)
-        cv2.polylines(strip, [line], False, colour, 2, cv2.LINE_AA)
-        _write(strip, f"AU{au} {curve[-1]:.1f}", (right + 8, 18 + 18 * number), colour)
+        cv2.polylines(strip, [line], False, colour, 1, cv2.LINE_AA)
+        for first, stop in runs(~unjudged[part]):
+            cv2.polylines(strip, [line[first:stop]], False, colour, 2, cv2.LINE_AA)
+        figure = "?" if unjudged[at] else f"{curve[-1]:.1f}"
+        _write(strip, f"AU{au} {figure}", (right + 8, 18 + 18 * number), colour)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from deft_llm.answer import NOT_SUPPORTED
 from deft_llm.aus.readout import describe
 from deft_llm.facs.emotions import coarse_of, emotion_scores
+from deft_llm.facs.words import percent
 from deft_llm.records import BY_SHAPE
-from deft_llm.spotting.movement import Movement, MovementUnit
+from deft_llm.spotting.movement import MICRO_SECONDS, Movement, MovementUnit
 
 if TYPE_CHECKING:
     from deft_llm.explain.result import AnalysisResult, MovementReading
@@ -19,8 +20,11 @@ UNDECIDED, LIKELY = 0.2, 0.5  # by how much the first class leads the second
 SUMMARISED = 20  # movements that a terminal shows
 CLEAR_SHARE = 0.3  # of the rules' scores: from there on measured Action Units point to a label
 
-EVENTS = {"head": "head movement", "gaze": "gaze shift"}
+EVENTS = {"head": "head movement", "gaze": "gaze shift", "occlusion": "face partly covered",
+          "beyond the picture": "face partly out of the picture", "face lost": "no face seen",
+          "darkness": "too dark", "cut": "cut in the video"}  # fmt: skip
 """Kinds of events whose name alone says too little, in words."""
+REPEATED = "It is brief, but one of several that come again at once, so it is no micro-expression."
 
 
 def clock(seconds: float) -> str:
@@ -29,6 +33,12 @@ def clock(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.2f} s"
     return f"{int(seconds // 60)}:{seconds % 60:05.2f}"
+
+
+def between(start: float, end: float) -> str:
+    """ "1.63 to 1.94 s", "59.50 s to 1:02.10"."""
+    first = clock(start)
+    return f"{first.removesuffix(' s') if clock(end).endswith(' s') else first} to {clock(end)}"
 
 
 def duration_of(movement: Movement, fps: float) -> str:
@@ -40,9 +50,15 @@ def duration_of(movement: Movement, fps: float) -> str:
 
 
 def when_of(movement: Movement) -> str:
-    """ "0.78 s, apex 1.04 s, to 1.28 s"."""
-    end = f", to {clock(movement.offset_time)}" if movement.offset_time is not None else ""
-    return f"{clock(movement.onset_time)}, apex {clock(movement.apex_time)}{end}"
+    """ "onset 0.78 s, apex 1.04 s, offset 1.28 s"."""
+    end = f", offset {clock(movement.offset_time)}" if movement.offset_time is not None else ""
+    return f"onset {clock(movement.onset_time)}, apex {clock(movement.apex_time)}{end}"
+
+
+def kind_note(movement: Movement) -> str:
+    """Why a movement is of its kind where its duration does not say so; else ""."""
+    brief = movement.duration is not None and sum(movement.duration) / 2 <= MICRO_SECONDS
+    return REPEATED if brief and movement.kind == "macro-expression" and not movement.reason else ""
 
 
 CONFIDENT, DOUBTFUL = 0.8, 0.6
@@ -57,12 +73,12 @@ def confidence_words(confidence: float) -> str:
 
 
 def unit_words(unit: MovementUnit) -> str:
-    """ "AU12 left rises 0.54 to 0.80 s, 0.0 to 2.1 of 5 (sure)"."""
+    """ "AU12 left rises 0.54 to 0.80 s, intensity 0.0 to 2.1 of 5 (sure)"."""
     what = f"AU{unit.number} {unit.side} rises" if unit.phase == "rise" else unit.words
-    when = f"{clock(unit.onset_time)} to {clock(unit.apex_time)}"
+    when = between(unit.onset_time, unit.apex_time)
     level = ""
     if unit.intensity_before is not None and unit.intensity_after is not None:
-        level = f", {unit.intensity_before:.1f} to {unit.intensity_after:.1f} of 5"
+        level = f", intensity {unit.intensity_before:.1f} to {unit.intensity_after:.1f} of 5"
     why = f": {unit.reason}" if unit.reason else ""
     size = f", {unit.iod_percent:.1f} % IOD" if unit.iod_percent is not None else ""
     return f"{what} {when}{level}{size} ({confidence_words(unit.confidence)}{why})"
@@ -77,7 +93,7 @@ def measured_words(row: Evidence) -> str:
         return f"AU{row.au} {row.side}, seen by shape; its skin's motion could not be measured"
     size = "" if row.px is None else f"{row.px:.1f} px, "
     seen = f"AU{row.au} {row.side}, seen by shape"
-    return f"{seen}; its skin's motion alone does not show it ({size}z {row.z:.1f})"
+    return f"{seen}; its skin's motion alone would not name it ({size}z {row.z:.1f})"
 
 
 def marked_words(mark: str) -> str:
@@ -96,7 +112,7 @@ def certainty_of(probabilities: Mapping[str, float]) -> str:
     if len(ranked) < 2:
         return ""
     (first, p), (second, q) = ranked[:2]
-    figures = f"({100 * p:.0f} % against {100 * q:.0f} %)"
+    figures = f"({percent(p)} against {percent(q)})"
     if p - q < UNDECIDED:
         return (
             f"Uncertain: {first} is hardly more likely than {second} {figures}; read it as undecided "
@@ -150,10 +166,9 @@ def summary_of(analysis: AnalysisResult) -> str:
             lines += [f"   measured: {measured_words(row)}" for row in reading.evidence[:4]]
         elif movement.regions and not movement.units:
             lines.append(f"   {regions_of(movement)}")
-        lines += [f"   {text}" for text in (movement.reason, reading.warning) if text]
+        lines += [f"   {text}" for text in (movement.reason, kind_note(movement), reading.warning) if text]
         said = f"{movement.reason} {reading.warning}"
-        lines += [f"   Cannot be judged: {one.what.lower()}. {one.why}" for one in reading.unjudged
-                  if one.why not in said]  # fmt: skip
+        lines += [f"   {one.head} {one.why}" for one in reading.unjudged if one.why not in said]
     if len(analysis.readings) > SUMMARISED:
         lines.append(f"... and {len(analysis.readings) - SUMMARISED} later ones in result.json.")
     if analysis.own_answer:
@@ -163,8 +178,8 @@ def summary_of(analysis: AnalysisResult) -> str:
         said = EVENTS.get(event.kind, event.kind)
         counts[said] = counts.get(said, 0) + 1
     if counts:
-        named = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts.items())
+        named = ", ".join(kind + f" ({count} times)" * (count > 1) for kind, count in counts.items())
         lines.append(f"Also seen: {named}.")
-    lines += [f"Cannot be judged: {one.what.lower()}. {one.why}" for one in analysis.unjudged]
+    lines += [f"{one.head} {one.why}" for one in analysis.unjudged]
     lines += [f"Note: {note}" for note in analysis.notes]
     return "\n".join(lines)

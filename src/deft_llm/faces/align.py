@@ -5,6 +5,9 @@ An eye's centre is the mean of its corners (the iris moves with gaze). Matrices 
 
 from __future__ import annotations
 
+import cmath
+import math
+
 import numpy as np
 
 from deft_llm.faces.geometry import inter_ocular
@@ -14,6 +17,12 @@ from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 # Bridge of the nose, eye corners, temples and forehead's rim: what the skull carries.
 RIGID_LANDMARKS = np.array([168, 6, 197, 195, 122, 351, 193, 417, 33, 133, 263, 362, 127, 356, 34, 264,
                             21, 251, 54, 284, 103, 332, 10, 151])  # fmt: skip
+# The eyes lie where motion matters most: they count more in where the frame sits.
+RIGID_WEIGHTS = np.ones(len(RIGID_LANDMARKS))
+RIGID_WEIGHTS[8:12] = 3.0
+X_AND_IY = np.array([1, 1j])
+RIGID_TARGET = CANONICAL_LANDMARKS[RIGID_LANDMARKS].astype(float) @ X_AND_IY
+SAMPLED = 3  # px around a point that are looked at where a picture is sampled there
 
 
 def transform_of(landmarks: np.ndarray) -> np.ndarray:
@@ -22,23 +31,29 @@ def transform_of(landmarks: np.ndarray) -> np.ndarray:
     Turn and place fit the rigid landmarks (least squares, twice reweighted); the scale makes the eyes'
     centres exactly 90 px apart.
     """
-    source, target = landmarks[RIGID_LANDMARKS].astype(float), CANONICAL_LANDMARKS[RIGID_LANDMARKS]
-    weights = np.ones(len(source))
-    # The eyes lie where motion matters most: they count more in where the frame sits.
-    weights[8:12] = 3.0
+    points = landmarks[RIGID_LANDMARKS].astype(float) @ X_AND_IY
     scale = ALIGNED_IOD / max(inter_ocular(landmarks), 1e-6)
-    base = weights.copy()
-    for _ in range(3):
-        share = base / base.sum()
-        a, b = share @ source, share @ target
-        z = ((source - a) @ [1, 1j]).conj() * ((target - b) @ [1, 1j])
-        turn = np.angle((base * z).sum())
-        c, s = scale * np.cos(turn), scale * np.sin(turn)
-        matrix = np.array([[c, -s], [s, c]])
-        shift = b - matrix @ a
-        apart = np.hypot(*(source @ matrix.T + shift - target).T)
-        base = weights / (1 + (apart / (1.5 * np.median(apart) + 1e-6)) ** 2)
-    return np.column_stack([matrix, shift])
+    turn, shift = _fit(points, RIGID_WEIGHTS, scale)
+    for _ in range(2):
+        apart = np.abs(turn * points + shift - RIGID_TARGET)
+        weights = RIGID_WEIGHTS / (1 + (apart / (1.5 * _median(apart) + 1e-6)) ** 2)
+        turn, shift = _fit(points, weights, scale)
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def _fit(points: np.ndarray, weights: np.ndarray, scale: float) -> tuple[complex, complex]:
+    """The ``turn`` of modulus ``scale`` and the ``shift`` with which turn * points + shift lies nearest to
+    RIGID_TARGET; points (n,) complex, weights (n,)."""
+    share = weights / weights.sum()
+    centre, target = complex(share @ points), complex(share @ RIGID_TARGET)
+    turn = cmath.rect(scale, cmath.phase(np.vdot(share * (points - centre), RIGID_TARGET - target)))
+    return turn, target - turn * centre
+
+
+def _median(values: np.ndarray) -> float:
+    """Median of an even number of values."""
+    ordered, half = np.sort(values), len(values) // 2
+    return float(ordered[half - 1] + ordered[half]) / 2
 
 
 def align(
@@ -52,10 +67,27 @@ def align(
 
     scale = scale_of(matrix)
     if scale < 0.7:
-        image = cv2.GaussianBlur(image, (0, 0), 0.45 / scale)
+        image = smoothed_within(image, 0.45 / scale, cv2.invertAffineTransform(matrix), size)
     mode = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=mode,
                           borderValue=border or 0)  # fmt: skip
+
+
+def smoothed_within(image: np.ndarray, sigma: float, matrix: np.ndarray, size: int) -> np.ndarray:
+    """``image`` (H, W[, 3]) under a Gaussian of ``sigma`` px, to be sampled in one square; 0 farther off.
+
+    The square has ``size`` px a side in the frame from which ``matrix`` (2, 3) leads into the image.
+    """
+    import cv2
+
+    corners = move(size * np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), matrix)
+    last = np.array(image.shape[1::-1]) - 1
+    reach = math.ceil(4 * sigma) + SAMPLED
+    left, top = np.maximum(np.clip(np.floor(corners.min(0)), 0, last).astype(int) - reach, 0)
+    right, bottom = np.clip(np.ceil(corners.max(0)), 0, last).astype(int) + reach + 1
+    out = np.zeros_like(image)
+    out[top:bottom, left:right] = cv2.GaussianBlur(image[top:bottom, left:right], (0, 0), sigma)
+    return out
 
 
 def scale_of(matrix: np.ndarray) -> float:

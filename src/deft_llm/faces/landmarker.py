@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit, logit
 
+from deft_llm.faces.align import smoothed_within
 from deft_llm.faces.graph import BLENDSHAPE_LANDMARKS, BLENDSHAPES, Network, anchors, rotation_of
 from deft_llm.setup.weights import require
 
@@ -189,10 +190,9 @@ def _cut(image: np.ndarray, window: _Window, side: int) -> tuple[np.ndarray, np.
     matrix = np.column_stack([turn, shift])
     sampling = np.column_stack([turn, shift + turn @ np.full(2, 0.5)])
     # Shrinking by more would alias with bilinear sampling.
-    source = image
     if scale > SMOOTH_FROM:
-        source = cv2.GaussianBlur(image, (0, 0), SMOOTHING * scale)
-    pixels = cv2.warpAffine(source, sampling, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        image = smoothed_within(image, SMOOTHING * scale, sampling, side)
+    pixels = cv2.warpAffine(image, sampling, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                             borderMode=cv2.BORDER_CONSTANT)  # fmt: skip
     return pixels.astype(np.float32), matrix
 

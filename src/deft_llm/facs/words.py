@@ -53,6 +53,11 @@ def pick(options: Sequence[str], rng: np.random.Generator) -> tuple[int, str]:
     return number, options[number]
 
 
+def percent(share: float) -> str:
+    """0.731 -> "73 %"."""
+    return f"{100 * share:.0f} %"
+
+
 def say_px(px: float) -> str:
     """A length as a person says it: "less than a tenth of a pixel", "about half a pixel", "about 1.2 px"."""
     if px < 0.1:

@@ -20,7 +20,7 @@ from typing import Any
 
 from deft_llm.aus.support import measure_support
 from deft_llm.errors import UsageError
-from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one
+from deft_llm.evaluation.questions import asked_unit, asks_for_one, number_word
 from deft_llm.evaluation.rows import label_of
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.units import MICRO_AUS
@@ -243,7 +243,7 @@ def answer(question: Question, heads: Heads) -> Said:
     if kind in plain:
         return (plain[kind], "template") if plain[kind] else DECLINED
     if kind == "count":
-        return NUMBERS[min(len(heads.named(text)), len(NUMBERS) - 1)], "template"
+        return number_word(len(heads.named(text))), "template"
     if kind == "combined" and fine:
         form = "units present are" if "," in names else "unit present is"
         return (

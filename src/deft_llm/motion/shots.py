@@ -180,9 +180,13 @@ def _begin(
 
 def near_faces(image: np.ndarray, near: np.ndarray, landmarker: Landmarker) -> list[Face]:
     """The faces of a picture whose middle lies within half a face of ``near`` (2,) px, the nearest first."""
+    return _nearest(landmarker.detect(image, max_faces=MOST_FACES), near, lambda face: NEAR * face.size)
+
+
+def _nearest(found: Sequence[Face], near: np.ndarray, reach: Callable[[Face], float]) -> list[Face]:
+    """The faces whose middle lies within their ``reach``, px, of ``near`` (2,) px, the nearest first."""
     away = lambda face: float(np.linalg.norm(face.landmarks.mean(0) - near))  # noqa: E731
-    found = landmarker.detect(image, max_faces=MOST_FACES)
-    return sorted((face for face in found if away(face) <= NEAR * face.size), key=away)
+    return sorted((face for face in found if away(face) <= reach(face)), key=away)
 
 
 def _keep(shots: Shots, frame: Frame, landmarker: Landmarker, name: str) -> None:
@@ -203,13 +207,9 @@ def _keep(shots: Shots, frame: Frame, landmarker: Landmarker, name: str) -> None
 
 
 def _follow(frame: Frame, known: Face, landmarker: Landmarker) -> Face | None:
-    """The onset's face in a later frame: tracked, else the nearest one that is found."""
+    """The onset's face in a later frame: tracked, else the nearest one that is found within its size."""
     face = landmarker.track(frame.image, known)
     if face is not None:
         return face
-    found = landmarker.detect(frame.image)
-    middle = known.landmarks.mean(0)
-    near = min(found, key=lambda f: float(np.linalg.norm(f.landmarks.mean(0) - middle)), default=None)
-    if near is None or np.linalg.norm(near.landmarks.mean(0) - middle) > known.size:
-        return None
-    return near
+    found = _nearest(landmarker.detect(frame.image), known.landmarks.mean(0), lambda _: known.size)
+    return found[0] if found else None

@@ -5,15 +5,20 @@ Landmarks go on under a hand, a mask or a cup; the red of the lips does not.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from deft_llm.faces.align import move
 from deft_llm.store.motion import ALIGNED_SIZE
 
 HALF = 0.5  # scale of the aligned frame on which colours are read
 CORNER, SIZE = (44.0, 108.0), (66, 58)  # upper left (aligned px), width and height (px) of the mouth's part
+FROM_CORNER = np.array([[0, 0, CORNER[0]], [0, 0, CORNER[1]]])
 LOOK = 16  # px of the thumbnail that tells whether a picture has colour
 OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+MOUTH, MIDDLE = np.array(OUTLINE + INNER), len(OUTLINE) + INNER.index(13)
 LIP_VALUES = 5
 RING = (3, 11)  # px: the skin around the lips, from and to
 GREY = 0.01  # mean difference of red and blue (shares) of a picture without colour
@@ -28,24 +33,30 @@ def lip_contrast(image: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray) -
     """
     import cv2
 
-    small = HALF * (matrix - np.array([[0, 0, CORNER[0]], [0, 0, CORNER[1]]]))
-    picture = cv2.warpAffine(image, small, SIZE, flags=cv2.INTER_LINEAR).astype(np.float32)
-    points = landmarks @ small[:, :2].T + small[:, 2]
-    lips, inner = (np.zeros(SIZE[::-1], np.uint8) for _ in range(2))
-    for mask, ids in ((lips, OUTLINE), (inner, INNER)):
-        corners = np.round(points[list(ids)] * 16).astype(np.int32)
-        cv2.fillPoly(mask, [corners], 1, cv2.LINE_8, 4)
-    near, far = (cv2.dilate(lips, np.ones((width, width), np.uint8)) > 0 for width in RING)
-    skin, red_of_lips = far & ~near, (lips > 0) & (inner == 0)
-    total = picture.sum(2)
-    red, light = picture[..., 0] / (total + 3) - 1 / 3, np.log(total / 3 + 4)
-    right = np.arange(SIZE[0])[None] < points[13, 0]
+    small = HALF * (matrix - FROM_CORNER)
+    mouth = move(landmarks[MOUTH], small)
+    corners = np.round(mouth * 16).astype(np.int32)  # sixteenths of a pixel
+    lips = np.zeros(SIZE[::-1], np.uint8)
+    cv2.fillPoly(lips, [corners[: len(OUTLINE)]], 1, cv2.LINE_8, 4)
+    near, far = (cv2.dilate(lips, np.ones((width, width), np.uint8)) for width in RING)
+    skin = far - near
+    cv2.fillPoly(lips, [corners[len(OUTLINE) :]], 0, cv2.LINE_8, 4)
+    red, _, total = _colours(cv2.warpAffine(image, small, SIZE, flags=cv2.INTER_LINEAR))
+    seen = cv2.merge([red / (total + 3), np.log(total / 3 + 4)])
+    middle = min(max(math.ceil(mouth[MIDDLE, 0]), 0), SIZE[0])
     out = np.full(LIP_VALUES, np.nan, np.float32)
-    whole = cv2.warpAffine(image, matrix * (LOOK / ALIGNED_SIZE), (LOOK, LOOK)).astype(np.float32)
-    out[4] = (np.abs(whole[..., 0] - whole[..., 2]) / (whole.sum(2) + 3)).mean()
-    for half, side in enumerate((right, ~right)):
-        here, around = red_of_lips & side, skin & side
-        if here.any() and around.any():
-            out[2 * half] = red[here].mean() - red[around].mean()
-            out[2 * half + 1] = light[here].mean() - light[around].mean()
+    for side, half in enumerate((np.s_[:, :middle], np.s_[:, middle:])):
+        if lips[half].any() and skin[half].any():
+            of_lips, of_skin = (np.array(cv2.mean(seen[half], part[half])[:2]) for part in (lips, skin))
+            out[2 * side : 2 * side + 2] = of_lips - of_skin
+    red, blue, total = _colours(cv2.warpAffine(image, matrix * (LOOK / ALIGNED_SIZE), (LOOK, LOOK)))
+    out[4] = (np.abs(red - blue) / (total + 3)).mean()
     return out
+
+
+def _colours(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Red, blue and the sum of all three, (H, W) float32 each, of a picture (H, W, 3) uint8."""
+    import cv2
+
+    picture = picture.astype(np.float32)
+    return picture[..., 0], picture[..., 2], cv2.transform(picture, np.ones((1, 3)))

@@ -119,6 +119,11 @@ def targets_of_clip(clip: Clip) -> tuple[np.ndarray, np.ndarray, int, int]:
 
 
 def _mark(unit: ActionUnit, side: np.ndarray, known: np.ndarray) -> None:
+    """Write one unit of an annotation into side (A, 2) and known (A,).
+
+    Stricter than ``facs.notation.shown_and_open``, which scores numbers alone: of a unit whose side or
+    intensity is open ("A/L12", "10B/C") and of one that is only referred to, nothing is learned.
+    """
     row = AU_INDEX.get(unit.number)
     if row is None:
         return

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, get_args
 
-from deft_llm.answer import AnswerError, parse
+from deft_llm.answer import MAX_EVIDENCE, AnswerError, parse
 from deft_llm.aus.sighting import word_side
-from deft_llm.evaluation.questions import NUMBERS, combined_parts, named_units
+from deft_llm.evaluation.questions import combined_parts, named_units, number_word
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
 from deft_llm.facs.regions import REGION_NAMES
+from deft_llm.facs.units import ENTRIES
 from deft_llm.records import COARSE, ClipPhase, Evidence, Instruction, Turned
 from deft_llm.unimer.rows import texts
 from deft_llm.unimer.vqa import NONE, VQA_TASKS
@@ -72,7 +73,8 @@ def outcome(task: str, answer: str) -> str | None:
 
 def vqa_outcome(task: str, answer: str) -> str | None:
     """The outcome of a short answer in the forms of ME-VQA; None where it is none of its form."""
-    words = {"vqa_coarse": COARSE, "vqa_fine": FINE, "vqa_count": NUMBERS, "vqa_au_present": ("yes", "no"),
+    words = {"vqa_coarse": COARSE, "vqa_fine": FINE, "vqa_au_present": ("yes", "no"),
+             "vqa_count": tuple(map(number_word, range(len(ENTRIES)))),
              "vqa_on_side": ("yes", "no"), "vqa_held": ("yes", "no"), "vqa_au_side": ("left", "right"),
              "vqa_phase": get_args(ClipPhase), "vqa_turn": get_args(Turned),
              "vqa_fold": ("yes", "no"), "vqa_back": ("yes", "no"), "vqa_most": REGION_NAMES}  # fmt: skip
@@ -131,7 +133,7 @@ def _against_target(row: Instruction, answers: list[str]) -> list[str]:
             found.append("the class of the answer is not the target's")
         supported = {(e.au, e.side, e.region, e.direction) for e in row.evidence if e.status == "supported"}
         stated: set[Any] = {(item.au, item.side, item.region, item.direction) for item in answer.evidence}
-        if not stated <= supported or len(stated) != min(len(supported), 6):
+        if not stated <= supported or len(stated) != min(len(supported), MAX_EVIDENCE):
             found.append("the evidence of the answer is not what was measured")
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deft_llm.evaluation.questions import NUMBERS
+from deft_llm.evaluation.questions import number_word
 from deft_llm.facs.emotions import FINE, usual_aus
 from deft_llm.facs.units import entry, name
 from deft_llm.facs.words import pick
@@ -215,7 +215,8 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
     counted = "one" if len(numbers) == 1 else "several"
     form = "vqa_aus_any" if not numbers or rng.random() < 0.25 else f"vqa_aus_{counted}"
     yield "vqa_aus", *asked(form, rng), names_of(rows), outcome
-    yield "vqa_count", *asked("vqa_count", rng), NUMBERS[len(numbers)], NUMBERS[len(numbers)]
+    count = number_word(len(numbers))
+    yield "vqa_count", *asked("vqa_count", rng), count, count
     if numbers and facts.fine and facts.coarse:
         answer = combined_answer(rows, facts.fine, facts.coarse)
         yield "vqa_combined", *asked(f"vqa_combined_{counted}", rng), answer, outcome

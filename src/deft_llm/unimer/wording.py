@@ -240,15 +240,17 @@ def _reason(row: Evidence, named: bool) -> str:
 
 
 def full_answer(facts: ClipFacts) -> Answer:
-    """The (C, E, R) answer; figures are rounded as the text shows them, so that it parses back to itself."""
+    """The (C, E, R) answer of the ``MAX_EVIDENCE`` best supported AUs, which its rationale keeps to; figures
+    are rounded as the text shows them, so that it parses back to itself."""
     evidence = sorted(facts.supported, key=lambda row: -row.support)[:MAX_EVIDENCE]
+    stated = facts.model_copy(update={"evidence": [row for row in facts.supported if row in evidence]})
     rounded = [
         row.model_copy(
             update={key: _tenth(getattr(row, key)) for key in ("px", "iod_percent")} | {"z": _z(row)}
         )
         for row in evidence
     ]
-    return Answer.of(facts.fine, facts.coarse, rounded, rationale(facts))
+    return Answer.of(facts.fine, facts.coarse, rounded, rationale(stated))
 
 
 def _tenth(value: float | None) -> float | None:
