@@ -229,6 +229,7 @@ def test_blocks_that_repeat_the_last_frame_tell_compression():
     noisy[:, :32] = first[:, :32]
     assert skipped_share(first, noisy, box) == pytest.approx(0.5, abs=0.02)
     assert skipped_share(first, first[:32], box) == 0.0
+    assert skipped_share(first, first, (500.0, 0.0, 600.0, 90.0)) == 0.0  # beside the picture
 
 
 def test_a_blink_of_widened_eyes_is_a_blink(make_track, hold):

@@ -39,11 +39,10 @@ def skipped_share(before: np.ndarray, now: np.ndarray, box: tuple[float, float, 
     x0, y0 = (max(int(value) // BLOCK * BLOCK, 0) for value in box[:2])
     width, height = (max(int(far - near) // BLOCK, 0) for near, far in ((x0, box[2]), (y0, box[3])))
     part = slice(y0, y0 + height * BLOCK), slice(x0, x0 + width * BLOCK)
-    change = cv2.absdiff(before[part], now[part])
-    rows, columns = change.shape[0] // BLOCK, change.shape[1] // BLOCK
+    rows, columns = (side // BLOCK for side in before[part].shape)
     if not rows or not columns:
         return 0.0
-    lines = np.ascontiguousarray(change[: rows * BLOCK, : columns * BLOCK]).view(
-        np.uint64
-    )  # a block's 8 bytes
-    return float((np.bitwise_or.reduce(lines.reshape(rows, BLOCK, columns), axis=1) == 0).mean())
+    change = cv2.absdiff(before[part], now[part])[: rows * BLOCK, : columns * BLOCK]
+    lines = np.ascontiguousarray(change).view(np.uint64)  # a block's eight bytes
+    changed = np.bitwise_or.reduce(lines.reshape(rows, BLOCK, columns), axis=1)
+    return (changed.size - np.count_nonzero(changed)) / changed.size
