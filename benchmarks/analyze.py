@@ -1,6 +1,7 @@
 """What ``deft analyze`` costs: milliseconds a frame by stage, against its parts called bare, and peak memory.
 
     python -m benchmarks.analyze                    stages, floor and text on the portrait clip
+    ... --threads 1                                 without OpenCV's threads, whose waiting is CPU time too
     python -m benchmarks.analyze --memory 10 600    peak memory at 10 s and 600 s of video (25 fps)
     ... --memory 60 300 --fast                      the same without optical flow
 
@@ -207,8 +208,13 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="memory: shape and appearance only")
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--no-text", action="store_true")
+    parser.add_argument("--threads", type=int, help="OpenCV's; one in workers that read several videos")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.threads:
+        import cv2
+
+        cv2.setNumThreads(options.threads)
     if options.child:
         child(options.child, options.fast)
     elif options.memory:
