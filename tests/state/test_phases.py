@@ -9,6 +9,7 @@ import pytest
 
 from deft_llm.faces.regions import TWIN
 from deft_llm.spotting.explained import grouped, without_dragged
+from deft_llm.spotting.joint import state_movements
 from deft_llm.spotting.phases import AUPhase, _changes, at_frame, change_in, phases_of
 from deft_llm.state.channels import POINTS, jitter, smooth
 from deft_llm.state.face_state import state_of
@@ -74,6 +75,58 @@ def test_a_cheek_that_joins_a_held_smile_needs_no_smile_of_its_own(smile) -> Non
     inside, before = (AUPhase("rise", 6, "left", at, at + 6, at + 20, level, level) for at in (55, 10))
     assert [phase.au for group in grouped([inside], state) for phase in group.phases] == [6]
     assert grouped([before], state) == []
+
+
+def lids_up(size: float, course: np.ndarray) -> list:
+    """Moves of both upper lids."""
+    return [(ids, (0, size), course) for ids in (UP, TWIN[list(UP)])]
+
+
+def told(track) -> set[tuple[int, str]]:
+    """(unit, phase) of all that is stated."""
+    return {(unit.number, unit.phase) for one in state_movements(state_of(track)) for unit in one.units}
+
+
+def test_eyes_that_stay_wide_are_not_their_rest(make_track) -> None:
+    course = np.interp(np.arange(120), [36, 42], [0.0, 1.0])
+    wide = {f"eyeWide{side}": 0.25 * course for side in ("Left", "Right")}
+    found = told(make_track(120, lids_up(4.0, course), wide))
+    assert (5, "rise") in found and not {unit for unit, _ in found} & {7}
+
+
+def test_eyes_that_open_wider_with_raised_brows_are_stated(make_track, hold) -> None:
+    course = hold(150, (60, 66), (90, 96))
+    brows = [((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (0, 5), course),
+             ((300, 293, 334, 296, 336, 276, 283, 282, 295, 285), (0, 5), course)]  # fmt: skip
+    shown = {"browInnerUp": 0.5 * course, "browOuterUpLeft": 0.5 * course, "browOuterUpRight": 0.5 * course}
+    assert not (5, "rise") in told(make_track(150, brows, shown))
+    assert {(1, "rise"), (5, "rise"), (5, "release")} <= told(
+        make_track(150, [*brows, *lids_up(3.0, course)], shown)
+    )
+
+
+def test_both_sides_of_a_unit_are_told_once(make_track) -> None:
+    """One side begins earlier, so the lips that part at the end overlap with it alone."""
+    state = state_of(make_track(100))
+    right, left, outer = (
+        AUPhase("rise", au, side, onset, apex, 60, size, size)
+        for au, side, onset, apex, size in ((1, "right", 20, 35, 1.5), (1, "left", 22, 28, 1.4),
+                                            (2, "left", 21, 28, 1.6))
+    )  # fmt: skip
+    lips = AUPhase("rise", 25, "both", 31, 35, 60, 4.0, 4.0)
+    groups = grouped([right, left, outer, lips], state)
+    assert sorted(phase.au for group in groups for phase in group.phases) == [1, 2, 25]
+    (sides,) = [group.sides for group in groups if 1 in group.sides]
+    assert sides[1] == "both"
+
+
+def test_a_spoken_smile_is_released_however_fast_it_goes(make_track, smile) -> None:
+    track = smile(frames=150, rise=(40, 48), release=(90, 95))
+    state = state_of(track)
+    state.speech[:] = True
+    assert [phase.kind for phase in phases_of(state) if phase.au == 12 and phase.side == "left"] == [
+        "rise", "release",
+    ]  # fmt: skip
 
 
 def test_gaze_to_either_side_moves_the_neutral_alike(make_track) -> None:

@@ -145,6 +145,27 @@ def test_lips_that_are_never_seen_are_a_mask(make_track):
     assert state_of(track).visibility.hidden["mouth"].all()
 
 
+def test_lips_no_redder_than_dark_skin_are_not_covered(make_track):
+    """Redness that differs from half to half and comes and goes with the light, as on dark or painted lips."""
+    track, random = make_track(100), np.random.default_rng(0)
+    track.lips[:] = [0.008, -0.09, -0.013, 0.01, 0.12]
+    track.lips[:, [0, 2]] += random.normal(0, 0.006, (100, 2)).astype(np.float32)
+    assert not state_of(track).visibility.covered.any()
+    track.lips[:, [0, 2]] = [0.002, -0.001]  # as red as the skin: still darker than it, no mask
+    assert not state_of(track).visibility.covered.any()
+    track.lips[40:60, [1, 3]] -= 0.4
+    assert state_of(track).visibility.hidden["mouth"][42:58].all(), "what is much darker is a cover"
+
+
+def test_pressed_lips_lose_their_colour_and_are_not_covered(make_track, hold):
+    course, pale = hold(100, (38, 42), (58, 62)), [0.004, -0.06, 0.002, -0.06, 0.1]
+    pressed, still = make_track(100, [((0,), (0, -6), course), ((17,), (0, 6), course)]), make_track(100)
+    for track in (pressed, still):
+        track.lips[40:60] = pale
+    assert not state_of(pressed).visibility.covered.any()
+    assert state_of(still).visibility.covered[44:56].all()
+
+
 def test_darkness_is_seen(make_track):
     track = make_track(40)
     track.thumbnail[20:] = 9

@@ -154,7 +154,8 @@ def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:
     left = sorted(found, key=lambda phase: -phase.strength)
     groups = []
     while left:
-        group = [left[0], *(phase for phase in left[1:] if _together(phase, left[0], state.fps))]
+        near = [left[0], *(phase for phase in left[1:] if _together(phase, left[0], state.fps))]
+        group = [phase for phase in left if any(phase is one or _twins(phase, one, state.fps) for one in near)]
         left = [phase for phase in left if not any(phase is member for member in group)]
         smiles = any(phase.au == 12 for phase in group)  # a cheek alone is mostly the lids' or the head's
         group = [
@@ -164,6 +165,11 @@ def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:
         if group:
             groups.append(_sided(PhaseGroup(group[0].kind, group), state))
     return sorted(groups, key=lambda group: group.main.onset)
+
+
+def _twins(one: AUPhase, other: AUPhase, fps: float) -> bool:
+    """Whether two phases are the two sides of one unit's change."""
+    return one.au == other.au and one.side != other.side and _together(one, other, fps)
 
 
 def _together(one: AUPhase, other: AUPhase, fps: float) -> bool:
@@ -182,7 +188,8 @@ def _sided(group: PhaseGroup, state: FaceState) -> PhaseGroup:
             continue
         side = phase.side
         if phase.au not in WHOLE:
-            side = "both" if _other_share(phase, state) > ONE_SIDED[phase.au] else side
+            twins = [one.size / phase.size for one in group.members if one.au == phase.au and one.side != side]
+            side = "both" if max([_other_share(phase, state), *twins]) > ONE_SIDED[phase.au] else side
         group.sides[phase.au] = side
         kept.append(phase)
     group.phases = kept

@@ -22,7 +22,7 @@ PhaseKind = Literal["rise", "release"]
 
 # Least change and level of a movement, as shares of what is clearly visible of the unit.
 LIMITS: dict[int, float] = {
-    1: 0.72, 2: 0.78, 4: 0.78, 5: 0.91, 6: 0.91, 7: 0.91, 9: 1.69, 10: 1.04, 12: 0.52, 14: 1.04, 15: 0.78,
+    1: 0.72, 2: 0.78, 4: 0.78, 5: 0.5, 6: 0.6, 7: 0.91, 9: 1.69, 10: 1.04, 12: 0.52, 14: 1.04, 15: 0.78,
     17: 0.91, 18: 0.91, 20: 1.04, 22: 1.04, 24: 1.04, 25: 0.91, 26: 0.91, 28: 1.04,
 }  # fmt: skip
 MOST_NOISE = 2.0  # times its limit that a noisy curve may ask for
@@ -30,7 +30,7 @@ REVERSAL = 0.6  # share of the limit at which a curve turns
 BELOW_NEUTRAL, BROWS_BELOW = 0.3, 1.0  # limits by which a curve is followed below its neutral
 STANDING = 0.7  # share of the limit that a movement's upper level has over neutral
 HELD_SHARE = 0.35  # a change counts where it is this share of the level: a hold that swells is one movement
-SLOWEST = 2.0  # s: what takes longer is a drift
+SLOWEST = 1.5  # s: what takes longer is a drift
 LEAST_STRETCH = 0.3  # s of a unit that must be seen without a break
 TURN_LEAK = 0.03  # of a reading, for each degree that the head turns meanwhile
 SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this size, and if it lasts
@@ -174,7 +174,8 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     if state.speech[inside].mean() <= 0.5:
         return True
     if phase.au == 12:
-        return phase.size >= SPOKEN_SMILE and (phase.end - phase.onset) / state.fps >= SPOKEN_SECONDS
+        began = phase.onset if phase.of is None else phase.of.onset
+        return phase.size >= SPOKEN_SMILE and (phase.end - began) / state.fps >= SPOKEN_SECONDS
     return phase.au not in SPEECH_AUS
 
 

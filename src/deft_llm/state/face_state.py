@@ -32,6 +32,7 @@ from deft_llm.state.intensity import (
     part_of,
     readings,
     tightened,
+    widened,
 )
 from deft_llm.state.lids import LidEvent, blink_masks, lid_events
 from deft_llm.state.neutral import Neutral, neutral_of, over_neutral
@@ -115,7 +116,9 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
         shape = read[4, side]
         read[4, side] = np.where(np.isfinite(lines), FURROW_SHARE * lines + (1 - FURROW_SHARE) * shape, shape)
     trained = read_trained(d, track.furrows, rest, track.fps)
-    read.update({(7, side): tightened(d, trained[7, side], side) for side in SIDES})
+    for side in SIDES:
+        read[7, side] = tightened(d, trained[7, side], side)
+        trained[5, side] = widened(d, read[5, side], trained[5, side], side)
     intensity: Spool[Key] = Spool()
     for key, curve in read.items():
         intensity[key] = np.where(track.seen, VISIBLE[key[0]] * curve, np.nan)

@@ -37,6 +37,7 @@ BROW_AUS, LID_AUS = frozenset({1, 2, 4}), frozenset({5, 6, 7, 43})
 
 MOST_NARROWED = 3.0  # % of the eye distance by which lids narrow in AU6 and 7: more is a closing eye
 TIGHT_LOW, TIGHT_NARROW = 0.8, 1.6  # % that the lower lid rises and the eye narrows in a visible AU7
+WIDE_OPEN = 3.0  # % that the eye opens wider in a visible AU5
 JAW_DRAG = 0.7  # share of the jaw's way that takes the corners down
 FURROW_SHARE = 0.6  # of the lines between the brows in AU4
 FURROW_VISIBLE = 0.5  # relative gain of contrast between the brows that anybody sees
@@ -77,7 +78,8 @@ def open_share(aperture: np.ndarray) -> np.ndarray:
 def _upper(c: Channels, d: Channels, side: str) -> dict[Key, np.ndarray]:
     """Brows and lids."""
     name = side.capitalize()
-    share = open_share(c[f"aperture_{side}"])
+    opening = c[f"aperture_{side}"]
+    share = opening / np.maximum(opening - d[f"aperture_{side}"], 1e-6)  # of what is open at rest
     lid = d[f"lid_up_{side}"] + 0.5 * d[f"aperture_{side}"]
     return {
         (1, side): _mix(0.65, d[f"brow_in_{side}"] / 3, d["browInnerUp"] / 0.35),
@@ -143,6 +145,12 @@ def tightened(d: Channels, trained: np.ndarray, side: str) -> np.ndarray:
     the eye narrows too. Eyes that look down narrow without the one, smiling ones may do without the other."""
     low, narrow = d[f"lid_low_{side}"] / TIGHT_LOW, -d[f"aperture_{side}"] / TIGHT_NARROW
     return np.minimum(trained / VISIBLE[7], np.maximum(np.minimum(low, narrow), 0.0))
+
+
+def widened(d: Channels, read: np.ndarray, trained: np.ndarray, side: str) -> np.ndarray:
+    """(T,) intensity of AU5 by the trained reader, or what its reading ``read`` (T,) shows as far as the eye
+    opens wider too: of lids that rise with the brows the reader, which learned on rendered lids, sees little."""
+    return np.maximum(trained, VISIBLE[5] * np.minimum(read, d[f"aperture_{side}"] / WIDE_OPEN))
 
 
 def _without_gaze(lid: np.ndarray, iris: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ _RELATIVE = (
 ABSOLUTE, RELATIVE = tuple(_ABSOLUTE.split()), tuple(_RELATIVE.split())
 SHAPES = ("brow_", "corner_", "lip_", "bend_", "gap", "chin", "boss")
 RESTING = 0.03  # a blendshape below this shows nothing
+WIDE = 0.06  # eyeWide above which eyes are wider than they rest
 PLAIN, PLAIN_MARGIN = 0.1, 0.15  # quantile of the first's cost, and more, up to which frames show their least
 PER_SPEED, PER_DEGREE = 0.3, 0.01  # cost of 1 % of the eye distance per 1/30 s, and of a degree of turn
 LEAST_SECONDS, LEAST_SHARE = 0.4, 1 / 6
@@ -71,11 +72,13 @@ def neutral_of(
         return Neutral({name: float(np.nanmedian(x[frames])) for name, x in channels.items()},
                        tuple(frames.tolist()), "given")  # fmt: skip
     frames = calm_frames(channels, angles, fps, usable)
+    not_wide = _not_wide(channels, fps, usable)
     levels = {}
     for name, curve in channels.items():
         level = float(np.nanmedian(curve[frames]))
         if name.startswith(DOWNCAST):  # at rest people look down and blink too: the open eye is neutral
-            level = max(float(np.nanquantile(curve[usable], OPEN_EYE)), level)
+            open_eye = float(np.nanquantile(curve[not_wide], OPEN_EYE))
+            level = max(open_eye, level) if not_wide[frames].any() else open_eye
         elif name.startswith("brow"):  # brows go both ways: halfway to where they usually are when still
             pace = np.abs(np.gradient(curve))
             still = usable & np.isfinite(pace)
@@ -84,6 +87,13 @@ def neutral_of(
                 level = 0.5 * (half_sample_mode(curve[still]) + level)
         levels[name] = level
     return Neutral(levels, tuple(frames.tolist()))
+
+
+def _not_wide(channels: Channels, fps: float, usable: np.ndarray) -> np.ndarray:
+    """(T,) bool: usable frames in which the eyes are not opened wide, all where they are so throughout."""
+    shown = np.fmax(channels["eyeWideRight"], channels["eyeWideLeft"])
+    plain = usable & (shown <= WIDE)
+    return plain if plain.sum() >= LEAST_SECONDS * fps else usable
 
 
 def calm_frames(channels: Channels, angles: np.ndarray, fps: float, usable: np.ndarray) -> np.ndarray:

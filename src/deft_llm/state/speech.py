@@ -13,7 +13,7 @@ from deft_llm.state.channels import Channels, runs, zigzag
 WINDOW, REVERSALS = 1.2, 5  # s, reversals of the mouth within it
 # % of the eye distance that a reversal takes: of the lips' gap, and of the mouth's width, of which more is
 # asked the farther it is drawn
-GAP_SWING, WIDTH_SWING, WIDE = 2.0, 3.0, 15.0
+GAP_SWING, WIDTH_SWING, WIDE = 2.0, 2.0, 15.0
 TOGETHER = 0.12  # s within which a reversal of the width is the gap's
 LEAST = 0.5  # s
 SYLLABLE = 0.2  # s: the mouth opens for the first one before its first reversal, and closes after the last

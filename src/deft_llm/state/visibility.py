@@ -19,6 +19,7 @@ DARK_LEVEL = 28.0  # mean grey (0 to 255) of the face below which its detail dro
 EDGE = 2.0  # px from the picture's edge at which a landmark lies beyond it
 CUT_DIFFERENCE = 28.0  # mean grey difference of neighbouring thumbnails that means a cut
 MOUTH_POINTS = (61, 291, 0, 17, 18)
+LIP_EDGES = (0, 13, 14, 17)  # outer and inner edge of the upper lip, inner and outer of the lower
 BROW_POINTS = (70, 300, 107, 336)
 # Parts of the thumbnail (rows, columns of 16) that are watched for a cover.
 PARTS = {"brows": (slice(1, 4), slice(3, 13)), "eyes": (slice(3, 6), slice(2, 14)),
@@ -31,6 +32,8 @@ PASSING = 1.0  # s between two covers that are one hand which passes: the face m
 # Lips over the skin around them, against their usual: share of redness at which they are gone, log2 of the
 # halves' ratio and logarithm of light from which something else is there; NO_LIPS: a mask.
 LIPS_GONE, UNEVEN_LIPS, OTHER_LIGHT, NO_LIPS = 0.2, 0.85, 0.17, 0.003
+LEAST_RED = 0.01  # redness of the lips over the skin that tells anything: on dark or painted lips there is less
+THIN_LIPS = 0.65  # height of the lips, of their usual, from which their colour must be seen
 NEARLY, LIPS_GAP = 0.25, 2.5  # share of these, and s, over which a cover goes on
 
 
@@ -136,12 +139,14 @@ def _covered_lips(track: FaceTrack) -> np.ndarray:
     width = 2 * round(0.1 * track.fps) + 1
     lips = np.stack([smooth(np.where(known, column, np.nan), width) for column in values[:, :4].T], 1)[known]
     usual = np.median(lips, 0)
-    if usual[::2].max() < NO_LIPS:  # a mask: lips are never there
+    if usual[::2].max() < NO_LIPS and np.abs(usual[1::2]).max() < OTHER_LIGHT / 2:  # a mask: lips are never there
         return known
+    told = usual[::2] >= LEAST_RED
+    full = (_lip_heights(track) >= THIN_LIPS)[known]  # pressed, rolled in or drawn wide they lose their colour
     red = np.maximum(lips[:, ::2], 1e-4) / np.maximum(usual[::2], 1e-4)
-    uneven = np.abs(np.log2(red[:, 0] / red[:, 1]))
+    uneven = np.abs(np.log2(red[:, 0] / red[:, 1])) * told.all() * full
     light = np.abs(lips[:, 1::2] - usual[1::2]).max(1)
-    gone = (red < LIPS_GONE).any(1)
+    gone = (red[:, told] < LIPS_GONE).any(1) & full
     away, near = np.zeros(len(track), bool), np.zeros(len(track), bool)
     away[known] = gone | (uneven > UNEVEN_LIPS) | (light > OTHER_LIGHT)
     near[known] = (uneven > NEARLY * UNEVEN_LIPS) | (light > NEARLY * OTHER_LIGHT) | gone
@@ -152,6 +157,18 @@ def _covered_lips(track: FaceTrack) -> np.ndarray:
     for start, stop in runs(away):
         out[start:stop] = stop - start >= LEAST_COVER * track.fps
     return out
+
+
+def _lip_heights(track: FaceTrack) -> np.ndarray:
+    """(T,) height of both lips by their landmarks, as a share of the clip's median, NaN without a face."""
+    heights = []
+    for part in in_parts(len(track)):
+        points = track.landmarks[part][:, points_of(LIP_EDGES)]
+        upper, lower = points[:, 0] - points[:, 1], points[:, 2] - points[:, 3]
+        both = np.linalg.norm(upper, axis=1) + np.linalg.norm(lower, axis=1)
+        heights.append(both / track.iod[part])
+    height = np.concatenate(heights)
+    return height / max(float(np.nanmedian(height)), 1e-6)  # type: ignore[no-any-return]
 
 
 def _cuts(track: FaceTrack) -> tuple[int, ...]:
