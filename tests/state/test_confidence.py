@@ -25,6 +25,7 @@ from deft_llm.spotting.confidence import (
 from deft_llm.spotting.explained import without_dragged, without_implied
 from deft_llm.spotting.phases import LIMITS, phases_of
 from deft_llm.state.face_state import state_of
+from deft_llm.state.intensity import VISIBLE
 from recipes import confidence
 from recipes.coded_films import Row, folded, matched, parted
 from recipes.confidence import Statements, calibration_error, fitted
@@ -59,6 +60,27 @@ def test_what_is_less_sure_than_the_least_is_not_stated(smile, monkeypatch):
     strict = shipped().model_copy(update={"least": 0.9999})
     monkeypatch.setattr(joint, "shipped", lambda: strict)
     assert joint.state_movements(state) == []
+
+
+def test_what_is_surely_released_has_risen(smile, monkeypatch):
+    state = state_of(smile(sides=("left",)))
+    rise, fall = (phase for phase in phases_of(state) if phase.au == 12 and phase.side == "left")
+    for of_rise, of_fall, stated in ((0.3, 0.7, 2), (0.3, 0.5, 0), (0.2, 0.7, 0), (0.5, 0.3, 1)):
+        chances = {"rise": of_rise, "release": of_fall}
+        monkeypatch.setattr(joint, "confidence_of", lambda phase, _, told=chances: told[phase.kind])
+        monkeypatch.setattr(joint, "phases_of", lambda _: [rise, fall])
+        found = [unit for one in joint.state_movements(state) for unit in one.units]
+        assert len(found) == stated, (of_rise, of_fall)
+
+
+def test_corners_that_an_open_mouth_draws_are_no_smile(smile):
+    state = state_of(smile())
+    rise = smiling(state)
+    assert without_dragged([rise], state) == [rise]
+    for gap, kept in ((2.0, [rise]), (5.0, [])):
+        for side in ("left", "right"):
+            state.intensity[25, side] = np.full(len(state), gap * rise.level * VISIBLE[25])
+        assert without_dragged([rise], state) == kept
 
 
 def test_a_dropped_jaw_says_that_the_lips_part(smile):

@@ -99,7 +99,7 @@ def test_eyes_that_open_wider_with_raised_brows_are_stated(make_track, hold) -> 
     brows = [((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (0, 5), course),
              ((300, 293, 334, 296, 336, 276, 283, 282, 295, 285), (0, 5), course)]  # fmt: skip
     shown = {"browInnerUp": 0.5 * course, "browOuterUpLeft": 0.5 * course, "browOuterUpRight": 0.5 * course}
-    assert not (5, "rise") in told(make_track(150, brows, shown))
+    assert (5, "rise") not in told(make_track(150, brows, shown))
     assert {(1, "rise"), (5, "rise"), (5, "release")} <= told(
         make_track(150, [*brows, *lids_up(3.0, course)], shown)
     )

@@ -146,7 +146,7 @@ def test_lips_that_are_never_seen_are_a_mask(make_track):
 
 
 def test_lips_no_redder_than_dark_skin_are_not_covered(make_track):
-    """Redness that differs from half to half and comes and goes with the light, as on dark or painted lips."""
+    """Redness that differs from half to half and comes and goes with the light, as on dark lips."""
     track, random = make_track(100), np.random.default_rng(0)
     track.lips[:] = [0.008, -0.09, -0.013, 0.01, 0.12]
     track.lips[:, [0, 2]] += random.normal(0, 0.006, (100, 2)).astype(np.float32)

@@ -36,6 +36,7 @@ SMILING, PULLED = 0.6, (14, 15, 17, 20)
 # A broad smile (reading of 12) may lower the brows and lift the upper lip by these shares of it, and thins
 # closed lips to what the landmarker takes for a gap.
 BROAD_SMILE, BROWS_OF_SMILE, LIP_OF_SMILE = 0.8, 0.3, 0.9
+CORNERS_OF_OPEN = 0.3  # share of 25 that corners move by themselves while the mouth is open
 SMALL = 1.3  # reading up to which a cheek without a smile, or a gap of smiling lips, is none
 # Below this share of the stronger side, the weaker side of these units goes along with it.
 WEAKER_SIDE, TWO_SIDED = 0.45, (6, 10, 12, 14)
@@ -113,6 +114,7 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         7: closing or _shuts(phase, state) or smile > SMILING,
         9: level < NOSE_OF_LIP * at(10, phase.side),
         10: smile > BROAD_SMILE and level < LIP_OF_SMILE * smile,
+        12: level < CORNERS_OF_OPEN * at(25, "both"),
         17: at(26, phase.side) > DROPPED,
         24: at(25, phase.side) > PARTED,
         25: smile > BROAD_SMILE and level < SMALL,
@@ -155,7 +157,7 @@ def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:
     groups = []
     while left:
         near = [left[0], *(phase for phase in left[1:] if _together(phase, left[0], state.fps))]
-        group = [phase for phase in left if any(phase is one or _twins(phase, one, state.fps) for one in near)]
+        group = [one for one in left if any(one is other or _twins(one, other, state.fps) for other in near)]
         left = [phase for phase in left if not any(phase is member for member in group)]
         smiles = any(phase.au == 12 for phase in group)  # a cheek alone is mostly the lids' or the head's
         group = [
@@ -188,8 +190,9 @@ def _sided(group: PhaseGroup, state: FaceState) -> PhaseGroup:
             continue
         side = phase.side
         if phase.au not in WHOLE:
-            twins = [one.size / phase.size for one in group.members if one.au == phase.au and one.side != side]
-            side = "both" if max([_other_share(phase, state), *twins]) > ONE_SIDED[phase.au] else side
+            twins = [one for one in group.members if one.au == phase.au and one.side != side]
+            shares = [_other_share(phase, state), *(twin.size / phase.size for twin in twins)]
+            side = "both" if max(shares) > ONE_SIDED[phase.au] else side
         group.sides[phase.au] = side
         kept.append(phase)
     group.phases = kept

@@ -35,6 +35,8 @@ AGAIN = 0.5
 RETURN_SLACK = 0.3  # s within which two releases of one unit are the same
 SAME_MOTION_SECONDS = 0.12  # by which motion may begin before or end after a phase of the state
 TURN_DEGREES = 12.0  # a turn of the head in a phase from which its statement is marked
+# Confidence from which a release shows that its rise was there, and which the rise must have itself.
+SURE_RETURN, RETURNING = 0.6, 0.25
 MOSTLY = 0.5  # share of a movement's frames in which a part is hidden, or speaks, that decides for all of it
 PART_REGIONS: dict[str, tuple[str, ...]] = {
     "brows": ("forehead", "glabella", "inner brow", "outer brow"),
@@ -98,9 +100,18 @@ def between(state: FaceState, movement: Movement) -> Movement:
 
 
 def sure_enough(state: FaceState) -> list[AUPhase]:
-    """Phases that are stated: what no stronger movement drags along, of the least confidence and more."""
+    """Phases that are stated: what no stronger movement drags along, of the least confidence and more; a rise
+    of less where its release is sure."""
     found = without_dragged(phases_of(state), state)
-    return [phase for phase in found if confidence_of(phase, state) >= shipped().least]
+    sure = [confidence_of(phase, state) for phase in found]
+    least = shipped().least
+    returns = {
+        id(phase.of) for phase, chance in zip(found, sure, strict=True) if chance >= max(SURE_RETURN, least)
+    }
+    return [
+        phase for phase, chance in zip(found, sure, strict=True)
+        if chance >= least or (chance >= RETURNING and id(phase) in returns)
+    ]  # fmt: skip
 
 
 def _told(unit: MovementUnit, units: list[MovementUnit], fps: float) -> bool:

@@ -149,7 +149,8 @@ def tightened(d: Channels, trained: np.ndarray, side: str) -> np.ndarray:
 
 def widened(d: Channels, read: np.ndarray, trained: np.ndarray, side: str) -> np.ndarray:
     """(T,) intensity of AU5 by the trained reader, or what its reading ``read`` (T,) shows as far as the eye
-    opens wider too: of lids that rise with the brows the reader, which learned on rendered lids, sees little."""
+    opens wider too: of lids that rise with the brows the reader, which learned on rendered ones, sees little.
+    """
     return np.maximum(trained, VISIBLE[5] * np.minimum(read, d[f"aperture_{side}"] / WIDE_OPEN))
 
 

@@ -32,7 +32,7 @@ PASSING = 1.0  # s between two covers that are one hand which passes: the face m
 # Lips over the skin around them, against their usual: share of redness at which they are gone, log2 of the
 # halves' ratio and logarithm of light from which something else is there; NO_LIPS: a mask.
 LIPS_GONE, UNEVEN_LIPS, OTHER_LIGHT, NO_LIPS = 0.2, 0.85, 0.17, 0.003
-LEAST_RED = 0.01  # redness of the lips over the skin that tells anything: on dark or painted lips there is less
+LEAST_RED = 0.01  # redness of the lips over the skin that tells anything: dark or painted lips have less
 THIN_LIPS = 0.65  # height of the lips, of their usual, from which their colour must be seen
 NEARLY, LIPS_GAP = 0.25, 2.5  # share of these, and s, over which a cover goes on
 
@@ -139,10 +139,10 @@ def _covered_lips(track: FaceTrack) -> np.ndarray:
     width = 2 * round(0.1 * track.fps) + 1
     lips = np.stack([smooth(np.where(known, column, np.nan), width) for column in values[:, :4].T], 1)[known]
     usual = np.median(lips, 0)
-    if usual[::2].max() < NO_LIPS and np.abs(usual[1::2]).max() < OTHER_LIGHT / 2:  # a mask: lips are never there
-        return known
+    if usual[::2].max() < NO_LIPS and np.abs(usual[1::2]).max() < OTHER_LIGHT / 2:
+        return known  # a mask: lips are never there
     told = usual[::2] >= LEAST_RED
-    full = (_lip_heights(track) >= THIN_LIPS)[known]  # pressed, rolled in or drawn wide they lose their colour
+    full = (_lip_heights(track) >= THIN_LIPS)[known]  # pressed, rolled in or drawn wide they pale
     red = np.maximum(lips[:, ::2], 1e-4) / np.maximum(usual[::2], 1e-4)
     uneven = np.abs(np.log2(red[:, 0] / red[:, 1])) * told.all() * full
     light = np.abs(lips[:, 1::2] - usual[1::2]).max(1)
