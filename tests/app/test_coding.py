@@ -258,7 +258,15 @@ def test_what_is_exported_comes_back(study, name):
     file = answer.headers["content-disposition"].split("''")[1]
     query = {"clip": "a.mp4", "coder": "anna", "name": file}
     back = client.post("/coding/api/import", params=query, content=answer.content)
-    assert back.json()["events"] == [EVENT]
+    assert back.json() == {"events": [EVENT], "unread": ""}
+
+
+def test_tiers_that_name_no_unit_are_told_when_a_coding_is_read_in(study):
+    columns = [f"{name}.{part}" for name in ("AU12_left", "talk") for part in ("ordinal", "onset", "offset")]
+    coding = f"{','.join(columns)}\n1,40,200,1,40,200\n"
+    query = {"clip": "a.mp4", "coder": "anna", "name": "other.csv"}
+    back = client_of(study).post("/coding/api/import", params=query, content=coding.encode())
+    assert back.json().get("unread", back.text) == "not read, no names of AUs: talk"
 
 
 def test_files_that_are_no_coding_are_refused_by_their_own_name(study):

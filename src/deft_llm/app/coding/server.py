@@ -26,6 +26,7 @@ from deft_llm.codings.events import Coding, event_at, media_name
 from deft_llm.codings.formats import FORMATS, read_coding, write_coding
 from deft_llm.codings.pairs import SUFFIXES
 from deft_llm.codings.proposals import a_result, proposals_of
+from deft_llm.codings.tiers import unread_line
 from deft_llm.errors import DeftError, naming
 from deft_llm.explain.words import marked_words
 from deft_llm.faces.seek import FrameReader
@@ -270,7 +271,8 @@ class CodingServer:
         return Response(data, media_type="application/octet-stream", headers=headers)
 
     def read_in(self, asked: Asked) -> dict[str, Any]:
-        """The events in a coding file that was sent; nothing is kept: the page takes them as an edit."""
+        """The events in a coding file that was sent, and a line on what is not read of it; nothing is kept:
+        the page takes them as an edit."""
         clip, suffix = asked["clip"], Path(media_name(asked["name"])).suffix.lower()
         if suffix not in SUFFIXES:
             raise DeftError(f"{asked['name'][:80]}: is no coding; choose one of {', '.join(SUFFIXES)}.")
@@ -286,7 +288,7 @@ class CodingServer:
             raise DeftError(f"{asked['name']}: codes {media_name(coding.media)}, not {media_name(clip)}.")
         rows = [event.model_dump(include=set(EVENT_KEYS)) for event in coding.events]
         self._coding(clip, asked["coder"], rows)
-        return {"events": rows}
+        return {"events": rows, "unread": unread_line(coding.unread) if coding.unread else ""}
 
     # ---- two coders
 

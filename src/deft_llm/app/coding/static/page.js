@@ -476,12 +476,13 @@ class Page {
     const { clip } = this;
     try {
       const query = { clip: this.clip.clip, coder: this.coder, name: file.name };
-      const { events } = await send("POST", "import", new Blob([file]), { query });
+      const { events, unread } = await send("POST", "import", new Blob([file]), { query });
       if (this.clip !== clip) return;
       this.key = null;
       this.list.replace(events);
       await this.flush();
-      this.says(`${events.length} events of ${file.name} took the place of yours; undo brings those back.`);
+      const rest = unread ? ` (${unread})` : "";
+      this.says(`${events.length} events of ${file.name}${rest} took the place of yours; undo brings those back.`);
     } catch (error) {
       this.say(error.message);
     }
