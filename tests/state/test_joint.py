@@ -115,6 +115,22 @@ def flow_movement(onset, apex, region="left mouth corner", direction="down"):
     )  # fmt: skip
 
 
+def test_brief_motion_of_the_mouth_that_comes_again_is_speech(make_track):
+    state = state_of(make_track(200))
+    brief = [replace(flow_movement(at, at + 3), kind="micro-expression", offset=at + 7) for at in (40, 70)]
+    brow = replace(flow_movement(50, 53, "left inner brow", "up"), kind="micro-expression", offset=57)
+    found = joint_movements(state, Spotting(movements=[*brief, brow]))
+    kinds = [(one.kind, one.judged) for one in found]
+    spoken = ("mouth movement in speech", False)
+    assert kinds == [spoken, ("micro-expression", True), spoken]
+    assert found[0].reason and found[0].hidden["chin"] == "mouth movement in speech" and not found[1].hidden
+    once = joint_movements(state, Spotting(movements=[brief[0], brow]))
+    assert [one.kind for one in once] == ["micro-expression"] * 2
+    state.speech[30:60] = True
+    heard = joint_movements(state, Spotting(movements=[brief[0], brow]))
+    assert [one.kind for one in heard] == ["mouth movement in speech", "micro-expression"]
+
+
 def test_motion_of_a_release_is_that_release_and_no_new_movement(smile):
     state = state_of(smile())
     (movement,) = joint_movements(state, Spotting(movements=[flow_movement(80, 90)]))
@@ -286,6 +302,20 @@ def test_motion_states_nothing_while_a_cover_comes_or_goes(make_track):
     covered = replace(state, visibility=replace(state.visibility, disturbed=hand))
     told, refused = of_motion(moved, [row], covered)
     assert not told.units and "comes or goes" in refused[1]
+
+
+@pytest.mark.parametrize(("opens", "told"), [(30, True), (62, False)])
+def test_motion_of_lids_that_open_is_no_tightened_lid(make_track, opens, told):
+    shut = np.where(np.arange(120) < opens, 1.0, 0.0)
+    lids = [(ids, (0, -9), shut) for ids in (POINTS["lid_up"], TWIN[list(POINTS["lid_up"])])]
+    row = Evidence(au=7, side="both", region="lower lid", direction="up", dx=0.0, dy=-1.0, px=1.0,
+                   iod_percent=1.1, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    moved = replace(flow_movement(60, 64, "left lower lid", "up"), kind="micro-expression", offset=70,
+                    offset_time=2.8)  # fmt: skip
+    state = state_of(make_track(120, lids))
+    assert {event.kind for event in state.lid_events} == {"eyes closed"}
+    found, refused = of_motion(moved, [row], state)
+    assert [unit.number for unit in found.units] == ([7] if told else []) and (7 in refused) != told
 
 
 @pytest.mark.parametrize(("au", "region", "part"), [(6, "cheek", "mouth"), (1, "inner brow", "brows")])

@@ -16,6 +16,8 @@ from deft_llm.spotting.confidence import confidence_of, shipped, turned
 from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged, without_implied
 from deft_llm.spotting.movement import (
     MICRO_SECONDS,
+    SPOKEN,
+    SPOKEN_REASON,
     Kind,
     Movement,
     MovementUnit,
@@ -24,7 +26,16 @@ from deft_llm.spotting.movement import (
     border,
     bounds_of,
 )
-from deft_llm.spotting.phases import LIMITS, STANDING, AUPhase, at_frame, phases_of, reading_at
+from deft_llm.spotting.phases import (
+    LIMITS,
+    STANDING,
+    SYLLABLE_SECONDS,
+    SYLLABLES_APART,
+    AUPhase,
+    at_frame,
+    phases_of,
+    reading_at,
+)
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.channels import SIDES, runs
 from deft_llm.state.face_state import FaceState, unsure
@@ -205,19 +216,24 @@ def hidden_regions(state: FaceState, onset: int, end: int) -> dict[str, str]:
     """Region -> why it cannot be judged between two frames; regions that can be are left out."""
     inside = slice(onset, end + 1)
     out: dict[str, str] = {}
-    for part, names in PART_REGIONS.items():
+    for part in PART_REGIONS:
         reason = ""
         if state.visibility.hidden[part][inside].mean() > MOSTLY:
             beyond = state.visibility.beyond[part][inside].mean() > MOSTLY
             reason = "beyond the picture" if beyond else "something covers it"
         elif part == "mouth" and state.speech[inside].mean() > MOSTLY:
-            reason = "mouth movement in speech"
+            reason = SPOKEN
         elif state.visibility.dark[inside].mean() > MOSTLY:
             reason = "too dark"
         if reason:
-            out |= {key: reason for key in REGION_KEYS if key.removeprefix("left ").removeprefix("right ")
-                    in names}  # fmt: skip
+            out |= dict.fromkeys(regions_of(part), reason)
     return out
+
+
+def regions_of(part: str) -> list[str]:
+    """Keys of the regions of a part of the face, both sides."""
+    names = PART_REGIONS[part]
+    return [key for key in REGION_KEYS if key.removeprefix("left ").removeprefix("right ") in names]
 
 
 def _with_motion(movements: list[Movement], motion: Spotting, state: FaceState) -> list[Movement]:
@@ -235,7 +251,29 @@ def _with_motion(movements: list[Movement], motion: Spotting, state: FaceState) 
                 for unit in found[at].units
             )
             found[at] = replace(found[at], regions=moved.regions, units=units)
-    return found + fine
+    return found + _spoken(fine, state.fps)
+
+
+def _spoken(fine: list[Movement], fps: float) -> list[Movement]:
+    """Fine movements, those of the mouth alone named as speech that lie in it, or that are brief and come
+    again within a short while: speech too quiet for its gate."""
+    brief = [
+        move for move in fine
+        if move.offset is not None and (move.offset - move.onset) / fps <= SYLLABLE_SECONDS
+        and _areas(move.regions) == {"mouth"}
+    ]  # fmt: skip
+    again = {
+        id(move) for move in brief
+        if any(0 < abs(other.onset - move.onset) / fps <= SYLLABLES_APART for other in brief)
+    }  # fmt: skip
+    mouth = dict.fromkeys(regions_of("mouth"), str(SPOKEN))
+    return [
+        replace(move, kind=SPOKEN, judged=False, reason=SPOKEN_REASON, hidden=mouth | move.hidden)
+        if _areas(move.regions) == {"mouth"}
+        and (id(move) in again or all(move.hidden.get(shift.region) == SPOKEN for shift in move.regions))
+        else move
+        for move in fine
+    ]
 
 
 def _same(moved: Movement, known: Movement, fps: float) -> bool:
@@ -249,9 +287,13 @@ def _same(moved: Movement, known: Movement, fps: float) -> bool:
 
 def _shows(regions: tuple[RegionShift, ...], unit: MovementUnit) -> bool:
     """Whether motion shows in the part of the face of a unit."""
-    part = part_of(unit.number)
-    areas = {str(AREA[REGION_KEYS.index(shift.region)]) for shift in regions}
+    part, areas = part_of(unit.number), _areas(regions)
     return part in areas or (part == "eyes" and "mouth" in areas) or not regions
+
+
+def _areas(regions: tuple[RegionShift, ...]) -> set[str]:
+    """Parts of the face in which regions lie."""
+    return {str(AREA[REGION_KEYS.index(shift.region)]) for shift in regions}
 
 
 def events_of(state: FaceState, motion: Spotting | None) -> list[OtherEvent]:

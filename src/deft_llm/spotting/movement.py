@@ -11,6 +11,8 @@ Kind = Literal[
 ]  # fmt: skip
 MICRO_SECONDS = 0.5
 """Longest micro-expression, s, from onset to offset."""
+SPOKEN: Kind = "mouth movement in speech"
+SPOKEN_REASON = "The mouth moves in speech here: what else it does cannot be judged."
 SeenBy = Literal["state", "motion", "both"]
 UnitPhase = Literal["rise", "release"]
 

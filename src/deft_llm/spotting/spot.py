@@ -24,7 +24,16 @@ from deft_llm.spotting.events import (
 )
 from deft_llm.spotting.excursions import Excursion, find_excursions, measure_paths, unusual
 from deft_llm.spotting.fit import FittedCurve, fit_curve
-from deft_llm.spotting.movement import MICRO_SECONDS, Kind, Movement, RegionShift, border, bounds_of
+from deft_llm.spotting.movement import (
+    MICRO_SECONDS,
+    SPOKEN,
+    SPOKEN_REASON,
+    Kind,
+    Movement,
+    RegionShift,
+    border,
+    bounds_of,
+)
 from deft_llm.spotting.signal import Array, Signal
 
 _MOUTH = {"upper lip", "lower lip", "mouth corner", "chin", "nasolabial fold", "cheek", "nostril wing"}
@@ -328,8 +337,7 @@ class _Context:
         if spoken > SPEECH_LIPS * total and any(
             span.overlaps(first + onset, first + end) for span in self.speech
         ):
-            reason = "The mouth moves in speech here: what else it does cannot be judged."
-            return "mouth movement in speech", False, reason
+            return SPOKEN, False, SPOKEN_REASON
         if float(self.restless[onset : apex + 1].max()) > 1.0:
             return "movement", False, "The head moves too much here: what the face does cannot be judged."
         if offset is None:
