@@ -18,7 +18,7 @@ from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.joint import PART_REGIONS
 from deft_llm.spotting.movement import Movement, MovementUnit, UnitPhase
-from deft_llm.spotting.phases import LIMITS, passing_cover
+from deft_llm.spotting.phases import LIMITS, at_lid_event, passing_cover
 from deft_llm.state.channels import SIDES
 from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
 from deft_llm.state.face_state import FULL, FaceState, unsure
@@ -45,7 +45,7 @@ TOO_LONG = "a movement of this length and size would show in shape and appearanc
 NO_END = "what does not go back would show in shape and appearance, which show none"
 COVERED = "something comes or goes before the face"
 CODED = "the video is compressed"
-LIDS_MOVE, LIDS_SECONDS = "the eyes open or close just then", 0.15
+LIDS_MOVE = "the eyes open, close or look elsewhere just then"
 MOTION_CONFIDENCE, RELEASE_CONFIDENCE, COMPRESSED_CONFIDENCE = 0.6, 0.45, 0.4
 
 
@@ -216,7 +216,7 @@ def _contradiction(state: FaceState, movement: Movement, row: Evidence) -> str:
     judged_by = (row.region, *PART_REGIONS[part_of(row.au)])  # where it was measured, and its own part
     if hidden := next((why for key, why in movement.hidden.items() if key.endswith(judged_by)), ""):
         return hidden
-    if row.au in LID_AUS and _lids_move(state, movement):
+    if row.au in LID_AUS and at_lid_event(movement, state):
         return LIDS_MOVE
     change = change_of(state, row.au, row.side, movement.onset, movement.apex)
     if not np.isfinite(change):
@@ -227,16 +227,6 @@ def _contradiction(state: FaceState, movement: Movement, row: Evidence) -> str:
     if large and row.au in LIMITS and change < 0.5 * LIMITS[row.au]:
         return "motion of this size would show in shape and appearance, which show none"
     return ""
-
-
-def _lids_move(state: FaceState, movement: Movement) -> bool:
-    """Whether a blink, a wink or a closure of the eyes begins or ends during a movement's rise or just beside
-    it: lids that open or close move their skin as AU6 and 7 do."""
-    near = LIDS_SECONDS * state.fps
-    return any(
-        movement.onset - near <= end <= movement.apex + near
-        for event in state.lid_events for end in (event.start, event.stop)
-    )  # fmt: skip
 
 
 def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase: UnitPhase) -> MovementUnit:

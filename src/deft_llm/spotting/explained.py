@@ -15,6 +15,7 @@ from deft_llm.spotting.phases import (
     UNSEEN_RISE,
     AUPhase,
     PhaseKind,
+    at_lid_event,
     change_in,
     shown_at_top,
 )
@@ -43,7 +44,6 @@ WEAKER_SIDE, TWO_SIDED = 0.45, (6, 10, 12, 14)
 NOSE_OF_LIP = 0.7  # share of 10 that its raised lip shows as 9
 DROPPED, PARTED = 0.5, 0.6  # readings of 26 that move the chin, of 25 that thin or hide the lips
 CLOSING = 0.75  # reading of 43 of an eye that closes: more than lids are tightened
-CLOSURE_SECONDS = 0.15  # around the ends of a closure of the eyes, in which landmarks of the brows go along
 LONE_CHEEK = 1.5  # reading of 6 that needs no smile
 LOWERED = (1, 2)  # units whose end looks like the rise of 4: brows that come down
 
@@ -104,7 +104,7 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         return True
     if au in TWO_SIDED and level < WEAKER_SIDE * at(au, "both"):
         return True
-    closing = _at_closure(phase, state)
+    closing = at_lid_event(phase, state, ("eyes closed",))
     rules = {
         1: closing,
         2: closing,
@@ -131,15 +131,6 @@ def _frowned(phase: AUPhase, found: list[AUPhase]) -> bool:
         other.au == 4 and other.kind == "rise" and other.onset < phase.apex and phase.onset < other.apex
         for other in found
     )
-
-
-def _at_closure(phase: AUPhase, state: FaceState) -> bool:
-    """Whether the eyes are closed for a while, or opened again, just then."""
-    near = CLOSURE_SECONDS * state.fps
-    return any(
-        phase.onset - near <= end <= phase.apex + near
-        for event in state.lid_events if event.kind == "eyes closed" for end in (event.start, event.stop)
-    )  # fmt: skip
 
 
 def _shuts(phase: AUPhase, state: FaceState) -> bool:

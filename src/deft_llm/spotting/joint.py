@@ -29,10 +29,9 @@ from deft_llm.spotting.movement import (
 from deft_llm.spotting.phases import (
     LIMITS,
     STANDING,
-    SYLLABLE_SECONDS,
-    SYLLABLES_APART,
     AUPhase,
     at_frame,
+    come_again,
     phases_of,
     reading_at,
 )
@@ -257,23 +256,15 @@ def _with_motion(movements: list[Movement], motion: Spotting, state: FaceState) 
 def _spoken(fine: list[Movement], fps: float) -> list[Movement]:
     """Fine movements, those of the mouth alone named as speech that lie in it, or that are brief and come
     again within a short while: speech too quiet for its gate."""
-    brief = [
-        move for move in fine
-        if move.offset is not None and (move.offset - move.onset) / fps <= SYLLABLE_SECONDS
-        and _areas(move.regions) == {"mouth"}
-    ]  # fmt: skip
-    again = {
-        id(move) for move in brief
-        if any(0 < abs(other.onset - move.onset) / fps <= SYLLABLES_APART for other in brief)
-    }  # fmt: skip
-    mouth = dict.fromkeys(regions_of("mouth"), str(SPOKEN))
+    lips = [move for move in fine if _areas(move.regions) == {"mouth"}]
+    spoken = come_again((move for move in lips if move.offset is not None), fps) | {
+        id(move) for move in lips if all(move.hidden.get(shift.region) == SPOKEN for shift in move.regions)
+    }
+    mouth: dict[str, str] = dict.fromkeys(regions_of("mouth"), SPOKEN)
     return [
         replace(move, kind=SPOKEN, judged=False, reason=SPOKEN_REASON, hidden=mouth | move.hidden)
-        if _areas(move.regions) == {"mouth"}
-        and (id(move) in again or all(move.hidden.get(shift.region) == SPOKEN for shift in move.regions))
-        else move
-        for move in fine
-    ]
+        if id(move) in spoken else move for move in fine
+    ]  # fmt: skip
 
 
 def _same(moved: Movement, known: Movement, fps: float) -> bool:

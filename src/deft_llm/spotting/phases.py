@@ -6,7 +6,7 @@ drift, or a spoken mouth is none. A release belongs to the rise that it ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +43,7 @@ BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained
 COVERED_STRENGTH, PASSING_STRENGTH, COVER_SECONDS = 1.6, 3.0, 0.25
 # s from parting to closing of the lips, and between two of them, that make syllables
 SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
+LID_SECONDS = 0.15  # around the ends of what lids do, in which brows and the skin of the eyes go along
 MOST_LEVEL = 2.0  # times a unit's full weight that no face shows: landmarks that something covers run away
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
 QUIET_PACE, FAR_UP, FAR_DOWN = 0.2, 0.92, 0.1  # corners: share of the fastest pace; of the way done
@@ -94,17 +95,9 @@ def phases_of(state: FaceState) -> list[AUPhase]:
 def _without_syllables(found: list[AUPhase], fps: float) -> list[AUPhase]:
     """Leaves out lips that part and close again within a syllable, more than once in a short while: speech
     that is too short or too quiet for its gate."""
-    brief = [
-        phase for phase in found
-        if phase.kind == "rise" and phase.au in SYLLABLE_AUS
-        and (phase.end - phase.onset) / fps <= SYLLABLE_SECONDS
-    ]  # fmt: skip
-    spoken = {
-        id(phase)
-        for phase in brief
-        if any(other is not phase and other.au == phase.au
-               and abs(other.onset - phase.onset) / fps <= SYLLABLES_APART for other in brief)
-    }  # fmt: skip
+    spoken: set[int] = set()
+    for au in SYLLABLE_AUS:
+        spoken |= come_again((phase for phase in found if phase.kind == "rise" and phase.au == au), fps)
     return [phase for phase in found if id(phase) not in spoken and id(phase.of) not in spoken]
 
 
@@ -187,6 +180,25 @@ def _is_lone(phase: AUPhase) -> bool:
 def passing_cover(phase: AUPhase | Movement, state: FaceState) -> bool:
     """Whether what covers a part of the face comes or goes during a change, or just before or after it."""
     return _comes_or_goes(state.visibility.disturbed, phase, state.fps)
+
+
+def at_lid_event(phase: AUPhase | Movement, state: FaceState, kinds: Collection[str] = ()) -> bool:
+    """Whether a lid event of these ``kinds`` (any where there are none) begins or ends during a change, or
+    LID_SECONDS before or after it: landmarks and skin around the eye go along."""
+    near = LID_SECONDS * state.fps
+    return any(
+        phase.onset - near <= end <= phase.apex + near
+        for event in state.lid_events if not kinds or event.kind in kinds for end in (event.start, event.stop)
+    )  # fmt: skip
+
+
+def come_again(found: Iterable[AUPhase | Movement], fps: float) -> set[int]:
+    """``id`` of what is over within a syllable and has another such beside it in ``found`` within a while."""
+    brief = [one for one in found if (one.end - one.onset) / fps <= SYLLABLE_SECONDS]
+    return {
+        id(one) for one in brief
+        if any(0 < abs(other.onset - one.onset) / fps <= SYLLABLES_APART for other in brief)
+    }  # fmt: skip
 
 
 def _comes_or_goes(cover: np.ndarray, phase: AUPhase | Movement, fps: float) -> bool:
