@@ -36,6 +36,14 @@ def test_a_creep_before_a_rise_is_not_its_onset() -> None:
     assert 56 <= rise.onset <= 61
 
 
+def test_a_rise_in_two_steps_has_begun_when_a_third_is_done() -> None:
+    course = np.interp(np.arange(100), [0, 40, 50, 56, 60, 99], [0.0, 0.0, 0.9, 1.0, 2.0, 2.0])
+    (rise,) = _changes(course, 12, "right", 0.1, 25.0)
+    assert rise.onset <= 47
+    (fall,) = _changes(2.0 - course, 12, "right", 0.1, 25.0)
+    assert fall.onset <= 47
+
+
 def test_noise_of_one_camera_is_the_same_floor_at_every_frame_rate() -> None:
     """White noise of 200 frames a second, smoothed over .1 s, and what is left of it at 50."""
     random = np.random.default_rng(0)

@@ -166,6 +166,54 @@ def test_pressed_lips_lose_their_colour_and_are_not_covered(make_track, hold):
     assert state_of(still).visibility.covered[44:56].all()
 
 
+def test_pressed_lips_may_pale_more_on_one_side(make_track):
+    track = make_track(100)
+    track.lips[40:60] = [0.012, -0.08, 0.005, -0.08, 0.1]
+    assert not state_of(track).visibility.covered.any()
+    track.lips[40:60, 0] = 0.03
+    assert state_of(track).visibility.hidden["mouth"][44:56].all(), "a hand before one half leaves the other"
+
+
+def test_a_hand_that_stays_beside_the_lips_covers_until_it_goes(make_track):
+    track = make_track(200)
+    track.lips[20:30] = [0.03, -0.1, 0.002, -0.1, 0.1]
+    track.lips[30:64] = [0.033, -0.1, 0.024, -0.1, 0.1]
+    track.lips[64:72] = [0.04, -0.1, 0.017, -0.1, 0.1]
+    hidden = state_of(track).visibility.hidden["mouth"]
+    assert hidden[24:68].all() and not hidden[:18].any() and not hidden[76:].any()
+
+
+def _turn_away(track, degrees):
+    """Yaw of a track's face, ``degrees`` (T,)."""
+    lean = np.radians(degrees)[:, None]
+    middle = track.landmarks[0, :, 0].mean()
+    x, z = track.landmarks[..., 0] - middle, -track.depth
+    track.landmarks[..., 0] = x * np.cos(lean) - z * np.sin(lean) + middle
+    track.depth[:] = -(x * np.sin(lean) + z * np.cos(lean))
+
+
+def test_what_a_turned_head_hides_is_not_covered(make_track, hold):
+    """The far half of the lips goes, their light changes, and the brows look otherwise."""
+    course = hold(100, (36, 40), (60, 64))
+    turned, still = make_track(100), make_track(100)
+    _turn_away(turned, 25 * course)
+    for track in (turned, still):
+        track.lips[42:58] = [0.03, -0.1, 0.002, 0.1, 0.1]
+        brows = track.thumbnail[42:58, 1:4].astype(float)
+        mixed = 0.3 * brows + 0.7 * brows[..., ::-1] * np.linspace(1, 1.3, 16)
+        track.thumbnail[42:58, 1:4] = np.clip(mixed + 20, 0, 255).astype(np.uint8)
+    seen, hidden = state_of(turned).visibility, state_of(still).visibility.hidden
+    assert not seen.hidden["mouth"].any() and not seen.hidden["brows"].any()
+    assert hidden["mouth"][46:54].all()
+
+
+def test_a_clip_without_a_calm_face_says_so(make_track, smile):
+    assert not state_of(smile()).neutral.expressive
+    held = make_track(100, shown={"mouthSmileLeft": np.full(100, 0.7), "mouthSmileRight": np.full(100, 0.7)})
+    neutral = state_of(held).neutral
+    assert neutral.expressive and not state_of(held, neutral=np.arange(5, 20)).neutral.expressive
+
+
 def test_darkness_is_seen(make_track):
     track = make_track(40)
     track.thumbnail[20:] = 9

@@ -480,6 +480,14 @@ class Analyzer:
                 "The mouth moves in speech at times: what speech does with it is not judged there; smiles "
                 "that are held, brows and lids are."
             )
+        for state in states.values():
+            if state.neutral.expressive:
+                whose = "The face" if len(states) == 1 else f"Face {state.face}"
+                notes.append(
+                    f"{whose} shows an expression throughout, also where it is calmest, which is taken for its "
+                    "neutral: what is held all the time is not told. Name a neutral (--neutral), or give a clip "
+                    "that has one."
+                )
         unread = sum(reading.warning.startswith("Only ") for reading in readings)
         if unread:
             notes.append(f"{unread} movements are listed but not read (--max-movements).")

@@ -46,7 +46,10 @@ SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
 LID_SECONDS = 0.15  # around the ends of what lids do, in which brows and the skin of the eyes go along
 MOST_LEVEL = 2.0  # times a unit's full weight that no face shows: landmarks that something covers run away
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
-QUIET_PACE, FAR_UP, FAR_DOWN = 0.2, 0.92, 0.1  # corners: share of the fastest pace; of the way done
+QUIET_PACE = 0.2  # share of a change's fastest pace below which it has not begun, or is over
+# Shares of the way done: before which it has begun, and up to which it may be followed back; after which it
+# has arrived, and up to which it may be followed on.
+BEGUN, FAR_DOWN, ARRIVED, FAR_UP = 0.3, 0.1, 0.6, 0.92
 
 
 @dataclass
@@ -286,13 +289,13 @@ def corners(rising: np.ndarray) -> tuple[int, int]:
     while (
         onset > 0
         and done[onset] > FAR_DOWN
-        and (pace[onset - 1] > QUIET_PACE * pace[top] or done[onset] > 0.5)
+        and (pace[onset - 1] > QUIET_PACE * pace[top] or done[onset] > BEGUN)
     ):
         onset -= 1
     while (
         apex < len(rising) - 1
         and done[apex] < FAR_UP
-        and (pace[apex + 1] > QUIET_PACE * pace[top] or done[apex] < 0.6)
+        and (pace[apex + 1] > QUIET_PACE * pace[top] or done[apex] < ARRIVED)
     ):
         apex += 1
     return onset, apex

@@ -101,8 +101,8 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
     ``neutral``: one that was kept, or the frames (indices) that the user calls neutral; estimated without.
     Raises: UsageError where the face is not seen in the frames that are called neutral.
     """
-    visible = visibility_of(track)
     c, angles = channels_of(track)
+    visible = visibility_of(track, angles)
     if not isinstance(neutral, Neutral):
         neutral = neutral_of(c, angles, track.fps, usable=visible.usable, given=neutral)
     d = over_neutral(c, neutral)

@@ -35,6 +35,7 @@ WIDE = 0.06  # eyeWide above which eyes are wider than they rest
 PLAIN, PLAIN_MARGIN = 0.1, 0.15  # quantile of the first's cost, and more, up to which frames show their least
 PER_SPEED, PER_DEGREE = 0.3, 0.01  # cost of 1 % of the eye distance per 1/30 s, and of a degree of turn
 LEAST_SECONDS, LEAST_SHARE = 0.4, 1 / 6
+EXPRESSIVE = 0.4  # of such a blendshape in what was taken for the neutral: the clip holds none
 INEXPRESSIVE = 0.3  # cost above the least one up to which a face shows hardly anything
 SIMILAR = 0.15  # cost above the median of the least expressive frames at which a frame counts as calm too
 OPEN_EYE = 0.7  # quantile of the eye's opening in a clip that is its open eye
@@ -50,6 +51,12 @@ class Neutral:
     levels: dict[str, float] = field(repr=False)
     frames: tuple[int, ...] = ()
     source: str = "estimated"
+
+    @property
+    def expressive(self) -> bool:
+        """Whether the face that was taken for the neutral shows an expression: the clip holds nothing calmer."""
+        shown = max((self.levels.get(name, 0.0) for name in ABSOLUTE), default=0.0)
+        return self.source.startswith("estimated") and shown >= EXPRESSIVE
 
     def to_dict(self) -> dict:
         """As JSON in result.json."""

@@ -34,7 +34,12 @@ PASSING = 1.0  # s between two covers that are one hand which passes: the face m
 LIPS_GONE, UNEVEN_LIPS, OTHER_LIGHT, NO_LIPS = 0.2, 0.85, 0.17, 0.003
 LEAST_RED = 0.01  # redness of the lips over the skin that tells anything: dark or painted lips have less
 THIN_LIPS = 0.65  # height of the lips, of their usual, from which their colour must be seen
+HALF_GONE, HALF_OTHER, HALF_THERE = 0.3, 1.5, 0.5  # redness, of its usual, of a covered and of a free half
 NEARLY, LIPS_GAP = 0.25, 2.5  # share of these, and s, over which a cover goes on
+# Degrees from where the head mostly is up to which the face should look as it mostly does; for each one more,
+# how much less alike a part may look, and by which share of OTHER_LIGHT the lips' light may differ more.
+USUAL_TURN, UNLIKE_PER_DEGREE, LIGHT_PER_DEGREE = 8.0, 0.03, 0.1
+FAR_TURN = 12.0  # degrees from which the halves of the lips are not compared: one is turned away
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,10 @@ class Visibility:
     cuts: tuple[int, ...]
 
 
-def visibility_of(track: FaceTrack) -> Visibility:
-    """What of the face can be seen in every frame."""
+def visibility_of(track: FaceTrack, angles: np.ndarray) -> Visibility:
+    """What of the face can be seen in every frame; ``angles`` (T, 3): the head's, in degrees."""
     seen = track.seen
+    turned = _turned(angles[:, :2], seen)
     presence = smooth(np.where(seen, track.presence, np.nan), 5)
     usual = float(np.nanmedian(track.presence)) if seen.any() else 0.0
     covered = seen & (np.nan_to_num(presence, nan=np.inf) < COVERED_PRESENCE * usual)
@@ -61,8 +67,8 @@ def visibility_of(track: FaceTrack) -> Visibility:
     dark = seen & (light < DARK_LEVEL)
     beyond = {"mouth": _beyond(track, MOUTH_POINTS), "brows": _beyond(track, BROW_POINTS)}
     beyond["eyes"] = beyond["brows"]
-    over = {part: _covered_part(track, part) for part in PARTS}
-    over["mouth"] |= _covered_lips(track)
+    over = {part: _covered_part(track, part, turned) for part in PARTS}
+    over["mouth"] |= _covered_lips(track, turned)
     over = {part: _passing(mask, seen, track.fps) for part, mask in over.items()}
     hidden = {part: covered | beyond[part] | over[part] for part in PARTS}
     usable = seen & ~covered & ~dark & ~over["mouth"] & ~over["eyes"]
@@ -72,6 +78,14 @@ def visibility_of(track: FaceTrack) -> Visibility:
     anywhere = covered | over["mouth"] | over["eyes"] | over["brows"]
     disturbed = np.logical_or.reduce([covered, *passing])
     return Visibility(usable, hidden, anywhere, disturbed, beyond, dark, _cuts(track))
+
+
+def _turned(angles: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(T,) degrees by which yaw and pitch (T, 2) are away from where they mostly are; the picture is turned
+    upright, so roll changes no look."""
+    if not seen.any():
+        return np.zeros(len(seen))
+    return np.nan_to_num(np.linalg.norm(angles - np.nanmedian(angles[seen], 0), axis=1))
 
 
 def _looks(track: FaceTrack, part: slice) -> np.ndarray:
@@ -91,8 +105,9 @@ def _beyond(track: FaceTrack, numbers: tuple[int, ...]) -> np.ndarray:
     return track.seen & np.concatenate(found)
 
 
-def _covered_part(track: FaceTrack, part: str) -> np.ndarray:
-    """(T,) frames in which a part of the aligned face looks unlike what it usually does in the clip."""
+def _covered_part(track: FaceTrack, part: str, turned: np.ndarray) -> np.ndarray:
+    """(T,) frames in which a part of the aligned face looks unlike what it usually does in the clip, and more
+    so than the head's turn (T,) makes it."""
     rows, columns = PARTS[part]
     seen = track.seen
     out = np.zeros(len(track), bool)
@@ -104,13 +119,14 @@ def _covered_part(track: FaceTrack, part: str) -> np.ndarray:
     ])  # fmt: skip
     usual = np.array([np.median(column) for column in all_looks.T])
     norm = usual - usual.mean()
+    least_alike = 1 - UNLIKE - UNLIKE_PER_DEGREE * np.maximum(turned[seen] - USUAL_TURN, 0.0)
     unlike = []
     for span in in_parts(len(all_looks)):
         looks = all_looks[span].astype(float)
         away = looks - looks.mean(1, keepdims=True)
         like = (away * norm).sum(1) / (np.linalg.norm(away, axis=1) * np.linalg.norm(norm) + 1e-9)
         changed = np.abs(looks - usual).mean(1)
-        unlike.append((like < 1 - UNLIKE) & (changed > CHANGED))
+        unlike.append((like < least_alike[span]) & (changed > CHANGED))
     out[seen] = np.concatenate(unlike)
     least = LEAST_COVER * track.fps
     for start, stop in runs(out):
@@ -129,8 +145,9 @@ def _passing(over: np.ndarray, seen: np.ndarray, fps: float) -> np.ndarray:
     return out
 
 
-def _covered_lips(track: FaceTrack) -> np.ndarray:
-    """(T,) frames in which the lips' colour is gone, or other edges are in their place."""
+def _covered_lips(track: FaceTrack, turned: np.ndarray) -> np.ndarray:
+    """(T,) frames in which the lips' colour is gone, or other edges are in their place; ``turned`` (T,):
+    degrees by which the head is away from where it mostly is."""
     out = np.zeros(len(track), bool)
     known = track.seen & np.isfinite(track.lips).all(1)
     values = track.lips
@@ -144,18 +161,23 @@ def _covered_lips(track: FaceTrack) -> np.ndarray:
     told = usual[::2] >= LEAST_RED
     full = (_lip_heights(track) >= THIN_LIPS)[known]  # pressed, rolled in or drawn wide they pale
     red = np.maximum(lips[:, ::2], 1e-4) / np.maximum(usual[::2], 1e-4)
-    uneven = np.abs(np.log2(red[:, 0] / red[:, 1])) * told.all() * full
+    frontal = turned[known] <= FAR_TURN
+    uneven = np.abs(np.log2(red[:, 0] / red[:, 1])) * told.all() * full * frontal
+    one_half = ((red.min(1) < HALF_GONE) | (red.max(1) > HALF_OTHER)) & (red.max(1) > HALF_THERE)
     light = np.abs(lips[:, 1::2] - usual[1::2]).max(1)
-    gone = (red[:, told] < LIPS_GONE).any(1) & full
-    away, near = np.zeros(len(track), bool), np.zeros(len(track), bool)
-    away[known] = gone | (uneven > UNEVEN_LIPS) | (light > OTHER_LIGHT)
-    near[known] = (uneven > NEARLY * UNEVEN_LIPS) | (light > NEARLY * OTHER_LIGHT) | gone
+    light /= 1 + LIGHT_PER_DEGREE * np.maximum(turned[known] - USUAL_TURN, 0.0)
+    pale = (red[:, told] < LIPS_GONE) & full[:, None]
+    other = light > OTHER_LIGHT
+    away, sure, near = (np.zeros(len(track), bool) for _ in range(3))
+    away[known] = pale.any(1) | (uneven > UNEVEN_LIPS) | other
+    sure[known] = (pale.all(1) & told.any()) | ((uneven > UNEVEN_LIPS) & one_half) | other
+    near[known] = (uneven > NEARLY * UNEVEN_LIPS) | (light > NEARLY * OTHER_LIGHT) | pale.any(1)
     gap = LIPS_GAP * track.fps
     for start, stop in runs(~away):
         if start > 0 and stop < len(away) and stop - start <= gap and near[start:stop].mean() > 0.5:
             away[start:stop] = True
     for start, stop in runs(away):
-        out[start:stop] = stop - start >= LEAST_COVER * track.fps
+        out[start:stop] = sure[start:stop].sum() >= LEAST_COVER * track.fps
     return out
 
 
