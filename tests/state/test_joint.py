@@ -249,6 +249,18 @@ def test_a_wink_and_a_closure_of_the_eyes_move_no_brows(make_track, hold):
         assert not [unit for one in state_movements(state) for unit in one.units if unit.number in (1, 2)]
 
 
+def test_brows_that_were_seen_to_rise_are_released_as_the_eyes_close(make_track, hold):
+    lid, shut = POINTS["lid_up"], hold(200, (92, 95), (130, 133))
+    brows = hold(200, (50, 56), (92, 98))
+    moves = [(ids, (0, -9), shut) for ids in (lid, TWIN[list(lid)])] + [
+        (ids, (0, 5), brows) for ids in BOTH_BROWS
+    ]
+    state = state_of(make_track(200, moves, {"browInnerUp": 0.5 * brows}))
+    assert "eyes closed" in {event.kind for event in state.lid_events}
+    told = {(unit.number, unit.phase) for one in state_movements(state) for unit in one.units}
+    assert {(1, "rise"), (1, "release")} <= told
+
+
 def test_a_hand_that_comes_pulls_no_mouth(make_track, hold):
     course = hold(120, (52, 56), (100, 110))
     track = make_track(120, [((61, 57), (-6, 9), course), ((291, 287), (6, 9), course)],

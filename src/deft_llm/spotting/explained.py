@@ -104,7 +104,8 @@ def _dragged(phase: AUPhase, state: FaceState) -> bool:
         return True
     if au in TWO_SIDED and level < WEAKER_SIDE * at(au, "both"):
         return True
-    closing = at_lid_event(phase, state, ("eyes closed",))
+    # What was seen to rise is released as eyes close, too: what never was is the eyes' own.
+    closing = phase.of is None and at_lid_event(phase, state, ("eyes closed",))
     rules = {
         1: closing,
         2: closing,

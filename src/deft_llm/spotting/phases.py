@@ -30,7 +30,7 @@ REVERSAL = 0.6  # share of the limit at which a curve turns
 BELOW_NEUTRAL, BROWS_BELOW = 0.3, 1.0  # limits by which a curve is followed below its neutral
 STANDING = 0.7  # share of the limit that a movement's upper level has over neutral
 HELD_SHARE = 0.35  # a change counts where it is this share of the level: a hold that swells is one movement
-SLOWEST = 1.5  # s: what takes longer is a drift
+SLOWEST = 2.5  # s: what takes longer is a drift
 LEAST_STRETCH = 0.3  # s of a unit that must be seen without a break
 TURN_LEAK = 0.03  # of a reading, for each degree that the head turns meanwhile
 SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this size, and if it lasts
@@ -45,11 +45,15 @@ COVERED_STRENGTH, PASSING_STRENGTH, COVER_SECONDS = 1.6, 3.0, 0.25
 SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
 LID_SECONDS = 0.15  # around the ends of what lids do, in which brows and the skin of the eyes go along
 MOST_LEVEL = 2.0  # times a unit's full weight that no face shows: landmarks that something covers run away
+# Readings of 25, in 5 % of the distance between the eyes: no mouth opens farther than the first; speech does
+# not open one by more than the second.
+OPEN_MOST, OPEN_SPEECH = 14.0, 8.0
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
 QUIET_PACE = 0.2  # share of a change's fastest pace below which it has not begun, or is over
-# Shares of the way done: before which it has begun, and up to which it may be followed back; after which it
-# has arrived, and up to which it may be followed on.
-BEGUN, FAR_DOWN, ARRIVED, FAR_UP = 0.3, 0.1, 0.6, 0.92
+# Shares of the way done: at which a change has begun at the latest (a hold that eases off is no release yet),
+# and at the earliest; at which it has arrived at the earliest, and at the latest.
+BEGUN: dict[PhaseKind, float] = {"rise": 0.3, "release": 0.4}
+FAR_DOWN, ARRIVED, FAR_UP = 0.1, 0.6, 0.92
 
 
 @dataclass
@@ -157,7 +161,7 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
     if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned:
         return False
-    if phase.level > MOST_LEVEL * FULL / VISIBLE[phase.au]:
+    if phase.level > (OPEN_MOST if phase.au == 25 else MOST_LEVEL * FULL / VISIBLE[phase.au]):
         return False
     if _comes_or_goes(state.visibility.hidden[part_of(phase.au)], phase, state.fps):
         return False
@@ -172,7 +176,7 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     if phase.au == 12:
         began = phase.onset if phase.of is None else phase.of.onset
         return phase.size >= SPOKEN_SMILE and (phase.end - began) / state.fps >= SPOKEN_SECONDS
-    return phase.au not in SPEECH_AUS
+    return phase.au not in SPEECH_AUS or (phase.au == 25 and phase.size > OPEN_SPEECH)
 
 
 def _is_lone(phase: AUPhase) -> bool:
@@ -268,7 +272,7 @@ def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: f
         if size < max(need, HELD_SHARE * level) or level < STANDING * need:
             continue
         # The last tenth before the neutral, where corners stop, goes on along a raised cosine.
-        onset, apex = corners(part[i : j + 1] if rise else -part[i : j + 1])
+        onset, apex = corners(part[i : j + 1], "rise" if rise else "release")
         before, after = beyond(part[i : j + 1], onset, apex)
         onset, apex = (onset - before, apex) if rise else (onset, apex + after)
         onset, apex = first + i + onset, first + i + apex
@@ -277,19 +281,20 @@ def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: f
     return out
 
 
-def corners(rising: np.ndarray) -> tuple[int, int]:
-    """Where a rise begins and where it has arrived.
+def corners(change: np.ndarray, kind: PhaseKind) -> tuple[int, int]:
+    """Where a change (T,) begins and where it has arrived.
 
     Outwards from its steepest moment until it goes at a fifth of that pace, at the latest a tenth of the
-    rise from either end.
+    way from either end.
     """
+    rising = change if kind == "rise" else -change
     done = (rising - rising[0]) / (rising[-1] - rising[0])
     pace = np.gradient(smooth(rising, 3)) if len(rising) > 2 else np.ones(len(rising))
     top = onset = apex = int(np.argmax(pace))
     while (
         onset > 0
         and done[onset] > FAR_DOWN
-        and (pace[onset - 1] > QUIET_PACE * pace[top] or done[onset] > BEGUN)
+        and (pace[onset - 1] > QUIET_PACE * pace[top] or done[onset] > BEGUN[kind])
     ):
         onset -= 1
     while (
