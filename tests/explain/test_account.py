@@ -48,7 +48,9 @@ def test_both_sides_measured_leave_the_side_open():
 def test_no_evidence_beside_a_measured_unit_is_marked():
     nothing = told("No Action Unit can be measured in the flow.", "none")
     assert marks_of(nothing, SMILE) == ["Evidence none: the measurement shows AU12 right"]
-    assert marks_of(nothing, replace(SMILE, units=(replace(UNIT, confidence=0.4),))) == []
+    (mark,) = marks_of(nothing, replace(SMILE, units=(replace(UNIT, confidence=0.4),)))
+    assert mark.startswith("Class happiness: no evidence is named for it") and "(AU12 right)" in mark
+    assert marks_of(nothing, replace(SMILE, units=())) == []
 
 
 def test_a_unit_below_the_noise_is_marked():

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.account import account_of, release_answer
-from deft_llm.explain.units import NO_END, TOO_LONG, hindrance, of_motion, rows_of
+from deft_llm.explain.units import NO_END, TOO_LONG, hindrance, of_motion, rows_of, unnamed
 from deft_llm.explain.unjudged import of_video
 from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.explained import without_dragged
 from deft_llm.spotting.joint import PART_REGIONS, between, events_of, joint_movements, state_movements
-from deft_llm.spotting.movement import Movement, RegionShift
+from deft_llm.spotting.movement import Movement, MovementUnit, RegionShift
 from deft_llm.spotting.phases import phases_of
 from deft_llm.spotting.spot import Spotting
 from deft_llm.state.channels import POINTS
@@ -169,8 +169,18 @@ def test_syllables_are_no_parted_lips_but_one_parting_is(make_track, hold):
     stated = {}
     for name, curve in (("once", once), ("twice", twice)):
         state = state_of(make_track(150, [(LOWER_LIP, (0, -9), curve)]))
-        stated[name] = [unit.number for one in state_movements(state) for unit in one.units]
-    assert 25 in stated["once"] and 25 not in stated["twice"]
+        stated[name] = [(unit.number, one.kind) for one in state_movements(state) for unit in one.units]
+    assert set(stated["once"]) == {(25, "movement")} and not stated["twice"], "once may be a word: no micro"
+
+
+def test_brief_motion_of_the_mouth_that_names_no_unit_is_no_micro_expression():
+    mouth = replace(flow_movement(60, 64, "chin"), kind="micro-expression", offset=70, offset_time=2.8)
+    brow = replace(mouth, regions=flow_movement(60, 64, "left inner brow", "up").regions)
+    found, why = unnamed(mouth, {})
+    assert found.kind == "movement" and "word" in why
+    assert unnamed(brow, {}) == (brow, "")
+    smile = replace(mouth, units=(MovementUnit(12, "left", "rise", 60, 64, 70, 2.4, 2.56, 2.8),))
+    assert unnamed(smile, {}) == (smile, "")
 
 
 def test_the_openings_that_speech_begins_and_ends_with_are_speech(make_track):

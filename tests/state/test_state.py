@@ -1,6 +1,7 @@
 """The state of a face over its neutral: pose out, sides, neutral, covers, tables."""
 
 from dataclasses import fields
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 
 from deft_llm import spooled
 from deft_llm.errors import UsageError
+from deft_llm.explain.analyzer import Analyzer
 from deft_llm.explain.samples import portrait
 from deft_llm.faces.align import align, transform_of
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.regions import TWIN
+from deft_llm.spotting.watch import Watched
 from deft_llm.state.channels import POINTS
 from deft_llm.state.compression import MODERATE, skipped_share
 from deft_llm.state.face_state import FaceState, channels_of, state_of, table_parts
@@ -210,8 +213,12 @@ def test_what_a_turned_head_hides_is_not_covered(make_track, hold):
 def test_a_clip_without_a_calm_face_says_so(make_track, smile):
     assert not state_of(smile()).neutral.expressive
     held = make_track(100, shown={"mouthSmileLeft": np.full(100, 0.7), "mouthSmileRight": np.full(100, 0.7)})
-    neutral = state_of(held).neutral
-    assert neutral.expressive and not state_of(held, neutral=np.arange(5, 20)).neutral.expressive
+    states = [state_of(held), state_of(held, neutral=np.arange(5, 20))]
+    assert [state.neutral.expressive for state in states] == [True, False]
+    info = SimpleNamespace(fps=25.0)
+    for state, said in zip(states, (1, 0), strict=True):
+        notes = Analyzer._notes(info, {1: state}, None, [], [], Watched({}, in_view=1), False, None, 1)
+        assert sum("--neutral" in note for note in notes) == said
 
 
 def test_darkness_is_seen(make_track):

@@ -119,6 +119,9 @@ def account_of(
     seen = [unit for unit in movement.rises if unit.confidence >= SURE]
     if seen and not told.evidence:
         marks.append(f"Evidence none: the measurement shows {listed([unit.words for unit in seen])}")
+    elif movement.rises and not told.evidence and told.fine is not None:
+        shown = f"what was measured ({listed([unit.words for unit in movement.rises])})"
+        marks.append(f"Class {told.fine}: no evidence is named for it, and {shown} is of low confidence")
     marks += _other_class(told, classes or {})
     return Account(render(fill_figures(told, statements)) if statements else answer, statements, marks)
 

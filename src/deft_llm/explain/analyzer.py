@@ -21,7 +21,7 @@ from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.snapshots import pictured, pictured_movements
-from deft_llm.explain.units import BRIEF, hindrance, measured, of_motion, rows_of
+from deft_llm.explain.units import measured, of_motion, rows_of, unnamed
 from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
@@ -431,12 +431,7 @@ class Analyzer:
         if movement.is_release or (movement.units and not movement.rises):
             return MovementReading(movement, evidence, motion=stored, not_judged=not_judged,
                                    answer=release_answer(movement))  # fmt: skip
-        why = ""
-        if not movement.rises and movement.kind not in BRIEF:
-            slow = "is too slow for" if movement.offset is not None else "does not go back, unlike"
-            why = f"No Action Unit can be told in its motion, and it {slow} a micro-expression."
-        elif not movement.rises and movement.kind != "given" and (coded := hindrance(not_judged)):
-            why = f"Nothing is said of this motion: {coded}."
+        movement, why = unnamed(movement, not_judged)
         if why:
             return MovementReading(movement, motion=stored, not_judged=not_judged, warning=why)
         motion.stated = stated_chances(movement)
@@ -484,9 +479,9 @@ class Analyzer:
             if state.neutral.expressive:
                 whose = "The face" if len(states) == 1 else f"Face {state.face}"
                 notes.append(
-                    f"{whose} shows an expression throughout, also where it is calmest, which is taken for its "
-                    "neutral: what is held all the time is not told. Name a neutral (--neutral), or give a clip "
-                    "that has one."
+                    f"{whose} shows an expression throughout, also where it is calmest, which is taken for "
+                    "its neutral: what is held all the time is not told. Name a neutral (--neutral), or give "
+                    "a clip that has one."
                 )
         unread = sum(reading.warning.startswith("Only ") for reading in readings)
         if unread:

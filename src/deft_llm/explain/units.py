@@ -16,8 +16,8 @@ from deft_llm.facs.directions import image_vector
 from deft_llm.facs.regions import REGION_INDEX
 from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import BY_SHAPE, Evidence
-from deft_llm.spotting.joint import PART_REGIONS
-from deft_llm.spotting.movement import Movement, MovementUnit, UnitPhase
+from deft_llm.spotting.joint import PART_REGIONS, areas_of
+from deft_llm.spotting.movement import A_WORD, Movement, MovementUnit, UnitPhase
 from deft_llm.spotting.phases import LIMITS, at_lid_event, passing_cover
 from deft_llm.state.channels import SIDES
 from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
@@ -122,6 +122,21 @@ def hindrance(refused: Mapping[int, str]) -> str:
     or the video's coding moved the skin; "" where it was something else. ``refused``: unit -> reason, as
     ``of_motion`` gives them."""
     return next((why for why in refused.values() if why.startswith((COVERED, CODED))), "")
+
+
+def unnamed(movement: Movement, not_judged: Mapping[int, str]) -> tuple[Movement, str]:
+    """A movement, and why nothing is said of it: no Action Unit of it can be told, and it is slow, coded or
+    covered, or a word; "" where a method may read it. ``not_judged``: unit -> why it is not stated."""
+    if movement.rises or movement.kind == "given":
+        return movement, ""
+    if movement.kind not in BRIEF:
+        slow = "is too slow for" if movement.offset is not None else "does not go back, unlike"
+        return movement, f"No Action Unit can be told in its motion, and it {slow} a micro-expression."
+    if coded := hindrance(not_judged):
+        return movement, f"Nothing is said of this motion: {coded}."
+    if areas_of(movement.regions) == {"mouth"}:
+        return replace(movement, kind="movement"), f"No Action Unit can be told in its motion. {A_WORD}"
+    return movement, ""
 
 
 def of_motion(

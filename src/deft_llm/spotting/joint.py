@@ -15,6 +15,7 @@ from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.spotting.confidence import confidence_of, shipped, turned
 from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged, without_implied
 from deft_llm.spotting.movement import (
+    A_WORD,
     MICRO_SECONDS,
     SPOKEN,
     SPOKEN_REASON,
@@ -29,6 +30,7 @@ from deft_llm.spotting.movement import (
 from deft_llm.spotting.phases import (
     LIMITS,
     STANDING,
+    SYLLABLE_AUS,
     AUPhase,
     at_frame,
     come_again,
@@ -176,7 +178,9 @@ def _movement(group: PhaseGroup, units: list[MovementUnit], state: FaceState) ->
     times = state.times
     kind, duration = _kind(onset, offset, group.kind, state)
     reason = "" if offset is not None else "Its end is not seen: it is still held where it was seen last."
-    if kind == "micro-expression" and _repeated(main, onset, offset, state):
+    if kind == "micro-expression" and {unit.number for unit in units} <= SYLLABLE_AUS:
+        kind, reason = "movement", A_WORD
+    elif kind == "micro-expression" and _repeated(main, onset, offset, state):
         kind = "macro-expression"
     elif duration is not None and group.kind != "release" and duration[0] <= MICRO_SECONDS < duration[1]:
         reason = border(MICRO_SECONDS)
@@ -256,7 +260,7 @@ def _with_motion(movements: list[Movement], motion: Spotting, state: FaceState) 
 def _spoken(fine: list[Movement], fps: float) -> list[Movement]:
     """Fine movements, those of the mouth alone named as speech that lie in it, or that are brief and come
     again within a short while: speech too quiet for its gate."""
-    lips = [move for move in fine if _areas(move.regions) == {"mouth"}]
+    lips = [move for move in fine if areas_of(move.regions) == {"mouth"}]
     spoken = come_again((move for move in lips if move.offset is not None), fps) | {
         id(move) for move in lips if all(move.hidden.get(shift.region) == SPOKEN for shift in move.regions)
     }
@@ -278,11 +282,11 @@ def _same(moved: Movement, known: Movement, fps: float) -> bool:
 
 def _shows(regions: tuple[RegionShift, ...], unit: MovementUnit) -> bool:
     """Whether motion shows in the part of the face of a unit."""
-    part, areas = part_of(unit.number), _areas(regions)
+    part, areas = part_of(unit.number), areas_of(regions)
     return part in areas or (part == "eyes" and "mouth" in areas) or not regions
 
 
-def _areas(regions: tuple[RegionShift, ...]) -> set[str]:
+def areas_of(regions: tuple[RegionShift, ...]) -> set[str]:
     """Parts of the face in which regions lie."""
     return {str(AREA[REGION_KEYS.index(shift.region)]) for shift in regions}
 

@@ -13,6 +13,7 @@ MICRO_SECONDS = 0.5
 """Longest micro-expression, s, from onset to offset."""
 SPOKEN: Kind = "mouth movement in speech"
 SPOKEN_REASON = "The mouth moves in speech here: what else it does cannot be judged."
+A_WORD = "The mouth alone moves, and briefly, which is mostly a word: it is not called a micro-expression."
 SeenBy = Literal["state", "motion", "both"]
 UnitPhase = Literal["rise", "release"]
 

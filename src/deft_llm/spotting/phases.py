@@ -41,7 +41,7 @@ BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained
 # Limits that a change takes while a hand is at the face, and within so many seconds of its coming and going:
 # landmarks give way to it before it covers anything. Of the part that is covered then nothing is stated.
 COVERED_STRENGTH, PASSING_STRENGTH, COVER_SECONDS = 1.6, 3.0, 0.25
-# s from parting to closing of the lips, and between two of them, that make syllables
+# s from parting to closing of the lips that is a syllable, and between two of them
 SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
 LID_SECONDS = 0.15  # around the ends of what lids do, in which brows and the skin of the eyes go along
 MOST_LEVEL = 2.0  # times a unit's full weight that no face shows: landmarks that something covers run away

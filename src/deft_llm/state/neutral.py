@@ -54,7 +54,7 @@ class Neutral:
 
     @property
     def expressive(self) -> bool:
-        """Whether the face that was taken for the neutral shows an expression: the clip holds nothing calmer."""
+        """Whether what was taken for the neutral shows an expression: the clip holds nothing calmer."""
         shown = max((self.levels.get(name, 0.0) for name in ABSOLUTE), default=0.0)
         return self.source.startswith("estimated") and shown >= EXPRESSIVE
 
