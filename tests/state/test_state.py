@@ -18,6 +18,7 @@ from deft_llm.spotting.watch import Watched
 from deft_llm.state.channels import POINTS
 from deft_llm.state.compression import MODERATE, skipped_share
 from deft_llm.state.face_state import FaceState, channels_of, state_of, table_parts
+from deft_llm.state.lids import _closures
 from deft_llm.state.neutral import frames_named
 from deft_llm.state.pose import in_space, upright
 from deft_llm.state.track import KEPT, FaceTrack, TrackBuilder
@@ -268,6 +269,13 @@ def test_blinks_winks_and_closures_are_told_apart(make_track, hold):
     assert kinds == {
         "blink": ("blink", "both"), "wink": ("wink", "left"), "eyes closed": ("eyes closed", "both"),
     }  # fmt: skip
+
+
+def test_a_blink_that_shuts_within_a_frame_and_deepens_is_a_blink():
+    lower = np.ones(60)
+    lower[20:33] = [0.3, 0.2, 0.15, 0.2, 0.2, 0.15, 0.1, 0.08, 0.1, 0.15, 0.65, 0.68, 0.69]
+    (event,) = _closures({"right": lower, "left": lower + 0.02}, 25.0)
+    assert (event.kind, event.start) == ("blink", 20)
 
 
 def test_the_table_has_one_row_per_frame_and_face(smile):

@@ -81,9 +81,10 @@ def _closures(share: dict[str, np.ndarray], fps: float) -> list[LidEvent]:
 
 
 def _sharpness(curve: np.ndarray, start: int, peak: int, stop: int, fps: float) -> float:
-    """By how much the curve falls below both of its values a quarter of a second around the peak."""
+    """By how much the curve falls below both of its values a quarter of a second around the peak, and just
+    before it starts and after it stops."""
     reach = max(2, round(0.5 * QUICK_SECONDS * fps))
-    before = curve[max(0, min(start, peak - reach)) : peak + 1]
+    before = curve[max(0, min(start - 1, peak - reach)) : peak + 1]
     after = curve[peak : min(len(curve), max(stop, peak + reach)) + 1]
     return float(min(np.nanmax(before), np.nanmax(after)) - curve[peak])
 
