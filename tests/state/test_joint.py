@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deft_llm.explain.account import account_of, release_answer
-from deft_llm.explain.units import NO_END, TOO_LONG, hindrance, of_motion, rows_of, unnamed
+from deft_llm.explain.units import NO_END, TOO_LONG, as_stated, hindrance, of_motion, rows_of, unnamed
 from deft_llm.explain.unjudged import of_video
 from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
@@ -171,6 +171,23 @@ def test_syllables_are_no_parted_lips_but_one_parting_is(make_track, hold):
         state = state_of(make_track(150, [(LOWER_LIP, (0, -9), curve)]))
         stated[name] = [(unit.number, one.kind) for one in state_movements(state) for unit in one.units]
     assert set(stated["once"]) == {(25, "movement")} and not stated["twice"], "once may be a word: no micro"
+
+
+def test_figures_are_those_of_the_place_that_an_answer_names():
+    unit = MovementUnit(
+        12, "both", "rise", 60, 64, 70, 2.4, 2.56, 2.8, px=3.2, iod_percent=5.9, seen_by="both"
+    )
+    moved = replace(flow_movement(60, 64), units=(unit, replace(unit, number=6)))
+    cheek = Evidence(au=12, side="both", region="cheek", direction="up", dx=0.0, dy=-3.2, px=3.2,
+                     iod_percent=5.9, z=7.0, support=0.9, status="supported", reason="measured")  # fmt: skip
+    corner = cheek.model_copy(update={"region": "mouth corner", "px": 1.9, "iod_percent": 3.5, "z": 5.0})
+    rows = [cheek, cheek.model_copy(update={"au": 6})]
+    told, found = as_stated(moved, rows, [corner])
+    assert [(one.px, one.iod_percent) for one in told.units] == [(1.9, 3.5), (3.2, 5.9)]
+    assert found == [corner, rows[1]]
+    by_shape = corner.model_copy(update={"reason": BY_SHAPE})
+    refused = corner.model_copy(update={"status": "unsupported"})
+    assert as_stated(moved, rows, [by_shape, refused]) == (moved, rows)
 
 
 def test_brief_motion_of_the_mouth_that_names_no_unit_is_no_micro_expression():

@@ -21,7 +21,7 @@ from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.snapshots import pictured, pictured_movements
-from deft_llm.explain.units import measured, of_motion, rows_of, unnamed
+from deft_llm.explain.units import as_stated, measured, of_motion, rows_of, unnamed
 from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
@@ -450,6 +450,7 @@ class Analyzer:
             prediction.answer, movement, prediction.evidence, not_judged, prediction.probabilities
         )
         prediction = prediction.model_copy(update={"answer": told.answer})
+        movement, evidence = as_stated(movement, evidence, told.statements)
         return MovementReading(
             movement, evidence, prediction, stored, warning, not_judged, answer=told.answer,
             statements=told.statements, marks=told.marks,

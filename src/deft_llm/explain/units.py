@@ -212,6 +212,23 @@ def rows_of(movement: Movement, evidence: list[Evidence]) -> list[Evidence]:
     ]
 
 
+def as_stated(
+    movement: Movement, rows: list[Evidence], statements: Iterable[Evidence]
+) -> tuple[Movement, list[Evidence]]:
+    """The movement and its rows of evidence with the figures of the place that an answer's ``statements``
+    name: a smile told at the mouth's corner is measured there in every table, not at the cheek."""
+    told = [row for row in statements if row.status == "supported" and row.reason != BY_SHAPE and row.px]
+    units = []
+    for unit in movement.units:
+        row = _row_of(unit, told) if unit.phase == "rise" and unit.seen_by != "state" else None
+        if row is None:
+            units.append(unit)
+            continue
+        units.append(replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z))
+        rows = [row if one is _row_of(unit, rows) else one for one in rows]
+    return replace(movement, units=tuple(units)), rows
+
+
 def _row_of_shape(unit: MovementUnit) -> Evidence:
     main = max(entry(unit.number).motion, key=lambda one: one.weight)
     sided = unit.side in SIDES

@@ -53,7 +53,7 @@ QUIET_PACE = 0.2  # share of a change's fastest pace below which it has not begu
 # Shares of the way done: at which a change has begun at the latest (a hold that eases off is no release yet),
 # and at the earliest; at which it has arrived at the earliest, and at the latest.
 BEGUN: dict[PhaseKind, float] = {"rise": 0.3, "release": 0.4}
-FAR_DOWN, ARRIVED, FAR_UP = 0.1, 0.6, 0.92
+FAR_DOWN, ARRIVED, FAR_UP = 0.1, 0.8, 0.92
 
 
 @dataclass
