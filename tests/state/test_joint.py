@@ -297,8 +297,8 @@ def test_a_hand_that_comes_pulls_no_mouth(make_track, hold):
     assert not {phase.au for phase in phases_of(state_of(track)) if phase.onset < 60}
 
 
-@pytest.mark.parametrize(("quantiser", "px", "confidence"), [(0, 0.15, 0.6), (20, 0.15, 0.6), (28, 0.3, 0.4),
-                                                             (35, 0.3, None), (35, 1.0, 0.4)])  # fmt: skip
+@pytest.mark.parametrize(("quantiser", "px", "confidence"), [(0, 0.15, 0.6), (20, 0.15, 0.6), (28, 0.5, 0.4),
+                                                             (35, 0.6, None), (35, 1.0, 0.4)])  # fmt: skip
 def test_what_coding_moves_by_itself_is_no_unit(make_track, quantiser, px, confidence):
     row = Evidence(au=1, side="both", region="inner brow", direction="up", dx=0.0, dy=-1.0, px=px,
                    iod_percent=1.1, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip

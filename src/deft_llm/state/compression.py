@@ -17,7 +17,7 @@ MODERATE, STRONG = 0.7, 0.86
 
 COARSE = 24.0
 """Quantisation parameter from which fine motion is of low confidence."""
-STEP_DOUBLES, FLOOR_AT, FLOOR_PX = 6.0, 18.0, 0.05
+STEP_DOUBLES, FLOOR_AT, FLOOR_PX = 6.0, 18.0, 0.11
 
 
 def quantiser_of(told: np.ndarray) -> float:
