@@ -131,6 +131,20 @@ def test_brief_motion_of_the_mouth_that_comes_again_is_speech(make_track):
     assert [one.kind for one in heard] == ["mouth movement in speech", "micro-expression"]
 
 
+def test_motion_of_eyes_that_blink_is_none_and_speech_beside_it_is_speech(make_track, hold):
+    lid, shut = POINTS["lid_up"], hold(200, (100, 102), (103, 106))
+    state = state_of(make_track(200, [(ids, (0, -9), shut) for ids in (lid, TWIN[list(lid)])]))
+    assert [event.kind for event in state.lid_events] == ["blink"]
+    eyes = replace(flow_movement(100, 103, "left upper lid"), kind="micro-expression", offset=107)
+    mouth = replace(eyes, regions=(*eyes.regions, RegionShift("chin", 0.0, 2.0, "down", 5.0)))
+    calm = replace(eyes, onset=40, apex=43, offset=47)
+    kinds = [one.kind for one in joint_movements(state, Spotting(movements=[eyes, mouth, calm]))]
+    assert kinds == ["micro-expression"] * 2, "the blink alone is left out"
+    state.speech[90:120] = True
+    kinds = [one.kind for one in joint_movements(state, Spotting(movements=[eyes, mouth, calm]))]
+    assert kinds == ["micro-expression", "mouth movement in speech"]
+
+
 def test_motion_of_a_release_is_that_release_and_no_new_movement(smile):
     state = state_of(smile())
     (movement,) = joint_movements(state, Spotting(movements=[flow_movement(80, 90)]))

@@ -33,6 +33,7 @@ from deft_llm.spotting.phases import (
     SYLLABLE_AUS,
     AUPhase,
     at_frame,
+    at_lid_event,
     come_again,
     phases_of,
     reading_at,
@@ -49,6 +50,7 @@ SAME_MOTION_SECONDS = 0.12  # by which motion may begin before or end after a ph
 TURN_DEGREES = 12.0  # a turn of the head in a phase from which its statement is marked
 # Confidence from which a release shows that its rise was there, and which the rise must have itself.
 SURE_RETURN, RETURNING = 0.6, 0.25
+LIDS_SHUT = ("blink", "wink", "eyes closed")
 MOSTLY = 0.5  # share of a movement's frames in which a part is hidden, or speaks, that decides for all of it
 PART_REGIONS: dict[str, tuple[str, ...]] = {
     "brows": ("forehead", "glabella", "inner brow", "outer brow"),
@@ -254,16 +256,23 @@ def _with_motion(movements: list[Movement], motion: Spotting, state: FaceState) 
                 for unit in found[at].units
             )
             found[at] = replace(found[at], regions=moved.regions, units=units)
-    return found + _spoken(fine, state.fps)
+    return found + _spoken(fine, state)
 
 
-def _spoken(fine: list[Movement], fps: float) -> list[Movement]:
-    """Fine movements, those of the mouth alone named as speech that lie in it, or that are brief and come
-    again within a short while: speech too quiet for its gate."""
-    lips = [move for move in fine if areas_of(move.regions) == {"mouth"}]
-    spoken = come_again((move for move in lips if move.offset is not None), fps) | {
-        id(move) for move in lips if all(move.hidden.get(shift.region) == SPOKEN for shift in move.regions)
+def _spoken(fine: list[Movement], state: FaceState) -> list[Movement]:
+    """Fine movements without those that are a blink alone; those of the mouth alone, or of a mouth beside
+    eyes that blink, named as speech that lie in it, or that are brief and come again within a short while:
+    speech too quiet for its gate."""
+    beside = {
+        id(move): areas_of(move.regions) - ({"eyes"} if at_lid_event(move, state, LIDS_SHUT) else set())
+        for move in fine
     }
+    fine = [move for move in fine if beside[id(move)] or not move.regions]
+    lips = [move for move in fine if areas_of(move.regions) == {"mouth"}]
+    spoken = come_again((move for move in lips if move.offset is not None), state.fps) | {
+        id(move) for move in fine if beside[id(move)] == {"mouth"}
+        and all(move.hidden.get(shift.region) == SPOKEN for shift in move.regions if _of(shift) == "mouth")
+    }  # fmt: skip
     mouth: dict[str, str] = dict.fromkeys(regions_of("mouth"), SPOKEN)
     return [
         replace(move, kind=SPOKEN, judged=False, reason=SPOKEN_REASON, hidden=mouth | move.hidden)
@@ -288,7 +297,12 @@ def _shows(regions: tuple[RegionShift, ...], unit: MovementUnit) -> bool:
 
 def areas_of(regions: tuple[RegionShift, ...]) -> set[str]:
     """Parts of the face in which regions lie."""
-    return {str(AREA[REGION_KEYS.index(shift.region)]) for shift in regions}
+    return {_of(shift) for shift in regions}
+
+
+def _of(shift: RegionShift) -> str:
+    """The part of the face in which a region lies."""
+    return str(AREA[REGION_KEYS.index(shift.region)])
 
 
 def events_of(state: FaceState, motion: Spotting | None) -> list[OtherEvent]:
