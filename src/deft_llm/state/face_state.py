@@ -102,7 +102,7 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
     Raises: UsageError where the face is not seen in the frames that are called neutral.
     """
     c, angles = channels_of(track)
-    visible = visibility_of(track, angles)
+    visible = visibility_of(track, c, angles)
     if not isinstance(neutral, Neutral):
         neutral = neutral_of(c, angles, track.fps, usable=visible.usable, given=neutral)
     d = over_neutral(c, neutral)

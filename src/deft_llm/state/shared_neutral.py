@@ -61,7 +61,7 @@ def clip_channels(track: FaceTrack, named: str | None = None) -> ClipChannels:
     Raises: UsageError where ``named`` names none of the clip's frames.
     """
     channels, angles = channels_of(track)
-    usable = visibility_of(track, angles).usable
+    usable = visibility_of(track, channels, angles).usable
     if usable.any():
         angles = angles - np.nanmedian(angles[usable], 0)  # cameras stand differently from clip to clip
     given = None if named is None else frames_named(named, track.times)

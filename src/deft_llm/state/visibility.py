@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deft_llm.spooled import in_parts
-from deft_llm.state.channels import runs, smooth
+from deft_llm.state.channels import Channels, runs, smooth
 from deft_llm.state.lips import GREY
 from deft_llm.state.track import FaceTrack, points_of
 
@@ -19,7 +19,6 @@ DARK_LEVEL = 28.0  # mean grey (0 to 255) of the face below which its detail dro
 EDGE = 2.0  # px from the picture's edge at which a landmark lies beyond it
 CUT_DIFFERENCE = 28.0  # mean grey difference of neighbouring thumbnails that means a cut
 MOUTH_POINTS = (61, 291, 0, 17, 18)
-LIP_EDGES = (0, 13, 14, 17)  # outer and inner edge of the upper lip, inner and outer of the lower
 BROW_POINTS = (70, 300, 107, 336)
 # Parts of the thumbnail (rows, columns of 16) that are watched for a cover.
 PARTS = {"brows": (slice(1, 4), slice(3, 13)), "eyes": (slice(3, 6), slice(2, 14)),
@@ -56,8 +55,9 @@ class Visibility:
     cuts: tuple[int, ...]
 
 
-def visibility_of(track: FaceTrack, angles: np.ndarray) -> Visibility:
-    """What of the face can be seen in every frame; ``angles`` (T, 3): the head's, in degrees."""
+def visibility_of(track: FaceTrack, channels: Channels, angles: np.ndarray) -> Visibility:
+    """What of the face can be seen in every frame, by its channels (T,) and the head's ``angles`` (T, 3) in
+    degrees (``face_state.channels_of``)."""
     seen = track.seen
     turned = _turned(angles[:, :2], seen)
     presence = smooth(np.where(seen, track.presence, np.nan), 5)
@@ -68,7 +68,7 @@ def visibility_of(track: FaceTrack, angles: np.ndarray) -> Visibility:
     beyond = {"mouth": _beyond(track, MOUTH_POINTS), "brows": _beyond(track, BROW_POINTS)}
     beyond["eyes"] = beyond["brows"]
     over = {part: _covered_part(track, part, turned) for part in PARTS}
-    over["mouth"] |= _covered_lips(track, turned)
+    over["mouth"] |= _covered_lips(track, channels["thick"], turned)
     over = {part: _passing(mask, seen, track.fps) for part, mask in over.items()}
     hidden = {part: covered | beyond[part] | over[part] for part in PARTS}
     usable = seen & ~covered & ~dark & ~over["mouth"] & ~over["eyes"]
@@ -145,9 +145,9 @@ def _passing(over: np.ndarray, seen: np.ndarray, fps: float) -> np.ndarray:
     return out
 
 
-def _covered_lips(track: FaceTrack, turned: np.ndarray) -> np.ndarray:
-    """(T,) frames in which the lips' colour is gone, or other edges are in their place; ``turned`` (T,):
-    degrees by which the head is away from where it mostly is."""
+def _covered_lips(track: FaceTrack, thick: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """(T,) frames in which the lips' colour is gone, or other edges are in their place; ``thick`` (T,): the
+    lips' height; ``turned`` (T,): degrees by which the head is away from where it mostly is."""
     out = np.zeros(len(track), bool)
     known = track.seen & np.isfinite(track.lips).all(1)
     values = track.lips
@@ -159,7 +159,7 @@ def _covered_lips(track: FaceTrack, turned: np.ndarray) -> np.ndarray:
     if usual[::2].max() < NO_LIPS and np.abs(usual[1::2]).max() < OTHER_LIGHT / 2:
         return known  # a mask: lips are never there
     told = usual[::2] >= LEAST_RED
-    full = (_lip_heights(track) >= THIN_LIPS)[known]  # pressed, rolled in or drawn wide they pale
+    full = thick[known] >= THIN_LIPS * np.nanmedian(thick)  # pressed, rolled in or drawn wide they pale
     red = np.maximum(lips[:, ::2], 1e-4) / np.maximum(usual[::2], 1e-4)
     frontal = turned[known] <= FAR_TURN
     uneven = np.abs(np.log2(red[:, 0] / red[:, 1])) * told.all() * full * frontal
@@ -179,18 +179,6 @@ def _covered_lips(track: FaceTrack, turned: np.ndarray) -> np.ndarray:
     for start, stop in runs(away):
         out[start:stop] = sure[start:stop].sum() >= LEAST_COVER * track.fps
     return out
-
-
-def _lip_heights(track: FaceTrack) -> np.ndarray:
-    """(T,) height of both lips by their landmarks, as a share of the clip's median, NaN without a face."""
-    heights = []
-    for part in in_parts(len(track)):
-        points = track.landmarks[part][:, points_of(LIP_EDGES)]
-        upper, lower = points[:, 0] - points[:, 1], points[:, 2] - points[:, 3]
-        both = np.linalg.norm(upper, axis=1) + np.linalg.norm(lower, axis=1)
-        heights.append(both / track.iod[part])
-    height = np.concatenate(heights)
-    return height / max(float(np.nanmedian(height)), 1e-6)  # type: ignore[no-any-return]
 
 
 def _cuts(track: FaceTrack) -> tuple[int, ...]:
