@@ -36,7 +36,7 @@ def test_a_creep_before_a_rise_is_not_its_onset() -> None:
     assert 56 <= rise.onset <= 61
 
 
-def test_a_rise_in_two_steps_has_begun_when_a_third_is_done() -> None:
+def test_a_change_in_two_steps_has_begun_before_half_of_it_is_done() -> None:
     course = np.interp(np.arange(100), [0, 40, 50, 56, 60, 99], [0.0, 0.0, 0.9, 1.0, 2.0, 2.0])
     (rise,) = _changes(course, 12, "right", 0.1, 25.0)
     assert rise.onset <= 47

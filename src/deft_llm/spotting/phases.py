@@ -50,10 +50,9 @@ MOST_LEVEL = 2.0  # times a unit's full weight that no face shows: landmarks tha
 OPEN_MOST, OPEN_SPEECH = 14.0, 8.0
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
 QUIET_PACE = 0.2  # share of a change's fastest pace below which it has not begun, or is over
-# Shares of the way done: at which a change has begun at the latest (a hold that eases off is no release yet),
-# and at the earliest; at which it has arrived at the earliest, and at the latest.
-BEGUN: dict[PhaseKind, float] = {"rise": 0.3, "release": 0.4}
-FAR_DOWN, ARRIVED, FAR_UP = 0.1, 0.8, 0.92
+# Shares of the way done: at which a change has begun at the latest, and at the earliest; at which it has
+# arrived at the earliest, and at the latest.
+BEGUN, FAR_DOWN, ARRIVED, FAR_UP = 0.4, 0.1, 0.8, 0.92
 
 
 @dataclass
@@ -272,7 +271,7 @@ def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: f
         if size < max(need, HELD_SHARE * level) or level < STANDING * need:
             continue
         # The last tenth before the neutral, where corners stop, goes on along a raised cosine.
-        onset, apex = corners(part[i : j + 1], "rise" if rise else "release")
+        onset, apex = corners(part[i : j + 1] if rise else -part[i : j + 1])
         before, after = beyond(part[i : j + 1], onset, apex)
         onset, apex = (onset - before, apex) if rise else (onset, apex + after)
         onset, apex = first + i + onset, first + i + apex
@@ -281,20 +280,19 @@ def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: f
     return out
 
 
-def corners(change: np.ndarray, kind: PhaseKind) -> tuple[int, int]:
-    """Where a change (T,) begins and where it has arrived.
+def corners(rising: np.ndarray) -> tuple[int, int]:
+    """Where a rise (T,) begins and where it has arrived.
 
     Outwards from its steepest moment until it goes at a fifth of that pace, at the latest a tenth of the
-    way from either end.
+    rise from either end.
     """
-    rising = change if kind == "rise" else -change
     done = (rising - rising[0]) / (rising[-1] - rising[0])
     pace = np.gradient(smooth(rising, 3)) if len(rising) > 2 else np.ones(len(rising))
     top = onset = apex = int(np.argmax(pace))
     while (
         onset > 0
         and done[onset] > FAR_DOWN
-        and (pace[onset - 1] > QUIET_PACE * pace[top] or done[onset] > BEGUN[kind])
+        and (pace[onset - 1] > QUIET_PACE * pace[top] or done[onset] > BEGUN)
     ):
         onset -= 1
     while (
