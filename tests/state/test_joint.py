@@ -7,14 +7,15 @@ import pytest
 
 from deft_llm.explain.account import account_of, release_answer
 from deft_llm.explain.units import NO_END, TOO_LONG, as_stated, hindrance, of_motion, rows_of, unnamed
-from deft_llm.explain.unjudged import of_video
+from deft_llm.explain.unjudged import of_movement, of_video
 from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
+from deft_llm.facs.regions import PART_REGIONS
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.explained import without_dragged
-from deft_llm.spotting.joint import PART_REGIONS, between, events_of, joint_movements, state_movements
-from deft_llm.spotting.movement import Movement, MovementUnit, RegionShift
-from deft_llm.spotting.phases import phases_of
+from deft_llm.spotting.joint import between, events_of, joint_movements, state_movements
+from deft_llm.spotting.movement import A_WORD, Movement, MovementUnit, RegionShift, border
+from deft_llm.spotting.phases import AUPhase, phases_of
 from deft_llm.spotting.spot import Spotting
 from deft_llm.state.channels import POINTS
 from deft_llm.state.face_state import state_of
@@ -64,6 +65,27 @@ def test_each_side_is_released_where_it_rose(smile):
 def test_motions_that_were_set_aside_are_not_called_noise(smile):
     (said, *_) = of_video(state_of(smile()), object(), [], set_aside=2)
     assert said.state == "not-measured" and "moved 2 times" in said.why and "noise" not in said.why
+
+
+def test_a_release_beside_another_keeps_its_own_times(smile, monkeypatch):
+    """AU4, held since the clip began, is released beside a smile's release, which belongs to the smile."""
+    state = state_of(smile())
+    rise = AUPhase("rise", 12, "right", 40, 48, 90, 2.0, 2.0)
+    fall = AUPhase("release", 12, "right", 80, 92, 92, 2.0, 2.0, of=rise)
+    frown = AUPhase("release", 4, "both", 79, 88, 88, 1.4, 1.4)
+    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda _: [rise, fall, frown])
+    smiling, lone = state_movements(state)
+    assert [(unit.number, unit.phase) for unit in smiling.units] == [(12, "rise"), (12, "release")]
+    assert [unit.number for unit in lone.units] == [4]
+    assert (lone.apex, lone.offset, lone.reason) == (88, 88, "") and lone.is_release
+
+
+def test_a_word_is_no_question_of_the_frame_rate(smile):
+    (movement,) = state_movements(state_of(smile()))
+    near = border(0.5, 0.5, 25.0)
+    states = [of_movement(replace(movement, reason=why), read=True, named=True) for why in (near, A_WORD)]
+    assert [one.state for (one,) in states] == ["fps-too-low", "speech"]
+    assert border(0.53, 0.5, 25.0) and not border(0.55, 0.5, 25.0)
 
 
 def test_micro_is_by_the_time_from_rise_to_return(smile):

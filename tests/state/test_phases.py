@@ -44,6 +44,22 @@ def test_a_change_in_two_steps_has_begun_before_half_of_it_is_done() -> None:
     assert fall.onset <= 47
 
 
+@pytest.mark.parametrize(
+    ("back", "end", "kinds"),
+    [(130, 136, ["rise", "release"]), (200, 89, ["rise", "release"]), (None, 89, ["rise"])],
+)
+def test_a_rise_ends_where_its_face_is_lost_for_long(back, end, kinds) -> None:
+    """At 25 frames a second: after 1.6 s unseen it was held meanwhile, after 4.4 s nothing is known."""
+    course = np.interp(np.arange(240), [40, 46], [0.0, 2.0])
+    course[90:back] = np.nan
+    if back is not None:
+        course[back:] = np.interp(np.arange(240 - back), [0, 6], [2.0, 0.0])
+    found = _changes(course, 12, "right", 0.1, 25.0)
+    assert [phase.kind for phase in found] == kinds
+    assert found[0].end == pytest.approx(end, abs=1) and found[0].seen_to_end == (back == 130)
+    assert all(phase.of is (found[0] if back == 130 else None) for phase in found[1:])
+
+
 def test_noise_of_one_camera_is_the_same_floor_at_every_frame_rate() -> None:
     """White noise of 200 frames a second, smoothed over .1 s, and what is left of it at 50."""
     random = np.random.default_rng(0)

@@ -278,6 +278,39 @@ def test_a_blink_that_shuts_within_a_frame_and_deepens_is_a_blink():
     assert (event.kind, event.start) == ("blink", 20)
 
 
+def test_eyes_that_are_hidden_while_shut_are_not_seen_to_open():
+    lower = np.where(np.arange(60) < 20, 1.0, 0.1)
+    lower[40:] = np.nan
+    (event,) = _closures({"right": lower, "left": lower}, 25.0)
+    assert (event.stop, event.ends) == (39, False)
+
+
+def test_a_mouth_that_is_not_seen_does_not_speak(make_track):
+    """It stays parted; the face is lost in one frame of six."""
+    track = make_track(120, [((14, 17, 84, 181, 91, 314, 405, 321, 87, 178), (0, -5), np.ones(120))])
+    for name in ("landmarks", "depth", "blend", "presence", "iod", "furrows", "lips"):
+        getattr(track, name)[3::6] = np.nan
+    assert not state_of(track).speech.any()
+
+
+def test_a_turn_counts_where_frames_are_lost(make_track, hold):
+    track = make_track(60, turn=20 * hold(60, (20, 30), (58, 60)))
+    seen = state_of(track)
+    for name in ("landmarks", "depth", "blend", "presence", "iod", "furrows", "lips"):
+        getattr(track, name)[25] = np.nan
+    assert state_of(track).turn_in(slice(15, 35)) == pytest.approx(seen.turn_in(slice(15, 35)), abs=2)
+    assert seen.turn_in(slice(15, 35)) > 15
+
+
+def test_frames_of_another_clips_neutral_are_refused(smile):
+    neutral = state_of(smile(frames=200, rise=(20, 28), release=(60, 70))).neutral
+    assert max(neutral.frames) >= 40
+    short = smile(frames=40, rise=(10, 14), release=(20, 26))
+    with pytest.raises(UsageError, match="kept"):
+        state_of(short, neutral=neutral)
+    assert state_of(short, neutral=neutral.kept()).neutral.levels == neutral.levels
+
+
 def test_the_table_has_one_row_per_frame_and_face(smile):
     table = table_of([state_of(smile(), face=1), state_of(smile(), face=2)])
     assert set(table["face"]) == {1, 2} and len(table["frame"]) == 240

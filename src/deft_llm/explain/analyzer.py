@@ -269,7 +269,7 @@ class Analyzer:
         for word, at in (("onset", onset), ("apex", apex), ("offset", offset)):
             if at is not None and at > last:
                 raise UsageError(f"--{word} {at}: {path} has {last + 1} frames, 0 to {last}.")
-        start = onset if onset is not None else max(0, (apex or 0) - int(round(0.25 * state.fps)))
+        start = onset if onset is not None else max(0, (apex or 0) - max(1, round(0.25 * state.fps)))
         if apex is None:
             signal = watched.signals.get(1)
             if signal is None:
@@ -428,7 +428,7 @@ class Analyzer:
         evidence = rows_of(movement, units.evidence)
         stated = {unit.number for unit in movement.units}
         not_judged = {au: why for au, why in not_judged.items() if au not in stated}
-        if movement.is_release or (movement.units and not movement.rises):
+        if movement.is_release:
             return MovementReading(movement, evidence, motion=stored, not_judged=not_judged,
                                    answer=release_answer(movement))  # fmt: skip
         movement, why = unnamed(movement, not_judged)

@@ -13,15 +13,15 @@ from dataclasses import replace
 import numpy as np
 
 from deft_llm.facs.directions import image_vector
-from deft_llm.facs.regions import REGION_INDEX
+from deft_llm.facs.regions import PART_REGIONS, REGION_INDEX
 from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import BY_SHAPE, Evidence
-from deft_llm.spotting.joint import PART_REGIONS, areas_of
+from deft_llm.spotting.joint import areas_of
 from deft_llm.spotting.movement import A_WORD, Movement, MovementUnit, UnitPhase
-from deft_llm.spotting.phases import LIMITS, at_lid_event, passing_cover
+from deft_llm.spotting.phases import LIMITS, at_frame, at_lid_event, intensity_at, passing_cover
 from deft_llm.state.channels import SIDES
 from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
-from deft_llm.state.face_state import FULL, FaceState, unsure
+from deft_llm.state.face_state import FaceState, unsure
 from deft_llm.state.intensity import LID_AUS, STATE_AUS, VISIBLE, part_of
 from deft_llm.store import Motion
 from deft_llm.store.motion import ALIGNED_IOD
@@ -30,7 +30,7 @@ FINEST_STATE = 4.0  # % of the eye distance that a unit moves skin by where shap
 OPPOSITES: dict[int, tuple[int, ...]] = {
     15: (12, 10), 12: (15, 18, 22), 4: (1, 2), 1: (4,), 2: (4,), 43: (5,), 45: (5,), 5: (43,), 7: (5,),
     17: (25, 26), 25: (24, 28), 26: (17,), 24: (25, 26), 23: (25, 22), 28: (25, 26), 16: (17,), 20: (18, 22),
-    18: (12, 20), 22: (12, 20), 14: (12, 18), 10: (15,), 6: (),
+    18: (12, 20), 22: (12, 20), 14: (12, 18), 10: (15,),
 }  # fmt: skip
 """Units whose release looks like the rise of the key's unit, to motion alone."""
 RELEASED = 0.25  # share of clearly visible that an opposite must fall by to explain motion
@@ -55,7 +55,10 @@ def change_of(state: FaceState, au: int, side: str, onset: int, apex: int) -> fl
     if au not in STATE_AUS or unsure(state, au)[[onset, apex]].any():
         return float("nan")
     sides = SIDES if side in ("both", "asymmetric") else (side,)
-    return float(np.mean([state.share(au, one, apex) - state.share(au, one, onset) for one in sides]))
+    before, after = (
+        np.mean([at_frame(state.share(au, one), state, au, at) for one in sides]) for at in (onset, apex)
+    )
+    return float(after - before)
 
 
 def measured(movement: Movement, motion: Motion | None, evidence: list[Evidence]) -> Movement:
@@ -266,7 +269,7 @@ def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase
     side = row.side if phase == "rise" else "both"
     if au in STATE_AUS:
         one = side if side in SIDES else SIDES[0]
-        before, after = (_level(state, au, one, at) for at in (movement.onset, movement.apex))
+        before, after = (intensity_at(state, au, one, at) for at in (movement.onset, movement.apex))
     return MovementUnit(
         number=au, side=side, phase=phase, onset=movement.onset, apex=movement.apex, offset=movement.offset,
         onset_time=movement.onset_time, apex_time=movement.apex_time, offset_time=movement.offset_time,
@@ -274,8 +277,3 @@ def _unit(movement: Movement, row: Evidence, state: FaceState, *, au: int, phase
         confidence=MOTION_CONFIDENCE if phase == "rise" else RELEASE_CONFIDENCE, seen_by="motion",
         z=row.z, px=row.px, iod_percent=row.iod_percent, support=row.support if phase == "rise" else None,
     )  # fmt: skip
-
-
-def _level(state: FaceState, au: int, side: str, at: int) -> float:
-    """Intensity in one frame, 0 to 5."""
-    return round(float(np.clip(np.nan_to_num(state.intensity[au, side][at]), 0, FULL)), 2)

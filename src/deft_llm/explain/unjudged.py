@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deft_llm.explain.units import CODED
+from deft_llm.facs.regions import PART_REGIONS
 from deft_llm.facs.words import listed, percent
-from deft_llm.spotting.joint import PART_REGIONS
-from deft_llm.spotting.movement import Kind, Movement
+from deft_llm.spotting.movement import BEYOND, COVERED, DARK, NEAR_BORDER, SPOKEN, Kind, Movement
 from deft_llm.spotting.spot import SpottingSettings
 from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
 from deft_llm.store.motion import ALIGNED_IOD
@@ -29,8 +29,7 @@ LEAST_FPS = 20.0
 """Frames a second: below, a movement of 0.1 s, as brief as coders mark, may lie between two frames."""
 
 
-HIDDEN = {"something covers it": "occlusion", "beyond the picture": "face-missing", "too dark": "darkness",
-          "mouth movement in speech": "speech"}  # fmt: skip
+HIDDEN = {COVERED: "occlusion", BEYOND: "face-missing", DARK: "darkness", SPOKEN: "speech"}
 """Why ``spotting.joint.hidden_regions`` hides a part of the face -> ``Unjudged.state``."""
 
 
@@ -153,7 +152,8 @@ def of_movement(
     elif movement.offset is None:
         found.append(Unjudged("no-offset", "Its duration and the way back", "No offset was given."))
     elif movement.reason and movement.kind != "given":
-        found.append(Unjudged("fps-too-low", "Micro against macro", movement.reason))
+        unsure = "fps-too-low" if NEAR_BORDER in movement.reason else "speech"
+        found.append(Unjudged(unsure, "Micro against macro", movement.reason))
     for reason, keys in _hidden(movement).items():
         found.append(Unjudged(HIDDEN[reason], listed(keys), f"{reason[0].upper()}{reason[1:]}."))
     if warning and not read:

@@ -41,6 +41,13 @@ REGIONS: tuple[Region, ...] = tuple(Region(name, "mid") for name in MIDLINE_REGI
 REGION_KEYS: tuple[str, ...] = tuple(region.key for region in REGIONS)
 REGION_INDEX: dict[str, int] = {key: index for index, key in enumerate(REGION_KEYS)}
 
+PART_REGIONS: dict[str, tuple[str, ...]] = {
+    "brows": ("forehead", "glabella", "inner brow", "outer brow"),
+    "eyes": ("upper lid", "lower lid", "outer eye corner"),
+    "mouth": ("cheek", "nostril wing", "nasolabial fold", "upper lip", "lower lip", "mouth corner", "chin"),
+}
+"""Part of the face -> names of the regions whose skin its movements move; the root of the nose is bone."""
+
 FOLDS = {
     "inner forehead": "the folds of the inner forehead",
     "outer forehead": "the folds of the outer forehead",

@@ -90,7 +90,7 @@ def features_of(phase: AUPhase, state: FaceState) -> np.ndarray:
         "clear": float(np.log(phase.size / noise)),
         "company": _company(phase, state, side),
         "presence": float(np.log(max(float(state.confidence[inside].mean()), LEAST_PRESENCE))),
-        "turned": float(np.nan_to_num(np.ptp(state.angles[around], axis=0)).max()) / FULL_TURN,
+        "turned": state.turn_in(around) / FULL_TURN,
         "spoken": float(state.speech[inside].mean()) if mouth else 0.0,
         "covered": float(state.visibility.disturbed[inside].mean()),
         "slow": (phase.apex - phase.onset) / state.fps,
@@ -107,12 +107,10 @@ def _company(phase: AUPhase, state: FaceState, side: str) -> float:
     beside = COMPANY.get(phase.au)
     if beside is None:
         return 0.0
-    curve = state.share(beside, side)
-    change = float(np.nan_to_num(curve[phase.apex] - curve[phase.onset]))
-    return float(np.clip((change if phase.kind == "rise" else -change) / LIMITS[beside], 0, 1))
+    change = float(np.nan_to_num(change_in(state.share(beside, side), phase, state)))
+    return float(np.clip(change / LIMITS[beside], 0, 1))
 
 
 def turned(phase: AUPhase, state: FaceState) -> float:
     """Degrees by which the head turns in a phase."""
-    angles = state.angles[phase.onset : phase.apex + 1]
-    return float(np.nan_to_num(np.ptp(angles, axis=0)).max())
+    return state.turn_in(slice(phase.onset, phase.apex + 1))

@@ -90,7 +90,9 @@ def find_speech(signal: Signal, part: slice) -> list[Span]:
         if len(inside) >= SPEECH_TURNS:
             speaking[inside[0] : inside[-1] + 1] = True
     pad = int(round(SPEECH_PAD * signal.fps))
-    merged = np.convolve(speaking, np.ones(2 * pad + 1), "same") > 0
+    merged = speaking.copy()
+    for start, stop in runs(speaking):
+        merged[max(0, start - pad) : stop + pad] = True
     spans = []
     for start, stop in runs(merged):
         peak = start + int(np.argmax(opening[start:stop]))

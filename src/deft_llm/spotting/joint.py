@@ -11,11 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.facs.regions import PART_REGIONS, REGION_KEYS
 from deft_llm.spotting.confidence import confidence_of, shipped, turned
 from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged, without_implied
 from deft_llm.spotting.movement import (
     A_WORD,
+    BEYOND,
+    COVERED,
+    DARK,
     MICRO_SECONDS,
     SPOKEN,
     SPOKEN_REASON,
@@ -32,9 +35,9 @@ from deft_llm.spotting.phases import (
     STANDING,
     SYLLABLE_AUS,
     AUPhase,
-    at_frame,
     at_lid_event,
     come_again,
+    intensity_at,
     phases_of,
     reading_at,
 )
@@ -52,11 +55,6 @@ TURN_DEGREES = 12.0  # a turn of the head in a phase from which its statement is
 SURE_RETURN, RETURNING = 0.6, 0.25
 LIDS_SHUT = ("blink", "wink", "eyes closed")
 MOSTLY = 0.5  # share of a movement's frames in which a part is hidden, or speaks, that decides for all of it
-PART_REGIONS: dict[str, tuple[str, ...]] = {
-    "brows": ("forehead", "glabella", "inner brow", "outer brow"),
-    "eyes": ("upper lid", "lower lid", "outer eye corner"),
-    "mouth": ("cheek", "nostril wing", "nasolabial fold", "upper lip", "lower lip", "mouth corner", "chin"),
-}
 
 
 def joint_movements(state: FaceState, motion: Spotting | None) -> list[Movement]:
@@ -84,9 +82,10 @@ def state_movements(state: FaceState) -> list[Movement]:
             unit = _unit(phase, rise.side, state)
             if not _told(unit, home, state.fps):
                 home.append(unit)
-        rest = [_unit(phase, group.sides[phase.au], state) for phase in group.phases if phase.of is None]
+        rest = [phase for phase in group.phases if phase.of is None]
         if rest:
-            alone.append((group, rest))
+            lone = replace(group, phases=rest)
+            alone.append((lone, list(_units(lone, state))))
     return [_movement(group, units, state) for group, units in (*rises, *alone)]
 
 
@@ -145,20 +144,15 @@ def _units(group: PhaseGroup, state: FaceState) -> list[MovementUnit]:
 def _unit(phase: AUPhase, side: str, state: FaceState) -> MovementUnit:
     """The record of a phase that is told on ``side``."""
     times, one = state.times, SIDES[0] if phase.au in WHOLE else phase.side
-    curve = state.intensity[phase.au, one]
     offset = phase.end if phase.kind == "release" or phase.seen_to_end else None
     return MovementUnit(
         number=phase.au, side=side, phase=phase.kind, onset=phase.onset, apex=phase.apex, offset=offset,
         onset_time=float(times[phase.onset]), apex_time=float(times[phase.apex]),
         offset_time=None if offset is None else float(times[offset]),
-        intensity_before=_level(at_frame(curve, state, phase.au, phase.onset)),
-        intensity_after=_level(at_frame(curve, state, phase.au, phase.apex)),
+        intensity_before=intensity_at(state, phase.au, one, phase.onset),
+        intensity_after=intensity_at(state, phase.au, one, phase.apex),
         confidence=confidence_of(phase, state), reason=_disturbed(phase, state),
     )  # fmt: skip
-
-
-def _level(value: float) -> float:
-    return round(float(np.clip(np.nan_to_num(value), 0.0, 5.0)), 2)
 
 
 def _disturbed(phase: AUPhase, state: FaceState) -> str:
@@ -184,8 +178,8 @@ def _movement(group: PhaseGroup, units: list[MovementUnit], state: FaceState) ->
         kind, reason = "movement", A_WORD
     elif kind == "micro-expression" and _repeated(main, onset, offset, state):
         kind = "macro-expression"
-    elif duration is not None and group.kind != "release" and duration[0] <= MICRO_SECONDS < duration[1]:
-        reason = border(MICRO_SECONDS)
+    elif offset is not None and group.kind != "release":
+        reason = border(float(times[offset] - times[onset]), MICRO_SECONDS, state.fps)
     return Movement(
         kind=kind, onset=onset, apex=main.apex, offset=offset, onset_time=float(times[onset]),
         apex_time=float(times[main.apex]), offset_time=None if offset is None else float(times[offset]),
@@ -225,11 +219,11 @@ def hidden_regions(state: FaceState, onset: int, end: int) -> dict[str, str]:
         reason = ""
         if state.visibility.hidden[part][inside].mean() > MOSTLY:
             beyond = state.visibility.beyond[part][inside].mean() > MOSTLY
-            reason = "beyond the picture" if beyond else "something covers it"
+            reason = BEYOND if beyond else COVERED
         elif part == "mouth" and state.speech[inside].mean() > MOSTLY:
             reason = SPOKEN
         elif state.visibility.dark[inside].mean() > MOSTLY:
-            reason = "too dark"
+            reason = DARK
         if reason:
             out |= dict.fromkeys(regions_of(part), reason)
     return out

@@ -9,10 +9,13 @@ Kind = Literal[
     "micro-expression", "macro-expression", "movement", "blink", "eye closure", "head movement",
     "mouth movement in speech", "speech", "given",
 ]  # fmt: skip
+NEAR_BORDER = "lies within one frame of"
 MICRO_SECONDS = 0.5
 """Longest micro-expression, s, from onset to offset."""
 SPOKEN: Kind = "mouth movement in speech"
 SPOKEN_REASON = "The mouth moves in speech here: what else it does cannot be judged."
+COVERED, BEYOND, DARK = "something covers it", "beyond the picture", "too dark"
+"""Why a part of the face cannot be judged, beside SPOKEN (``Movement.hidden``)."""
 A_WORD = "The mouth alone moves, and briefly, which is mostly a word: it is not called a micro-expression."
 SeenBy = Literal["state", "motion", "both"]
 UnitPhase = Literal["rise", "release"]
@@ -35,7 +38,7 @@ class MovementUnit:
 
     ``apex`` is where the unit has arrived: its height in a rise, its rest in a release. ``offset``: where
     the movement of this unit is over, None where that is not seen. Intensities are 0 to 5 over the person's
-    neutral, None where only the skin's motion shows the unit. ``z``, ``px``, ``iod_percent`` and ``support``
+    neutral, None where the state does not read the unit. ``z``, ``px``, ``iod_percent`` and ``support``
     are the motion's, None until it is measured.
     """
 
@@ -65,9 +68,11 @@ class MovementUnit:
         return named if self.phase == "rise" else f"release of {named}"
 
 
-def border(limit: float) -> str:
-    """Why micro and macro cannot be told apart where a duration lies about the ``limit``, s."""
-    return f"Its duration lies within one frame of {limit:g} s: micro or macro cannot be told for sure."
+def border(lasts: float, limit: float, fps: float) -> str:
+    """Why micro and macro cannot be told apart where a movement ``lasts`` about the ``limit``, s; else ""."""
+    if abs(lasts - limit) > 1.0 / fps:
+        return ""
+    return f"Its duration {NEAR_BORDER} {limit:g} s: micro or macro cannot be told for sure."
 
 
 def bounds_of(seconds: float, fps: float) -> tuple[float, float]:

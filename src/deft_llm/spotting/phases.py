@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,7 @@ BELOW_NEUTRAL, BROWS_BELOW = 0.3, 1.0  # limits by which a curve is followed bel
 STANDING = 0.7  # share of the limit that a movement's upper level has over neutral
 HELD_SHARE = 0.35  # a change counts where it is this share of the level: a hold that swells is one movement
 SLOWEST = 2.5  # s: what takes longer is a drift
+HELD_UNSEEN = 2.0  # s without a reading over which a unit that shows before and after is held
 LEAST_STRETCH = 0.3  # s of a unit that must be seen without a break
 TURN_LEAK = 0.03  # of a reading, for each degree that the head turns meanwhile
 SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this size, and if it lasts
@@ -58,8 +60,7 @@ BEGUN, FAR_DOWN, ARRIVED, FAR_UP = 0.4, 0.1, 0.8, 0.92
 @dataclass
 class AUPhase:
     """One unit on one side that rises or is released; times in frames, ``size`` and ``level`` as shares of
-    what is clearly visible. ``end``: where the movement is over; ``of``: the rise that a release ends;
-    ``reason``: why it cannot be judged for sure, "" where it can."""
+    what is clearly visible. ``end``: where the movement is over; ``of``: the rise that a release ends."""
 
     kind: PhaseKind
     au: int
@@ -71,7 +72,6 @@ class AUPhase:
     level: float
     seen_to_end: bool = True
     of: AUPhase | None = None
-    reason: str = ""
 
     @property
     def top(self) -> int:
@@ -151,13 +151,14 @@ def shown_at_top(phase: AUPhase, state: FaceState, au: int, side: str = "both") 
     """What a unit shows where a phase shows most, of both sides the larger, as a share of what is clearly
     visible."""
     sides = SIDES if side == "both" else (side,)
-    return max(float(np.nan_to_num(state.share(au, one, phase.top))) for one in sides)
+    shown = [at_frame(state.share(au, one), state, au, phase.top) for one in sides]
+    return max(float(np.nan_to_num(value)) for value in shown)
 
 
 def _holds(state: FaceState, phase: AUPhase) -> bool:
     """Whether the change is more than what a turning head or speech makes of it."""
     inside = slice(phase.onset, phase.apex + 1)
-    turned = float(np.nan_to_num(np.ptp(state.angles[inside], axis=0)).max())
+    turned = state.turn_in(inside)
     if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned:
         return False
     if phase.level > (OPEN_MOST if phase.au == 25 else MOST_LEVEL * FULL / VISIBLE[phase.au]):
@@ -217,7 +218,7 @@ def _comes_or_goes(cover: np.ndarray, phase: AUPhase | Movement, fps: float) -> 
 def _agreed(state: FaceState, phase: AUPhase) -> bool:
     """Whether the trained reader, which knows what moves along with what, sees some of the change too."""
     curve = state.trained[phase.au, SIDES[0] if phase.side == "both" else phase.side]
-    turned = float(np.nan_to_num(np.ptp(state.angles[phase.onset : phase.apex + 1], axis=0)).max())
+    turned = state.turn_in(slice(phase.onset, phase.apex + 1))
     small = phase.size < LIMITS[phase.au] + TURN_LEAK * turned
     return change_in(curve, phase, state) >= (SURE_AGREED if small else AGREED)
 
@@ -226,11 +227,14 @@ def _changes(
     curve: np.ndarray, au: int, side: str, floor: float, fps: float, cuts: Sequence[int] = ()
 ) -> list[AUPhase]:
     """Rises and releases of one curve, the releases tied to their rises; what changes with a cut, the first
-    frame of another picture, is neither."""
+    frame of another picture, is neither, and what is not seen for a while ends as a cut ends it."""
     need = float(np.clip(floor, BELOW_LIMIT * LIMITS[au], MOST_NOISE * LIMITS[au]))
     curve = np.maximum(curve, _least(au))  # far below neutral is another unit's business
     out: list[AUPhase] = []
-    for start, stop in runs(np.isfinite(curve)):
+    seen = runs(np.isfinite(curve))
+    lost = [stop for (_, stop), (after, _) in pairwise(seen) if after - stop > HELD_UNSEEN * fps]
+    ends = sorted({*cuts, *lost, *(stop for _, stop in seen[-1:])})
+    for start, stop in seen:
         edges = [start, *(at for at in cuts if start < at < stop), stop]
         for first, last in zip(edges, edges[1:], strict=False):
             if last - first >= LEAST_STRETCH * fps:
@@ -238,7 +242,7 @@ def _changes(
     for phase, after in zip(out, [*out[1:], None], strict=False):
         if phase.kind != "rise":
             continue
-        cut = next((at for at in cuts if at > phase.apex), len(curve))
+        cut = next((at for at in ends if at > phase.apex), len(curve))
         if after is None or after.onset >= cut:
             phase.end, phase.seen_to_end = cut - 1, False
         elif after.kind == "release":
@@ -255,14 +259,19 @@ def _least(au: int) -> float:
 
 def reading_at(state: FaceState, au: int, side: str, at: int) -> float:
     """A unit's reading in one frame as a phase takes it, as a share of what is clearly visible."""
-    return max(float(state.share(au, SIDES[0] if side == "both" else side, at)), _least(au))
+    curve = state.share(au, SIDES[0] if side == "both" else side)
+    return max(at_frame(curve, state, au, at), _least(au))
+
+
+def intensity_at(state: FaceState, au: int, side: str, frame: int) -> float | None:
+    """Intensity of a unit in one frame, 0 to 5, straight through a blink; None where it is not read."""
+    value = at_frame(state.intensity[au, side], state, au, frame)
+    return round(float(np.clip(value, 0.0, FULL)), 2) if np.isfinite(value) else None
 
 
 def _turns(part: np.ndarray, first: int, need: float, au: int, side: str, fps: float) -> list[AUPhase]:
     """The changes between the turning points of a stretch without gaps that starts at frame ``first``."""
     points = zigzag(part, REVERSAL * need)
-    if points and points[0][0] > 0:
-        points = [(0, -points[0][1]), *points]
     out = []
     for (i, way), (j, _) in zip(points, points[1:], strict=False):
         rise = way < 0

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.facs.directions import direction_word
-from deft_llm.facs.regions import REGIONS
+from deft_llm.facs.regions import PART_REGIONS, REGIONS
 from deft_llm.spotting.events import (
     Span,
     find_blinks,
@@ -36,10 +36,9 @@ from deft_llm.spotting.movement import (
 )
 from deft_llm.spotting.signal import Array, Signal
 
-_MOUTH = {"upper lip", "lower lip", "mouth corner", "chin", "nasolabial fold", "cheek", "nostril wing"}
 _SPEAKING = {"upper lip", "lower lip", "mouth corner", "chin"}
-_EYES = {"upper lid", "lower lid", "outer eye corner"}
-AREA = np.array(["eyes" if r.name in _EYES else "mouth" if r.name in _MOUTH else "brows" for r in REGIONS])
+_PART_OF = {name: part for part, names in PART_REGIONS.items() for name in names} | {"nose root": "brows"}
+AREA = np.array([_PART_OF[region.name] for region in REGIONS])
 SPEAKING = np.array([r.name in _SPEAKING for r in REGIONS])
 # The bridge of the nose is bone: what moves there alone is no expression.
 BONE = np.array([r.name == "nose root" for r in REGIONS])
@@ -346,9 +345,7 @@ class _Context:
             reason = "The recording ends before the movement does." if at_end else "It does not go back."
             return "movement", True, reason
         lasts = float(self.times[offset] - self.times[onset])
-        reason = ""
-        if abs(lasts - self.settings.micro_seconds) <= 1.0 / self.fps:
-            reason = border(self.settings.micro_seconds)
+        reason = border(lasts, self.settings.micro_seconds, self.fps)
         micro = lasts <= self.settings.micro_seconds
         return ("micro-expression" if micro else "macro-expression"), True, reason
 

@@ -90,6 +90,11 @@ class FaceState:
         """(T, K, 2) px of ``track.KEPT``."""
         return self.track.landmarks
 
+    def turn_in(self, frames: slice) -> float:
+        """Degrees by which the head turns in some frames, by the angle that changes most; 0 where unseen."""
+        known = self.angles[frames][np.isfinite(self.angles[frames]).all(1)]
+        return float(np.ptp(known, axis=0).max()) if len(known) else 0.0
+
     def share(self, au: int, side: str, at: int | slice = slice(None)) -> np.ndarray:
         """(T,) intensity over what is clearly visible of the unit, or that of the frames ``at`` alone."""
         return self.intensity[au, side][at] / VISIBLE[au]
@@ -99,11 +104,14 @@ def state_of(track: FaceTrack, *, face: int = 1, neutral: Neutral | np.ndarray |
     """The state of a face from its track.
 
     ``neutral``: one that was kept, or the frames (indices) that the user calls neutral; estimated without.
-    Raises: UsageError where the face is not seen in the frames that are called neutral.
+    Raises: UsageError where the face is not seen in the frames that are called neutral, or where these are
+    another clip's.
     """
     c, angles = channels_of(track)
     visible = visibility_of(track, c, angles)
-    if not isinstance(neutral, Neutral):
+    if isinstance(neutral, Neutral):
+        neutral.check(len(track))
+    else:
         neutral = neutral_of(c, angles, track.fps, usable=visible.usable, given=neutral)
     d = over_neutral(c, neutral)
     read = readings(c, d)

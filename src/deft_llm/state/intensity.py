@@ -35,7 +35,7 @@ VISIBLE: dict[int, float] = {
 UPPER_AUS = frozenset({1, 2, 4, 5, 6, 7, 9, 43})
 BROW_AUS, LID_AUS = frozenset({1, 2, 4}), frozenset({5, 6, 7, 43})
 
-MOST_NARROWED = 3.0  # % of the eye distance by which lids narrow in AU6 and 7: more is a closing eye
+MOST_NARROWED = 3.0  # % of the eye distance by which lids narrow in AU6: more is a closing eye
 TIGHT_LOW, TIGHT_NARROW = 0.8, 1.6  # % that the lower lid rises and the eye narrows in a visible AU7
 WIDE_OPEN = 3.0  # % that the eye opens wider in a visible AU5
 JAW_DRAG = 0.7  # share of the jaw's way that takes the corners down

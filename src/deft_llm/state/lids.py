@@ -76,7 +76,8 @@ def _closures(share: dict[str, np.ndarray], fps: float) -> list[LidEvent]:
         kind = "eyes closed" if shut > QUICK_SECONDS else "wink" if side != "both" else "blink"
         if kind == "blink" and sharp < WEAK_BLINK and lasts > QUICK_SECONDS:
             continue  # a lid that follows the gaze down
-        found.append(LidEvent(kind, start, peak, stop - 1, side, stop < len(lower)))
+        ends = stop < len(lower) and bool(np.isfinite(lower[stop]))
+        found.append(LidEvent(kind, start, peak, stop - 1, side, ends))
     return found
 
 

@@ -20,7 +20,7 @@ OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 
 INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 MOUTH, MIDDLE = np.array(OUTLINE + INNER), len(OUTLINE) + INNER.index(13)
 LIP_VALUES = 5
-RING = (3, 11)  # px: the skin around the lips, from and to
+RING = (3, 11)  # px: widths of the kernels that grow the lips to where the skin around them begins and ends
 GREY = 0.01  # mean difference of red and blue (shares) of a picture without colour
 
 

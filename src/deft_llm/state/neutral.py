@@ -7,7 +7,7 @@ anybody's resting face anchor it. What covers the face looks calm to the landmar
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -57,6 +57,18 @@ class Neutral:
         """Whether what was taken for the neutral shows an expression: the clip holds nothing calmer."""
         shown = max((self.levels.get(name, 0.0) for name in ABSOLUTE), default=0.0)
         return self.source.startswith("estimated") and shown >= EXPRESSIVE
+
+    def kept(self) -> Neutral:
+        """The same levels for another clip of the person, which holds none of its frames."""
+        return replace(self, frames=())
+
+    def check(self, frames: int) -> None:
+        """Raises: UsageError where it names frames that a clip of so many ``frames`` does not hold."""
+        if self.frames and max(self.frames) >= frames:
+            raise UsageError(
+                f"neutral: its frames go to {max(self.frames)}, the clip has {frames}; give `.kept()` of a "
+                "neutral from another clip."
+            )
 
     def to_dict(self) -> dict:
         """As JSON in result.json."""

@@ -1,7 +1,7 @@
 """Speech: stretches in which the mouth opens and closes again and again.
 
-Grimaces in quick succession do the same with the whole face; what stands out of the usual swing of such a
-stretch, or comes with brows and nose, is told all the same (``spotting``).
+Grimaces in quick succession do the same with the whole face: units that speech does not use, and a mouth that
+opens wider than speech does, are told all the same (``spotting.phases``).
 """
 
 from __future__ import annotations
@@ -39,11 +39,19 @@ def speech_frames(d: Channels, fps: float, hidden: np.ndarray) -> np.ndarray:
 
 
 def _reversals(d: Channels, fps: float, hidden: np.ndarray) -> list[int]:
-    """Frames in which the mouth turns from opening to closing or widening to narrowing, or back."""
-    gap = [frame for frame, _ in zigzag(np.nan_to_num(d["gap"]), GAP_SWING)]
-    drawn = WIDE * np.arcsinh(np.nan_to_num(d["width"]) / WIDE)
+    """Frames in which the mouth turns from opening to closing or widening to narrowing, or back, and its
+    first and last extreme; where it is not seen it does neither."""
+    unseen = ~np.isfinite(d["gap"])
+    gap = [frame for frame, _ in zigzag(_bridged(d["gap"]), GAP_SWING)]
+    drawn = WIDE * np.arcsinh(_bridged(d["width"]) / WIDE)
     width = [
         frame for frame, _ in zigzag(drawn, WIDTH_SWING)
         if all(abs(frame - other) > TOGETHER * fps for other in gap)
     ]  # fmt: skip
-    return [frame for frame in sorted(gap + width) if not hidden[frame]]
+    return [frame for frame in sorted(gap + width) if not (hidden[frame] or unseen[frame])]
+
+
+def _bridged(curve: np.ndarray) -> np.ndarray:
+    """A curve (T,) drawn straight over frames in which it is NaN; 0 where it is so throughout."""
+    known = np.flatnonzero(np.isfinite(curve))
+    return np.interp(np.arange(len(curve)), known, curve[known]) if len(known) else np.zeros(len(curve))

@@ -60,7 +60,7 @@ def visibility_of(track: FaceTrack, channels: Channels, angles: np.ndarray) -> V
     degrees (``face_state.channels_of``)."""
     seen = track.seen
     turned = _turned(angles[:, :2], seen)
-    presence = smooth(np.where(seen, track.presence, np.nan), 5)
+    presence = smooth(np.where(seen, track.presence, np.nan), 2 * round(0.08 * track.fps) + 1)
     usual = float(np.nanmedian(track.presence)) if seen.any() else 0.0
     covered = seen & (np.nan_to_num(presence, nan=np.inf) < COVERED_PRESENCE * usual)
     light = np.concatenate([_looks(track, part).mean(1) for part in in_parts(len(track))])
