@@ -89,8 +89,10 @@ def test_a_word_is_no_question_of_the_frame_rate(smile):
 
 
 def test_micro_is_by_the_time_from_rise_to_return(smile):
-    (movement,) = state_movements(state_of(smile(rise=(40, 44), release=(46, 50))))
+    state = state_of(smile(rise=(40, 44), release=(46, 50)))
+    (movement,) = state_movements(state)
     assert movement.kind == "micro-expression" and not movement.is_release
+    assert [one.kind for one in joint_movements(state, None, 0.2)] == ["macro-expression"]
 
 
 def test_a_clip_that_begins_with_a_smile_ends_in_a_release_without_a_class(smile):

@@ -168,7 +168,8 @@ class Analyzer:
         started = perf_counter()
         states, motions = self._states(watched, neutral)
         if onset is None and apex is None:
-            found = {number: joint_movements(state, motions.get(number)) for number, state in states.items()}
+            limit = self.settings.micro_seconds
+            found = {at: joint_movements(state, motions.get(at), limit) for at, state in states.items()}
         else:
             found = {1: [between(states[1], self._given(watched, states[1], onset, apex, offset, path))]}
         movements: list[Movement] = []

@@ -57,15 +57,18 @@ LIDS_SHUT = ("blink", "wink", "eyes closed")
 MOSTLY = 0.5  # share of a movement's frames in which a part is hidden, or speaks, that decides for all of it
 
 
-def joint_movements(state: FaceState, motion: Spotting | None) -> list[Movement]:
-    """The movements of one face, in the order of time. ``motion`` is None where only the state was read."""
-    movements = state_movements(state)
+def joint_movements(
+    state: FaceState, motion: Spotting | None, micro_seconds: float = MICRO_SECONDS
+) -> list[Movement]:
+    """The movements of one face, in the order of time. ``motion`` is None where only the state was read;
+    ``micro_seconds``: the longest micro-expression."""
+    movements = state_movements(state, micro_seconds)
     if motion is not None:
         movements = _with_motion(movements, motion, state)
     return sorted(movements, key=lambda movement: (movement.onset, movement.apex))
 
 
-def state_movements(state: FaceState) -> list[Movement]:
+def state_movements(state: FaceState, micro_seconds: float = MICRO_SECONDS) -> list[Movement]:
     """Movements that the state shows: units that rise together, each with its release; lone releases."""
     groups = grouped(without_implied(sure_enough(state), state.fps), state)
     rises = [(group, list(_units(group, state))) for group in groups if group.kind == "rise"]
@@ -86,7 +89,7 @@ def state_movements(state: FaceState) -> list[Movement]:
         if rest:
             lone = replace(group, phases=rest)
             alone.append((lone, list(_units(lone, state))))
-    return [_movement(group, units, state) for group, units in (*rises, *alone)]
+    return [_movement(group, units, state, micro_seconds) for group, units in (*rises, *alone)]
 
 
 def between(state: FaceState, movement: Movement) -> Movement:
@@ -165,21 +168,23 @@ def _disturbed(phase: AUPhase, state: FaceState) -> str:
     return ""
 
 
-def _movement(group: PhaseGroup, units: list[MovementUnit], state: FaceState) -> Movement:
+def _movement(
+    group: PhaseGroup, units: list[MovementUnit], state: FaceState, micro_seconds: float
+) -> Movement:
     main = group.main
     ends = [unit.offset for unit in units if unit.offset is not None]
     seen = any(unit.offset is not None for unit in units if unit.number == main.au)
     offset = max(ends) if seen else None
     onset = min(unit.onset for unit in units)
     times = state.times
-    kind, duration = _kind(onset, offset, group.kind, state)
+    kind, duration = _kind(onset, offset, group.kind, state, micro_seconds)
     reason = "" if offset is not None else "Its end is not seen: it is still held where it was seen last."
     if kind == "micro-expression" and {unit.number for unit in units} <= SYLLABLE_AUS:
         kind, reason = "movement", A_WORD
     elif kind == "micro-expression" and _repeated(main, onset, offset, state):
         kind = "macro-expression"
     elif offset is not None and group.kind != "release":
-        reason = border(float(times[offset] - times[onset]), MICRO_SECONDS, state.fps)
+        reason = border(float(times[offset] - times[onset]), micro_seconds, state.fps)
     return Movement(
         kind=kind, onset=onset, apex=main.apex, offset=offset, onset_time=float(times[onset]),
         apex_time=float(times[main.apex]), offset_time=None if offset is None else float(times[offset]),
@@ -189,7 +194,9 @@ def _movement(group: PhaseGroup, units: list[MovementUnit], state: FaceState) ->
     )  # fmt: skip
 
 
-def _kind(onset: int, offset: int | None, phase: str, state: FaceState) -> tuple[Kind, tuple | None]:
+def _kind(
+    onset: int, offset: int | None, phase: str, state: FaceState, micro_seconds: float
+) -> tuple[Kind, tuple | None]:
     """Micro or macro by the time from rise to return; a lone release or an unseen end is a movement."""
     if offset is None:
         return "movement", None
@@ -197,7 +204,7 @@ def _kind(onset: int, offset: int | None, phase: str, state: FaceState) -> tuple
     duration = bounds_of(lasts, state.fps)
     if phase == "release":
         return "movement", duration
-    return ("micro-expression" if lasts <= MICRO_SECONDS else "macro-expression"), duration
+    return ("micro-expression" if lasts <= micro_seconds else "macro-expression"), duration
 
 
 def _repeated(main: AUPhase, onset: int, offset: int | None, state: FaceState) -> bool:
