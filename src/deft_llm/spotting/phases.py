@@ -54,7 +54,7 @@ UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the cl
 QUIET_PACE = 0.2  # share of a change's fastest pace below which it has not begun, or is over
 # Shares of the way done: at which a change has begun at the latest, and at the earliest; at which it has
 # arrived at the earliest, and at the latest.
-BEGUN, FAR_DOWN, ARRIVED, FAR_UP = 0.4, 0.1, 0.8, 0.92
+BEGUN, FAR_DOWN, ARRIVED, FAR_UP = 0.4, 0.1, 0.6, 0.92
 
 
 @dataclass
