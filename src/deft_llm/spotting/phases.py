@@ -47,9 +47,7 @@ COVERED_STRENGTH, PASSING_STRENGTH, COVER_SECONDS = 1.6, 3.0, 0.25
 SYLLABLE_AUS, SYLLABLE_SECONDS, SYLLABLES_APART = frozenset({25, 26}), 0.5, 2.0
 LID_SECONDS = 0.15  # around the ends of what lids do, in which brows and the skin of the eyes go along
 MOST_LEVEL = 2.0  # times a unit's full weight that no face shows: landmarks that something covers run away
-# Readings of 25, in 5 % of the distance between the eyes: no mouth opens farther than the first; speech does
-# not open one by more than the second.
-OPEN_MOST, OPEN_SPEECH = 14.0, 8.0
+OPEN_MOST = 14.0  # reading of 25, in 5 % of the distance between the eyes, that no mouth shows
 UNSEEN_RISE = 1.5  # limits that a release takes whose rise was not seen (the clip began so)
 QUIET_PACE = 0.2  # share of a change's fastest pace below which it has not begun, or is over
 # Shares of the way done: at which a change has begun at the latest, and at the earliest; at which it has
@@ -176,7 +174,7 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
     if phase.au == 12:
         began = phase.onset if phase.of is None else phase.of.onset
         return phase.size >= SPOKEN_SMILE and (phase.end - began) / state.fps >= SPOKEN_SECONDS
-    return phase.au not in SPEECH_AUS or (phase.au == 25 and phase.size > OPEN_SPEECH)
+    return phase.au not in SPEECH_AUS
 
 
 def _is_lone(phase: AUPhase) -> bool:

@@ -1,7 +1,7 @@
 """Speech: stretches in which the mouth opens and closes again and again.
 
-Grimaces in quick succession do the same with the whole face: units that speech does not use, and a mouth that
-opens wider than speech does, are told all the same (``spotting.phases``).
+Grimaces in quick succession do the same with the whole face: units that speech does not use are told all the
+same (``spotting.phases``).
 """
 
 from __future__ import annotations
