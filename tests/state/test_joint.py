@@ -236,6 +236,8 @@ def test_brief_motion_of_the_mouth_that_names_no_unit_is_no_micro_expression():
     assert unnamed(brow, {}) == (brow, "")
     smile = replace(mouth, units=(MovementUnit(12, "left", "rise", 60, 64, 70, 2.4, 2.56, 2.8),))
     assert unnamed(smile, {}) == (smile, "")
+    parted = replace(mouth, units=(replace(smile.units[0], number=25),))
+    assert unnamed(parted, {}) == (replace(parted, kind="movement", reason=A_WORD), "")
 
 
 def test_the_openings_that_speech_begins_and_ends_with_are_speech(make_track):

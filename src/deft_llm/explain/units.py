@@ -18,7 +18,14 @@ from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.joint import areas_of
 from deft_llm.spotting.movement import A_WORD, Movement, MovementUnit, UnitPhase
-from deft_llm.spotting.phases import LIMITS, at_frame, at_lid_event, intensity_at, passing_cover
+from deft_llm.spotting.phases import (
+    LIMITS,
+    SYLLABLE_AUS,
+    at_frame,
+    at_lid_event,
+    intensity_at,
+    passing_cover,
+)
 from deft_llm.state.channels import SIDES
 from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
 from deft_llm.state.face_state import FaceState, unsure
@@ -129,8 +136,12 @@ def hindrance(refused: Mapping[int, str]) -> str:
 
 def unnamed(movement: Movement, not_judged: Mapping[int, str]) -> tuple[Movement, str]:
     """A movement, and why nothing is said of it: no Action Unit of it can be told, and it is slow, coded or
-    covered, or a word; "" where a method may read it. ``not_judged``: unit -> why it is not stated."""
-    if movement.rises or movement.kind == "given":
+    covered, or a word; "" where a method may read it. ``not_judged``: unit -> why it is not stated. Lips that
+    motion sees part, and no more, are no micro-expression either."""
+    rises = {unit.number for unit in movement.rises}
+    if rises and rises <= SYLLABLE_AUS and movement.kind == "micro-expression":
+        return replace(movement, kind="movement", reason=A_WORD), ""
+    if rises or movement.kind == "given":
         return movement, ""
     if movement.kind not in BRIEF:
         slow = "is too slow for" if movement.offset is not None else "does not go back, unlike"
