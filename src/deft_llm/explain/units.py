@@ -20,11 +20,11 @@ from deft_llm.spotting.joint import areas_of
 from deft_llm.spotting.movement import A_WORD, Movement, MovementUnit, UnitPhase
 from deft_llm.spotting.phases import (
     LIMITS,
-    SYLLABLE_AUS,
-    at_frame,
     at_lid_event,
     intensity_at,
+    lips_alone,
     passing_cover,
+    share_at,
 )
 from deft_llm.state.channels import SIDES
 from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
@@ -62,10 +62,7 @@ def change_of(state: FaceState, au: int, side: str, onset: int, apex: int) -> fl
     if au not in STATE_AUS or unsure(state, au)[[onset, apex]].any():
         return float("nan")
     sides = SIDES if side in ("both", "asymmetric") else (side,)
-    before, after = (
-        np.mean([at_frame(state.share(au, one), state, au, at) for one in sides]) for at in (onset, apex)
-    )
-    return float(after - before)
+    return float(np.mean([share_at(state, au, one, apex) - share_at(state, au, one, onset) for one in sides]))
 
 
 def measured(movement: Movement, motion: Motion | None, evidence: list[Evidence]) -> Movement:
@@ -138,10 +135,9 @@ def unnamed(movement: Movement, not_judged: Mapping[int, str]) -> tuple[Movement
     """A movement, and why nothing is said of it: no Action Unit of it can be told, and it is slow, coded or
     covered, or a word; "" where a method may read it. ``not_judged``: unit -> why it is not stated. Lips that
     motion sees part, and no more, are no micro-expression either."""
-    rises = {unit.number for unit in movement.rises}
-    if rises and rises <= SYLLABLE_AUS and movement.kind == "micro-expression":
+    if movement.kind == "micro-expression" and lips_alone(movement.rises):
         return replace(movement, kind="movement", reason=A_WORD), ""
-    if rises or movement.kind == "given":
+    if movement.rises or movement.kind == "given":
         return movement, ""
     if movement.kind not in BRIEF:
         slow = "is too slow for" if movement.offset is not None else "does not go back, unlike"
@@ -239,7 +235,8 @@ def as_stated(
             units.append(unit)
             continue
         units.append(replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z))
-        rows = [row if one is _row_of(unit, rows) else one for one in rows]
+        measured_row = _row_of(unit, rows)
+        rows = [row if one is measured_row else one for one in rows]
     return replace(movement, units=tuple(units)), rows
 
 

@@ -107,10 +107,5 @@ def _company(phase: AUPhase, state: FaceState, side: str) -> float:
     beside = COMPANY.get(phase.au)
     if beside is None:
         return 0.0
-    change = float(np.nan_to_num(change_in(state.share(beside, side), phase, state)))
-    return float(np.clip(change / LIMITS[beside], 0, 1))
-
-
-def turned(phase: AUPhase, state: FaceState) -> float:
-    """Degrees by which the head turns in a phase."""
-    return state.turn_in(slice(phase.onset, phase.apex + 1))
+    change = float(np.nan_to_num(change_in(state.intensity[beside, side], phase, state)))
+    return float(np.clip(change / VISIBLE[beside] / LIMITS[beside], 0, 1))

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from deft_llm.facs.regions import PART_REGIONS, REGION_KEYS
-from deft_llm.spotting.confidence import confidence_of, shipped, turned
+from deft_llm.spotting.confidence import confidence_of, shipped
 from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged, without_implied
 from deft_llm.spotting.movement import (
     A_WORD,
@@ -33,13 +33,14 @@ from deft_llm.spotting.movement import (
 from deft_llm.spotting.phases import (
     LIMITS,
     STANDING,
-    SYLLABLE_AUS,
     AUPhase,
     at_lid_event,
     come_again,
     intensity_at,
+    lips_alone,
     phases_of,
     reading_at,
+    turned,
 )
 from deft_llm.spotting.spot import AREA, Spotting
 from deft_llm.state.channels import SIDES, runs
@@ -179,7 +180,7 @@ def _movement(
     times = state.times
     kind, duration = _kind(onset, offset, group.kind, state, micro_seconds)
     reason = "" if offset is not None else "Its end is not seen: it is still held where it was seen last."
-    if kind == "micro-expression" and {unit.number for unit in units} <= SYLLABLE_AUS:
+    if kind == "micro-expression" and lips_alone(units):
         kind, reason = "movement", A_WORD
     elif kind == "micro-expression" and _repeated(main, onset, offset, state):
         kind = "macro-expression"

@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from deft_llm.spotting.movement import Movement
-from deft_llm.state.channels import SIDES, runs, smooth, zigzag
+from deft_llm.spotting.movement import Movement, MovementUnit
+from deft_llm.state.channels import SIDES, bridged, runs, smooth, zigzag
 from deft_llm.state.face_state import FULL, FaceState
 from deft_llm.state.intensity import BROW_AUS, STATE_AUS, UPPER_AUS, VISIBLE, WHOLE, part_of
 from deft_llm.state.speech import SPEECH_AUS
@@ -115,8 +115,7 @@ def _judged_curve(state: FaceState, au: int, side: str) -> np.ndarray:
     known = np.isfinite(curve) & ~blinking
     if known.sum() < 5:
         return curve
-    bridged = np.interp(np.arange(len(curve)), np.flatnonzero(known), curve[known])
-    return np.where(blinking & np.isfinite(curve), bridged, curve)
+    return np.where(blinking & np.isfinite(curve), bridged(curve, known), curve)
 
 
 def at_frame(curve: np.ndarray, state: FaceState, au: int, frame: int) -> float:
@@ -149,15 +148,13 @@ def shown_at_top(phase: AUPhase, state: FaceState, au: int, side: str = "both") 
     """What a unit shows where a phase shows most, of both sides the larger, as a share of what is clearly
     visible."""
     sides = SIDES if side == "both" else (side,)
-    shown = [at_frame(state.share(au, one), state, au, phase.top) for one in sides]
-    return max(float(np.nan_to_num(value)) for value in shown)
+    return max(float(np.nan_to_num(share_at(state, au, one, phase.top))) for one in sides)
 
 
 def _holds(state: FaceState, phase: AUPhase) -> bool:
     """Whether the change is more than what a turning head or speech makes of it."""
     inside = slice(phase.onset, phase.apex + 1)
-    turned = state.turn_in(inside)
-    if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned:
+    if phase.size < BELOW_LIMIT * LIMITS[phase.au] + TURN_LEAK * turned(phase, state):
         return False
     if phase.level > (OPEN_MOST if phase.au == 25 else MOST_LEVEL * FULL / VISIBLE[phase.au]):
         return False
@@ -175,6 +172,16 @@ def _holds(state: FaceState, phase: AUPhase) -> bool:
         began = phase.onset if phase.of is None else phase.of.onset
         return phase.size >= SPOKEN_SMILE and (phase.end - began) / state.fps >= SPOKEN_SECONDS
     return phase.au not in SPEECH_AUS
+
+
+def turned(phase: AUPhase, state: FaceState) -> float:
+    """Degrees by which the head turns in a phase."""
+    return state.turn_in(slice(phase.onset, phase.apex + 1))
+
+
+def lips_alone(units: Collection[MovementUnit]) -> bool:
+    """Whether lips that part, or a jaw that drops, are all that some units say."""
+    return bool(units) and {unit.number for unit in units} <= SYLLABLE_AUS
 
 
 def _is_lone(phase: AUPhase) -> bool:
@@ -216,8 +223,7 @@ def _comes_or_goes(cover: np.ndarray, phase: AUPhase | Movement, fps: float) -> 
 def _agreed(state: FaceState, phase: AUPhase) -> bool:
     """Whether the trained reader, which knows what moves along with what, sees some of the change too."""
     curve = state.trained[phase.au, SIDES[0] if phase.side == "both" else phase.side]
-    turned = state.turn_in(slice(phase.onset, phase.apex + 1))
-    small = phase.size < LIMITS[phase.au] + TURN_LEAK * turned
+    small = phase.size < LIMITS[phase.au] + TURN_LEAK * turned(phase, state)
     return change_in(curve, phase, state) >= (SURE_AGREED if small else AGREED)
 
 
@@ -257,8 +263,12 @@ def _least(au: int) -> float:
 
 def reading_at(state: FaceState, au: int, side: str, at: int) -> float:
     """A unit's reading in one frame as a phase takes it, as a share of what is clearly visible."""
-    curve = state.share(au, SIDES[0] if side == "both" else side)
-    return max(at_frame(curve, state, au, at), _least(au))
+    return max(share_at(state, au, SIDES[0] if side == "both" else side, at), _least(au))
+
+
+def share_at(state: FaceState, au: int, side: str, frame: int) -> float:
+    """A unit's reading in one frame, straight through a blink, as a share of what is clearly visible."""
+    return at_frame(state.intensity[au, side], state, au, frame) / VISIBLE[au]
 
 
 def intensity_at(state: FaceState, au: int, side: str, frame: int) -> float | None:

@@ -133,6 +133,12 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
+def bridged(curve: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """A curve (T,) drawn straight over frames that are not ``known`` (T,) bool; 0 where none is."""
+    at = np.flatnonzero(known)
+    return np.interp(np.arange(len(curve)), at, curve[at]) if len(at) else np.zeros(len(curve))
+
+
 def zigzag(curve: np.ndarray, least: float) -> list[tuple[int, int]]:
     """Turning points (frame, +1 top or -1 foot) of a curve; reversals smaller than ``least`` are none."""
     points: list[tuple[int, int]] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deft_llm.state.channels import Channels, runs, zigzag
+from deft_llm.state.channels import Channels, bridged, runs, zigzag
 
 WINDOW, REVERSALS = 1.2, 5  # s, reversals of the mouth within it
 # % of the eye distance that a reversal takes: of the lips' gap, and of the mouth's width, of which more is
@@ -41,17 +41,11 @@ def speech_frames(d: Channels, fps: float, hidden: np.ndarray) -> np.ndarray:
 def _reversals(d: Channels, fps: float, hidden: np.ndarray) -> list[int]:
     """Frames in which the mouth turns from opening to closing or widening to narrowing, or back, and its
     first and last extreme; where it is not seen it does neither."""
-    unseen = ~np.isfinite(d["gap"])
-    gap = [frame for frame, _ in zigzag(_bridged(d["gap"]), GAP_SWING)]
-    drawn = WIDE * np.arcsinh(_bridged(d["width"]) / WIDE)
+    seen = np.isfinite(d["gap"])
+    gap = [frame for frame, _ in zigzag(bridged(d["gap"], seen), GAP_SWING)]
+    drawn = WIDE * np.arcsinh(bridged(d["width"], np.isfinite(d["width"])) / WIDE)
     width = [
         frame for frame, _ in zigzag(drawn, WIDTH_SWING)
         if all(abs(frame - other) > TOGETHER * fps for other in gap)
     ]  # fmt: skip
-    return [frame for frame in sorted(gap + width) if not (hidden[frame] or unseen[frame])]
-
-
-def _bridged(curve: np.ndarray) -> np.ndarray:
-    """A curve (T,) drawn straight over frames in which it is NaN; 0 where it is so throughout."""
-    known = np.flatnonzero(np.isfinite(curve))
-    return np.interp(np.arange(len(curve)), known, curve[known]) if len(known) else np.zeros(len(curve))
+    return [frame for frame in sorted(gap + width) if seen[frame] and not hidden[frame]]
