@@ -23,8 +23,7 @@ from deft_llm.evaluation.bootstrap import interval
 from deft_llm.evaluation.questions import named_units
 from deft_llm.files import write_json
 from deft_llm.model.beliefs import BELIEFS
-from deft_llm.model.deft import FACE_EXPERTS
-from deft_llm.model.language import EXPERTS
+from deft_llm.model.language import EXPERTS, FACE_EXPERTS
 from deft_llm.model.predictor import load_predictor
 from deft_llm.records import Instruction
 from deft_llm.store import Store
@@ -33,7 +32,7 @@ from deft_llm.unimer.readback import outcome, texts
 
 TASKS = (
     "vqa_coarse", "vqa_fine", "vqa_aus", "vqa_au_present", "vqa_au_side", "vqa_on_side", "region", "release",
-    "side", "vqa_state", "vqa_held", "vqa_phase", "vqa_turn", "vqa_most", "vqa_back",
+    "side", "vqa_state", "vqa_held", "vqa_phase", "vqa_turn", "vqa_fold", "vqa_most", "vqa_back",
 )  # fmt: skip
 PROMPTS = {
     "whole prompt": (), "tokens alone": (BELIEFS,), "beliefs alone": EXPERTS,
@@ -55,7 +54,7 @@ def is_right(row: Instruction, said: str) -> bool:
 
 
 def chosen(folder: Path, tasks: tuple[str, ...], most: int) -> list[Instruction]:
-    """Up to ``most`` instructions of each task, drawn from all clips; of phases, turns of the head
+    """Up to ``most`` instructions of each task, drawn from all clips; of phases, turns of the head, folds
     and ways back as many of each, for "rise" alone would be right of two in three."""
     by_task: dict[str, list[Instruction]] = defaultdict(list)
     for row in read_instructions(folder):
@@ -64,7 +63,7 @@ def chosen(folder: Path, tasks: tuple[str, ...], most: int) -> list[Instruction]
     rng, found = np.random.default_rng(0), []
     for task, rows in by_task.items():
         drawn = [rows[i] for i in rng.permutation(len(rows))]
-        if task in ("vqa_phase", "vqa_turn", "vqa_back"):
+        if task in ("vqa_phase", "vqa_turn", "vqa_fold", "vqa_back"):
             drawn = _alike(drawn)
         found += drawn[:most]
     return found

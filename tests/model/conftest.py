@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.facs.regions import FOLDS
 from deft_llm.model.deft import DeftConfig, DeftModel
+from deft_llm.model.experts import LINE_FEATURES
 from deft_llm.model.inputs import FaceInput, MotionInput, batch_of, maps_input
 from deft_llm.model.language import tiny_backbone
 from deft_llm.model.readout import Readout
@@ -41,7 +43,7 @@ def make_face(seed: int) -> FaceInput:
     """A random face without depth."""
     rng = np.random.default_rng(seed)
     draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
-    return FaceInput(draw(478, 2), draw(1, 64, 64), draw(4, 56, 56))
+    return FaceInput(draw(478, 2), draw(1, 64, 64), draw(4, 56, 56), lines=draw(len(FOLDS), LINE_FEATURES))
 
 
 def make_readout(count: int, **given: torch.Tensor) -> Readout:
@@ -76,6 +78,17 @@ def tiny_model() -> DeftModel:
     llm, tokenizer = tiny_backbone()
     torch.nn.init.normal_(llm.get_input_embeddings().weight)
     config = DeftConfig(backbone="tiny-random", motion=SMALL, faces=FACES, lora_rank=2)
+    return randomised(DeftModel(config, llm, tokenizer))
+
+
+@pytest.fixture
+def folds_model() -> DeftModel:
+    """``tiny_model`` with a texture expert that tells folds."""
+    torch.manual_seed(0)
+    llm, tokenizer = tiny_backbone()
+    torch.nn.init.normal_(llm.get_input_embeddings().weight)
+    faces = {**FACES, "folds": len(FOLDS)}
+    config = DeftConfig(backbone="tiny-random", motion=SMALL, faces=faces, lora_rank=2)
     return randomised(DeftModel(config, llm, tokenizer))
 
 

@@ -9,15 +9,24 @@ import torch
 
 from deft_llm.answer import COARSE
 from deft_llm.facs.emotions import FINE
-from deft_llm.facs.regions import REGION_INDEX, REGIONS
-from deft_llm.model.beliefs import BELIEFS, NAMED_AUS, NAMED_REGIONS, Beliefs, BeliefWords, RegionWords
+from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGIONS
+from deft_llm.model.beliefs import (
+    BELIEFS,
+    NAMED_AUS,
+    NAMED_REGIONS,
+    Beliefs,
+    BeliefWords,
+    FoldWords,
+    RegionWords,
+    named,
+)
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import with_beliefs
 from deft_llm.model.inputs import batch_of
 from deft_llm.model.language import EXPERTS
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from tests.model.conftest import make_clips, make_face, make_readout
+from tests.model.conftest import FACES, SMALL, make_clips, make_face, make_readout
 
 MOTION = EXPERTS.index("motion")
 
@@ -116,8 +125,43 @@ def test_a_checkpoint_of_the_first_prompt_names_no_classes(tiny_model, tmp_path)
 
 def test_the_likeliest_are_named_in_the_order_of_their_numbers_and_one_at_least(words) -> None:
     au = torch.linspace(0.06, 0.5, len(EXPERT_AUS))
-    assert words.named(au) == list(range(len(EXPERT_AUS) - NAMED_AUS, len(EXPERT_AUS)))
-    assert len(words.named(torch.full((len(EXPERT_AUS),), 0.001))) == 1
+    assert named(au, NAMED_AUS) == list(range(len(EXPERT_AUS) - NAMED_AUS, len(EXPERT_AUS)))
+    assert len(named(torch.full((len(EXPERT_AUS),), 0.001), NAMED_AUS)) == 1
+
+
+def test_the_likeliest_folds_stand_there_by_their_names_with_their_verdicts(tiny_model) -> None:
+    folds = FoldWords(tiny_model.tokenizer, tiny_model.llm.get_input_embeddings().weight)
+    chance = torch.full((2, len(FOLDS)), 0.01)
+    chin = list(FOLDS).index("chin")
+    chance[0, [0, chin]] = torch.tensor([0.3, 0.9])
+    with torch.no_grad():
+        both, one = folds(chance, tiny_model._embedded)
+    parts = [tiny_model._embedded(folds.lead)]
+    for row, share in ((0, 0.3), (chin, 0.9)):
+        ids = tiny_model.tokenizer(f" {list(FOLDS.values())[row]}", add_special_tokens=False).input_ids
+        embedded = tiny_model._embedded(ids + folds.comma)
+        verdict = share * folds.verdicts[0] + (1 - share) * folds.verdicts[1]
+        parts += [embedded[:-1], verdict[None], embedded[-1:]]
+    assert torch.allclose(both, torch.cat(parts), atol=1e-6)
+    assert len(one) < len(both), "one at least is named"
+
+
+def test_folds_are_told_in_the_prompt_where_texture_saw_the_clip_and_is_not_left_out(folds_model) -> None:
+    saw = torch.tensor([[True, True, True], [False, False, True]])
+    shapes = {
+        "motion": (16, SMALL["width"]),
+        "structure": (4, FACES["width"]),
+        "texture": (12, FACES["width"]),
+    }
+    tokens = {name: torch.zeros(2, *shape) for name, shape in shapes.items()}
+    plain = make_readout(2, saw=saw, **tokens)
+    told = replace(plain, folds=torch.full((2, len(FOLDS)), -9.0))
+    told.folds[0, :2] = 9.0
+    with torch.no_grad():
+        before, after = folds_model.prompts(plain), folds_model.prompts(told)
+        left_out = [folds_model.prompts(one, ["texture"])[0] for one in (plain, told)]
+    assert len(after[0]) > len(before[0]) and torch.equal(after[1], before[1])
+    assert torch.equal(*left_out)
 
 
 def test_the_regions_that_move_are_told_with_their_way_and_what_becomes_of_it(tiny_model) -> None:
@@ -221,7 +265,7 @@ def test_beliefs_that_a_refit_adapted_condition_the_language_model(tiny_model, r
     adapted = with_beliefs(readout, {12: np.array([0.97, 0.02])}, {})
     found = Beliefs.of(adapted)
     assert found.au[:, AU_INDEX[12]].amax(-1).tolist() == pytest.approx([0.97, 0.02], abs=1e-3)
-    assert AU_INDEX[12] in tiny_model.beliefs.named(found.au[0].amax(-1))
+    assert AU_INDEX[12] in named(found.au[0].amax(-1), NAMED_AUS)
     with torch.no_grad():
         assert not torch.equal(tiny_model.prompts(adapted)[0][:99], tiny_model.prompts(readout)[0][:99])
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.faces.regions import region_weights
-from deft_llm.facs.regions import REGION_INDEX, REGIONS
+from deft_llm.faces.regions import CANONICAL_LANDMARKS, fold_weights, region_weights
+from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGIONS
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.experts import MotionExpert, MotionExpertConfig
 from deft_llm.model.inputs import (
     RELATIVE_Z,
     batch_of,
+    face_input,
     maps_input,
     measured_regions,
     mirrored,
@@ -21,6 +22,7 @@ from deft_llm.model.inputs import (
 )
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU, au_text
 from deft_llm.motion.measure import motion_from_flow
+from deft_llm.store import Motion
 
 from .conftest import FACES, SMALL, make_clips, make_face
 
@@ -79,7 +81,7 @@ def test_a_mirror_is_its_own_inverse_and_turns_every_part() -> None:
     batch = batch_of(make_clips(1), [make_face(0)])
     other = mirrored(batch)
     back = mirrored(other)
-    for name in ("maps", "landmarks", "appearance", "change"):
+    for name in ("maps", "landmarks", "appearance", "change", "lines"):
         assert torch.allclose(getattr(back, name), getattr(batch, name))
         assert not torch.allclose(getattr(other, name), getattr(batch, name))
     assert torch.equal(other.maps[0, 0, 0], -batch.maps[0, 0, 0].flip(-1))
@@ -123,3 +125,59 @@ def test_structure_sees_no_change_and_texture_no_face() -> None:
     other = model.read(batch_of(clip, [first]))
     assert torch.equal(other.texture, changed.texture)
     assert not torch.equal(other.structure, changed.structure)
+
+
+def lined(side: int, depth: float, light: float = 1.0) -> np.ndarray:
+    """A grey face (224, 224, 3) uint8 whose nasolabial fold is darker by ``depth`` on the subject's left (0)
+    or right (1), in ``light``."""
+    grey = np.full((224, 224), 120.0) + np.random.default_rng(0).normal(0, 1.5, (224, 224))
+    place = fold_weights(CANONICAL_LANDMARKS, (224, 224))[list(FOLDS).index("nasolabial fold"), side]
+    stripes = np.sin(np.arange(224) * 2.0)[None, :] * (place > 0.3 * place.max())
+    return np.repeat(np.clip(light * (grey + depth * stripes), 0, 255)[..., None], 3, 2).astype(np.uint8)
+
+
+def of_faces(*faces: np.ndarray) -> Motion:
+    motion = motion_from_flow("clip", np.zeros((2, 2, 224, 224), np.float32), units="px")
+    motion.faces = np.stack(faces)
+    motion.landmarks = np.repeat(CANONICAL_LANDMARKS[None].astype(np.float32), 3, 0)
+    return motion
+
+
+def test_lines_that_deepen_are_seen_at_their_fold_and_on_their_side() -> None:
+    calm = lined(0, 0.0)
+    for side in (0, 1):
+        folded = face_input(of_faces(calm, lined(side, 30.0), calm)).lines
+        assert np.unravel_index(np.abs(folded[:, :2]).argmax(), (len(FOLDS), 2)) == (
+            list(FOLDS).index("nasolabial fold"), side,
+        )  # fmt: skip
+        assert folded[:, :2].max() > 3 and folded[list(FOLDS).index("glabella"), :2].max() < 0.5
+        gone = face_input(of_faces(lined(side, 30.0), calm, calm)).lines
+        assert gone[:, :2].min() < -3, "lines that go count down"
+    same = face_input(of_faces(calm, lined(0, 0.0, light=1.3), calm)).lines
+    assert np.abs(same).max() < 0.5, "a lamp folds nothing"
+    small = motion_from_flow("clip", np.zeros((2, 2, 28, 28), np.float32), units="px")
+    small.faces, small.landmarks = of_faces(calm, calm, calm).faces, of_faces(calm).landmarks
+    assert not face_input(small).lines.any(), "maps of another size pull nothing back"
+
+
+def test_folds_lie_on_their_side_of_the_face() -> None:
+    weights = fold_weights(CANONICAL_LANDMARKS, (56, 56))
+    assert weights.shape == (len(FOLDS), 2, 56, 56) and np.allclose(weights.sum((2, 3)), 1, atol=1e-5)
+    column = (weights.sum(2) * np.arange(56)).sum(-1)
+    assert (column[:, 0] > column[:, 1]).all(), "the subject's left is on the right of the picture"
+    row = dict(zip(FOLDS, (weights.sum(3) * np.arange(56)).sum(-1).mean(1), strict=True))
+    assert row["inner forehead"] < row["glabella"] < row["below the eye"] < row["nasolabial fold"]
+    assert row["nasolabial fold"] < row["below the mouth corner"] < row["chin"]
+
+
+def test_an_expert_that_was_not_made_for_folds_tells_none() -> None:
+    torch.manual_seed(0)
+    clips = batch_of(make_clips(1), [make_face(0)])
+    assert DeftModel(DeftConfig(motion=SMALL, faces=FACES)).eval().read(clips).folds is None
+    made = DeftModel(DeftConfig(motion=SMALL, faces={**FACES, "folds": len(FOLDS)})).eval()
+    told = made.read(clips).folds
+    assert told is not None and told.shape == (1, len(FOLDS))
+    clips.lines = clips.lines + 1.0
+    assert not torch.equal(made.read(clips).folds, told)
+    assert made.read(clips, drop=("texture",)).folds is None
+    assert not made.read(batch_of(make_clips(1))).folds.any(), "no face, no folds"

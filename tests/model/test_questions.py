@@ -26,6 +26,7 @@ from deft_llm.model.questions import (
     FOLDS_UNREAD,
     ONSET_UNSEEN,
     OPTIONS,
+    SKIN_UNSEEN,
     UNLEARNED,
     ask,
 )
@@ -33,7 +34,7 @@ from deft_llm.model.units import AU_INDEX
 from deft_llm.rationale import agrees
 from deft_llm.unimer.phrases import QUESTIONS
 from deft_llm.unimer.vqa import FORMS
-from tests.model.conftest import make_clips
+from tests.model.conftest import make_clips, make_face
 
 SIX = [
     "What is the coarse expression class?",
@@ -202,6 +203,18 @@ def test_folds_are_not_told_by_experts_that_do_not_see_them(tiny_model, readout)
     question = FORMS["vqa_fold"][0].format(folds=FOLDS["chin"])
     (said, _) = Predictor(tiny_model, {}).ask(readout, [[question], []])
     assert (said[0].text, said[0].answered_by) == (FOLDS_UNREAD, "declined")
+
+
+def test_folds_are_told_by_the_language_model_where_texture_saw_the_face(folds_model, readout) -> None:
+    question = FORMS["vqa_fold"][0].format(folds=FOLDS["chin"])
+    (said, _) = Predictor(folds_model, {}).ask(readout, [[question], []])
+    assert (said[0].text, said[0].answered_by) == (SKIN_UNSEEN, "declined")
+    (said, _) = Predictor(folds_model, {}).ask(readout, [[question], []], drop=["texture"])
+    assert said[0].answered_by == "language", "left out to see what it is worth"
+    seen = folds_model.read(batch_of(make_clips(1), [make_face(0)]))
+    assert seen.folds.shape == (1, len(FOLDS))
+    ((found,),) = Predictor(folds_model, {}).ask(seen, [[question]])
+    assert set(found.options) == {"yes", "no"} and found.answered_by == "language"
 
 
 def test_an_older_checkpoint_does_not_tell_what_it_was_never_asked(tiny_model, readout) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.facs.regions import FOLDS
 from deft_llm.files import write_jsonl
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.language import tiny_backbone
@@ -21,7 +22,7 @@ from deft_llm.training.flow_shards import FlowBatch
 from recipes.flow_samples import write_shard
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
-FACES = {"width": 8, "channels": 4, "space": 2, "phase": 8}
+FACES = {"width": 8, "channels": 4, "space": 2, "phase": 8, "folds": len(FOLDS)}
 CLASSES = (("negative", "disgust"), ("positive", "happiness"), ("surprise", "surprise"))
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, TWIN
+from deft_llm.facs.regions import FOLDS
 from deft_llm.model.experts import APPEARANCE, FaceExpertConfig, StructureExpert
 from deft_llm.model.inputs import mirrored_landmarks, mirrored_space, space_input
 from deft_llm.model.readout import PHASES
@@ -75,7 +76,7 @@ def test_without_augmentation_the_experts_see_what_they_see_in_use(faces: FaceDa
     for row in range(3):
         own = data.faces[row]
         assert own is not None
-        for name in ("landmarks", "change", "space", "over"):
+        for name in ("landmarks", "change", "space", "over", "lines"):
             assert np.allclose(getattr(batch.clips, name)[row], getattr(own, name), equal_nan=True)
         assert np.allclose(batch.clips.appearance[row], own.appearance, atol=0.05)
 
@@ -194,22 +195,50 @@ def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
         torch.from_numpy(rng.normal(size=size).astype(np.float32))
         for size in ((2, 478, 2), (2, 1, APPEARANCE, APPEARANCE))
     ]
-    for widened, channels in ((False, 0), (True, len(ONSET_CHANNELS))):
+    for widened, channels in (((), 0), (("structure",), len(ONSET_CHANNELS))):
         made = start_model(
             TrainConfig(), tmp_path / "model", 0, experts=ALL, language=False, widened=widened, **sizes
         )
         assert made.structure is not None and made.structure.config.neutral == channels
-        assert (made.fusion.phase is not None) == widened
+        assert (made.fusion.phase is not None) == bool(widened)
         assert torch.allclose(made.structure(*given).tokens, deft.structure(*given).tokens, atol=1e-6)
         assert torch.equal(made.fusion.out.weight, deft.fusion.out.weight)
     made.save_pretrained(tmp_path / "wide", half=False)
     fewer: dict[str, Any] = {"motion": {}, "faces": {"neutral": 9, "phase": 0}}
     kept = start_model(
-        TrainConfig(), tmp_path / "wide", 0, experts=ALL, language=False, widened=True, **fewer
+        TrainConfig(), tmp_path / "wide", 0, experts=ALL, language=False, widened=["structure"], **fewer
     )
     assert (kept.config.faces["neutral"], kept.config.faces["phase"]) == (channels, 4), "what it has it keeps"
     lone = start_model(TrainConfig(), tmp_path / "wide", 0, experts=ALL[1:], language=False, **fewer)
     assert lone.structure is None and lone.fusion.phase is None, "phases rest on what structure sees"
+
+
+def test_a_texture_expert_of_a_checkpoint_is_given_the_folds(tmp_path: Path, model_of: Any) -> None:
+    model_of(ALL, folds=0).save_pretrained(tmp_path / "model", half=False)
+    sizes: dict[str, Any] = {"motion": {}, "faces": {"folds": len(FOLDS)}}
+    made = start_model(
+        TrainConfig(), tmp_path / "model", 0, experts=ALL, language=False, widened=["texture"], **sizes
+    )
+    assert made.texture is not None and made.texture.config.folds == len(FOLDS)
+    made.save_pretrained(tmp_path / "wide", half=False)
+    kept = start_model(TrainConfig(), tmp_path / "wide", 0, experts=ALL, language=False, motion={}, faces={})
+    assert torch.equal(kept.texture.fold.weight, made.texture.fold.weight)
+
+
+def test_folds_that_a_coder_judged_are_learned(model_of: Any, face_store: Path, tmp_path: Path) -> None:
+    data = StoreData([face_store])
+    assert np.isnan(data.folds).all(), "nobody judged them"
+    chin = list(FOLDS).index("chin")
+    data.folds[::2, chin], data.folds[1::2, chin] = 1.0, 0.0
+    for row, face in enumerate(data.faces):
+        face.lines[chin] = 3.0 * (row % 2 == 0)
+    own = FaceData(data, model_of(ALL))
+    settings = FaceConfig(**{**QUICK, "steps": 60, "learning_rate": 0.02, "experts": ["texture"]})
+    part = FacePart(model_of(ALL), settings, own)
+    _, parts = part.model(part.batch_of(0))
+    fit(part, tmp_path)
+    told = read_faces(part.result(), own).folds
+    assert parts["folds"] > 0 and (told[::2, chin] > 0).all() and (told[1::2, chin] < 0).all()
 
 
 def test_space_of_the_mirror_image_turns_round() -> None:

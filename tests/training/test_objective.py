@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.facs.regions import FOLDS
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.inputs import CLIP, DeftBatch, region_pool
@@ -48,7 +49,7 @@ def batch_of(count: int = COUNT, faces: bool = True, **more: Any) -> TrainBatch:
         side, torch.ones(count, aus), torch.arange(count) % 3, torch.arange(count) % 10,
         clean=normal(count, 2, 14, 14), subject=torch.arange(count) // 2, shape=normal(count, 956),
         turn=normal(count, 2), held=(normal(count, aus, 2) > 1).float(),
-        phase=torch.arange(count) % 3,
+        phase=torch.arange(count) % 3, folds=(normal(count, len(FOLDS)) > 0).float(),
     )  # fmt: skip
     return TrainBatch(clips, targets, **more)
 
@@ -100,6 +101,7 @@ def moved(model: TrainedModel, batch: TrainBatch) -> set[str]:
     ("part", "reached"),
     [("structure", {"structure"}), ("held", {"structure"}),
      ("phase", {"structure", "texture", "motion", "fusion"}), ("texture", {"texture"}),
+     ("folds", {"texture"}),
      ("contrast", {"motion"}), ("clean", {"motion"}),
      ("independence", {"structure", "motion", "texture"}), ("adversary", {"texture", "motion"}),
      ("au", {"structure", "texture", "motion", "fusion"})],

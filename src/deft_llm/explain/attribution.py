@@ -19,9 +19,9 @@ from torch import Tensor
 from deft_llm.explain.overlays import face_picture
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.facs.units import name
-from deft_llm.model.deft import FACE_EXPERTS
 from deft_llm.model.heads import au_logits, coarse_chances, presence_logits, with_stated
 from deft_llm.model.inputs import DeftBatch, batch_of, canonical_weights
+from deft_llm.model.language import FACE_EXPERTS
 from deft_llm.model.predictor import Predictor, load_predictor
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS

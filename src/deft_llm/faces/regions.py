@@ -1,4 +1,5 @@
-"""Where the regions of ``facs.regions`` lie: soft discs hung on the landmarks, at any map size."""
+"""Where the regions and the skin folds of ``facs.regions`` lie: soft discs hung on the landmarks, at any map
+size."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_llm.facs.regions import REGIONS
+from deft_llm.facs.regions import FOLDS, REGIONS, Side
 from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 
 _CANONICAL = np.load(Path(__file__).with_name("canonical_landmarks.npz"), allow_pickle=False)
@@ -36,6 +37,22 @@ ANCHORS: dict[str, tuple[float, tuple[int, ...]]] = {
     "lower lip": (0.045, (84, 181, 91, 85, 180)),
     "mouth corner": (0.06, (61, 57, 185, 146)),
 }
+
+# Skin fold -> landmarks of the subject's right along which it lies, and the radius of all their discs.
+FOLD_ANCHORS: dict[str, tuple[int, ...]] = {
+    "inner forehead": (10, 151, 108, 109, 69),
+    "outer forehead": (54, 103, 104, 67, 69),
+    "glabella": (9, 8, 107, 55, 193),
+    "nose root": (168, 8, 193, 188, 174, 236),
+    "crow's feet": (226, 31, 35, 143, 156, 34, 124, 111),
+    "below the eye": (22, 24, 26, 110, 229, 230, 231, 121),
+    "nasolabial fold": (129, 49, 203, 206, 216, 212),
+    "dimple": (57, 43, 186),
+    "below the mouth corner": (43, 202, 210),
+    "chin": (18, 83, 182, 199, 200, 201, 208, 194),
+    "lip lines": (0, 37, 39, 164, 165, 167, 17, 84, 83),
+}
+FOLD_RADIUS = 0.05
 
 FACE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
              148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
@@ -74,20 +91,35 @@ def _canonical_weights(size: tuple[int, int]) -> np.ndarray:
     return weights
 
 
+def fold_weights(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Weights (F, 2, H, W) float32 of the skin folds in the order of FOLDS, the subject's left and right,
+    each summing to 1; ``landmarks`` and ``size`` as for ``region_weights``."""
+    points, radius = np.asarray(landmarks, float), FOLD_RADIUS
+    return np.stack([
+        [_of_side(points, radius, FOLD_ANCHORS[fold], side, size) for side in ("left", "right")]
+        for fold in FOLDS
+    ]).astype(np.float32)  # fmt: skip
+
+
 def _weights(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     weights = np.zeros((len(REGIONS), *size), np.float32)
-    middle = landmarks[[151, 9, 168, 6, 152]].mean(0)[0]
-    columns = _centres(size[1])
     for r, region in enumerate(REGIONS):
-        radius, anchors = ANCHORS[region.name]
-        points = landmarks[TWIN[list(anchors)] if region.side == "left" else list(anchors)]
-        disc = _discs(points, radius * ALIGNED_IOD, size)
-        if region.side != "mid":
-            # A side's region keeps to its side: at the lips and brows the discs would leak across.
-            beyond = (columns - middle) * (1 if region.side == "right" else -1)
-            disc = disc * (1 / (1 + np.exp(beyond / 2.0)))[None, :]
-        weights[r] = disc / disc.sum()
+        weights[r] = _of_side(landmarks, *ANCHORS[region.name], region.side, size)
     return weights
+
+
+def _of_side(
+    landmarks: np.ndarray, radius: float, anchors: tuple[int, ...], side: Side, size: tuple[int, int]
+) -> np.ndarray:
+    """Discs (H, W) about the anchors or, on the left, their twins; they sum to 1."""
+    points = landmarks[TWIN[list(anchors)] if side == "left" else list(anchors)]
+    disc = _discs(points, radius * ALIGNED_IOD, size)
+    if side != "mid":
+        # A side keeps to its side: at the lips and brows the discs would leak across.
+        middle = landmarks[[151, 9, 168, 6, 152]].mean(0)[0]
+        beyond = (_centres(size[1]) - middle) * (1 if side == "right" else -1)
+        disc = disc * (1 / (1 + np.exp(beyond / 2.0)))[None, :]
+    return disc / disc.sum()  # type: ignore[no-any-return]
 
 
 def _centres(count: int) -> np.ndarray:

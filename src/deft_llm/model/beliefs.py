@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from deft_llm.answer import COARSE
 from deft_llm.facs.directions import direction_word
 from deft_llm.facs.emotions import FINE
-from deft_llm.facs.regions import REGIONS
+from deft_llm.facs.regions import FOLDS, REGIONS
 from deft_llm.facs.units import name
 from deft_llm.facs.words import way
 from deft_llm.model.heads import Calibration, au_probabilities, coarse_chances
@@ -40,6 +40,8 @@ NAMED_CLASSES = {"coarse": 2, "fine": 3, "phase": 2}
 """So many classes, and phases of the movement, are named at most, the likeliest first."""
 LEAST_NAMED = 0.05
 """Probability below which an Action Unit or class is not named: its absence says as much in fewer words."""
+NAMED_FOLDS = 4
+"""So many skin folds are named at most, the likeliest."""
 NAMED_REGIONS = 8
 """So many regions are named at most as moving."""
 VERDICTS = (" yes", " no")
@@ -97,7 +99,7 @@ class UnitWords(nn.Module):
         for chances in au:
             chance = chances.amax(-1)
             parts = [words(self.lead).to(self.verdicts)] if self.lead else []
-            for index in self.named(chance):
+            for index in named(chance, self.most):
                 verdict = torch.stack([chance[index], 1 - chance[index]]) @ self.verdicts
                 side = (chances[index] / chances[index].sum()) @ self.sides
                 told = words(self.names[index] + self.comma).to(verdict)
@@ -105,11 +107,36 @@ class UnitWords(nn.Module):
             rows.append(torch.cat(parts))
         return rows
 
-    def named(self, chance: Tensor) -> list[int]:
-        """Places of the Action Units that are named, chance (A,): the likeliest, in the order of their
-        numbers; one at least."""
-        order = chance.argsort(descending=True)[: self.most].tolist()
-        return sorted(order[:1] + [index for index in order[1:] if chance[index] >= LEAST_NAMED])
+
+def named(chance: Tensor, most: int) -> list[int]:
+    """Places of those that are named, chance (K,): the likeliest, in their order; one at least."""
+    order = chance.argsort(descending=True)[:most].tolist()
+    return sorted(order[:1] + [index for index in order[1:] if chance[index] >= LEAST_NAMED])
+
+
+class FoldWords(nn.Module):
+    """Probabilities that skin folds deepen as embeddings for a language model with its ``tokenizer`` and
+    words (``table`` (V, D)): the likeliest by their names, each with a soft verdict, whose vectors begin as
+    the words' own and are trained on."""
+
+    def __init__(self, tokenizer: Any, table: Tensor) -> None:
+        super().__init__()
+        self.lead, self.comma = _ids(tokenizer, " folds:"), _ids(tokenizer, ",")
+        self.names = [_ids(tokenizer, f" {words}") for words in FOLDS.values()]
+        self.verdicts = nn.Parameter(_vectors(tokenizer, table, VERDICTS))
+
+    def forward(self, folds: Tensor, words: Any) -> list[Tensor]:
+        """(L, D) embeddings of each clip, folds (N, F) probabilities in the order of FOLDS; ``words`` embeds
+        a list of token ids."""
+        rows = []
+        for chance in folds:
+            parts = [words(self.lead).to(self.verdicts)]
+            for index in named(chance, NAMED_FOLDS):
+                verdict = torch.stack([chance[index], 1 - chance[index]]) @ self.verdicts
+                told = words(self.names[index] + self.comma).to(verdict)
+                parts += [told[:-1], verdict[None], told[-1:]]
+            rows.append(torch.cat(parts))
+        return rows
 
 
 class BeliefWords(UnitWords):

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.model.beliefs import ALONE_WORDS, BELIEFS, Beliefs, BeliefWords, RegionWords, UnitWords
+from deft_llm.model.beliefs import (
+    ALONE_WORDS,
+    BELIEFS,
+    Beliefs,
+    BeliefWords,
+    FoldWords,
+    RegionWords,
+    UnitWords,
+)
 from deft_llm.model.checkpoint import load_strict, read_checkpoint, save_checkpoint, write_card
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.experts import (
@@ -28,14 +36,21 @@ from deft_llm.model.experts import (
 )
 from deft_llm.model.heads import Calibration
 from deft_llm.model.inputs import DeftBatch, measured_regions, region_pool
-from deft_llm.model.language import EMBEDDED, EXPERTS, PROMPT_VERSION, add_lora, load_backbone, prompt_parts
+from deft_llm.model.language import (
+    EMBEDDED,
+    EXPERTS,
+    FACE_EXPERTS,
+    PROMPT_VERSION,
+    add_lora,
+    load_backbone,
+    prompt_parts,
+)
 from deft_llm.model.losses import left_padded
 from deft_llm.model.packing import refuse_unpackable
 from deft_llm.model.readout import PHASES, Readout
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, au_text
 
-FACE_EXPERTS = ("structure", "texture")
-PROJECTORS = ("projectors", "delimiters", "absent", "beliefs", "alone")
+PROJECTORS = ("projectors", "delimiters", "absent", "beliefs", "alone", "folds")
 LANGUAGE = ("llm", *PROJECTORS)
 """First words of the names of all tensors of a checkpoint's language part."""
 FUSED_SHARE = 0.25
@@ -201,6 +216,7 @@ class DeftModel(nn.Module):
         self.tokenizer: Any = None
         self.beliefs: BeliefWords | None = None
         self.moving: RegionWords | None = None
+        self.folds: FoldWords | None = None
         self.calibration: Calibration | None = None
         if llm is not None:
             self.add_language(llm, tokenizer, lora)
@@ -223,6 +239,8 @@ class DeftModel(nn.Module):
         })  # fmt: skip
         if self.config.prompt_version > 2:
             self.moving = RegionWords(tokenizer)
+        if self.config.prompt_version > 3 and self.texture is not None and self.texture.config.folds:
+            self.folds = FoldWords(tokenizer, table)
         if BELIEFS in self.config.conditioned_on:
             self.beliefs = BeliefWords(tokenizer, table, self.config.prompt_version > 1)
         self.llm = add_lora(llm, self.config.lora_rank, self.config.lora_alpha) if lora else llm
@@ -252,11 +270,13 @@ class DeftModel(nn.Module):
         there = torch.zeros(len(motion.au), dtype=torch.bool, device=motion.au.device)
         if batch.change is not None:
             there = ~there if batch.has_faces is None else batch.has_faces
-        tokens: dict[str, Tensor | None] = {
-            name: self._face_tokens(name, batch, there) if faces is None else getattr(faces, name)
-            for name in FACE_EXPERTS
-        }
+        tokens: dict[str, Tensor | None] = {name: getattr(faces, name, None) for name in FACE_EXPERTS}
+        folds = None if faces is None else faces.folds
+        if faces is None:
+            tokens["structure"], _ = self._of_faces("structure", batch, there)
+            tokens["texture"], folds = self._of_faces("texture", batch, there)
         tokens |= dict.fromkeys(name for name in drop if name in tokens)
+        folds = None if "texture" in drop else folds
         seen = {name: there if tokens[name] is not None else torch.zeros_like(there) for name in tokens}
         seen["motion"] = torch.ones_like(there)
         given = tokens if bool(there.any()) else dict.fromkeys(tokens)
@@ -268,7 +288,7 @@ class DeftModel(nn.Module):
             phase = torch.where(held, self.fusion.phase(alone, motion.pooled), 0.0)
         return Readout(
             motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw, alone, **tokens, phase=phase,
-            regions=measured_regions(batch, pooled),
+            folds=folds, regions=measured_regions(batch, pooled),
         )  # fmt: skip
 
     def _alone(self, tokens: dict[str, Tensor | None], motion: Tensor, saw: Tensor) -> Tensor:
@@ -283,18 +303,21 @@ class DeftModel(nn.Module):
             )
         return torch.where(saw[:, :, None, None], torch.stack([found[name] for name in EXPERTS], 1), 0.0)
 
-    def _face_tokens(self, name: str, batch: DeftBatch, there: Tensor) -> Tensor | None:
-        """Tokens (B, T, V) of a face expert, zeros where there is no face; None without the expert."""
+    def _of_faces(self, name: str, batch: DeftBatch, there: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """(tokens (B, T, V), logits (B, F) of folds) of a face expert, zeros where there is no face; None
+        without the expert, or what it does not tell."""
         expert = getattr(self, name)
         if expert is None:
-            return None
+            return None, None
         if not bool(there.any()):
-            length = len(STRUCTURE_TOKENS if name == "structure" else TEXTURE_TOKENS)
-            return self.fusion.out.weight.new_zeros(len(there), length, self.fusion.face_width)
+            length, zeros = len(STRUCTURE_TOKENS if name == "structure" else TEXTURE_TOKENS), there.new_zeros
+            tokens = zeros(len(there), length, self.fusion.face_width, dtype=torch.float32)
+            told = name == "texture" and expert.config.folds
+            return tokens, zeros(len(there), expert.config.folds, dtype=torch.float32) if told else None
         still = (batch.landmarks, batch.appearance, batch.space, batch.over)
-        given = still if name == "structure" else (batch.change,)
-        tokens: Tensor = expert(*given).tokens
-        return torch.where(there[:, None, None], tokens, 0.0)
+        found = expert(*still) if name == "structure" else expert(batch.change, batch.lines)
+        folds = None if found.folds is None else torch.where(there[:, None], found.folds, 0.0)
+        return torch.where(there[:, None, None], found.tokens, 0.0), folds
 
     # -- language -----------------------------------------------------------------------------------
 
@@ -331,9 +354,10 @@ class DeftModel(nn.Module):
         self, readout: Readout, drop: Sequence[str] = (), beliefs: Beliefs | None = None
     ) -> list[Tensor]:  # fmt: skip
         """Per clip (L, D) embeddings of all that comes before the question: system words, the experts' soft
-        tokens, what each of the face experts by itself tells, the regions that move, and what all experts
-        believe, in words; without beliefs what the motion expert by itself tells. ``drop`` names experts, or
-        BELIEFS, to leave out; ``beliefs``: those of the readout, where they are known already.
+        tokens, what each of the face experts by itself tells, the folds that deepen, the regions that move,
+        and what all experts believe, in words; without beliefs what the motion expert by itself tells.
+        ``drop`` names experts, or BELIEFS, to leave out; ``beliefs``: those of the readout, where they are
+        known already.
 
         Raises: DeftError for a model without a language part.
         """
@@ -347,6 +371,11 @@ class DeftModel(nn.Module):
                 continue
             seen = torch.nonzero(readout.saw[:, index])[:, 0]
             told = self.alone[name](readout.alone[seen, index].float().sigmoid(), self._embedded)
+            for row, words in zip(seen.tolist(), told, strict=True):
+                rows[row].append(words)
+        if self.folds is not None and "texture" not in drop and readout.folds is not None:
+            seen = torch.nonzero(readout.saw[:, EXPERTS.index("texture")])[:, 0]
+            told = self.folds(readout.folds[seen].float().sigmoid(), self._embedded)
             for row, words in zip(seen.tolist(), told, strict=True):
                 rows[row].append(words)
         sees_motion = "motion" in self.config.conditioned_on and "motion" not in drop

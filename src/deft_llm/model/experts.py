@@ -22,6 +22,7 @@ TABLE_FEATURES = 3
 APPEARANCE = 64
 CHANGE = 56
 CHANGE_CHANNELS = 4
+LINE_FEATURES = 6
 POINT = 32
 TURN = 3
 STRUCTURE_TOKENS = ("brows and eyes", "nose and cheeks", "mouth and chin", "onset appearance")
@@ -161,8 +162,9 @@ class MotionExpert(nn.Module):
 class FaceExpertConfig(NamedTuple):
     """Token width, first channels and landmark count of both face experts. The structure expert is given
     ``space`` main components of the shape in space beside the head's turn, and ``neutral`` channels of the
-    shape over the person's neutral; the head that tells rise from release has ``phase`` hidden numbers (0, as
-    in checkpoints without the fields: none)."""
+    shape over the person's neutral; the head that tells rise from release has ``phase`` hidden numbers; the
+    texture expert is given the lines at ``folds`` families of skin folds (``facs.regions``) and tells whether
+    they deepen (0, as in checkpoints without the fields: none)."""
 
     width: int = 96
     channels: int = 16
@@ -170,13 +172,16 @@ class FaceExpertConfig(NamedTuple):
     space: int = 0
     neutral: int = 0
     phase: int = 0
+    folds: int = 0
 
 
 class ExpertOutput(NamedTuple):
-    """tokens (B, T, width) and pooled (B, width)."""
+    """tokens (B, T, width) and pooled (B, width); folds (B, F) logits that skin folds deepen, None where the
+    expert was not made for them."""
 
     tokens: Tensor
     pooled: Tensor
+    folds: Tensor | None = None
 
 
 def _strided(*steps: int) -> list[nn.Module]:
@@ -272,7 +277,8 @@ def _landmark_parts(count: int) -> Tensor:
 
 class TextureExpert(nn.Module):
     """Change images (B, 4, 56, 56), two phase-aware dynamic images and two motion-compensated differences,
-    each of unit spread, to 12 region tokens. It never sees an image of the face itself."""
+    each of unit spread, to 12 region tokens and, where made for them, ``inputs.fold_lines`` (B, F, 6) to
+    logits that skin folds deepen. It never sees an image of the face itself. None: not known."""
 
     def __init__(self, config: FaceExpertConfig | None = None) -> None:
         super().__init__()
@@ -285,14 +291,24 @@ class TextureExpert(nn.Module):
         self.attend = nn.MultiheadAttention(config.width, 4, batch_first=True)
         self.norm = nn.LayerNorm(config.width)
         self.au = nn.Linear(len(TEXTURE_TOKENS) * config.width, len(EXPERT_AUS) * 2)
+        if config.folds:
+            self.lines = nn.Linear(LINE_FEATURES, config.width)
+            self.fold_place = nn.Parameter(torch.randn(config.folds, config.width) * 0.02)
+            self.fold = nn.Linear(config.width, 1)
 
     def au_logits(self, tokens: Tensor) -> Tensor:
         """(B, A, 2) logits left and right of the movement's AUs, as tokens (B, 12, width) tell."""
         return self.au(tokens.flatten(1)).unflatten(1, (-1, 2))  # type: ignore[no-any-return]
 
-    def forward(self, change: Tensor) -> ExpertOutput:
+    def forward(self, change: Tensor, lines: Tensor | None = None) -> ExpertOutput:
         grid = self.trunk(change).flatten(2).transpose(1, 2) + self.place
+        folds = None
+        if self.config.folds:
+            if lines is None:
+                lines = change.new_zeros(len(change), self.config.folds, LINE_FEATURES)
+            rows = F.gelu(self.lines(lines) + self.fold_place)
+            folds = self.fold(rows)[..., 0]
         query = self.query.expand(len(change), -1, -1)
         found, _ = self.attend(query, grid, grid, need_weights=False)
         tokens = self.norm(query + found)
-        return ExpertOutput(tokens, tokens.mean(1))
+        return ExpertOutput(tokens, tokens.mean(1), folds)

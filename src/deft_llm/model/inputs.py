@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from deft_llm.faces.pose import head_turn
-from deft_llm.faces.regions import CANONICAL_DEPTH, TWIN, region_weights
-from deft_llm.facs.regions import REGION_INDEX, REGIONS, mirror_key
-from deft_llm.model.experts import APPEARANCE, CHANGE, CHANGE_CHANNELS, GRID, TURN
+from deft_llm.faces.regions import CANONICAL_DEPTH, TWIN, fold_weights, region_weights
+from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGIONS, mirror_key
+from deft_llm.model.experts import APPEARANCE, CHANGE, CHANGE_CHANNELS, GRID, LINE_FEATURES, TURN
 from deft_llm.motion.normalise import relative
 from deft_llm.state.onset import MIRROR_CHANNEL, ONSET_CHANNELS
 from deft_llm.state.onset import MIRROR_SIGN as MIRROR_OVER
@@ -32,6 +32,17 @@ TURN_UNIT = 5.0
 """Degrees that count as one in ``space_input``."""
 OVER_UNIT, MOST_OVER = 3.0, 8.0
 """% of the eye distance that count as one in ``over_input``, and where that ends."""
+LINE_SCALES = ((0.7, 2.0), (1.2, 3.5))
+"""Standard deviations, px of the aligned face, between which lines of the skin lie: fine and broader ones."""
+LINE_AROUND, LINE_DARK, LINE_UNIT = 8.0, 8.0, 0.004
+"""Lines are measured in shares of the grey around (standard deviation in px), which counts as so many levels
+more; and the share that counts as one in ``fold_lines``."""
+LINE_MAP = 112
+"""Side, px, of the map on which lines are pooled."""
+FACE_ROWS, FACE_COLUMNS = slice(30, 200), slice(30, 194)
+"""Where the face lies in an aligned picture, without its background."""
+MIRROR_LINES = (1, 0, 3, 2, 4, 5)
+"""Order of the features of ``fold_lines`` in a mirror image."""
 RELATIVE_Z = 3.0
 """Noise floors that a region's relative motion of 1 amounts to, where none was measured."""
 MIRROR_SIGN = (-1.0, 1.0, 1.0)
@@ -122,13 +133,14 @@ def region_pool(maps: Tensor) -> Tensor:
 class FaceInput:
     """landmarks (478, 2) in inter-ocular distances from the eyes' midpoint, appearance (1, 64, 64) grey of
     unit spread, space (1437,) of ``space_input``, over (C,) the shape over the person's neutral in units of
-    ``OVER_UNIT`` (all of the onset alone); change (4, 56, 56)."""
+    ``OVER_UNIT`` (all of the onset alone); change (4, 56, 56); lines (F, 6) of ``fold_lines``."""
 
     landmarks: np.ndarray
     appearance: np.ndarray
     change: np.ndarray
     space: np.ndarray = field(default_factory=lambda: no_space())
     over: np.ndarray = field(default_factory=lambda: no_neutral())
+    lines: np.ndarray = field(default_factory=lambda: no_lines())
 
 
 def face_input(motion: Motion) -> FaceInput | None:
@@ -140,7 +152,9 @@ def face_input(motion: Motion) -> FaceInput | None:
     look = cv2.resize(grey[0], (APPEARANCE, APPEARANCE), interpolation=cv2.INTER_AREA).astype(np.float32)
     space = no_space() if motion.depth is None else space_input(landmarks, normalised_depth(motion.depth[0]))
     over = no_neutral() if motion.over_neutral is None else over_input(motion.over_neutral)
-    return FaceInput(landmarks, spread(look)[None], change_images(motion, grey), space, over)
+    return FaceInput(
+        landmarks, spread(look)[None], change_images(motion, grey), space, over, fold_lines(motion, grey)
+    )
 
 
 def normalised_landmarks(landmarks: np.ndarray) -> np.ndarray:
@@ -189,15 +203,47 @@ def change_images(motion: Motion, grey: np.ndarray) -> np.ndarray:
     return np.stack(images)
 
 
+def fold_lines(motion: Motion, grey: np.ndarray) -> np.ndarray:
+    """(F, 6): how much more the lines of the skin stand out at the apex, pulled back along the flow, than at
+    the onset, in units of LINE_UNIT: where each fold of ``facs.regions.FOLDS`` lies, on the left and on the
+    right, fine lines and then broader ones (LINE_SCALES); then both over the whole face. ``no_lines`` where
+    the flow is not of the size of grey (3, 224, 224)."""
+    if motion.flow.shape[-1] != grey.shape[-1] or motion.landmarks is None:
+        return no_lines()
+    weights = fold_weights(motion.landmarks[0], (LINE_MAP, LINE_MAP))
+    places, whole = [], []
+    for scales in LINE_SCALES:
+        onset, apex = (np.abs(_line_contrast(frame, *scales)) for frame in grey[:2])
+        deeper = (_pulled_back(apex, motion, 0) - onset) / LINE_UNIT
+        whole.append(np.full((len(weights), 1), deeper[FACE_ROWS, FACE_COLUMNS].mean()))
+        deeper = cv2.resize(deeper, (LINE_MAP, LINE_MAP), interpolation=cv2.INTER_AREA)
+        places.append(np.einsum("fshw,hw->fs", weights, deeper))
+    return np.clip(np.concatenate([*places, *whole], 1), -CLIP, CLIP).astype(np.float32)
+
+
+def no_lines() -> np.ndarray:
+    """(F, 6) zeros: ``fold_lines`` of a clip in which lines are not measured."""
+    return np.zeros((len(FOLDS), LINE_FEATURES), np.float32)
+
+
+def _line_contrast(grey: np.ndarray, fine: float, broad: float) -> np.ndarray:
+    """Lines of a picture (H, W) between two scales, in shares of the grey around."""
+    picture = grey.astype(np.float32)
+    soft = lambda sigma: cv2.GaussianBlur(picture, (0, 0), sigma)  # noqa: E731
+    return (soft(fine) - soft(broad)) / (soft(LINE_AROUND) + LINE_DARK)
+
+
 def _unexplained(grey: np.ndarray, motion: Motion, phase: int) -> np.ndarray:
     """Second frame pulled back along the flow minus the first frame, grey levels."""
-    height, width = grey.shape[1:]
+    return _pulled_back(grey[phase + 1], motion, phase).astype(np.float32) - grey[phase]
+
+
+def _pulled_back(image: np.ndarray, motion: Motion, phase: int) -> np.ndarray:
+    """An image (H, W) of a phase's second frame, along the flow to where its first frame is."""
+    height, width = image.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     flow = motion.flow[phase].astype(np.float32)
-    second = cv2.remap(
-        grey[phase + 1], x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return second.astype(np.float32) - grey[phase]
+    return cv2.remap(image, x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _shrunk(image: np.ndarray | None) -> np.ndarray:
@@ -232,6 +278,7 @@ class DeftBatch:
     change: Tensor | None = None
     space: Tensor | None = None
     over: Tensor | None = None
+    lines: Tensor | None = None
     has_faces: Tensor | None = None
     regions: Tensor | None = None
     with_table: bool = True
@@ -270,7 +317,8 @@ def mirrored(batch: DeftBatch) -> DeftBatch:
     maps = batch.maps.flip(-1) * batch.maps.new_tensor(MIRROR_SIGN)[:, None, None]
     flip = lambda value: None if value is None else value.flip(-1)  # noqa: E731
     return replace(
-        batch, maps=maps, appearance=flip(batch.appearance), change=flip(batch.change),
+        batch, maps=maps, lines=None if batch.lines is None else mirrored_lines(batch.lines),
+        appearance=flip(batch.appearance), change=flip(batch.change),
         landmarks=None if batch.landmarks is None else mirrored_landmarks(batch.landmarks),
         space=None if batch.space is None else mirrored_space(batch.space),
         over=None if batch.over is None else mirrored_over(batch.over),
@@ -281,6 +329,11 @@ def mirrored(batch: DeftBatch) -> DeftBatch:
 def mirrored_landmarks(landmarks: Tensor) -> Tensor:
     """``normalised_landmarks`` (B, 478, 2) of the mirror image."""
     return landmarks[:, torch.from_numpy(TWIN)] * landmarks.new_tensor([-1.0, 1.0])
+
+
+def mirrored_lines(lines: Tensor) -> Tensor:
+    """``fold_lines`` (B, F, 6) of the mirror image."""
+    return lines[..., list(MIRROR_LINES)]
 
 
 def mirrored_regions(regions: Tensor) -> Tensor:

@@ -14,9 +14,11 @@ from deft_llm.setup.weights import require
 EMBEDDED = "embedded"
 TINY = "tiny-random"
 
-PROMPT_VERSION = 3
+PROMPT_VERSION = 4
 EXPERTS = ("structure", "texture", "motion")
 """Order of the experts in the prompt; each stands between its own two delimiter vectors."""
+FACE_EXPERTS = EXPERTS[:2]
+"""Those that see pictures of the face."""
 ANSWER_QUESTION = "Give class, evidence and rationale."
 SYSTEM = "Facial motion, read by experts."
 _SOFT = "\u0001"

@@ -247,7 +247,10 @@ def _averaged(views: list[list[Readout]]) -> Readout:
         [getattr(one, name).log_softmax(-1) for one in (*plain, *turned)]
     ).mean(0)  # fmt: skip
     phase = None if plain[0].phase is None else mean("phase")
-    return replace(plain[0], au=au, coarse=mean("coarse"), fine=mean("fine"), phase=phase)
+    folds = None
+    if plain[0].folds is not None:
+        folds = torch.stack([one.folds for one in (*plain, *turned) if one.folds is not None]).mean(0)
+    return replace(plain[0], au=au, coarse=mean("coarse"), fine=mean("fine"), phase=phase, folds=folds)
 
 
 def _features(views: list[list[Readout]], inputs: Sequence[MotionInput]) -> FeatureSets:

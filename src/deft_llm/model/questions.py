@@ -32,7 +32,7 @@ from deft_llm.facs.units import name
 from deft_llm.model.beliefs import BELIEFS, Beliefs
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.heads import au_probabilities, seen_sides
-from deft_llm.model.language import EXPERTS
+from deft_llm.model.language import EXPERTS, FACE_EXPERTS
 from deft_llm.model.packing import Turn
 from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
@@ -64,6 +64,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "count": NUMBERS,
     "phase": PHASES,
     "turn": get_args(Turned),
+    "fold": ("yes", "no"),
     "most": REGION_NAMES,
     "back": ("yes", "no"),
 }
@@ -71,6 +72,7 @@ NEEDS_CLASS = ("coarse", "fine", "combined", "answer")
 NEEDS_SIDES = ("au_side", "answer")
 NEEDS_ONSET = ("state", "au_held", "phase", "turn")
 ONSET_UNSEEN = "This clip has no picture of the face before it moves, so what it shows there cannot be told."
+SKIN_UNSEEN = "This clip has no pictures of the face, so whether a fold of its skin deepens cannot be told."
 FOLDS_UNREAD = "Whether a skin fold deepens is not read: no expert has learned to see it."
 END_UNSEEN = "This clip has no measured way back, so what becomes of the movement cannot be told."
 SINCE_REGIONS = ("turn", "most", "back")
@@ -126,7 +128,9 @@ def ask(
         sides = [{} for _ in prompts] if chances is None else seen_sides(chances)
         generated = _generated(model, prompts, questions, kinds, classes, sides, believed)
     # An expert that is left out to see what it is worth is no reason to decline.
-    onset_seen = (readout.saw[:, EXPERTS.index("structure")].bool() | ("structure" in drop)).tolist()
+    onset_seen, skin_seen = (
+        (readout.saw[:, EXPERTS.index(name)].bool() | (name in drop)).tolist() for name in FACE_EXPERTS
+    )
     end_seen = [False] * len(prompts) if readout.regions is None else (
         readout.regions[:, 1].isfinite().flatten(1).any(1).tolist()
     )  # fmt: skip
@@ -137,9 +141,12 @@ def ask(
             taken = classes[clip]
             if kind in NEEDS_ONSET and not onset_seen[clip]:
                 row.append(Reply(kind, ONSET_UNSEEN, 1.0, answered_by="declined"))
-            elif kind == "fold" or (kind in SINCE_REGIONS and model.config.prompt_version < 3):
-                unread = FOLDS_UNREAD if kind == "fold" else UNLEARNED
-                row.append(Reply(kind, unread, 1.0, answered_by="declined"))
+            elif kind == "fold" and model.folds is None:
+                row.append(Reply(kind, FOLDS_UNREAD, 1.0, answered_by="declined"))
+            elif kind == "fold" and not skin_seen[clip]:
+                row.append(Reply(kind, SKIN_UNSEEN, 1.0, answered_by="declined"))
+            elif kind in SINCE_REGIONS and model.config.prompt_version < 3:
+                row.append(Reply(kind, UNLEARNED, 1.0, answered_by="declined"))
             elif kind == "back" and not end_seen[clip]:
                 row.append(Reply(kind, END_UNSEEN, 1.0, answered_by="declined"))
             elif kind in ("coarse", "fine") and taken is not None:

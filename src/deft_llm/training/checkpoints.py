@@ -28,13 +28,15 @@ from deft_llm.model.checkpoint import (
     save_checkpoint,
     write_card,
 )
-from deft_llm.model.deft import FACE_EXPERTS, DeftConfig, DeftModel, is_language
+from deft_llm.model.deft import DeftConfig, DeftModel, is_language
 from deft_llm.model.experts import FaceExpertConfig
-from deft_llm.model.language import PROMPT_VERSION, load_backbone
+from deft_llm.model.language import FACE_EXPERTS, PROMPT_VERSION, load_backbone
 from deft_llm.training.settings import TrainConfig
 
 MODEL = "model"
 """Folder of a run, and of each of its parts, that holds the checkpoint."""
+WIDENS = {"structure": ("neutral", "phase"), "texture": ("folds",)}
+"""Sizes of each face expert that one of a checkpoint can be given later."""
 NOTHING = "nothing"
 """Digest of the start of a training that begins from no checkpoint."""
 
@@ -71,15 +73,15 @@ def saved_config(folder: Path | None) -> dict[str, Any]:
 def start_model(
     config: TrainConfig, folder: Path | None, seed: int, *, experts: Iterable[str], motion: dict[str, Any],
     faces: dict[str, Any], language: bool, conditioned_on: list[str] | None = None,
-    anew: Iterable[str] = (), widened: bool = False,
+    anew: Iterable[str] = (), widened: Iterable[str] = (),
 ) -> DeftModel:  # fmt: skip
     """The model that a part trains: ``experts`` and all else of ``folder``, new where that has none.
 
     ``motion``, ``faces``: sizes of new experts. ``anew``: face experts that begin as new ones although
-    ``folder`` has them. ``widened``: a structure expert of ``folder`` is given the shape over the person's
-    neutral and a head for phases too, whatever it had before. ``language``: with its language model;
-    projectors and adapter are taken over where they belong to the same backbone and LoRA rank, else they
-    begin anew.
+    ``folder`` has them. ``widened``: face experts of ``folder`` that are given what they had not: structure
+    the shape over the person's neutral and a head for phases, texture the lines at folds. ``language``: with
+    its language model; projectors and adapter are taken over where they belong to the same backbone and LoRA
+    rank, else they begin anew.
     Raises: DeftError for a checkpoint that does not fit.
     """
     saved, tensors = read_checkpoint(folder) if folder is not None else ({}, {})
@@ -89,9 +91,9 @@ def start_model(
         made.motion, made.conditioned_on = motion, []
     if not (set(FACE_EXPERTS) & set(saved.get("experts", ()))) - set(anew):
         made.faces = faces
-    elif widened:
-        wider = {name: made.faces.get(name) or faces.get(name, 0) for name in ("neutral", "phase")}
-        made.faces = {**made.faces, **wider}
+    else:
+        more = [name for expert in widened for name in WIDENS[expert]]
+        made.faces = {**made.faces, **{n: made.faces.get(n) or faces.get(n, 0) for n in more}}
     if conditioned_on is not None:
         made.conditioned_on = conditioned_on
     alike = (saved.get("backbone"), saved.get("lora_rank")) == (config.backbone, config.lora_rank)

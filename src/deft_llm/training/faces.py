@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from deft_llm.facs.regions import FOLDS
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.experts import FaceExpertConfig, MotionOutput
 from deft_llm.model.inputs import (
@@ -23,6 +24,7 @@ from deft_llm.model.inputs import (
     batch_of,
     mirrored,
     mirrored_landmarks,
+    mirrored_lines,
     mirrored_over,
     mirrored_space,
     region_pool,
@@ -42,6 +44,9 @@ STRANGERS = 0.6
 """Share of clips whose neutral is known that are learned from with another person's face."""
 SPACE_NOISE, OVER_NOISE = 0.004, 0.3
 """Standard deviations of the landmarker's noise in ``space_input`` and ``over_input``."""
+LINE_NOISE, LINE_GAIN = 0.15, 0.3
+"""Standard deviations of the noise that is added to ``fold_lines``, and of the logarithm of their
+strength."""
 OVER_UNKNOWN = 0.3
 """Share of clips whose neutral is not told, as that of a corpus of short clips is not."""
 LEAST_SPREAD = 0.005
@@ -52,7 +57,18 @@ class FaceConfig(PartSettings):
     """Settings of the face experts' training."""
 
     parts = frozenset(
-        {"au", "coarse", "fine", "texture", "structure", "held", "phase", "independence", "adversary"}
+        {
+            "au",
+            "coarse",
+            "fine",
+            "texture",
+            "structure",
+            "held",
+            "phase",
+            "folds",
+            "independence",
+            "adversary",
+        }
     )
     steps: int = Field(700, ge=0, description="Steps of the optimiser.")
     batch: int = Field(48, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
@@ -62,8 +78,8 @@ class FaceConfig(PartSettings):
     validate_every: int = Field(100, ge=0, description="Steps between validations; 0: none.")
     losses: Weights = Field(
         default_factory=lambda: Weights(
-            au=20, coarse=1, fine=0.5, texture=20, structure=2, held=20, phase=2, independence=1,
-            adversary=0.1,
+            au=20, coarse=1, fine=0.5, texture=20, structure=2, held=20, phase=2, folds=2,
+            independence=1, adversary=0.1,
         ),
         description="Weights of the loss.",
     )  # fmt: skip
@@ -72,9 +88,14 @@ class FaceConfig(PartSettings):
     )
     anew: bool = Field(False, description="Whether they begin as new experts although the start has some.")
     sizes: dict[str, int] = Field(
-        default_factory=lambda: {"space": 40, "neutral": len(ONSET_CHANNELS), "phase": 64},
-        description="Sizes of new experts: width, channels, space, neutral, phase. Those that are trained on "
-        "keep their own, but for neutral and phase.",
+        default_factory=lambda: {
+            "space": 40,
+            "neutral": len(ONSET_CHANNELS),
+            "phase": 64,
+            "folds": len(FOLDS),
+        },
+        description="Sizes of new experts: width, channels, space, neutral, phase, folds. Those that are "
+        "trained on keep their own, but for neutral, phase and folds.",
     )
     swap: float = Field(
         0.5, ge=0, le=1, description="Share of steps in which the heads read another clip's structure."
@@ -110,10 +131,11 @@ class FaceData:
         self.targets = Targets(
             as_float(data.side), as_float(data.known), as_long(data.coarse), as_long(data.fine),
             subject=torch.from_numpy(subject.astype(np.int64)), turn=as_float(data.turn) / TURN_UNIT,
-            held=seen_held(as_float(data.held)), phase=as_long(data.phase),
+            held=seen_held(as_float(data.held)), phase=as_long(data.phase), folds=as_float(data.folds),
         )  # fmt: skip
         self.landmarks, self.space = _there(self.batch_all.landmarks), _there(self.batch_all.space)
         self.over, self.change = _there(self.batch_all.over), _there(self.batch_all.change)
+        self.lines = _there(self.batch_all.lines)
         both = torch.cat([self.landmarks, mirrored_landmarks(self.landmarks)])
         self.mean_shape = both.mean(0)
         self.spread = both.std(0, unbiased=False).clamp_min(LEAST_SPREAD)
@@ -134,22 +156,24 @@ class FaceData:
             flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
         turned = lambda own, other: torch.where(flip.view(-1, *[1] * (own.ndim - 1)), other, own)  # noqa: E731
         landmarks, look, space = (value[face] for value in (self.landmarks, self.look, self.space))
-        change = self.change[index]
+        change, lines = self.change[index], self.lines[index]
         landmarks = turned(landmarks, mirrored_landmarks(landmarks))
         space, over = turned(space, mirrored_space(space)), turned(over, mirrored_over(over))
         look, change = turned(look, look.flip(-1)), turned(change, change.flip(-1))
+        lines = turned(lines, mirrored_lines(lines))
         if rng is not None:
             landmarks, look, change = relit(landmarks, look, change, rng)
+            lines = noisy_lines(lines, rng)
             space = blurred(space, rng, SPACE_NOISE)
         own = [turned(*(getattr(view, name)[index] for view in self.motion)) for name in MotionOutput._fields]
         all_of = self.targets
         assert all_of.turn is not None and all_of.held is not None
-        assert all_of.subject is not None and all_of.phase is not None
+        assert all_of.subject is not None and all_of.phase is not None and all_of.folds is not None
         side, turn, held = all_of.side[index], all_of.turn[face], all_of.held[index]
         targets = Targets(
             turned(side, side.flip(-1)), all_of.known[index], all_of.coarse[index], all_of.fine[index],
             subject=all_of.subject[index], turn=turned(turn, turn * turn.new_tensor([-1.0, 1.0])),
-            held=turned(held, held.flip(-1)), phase=all_of.phase[index],
+            held=turned(held, held.flip(-1)), phase=all_of.phase[index], folds=all_of.folds[index],
             shape=((landmarks - self.mean_shape) / self.spread).flatten(1),
         )  # fmt: skip
         clips = DeftBatch(
@@ -160,6 +184,7 @@ class FaceData:
             change,
             space,
             over,
+            lines,
         )
         return TrainBatch(clips, targets, motion=MotionOutput(*own))
 
@@ -295,6 +320,13 @@ def relit(
     change = change + loud * torch.randn(change.shape, generator=generator)
     there = (torch.rand(count, 4, 1, 1, generator=generator) > 0.1).float()
     return landmarks, look, change * there
+
+
+def noisy_lines(lines: Tensor, rng: np.random.Generator) -> Tensor:
+    """``inputs.fold_lines`` (N, F, 6), stronger or weaker, and with noise."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    gain = (LINE_GAIN * torch.randn(len(lines), 1, 1, generator=generator)).exp()
+    return gain * lines + LINE_NOISE * torch.randn(lines.shape, generator=generator)
 
 
 def bent(landmarks: Tensor, generator: torch.Generator, bumps: int = 6, strength: float = 0.03) -> Tensor:

@@ -17,10 +17,10 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from deft_llm.model import losses
-from deft_llm.model.deft import FACE_EXPERTS, DeftModel
+from deft_llm.model.deft import DeftModel
 from deft_llm.model.experts import STRUCTURE_TOKENS, MotionOutput
 from deft_llm.model.inputs import DeftBatch
-from deft_llm.model.language import EXPERTS
+from deft_llm.model.language import EXPERTS, FACE_EXPERTS
 from deft_llm.model.packing import RowCollator, Turn, answer_losses, text_loss
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS, TOKEN_OF_AU
@@ -52,6 +52,7 @@ class Weights(BaseModel):
     phase: float = Field(
         0.0, ge=0, le=1e4, description="Whether the movement is a rise, a release or a transition."
     )
+    folds: float = Field(0.0, ge=0, le=1e4, description="Skin folds that deepen, from the lines at them.")
     independence: float = Field(
         0.0, ge=0, le=1e4, description="Correlation of structure with motion and texture."
     )
@@ -66,7 +67,8 @@ class Targets:
 
     Where known, else None or NaN: clean (B, 2, 14, 14) flow; subject (B,) numbers; shape (B, 478 * 2) onset
     landmarks of about unit spread; turn (B, 2) yaw and pitch of the onset; held (B, A, 2) in {0, 1} whether
-    the onset shows each AU already; phase (B,) numbers of ``readout.PHASES``, or -1.
+    the onset shows each AU already; phase (B,) numbers of ``readout.PHASES``, or -1; folds (B, F) in {0, 1}
+    whether the folds of ``facs.regions.FOLDS`` deepen.
     """
 
     side: Tensor
@@ -79,6 +81,7 @@ class Targets:
     turn: Tensor | None = None
     held: Tensor | None = None
     phase: Tensor | None = None
+    folds: Tensor | None = None
 
 
 @dataclass
@@ -184,6 +187,12 @@ class Objective(nn.Module):
             known = targets.known[rows][..., None].expand_as(side)
             own = readout.alone[rows, EXPERTS.index("texture")]
             parts["texture"] = losses.asymmetric_loss(own, side, self.gamma, known=known)
+        folds, judged = readout.folds, targets.folds
+        if self.weights.folds and "texture" in self.trained and folds is not None and judged is not None:
+            there = judged[rows].isfinite()
+            if bool(there.any()):
+                deepen = folds[rows][there].float()
+                parts["folds"] = F.binary_cross_entropy_with_logits(deepen, judged[rows][there])
         structure, rows = _seen("structure", readout)
         held = targets.held
         if self.weights.held and "structure" in self.trained and structure is not None and held is not None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import PartialState
 
 from deft_llm.config import RESOLVED, save_resolved
@@ -19,8 +20,8 @@ from deft_llm.errors import DeftError, UsageError
 from deft_llm.files import claim_folder, digest, read_json, sha256_of, write_json
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import WEIGHTS
-from deft_llm.model.deft import FACE_EXPERTS, LANGUAGE, DeftModel
-from deft_llm.model.language import EMBEDDED, EXPERTS
+from deft_llm.model.deft import LANGUAGE, DeftModel
+from deft_llm.model.language import EMBEDDED, EXPERTS, FACE_EXPERTS
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.setup.weights import require
 from deft_llm.store.layout import INDEX
@@ -269,9 +270,11 @@ def _part(
         assert data.store is not None
         if not settings.losses.phase or len(set(data.store.phase) - {-1}) < 2:
             sizes["faces"] = {**sizes["faces"], "phase": 0}  # a head that nothing teaches is none
+        if not settings.losses.folds or not np.isfinite(data.store.folds).any():
+            sizes["faces"] = {**sizes["faces"], "folds": 0}
         deft = start_model(
             config, start, settings.seed, experts=experts, language=False, anew=anew,
-            widened="structure" in settings.experts, **sizes,
+            widened=settings.experts, **sizes,
         )  # fmt: skip
         own = faces.FaceData(data.store, deft)
         if "structure" in settings.experts and "structure" not in had - {*anew}:

@@ -12,6 +12,7 @@ import numpy as np
 
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.facs.emotions import FINE, coarse_of
+from deft_llm.facs.regions import FOLDS
 from deft_llm.facs.units import entry
 from deft_llm.files import read_rows
 from deft_llm.model.experts import APPEARANCE
@@ -63,6 +64,7 @@ class StoreData:
         self.subject_names = sorted({clip.subject for clip in self.clips})
         self.subject = np.array([self.subject_names.index(clip.subject) for clip in self.clips])
         self.phase = np.array([PHASES.index(clip.phase) if clip.phase else -1 for clip in self.clips])
+        self.folds = np.stack([folds_of(clip) for clip in self.clips])
         self.held, self.turn = (np.stack(rows) for rows in zip(*map(onset_truth, self.clips)))
 
     def __len__(self) -> int:
@@ -104,6 +106,13 @@ def onset_truth(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
         if int(number) in AU_INDEX:
             held[AU_INDEX[int(number)]] = sides
     return held, np.array(attributes.get(TURN, [np.nan, np.nan]), np.float32)
+
+
+def folds_of(clip: Clip) -> np.ndarray:
+    """(F,) in the order of FOLDS: 1 where a coder saw a skin fold deepen, 0 where not, NaN where nobody
+    judged it."""
+    judged = clip.folds or {}
+    return np.array([judged.get(fold, np.nan) for fold in FOLDS], np.float32)
 
 
 def targets_of_clip(clip: Clip) -> tuple[np.ndarray, np.ndarray, int, int]:

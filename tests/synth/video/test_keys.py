@@ -62,13 +62,26 @@ def test_folds_are_judged_where_their_units_move_and_seen_where_they_answer() ->
     assert [furrow.name for furrow in FURROWS] == list(FOLDS)
     plan = Plan(100.0, np.arange(3) / 100, "micro-expression")
     plan.add(Component(4, "left"), np.array([0.0, 0.4, 0.0]))
-    judged = {gain: {} for gain in (0.0, 0.3, 1.5)}
+    judged = {gain: {} for gain in (0.0, 0.8, 4.0)}
     for gain in judged:
         plan.fold_gain = np.full(len(FURROWS), gain)
         judged[gain] = coded_folds(plan, 0, 1)
-    assert judged[0.0] == {"glabella": False} and judged[1.5] == {"glabella": True}
-    assert judged[0.3] == {}, "nobody is sure of a trace"
+    assert judged[0.0] == {"glabella": False} and judged[4.0] == {"glabella": True}
+    assert judged[0.8] == {}, "nobody is sure of a trace"
     assert coded_folds(plan, 1, 2) == {}, "what is released deepens nothing"
+
+
+def test_folds_are_judged_in_pictures_that_show_them() -> None:
+    from deft_llm.synth.video import truth
+    from deft_llm.synth.video.keys import FOLD_CRF, FOLD_IOD, eye_centres, legible
+
+    points = np.zeros((len(truth.LANDMARKS), 2))
+    for number, name in enumerate(truth.LANDMARKS):
+        points[number, 0] = 1.01 * FOLD_IOD * name.startswith("left")
+    left, right = eye_centres(points)
+    assert left[0] - right[0] == pytest.approx(1.01 * FOLD_IOD)
+    assert legible(points, 0) and legible(points, FOLD_CRF)
+    assert not legible(points, FOLD_CRF + 1) and not legible(0.98 * points, 0)
 
 
 def test_a_coder_sees_what_the_onset_shows_clearly_with_its_side() -> None:

@@ -20,6 +20,7 @@ LARGE = 0.35  # strengths (share of full) above which normals are computed anew 
 FURROW_AT = 0.55  # strength at which an AU's folds are fully there: micro movements show a trace of them
 
 MOST_CREASED = 1.4  # folds do not deepen further, of whole ones
+MOST_GRADED = 4.5  # ... where ``Plan.fold_gain`` says how strongly they answer
 
 
 @dataclass
@@ -95,10 +96,15 @@ class Performer:
         for au, share in plan.creases.items():
             furrow += share * np.einsum("fs,fsn->n", furrow_strength(au, "both"), subject.furrow_weights)
         return FaceState(
-            vertices, normals, np.minimum(furrow, MOST_CREASED), (lashes[0], lashes[1]),
+            vertices, normals, np.minimum(furrow, most_creased(plan)), (lashes[0], lashes[1]),
             (float(plan.gaze[frame][0]), float(plan.gaze[frame][1])), triple(plan.turn[frame]),
             triple(plan.move[frame]), brightness,
         )  # fmt: skip
+
+
+def most_creased(plan: Plan) -> float:
+    """How far folds deepen in a plan, of whole ones."""
+    return MOST_CREASED if plan.fold_gain is None else MOST_GRADED
 
 
 def still_plan(

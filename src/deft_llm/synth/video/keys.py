@@ -38,7 +38,7 @@ from deft_llm.synth.core.unit_map import AU_MAP, UnitSet
 from deft_llm.synth.video import camera as cameras
 from deft_llm.synth.video import truth
 from deft_llm.synth.video.camera import Camera
-from deft_llm.synth.video.film import FURROW_AT, MOST_CREASED, Performer
+from deft_llm.synth.video.film import FURROW_AT, Performer, most_creased
 from deft_llm.synth.video.furrows import FURROWS, furrow_strength
 from deft_llm.synth.video.hair import BEARDS, grow_beard
 from deft_llm.synth.video.production import CODING, Studio
@@ -48,7 +48,7 @@ from deft_llm.synth.video.scene import Scene
 
 Light = Literal["any", "near-frontal", "far-side"]
 FRONTAL, FAR = 0.35, 13.5  # radians of the key lamp from the camera's axis; dm of the camera
-KEYS = 6  # version of these samples: raised when the same options no longer give the same bytes
+KEYS = 7  # version of these samples: raised when the same options no longer give the same bytes
 PROFILE = 8  # key frames of a sample at most
 NEUTRALS = 3  # pictures of the face at rest
 FPS = (60.0, 100.0, 200.0)
@@ -57,8 +57,10 @@ ESTIMATORS = ("dis", "dis", "dis", "farneback")
 GLASSES, BEARDED = 0.2, 0.3  # shares of samples; of men's
 TURNED = (14.0, 9.0, 5.0)  # sd of yaw, pitch, roll of the resting head, degrees
 FOLDED = 0.5  # chance that a family of folds answers to its AUs: age, skin and light decide
-SMOOTH, CREASED = (0.0, 0.1), (1.2, 2.5)  # how strongly it then answers or not
-FOLDS_DUE, FOLD_SEEN, FOLD_UNSEEN = 0.25, 0.35, 0.1  # of a whole fold: due on most faces; seen; not seen
+SMOOTH, CREASED = (0.0, 0.2), (3.0, 8.0)  # how strongly it then answers or not
+FOLDS_DUE, FOLD_SEEN, FOLD_UNSEEN = 0.25, 0.9, 0.25  # of a whole fold: due on most faces; seen; not seen
+FOLD_IOD, FOLD_CRF = 45.0, 30  # px between the eyes below which, and coding above which, no fold is judged
+UNDER_BEARD = frozenset({"nasolabial fold", "dimple", "below the mouth corner", "chin", "lip lines"})
 SWAY = 3.0  # sd of how it is turned otherwise while it is at rest, degrees
 
 
@@ -88,7 +90,7 @@ class KeySettings(BaseModel):
     split: Split = Field("train", description="Range of identities.")
     prior: Literal["facs", "corpora"] = Field("facs", description="Prior of labels and AUs.")
     units: UnitSet = Field("arkit", description="Face units.")
-    size: int = Field(256, ge=128, le=1024, description="Frame side, px.")
+    size: int = Field(320, ge=128, le=1024, description="Frame side, px.")
     smallest: float = Field(0.2, gt=0, description="Least motion of the main AU, px of a 280-px face.")
     largest: float = Field(10.0, gt=0, description="Largest motion of the main AU.")
     generator: int = Field(KEYS, description="Version of the generator.")
@@ -285,13 +287,17 @@ def _record(
     """The sample's record: what a coder wrote, and the truth beside it."""
     identity = performer.subject.identity
     first = performer.state(made.plan, marks[0])
+    points = truth.landmarks(first, scene)
+    folds = coded_folds(made.plan, marks[0], marks[1]) if legible(points, conditions["crf"]) else {}
+    if conditions["beard"]:
+        folds = {fold: deepens for fold, deepens in folds.items() if fold not in UNDER_BEARD}
     attributes = {
         "phase": made.phase, "released": [unit.model_dump(exclude_defaults=True) for unit in made.released],
         "held": {str(au): round(INTENSITY * share, 3) for au, share in made.held.items()},
         "onset_state": unit_sides(made.plan, marks[0]), "apex_state": unit_sides(made.plan, marks[1]),
         "px": round(made.px, 3), **key_strengths(made.plan, marks[0], marks[1]),
         TURN: truth.face_turn(first)[:2].round(4).tolist(),
-        "geometry": level(truth.landmarks(first, scene)).round(5).tolist(),
+        "geometry": level(points).round(5).tolist(),
         "identity_seed": identity.seed, "split": identity.split, "sex": identity.sex, "age": identity.age,
         "ancestry": identity.ancestry, "skin_tone": identity.skin_tone, "units": performer.unit_set,
         **conditions,
@@ -302,7 +308,7 @@ def _record(
         source=Source(kind="frames", path=f"keys/{name}"), onset=marks[0], apex=marks[1], offset=marks[2],
         apex_is_annotated=True, emotion=coder.fine if made.rising else None,
         coarse=coder.coarse if made.rising else None, aus=coder.aus if made.rising else [],
-        held=held, phase=made.phase, folds=coded_folds(made.plan, marks[0], marks[1]), coding=CODING,
+        held=held, phase=made.phase, folds=folds, coding=CODING,
         notes=[word for word in (made.phase, conditions.get("lure", "")) if word not in ("", "rise")],
         truth=Truth(onset=made.onset, apex=made.apex, offset=made.offset, emotion=made.fine,
                     coarse=made.coarse, aus=made.rising, kind=kind, attributes=attributes),
@@ -359,7 +365,7 @@ def coded_folds(plan: Plan, onset: int, apex: int) -> dict[str, bool]:
         shown += curve[[onset, apex], None, None] * whole * gain[:, None]
     for au, share in plan.creases.items():
         shown += share * furrow_strength(au, "both")
-    first, last = np.minimum(shown, MOST_CREASED)
+    first, last = np.minimum(shown, most_creased(plan))
     deeper, strongest = (last - first).max(1), due.max(1)
     return {
         furrow.name: bool(deeper[row] >= FOLD_SEEN) for row, furrow in enumerate(FURROWS)
@@ -367,11 +373,23 @@ def coded_folds(plan: Plan, onset: int, apex: int) -> dict[str, bool]:
     }  # fmt: skip
 
 
-def level(points: np.ndarray) -> np.ndarray:
-    """Exact landmarks (K, 2) px to inter-ocular distances from the eyes' midpoint, the eyes level."""
+def legible(points: np.ndarray, crf: int) -> bool:
+    """Whether a coder can judge folds in a picture: the eyes of the exact landmarks (K, 2) px are apart far
+    enough, and it is not coded too coarsely."""
+    left, right = eye_centres(points)
+    return bool(np.linalg.norm(left - right) >= FOLD_IOD) and crf <= FOLD_CRF
+
+
+def eye_centres(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (2,) of the subject's left and right eye, of exact landmarks (K, 2)."""
     names = list(truth.LANDMARKS)
     eye = lambda side: points[[names.index(f"{side} {which} eye corner") for which in ("inner", "outer")]]  # noqa: E731
-    left, right = eye("left").mean(0), eye("right").mean(0)
+    return eye("left").mean(0), eye("right").mean(0)
+
+
+def level(points: np.ndarray) -> np.ndarray:
+    """Exact landmarks (K, 2) px to inter-ocular distances from the eyes' midpoint, the eyes level."""
+    left, right = eye_centres(points)
     across = left - right
     length = float(np.linalg.norm(across))
     cosine, sine = across / length
