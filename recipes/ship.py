@@ -28,23 +28,21 @@ HELD_SEED = 900
 
 @dataclass(frozen=True)
 class Films:
-    """Key frames of ``clips`` short films of ``subjects``, drawn with the face units ``units`` and other
-    ``options``, from which face experts or language part learn, or this last what it reads of folds."""
+    """Key frames of ``clips`` short films of ``subjects``, drawn with the face units ``units``, from which
+    face experts or language part learn."""
 
-    learns: Literal["faces", "language", "folds"]
+    learns: Literal["faces", "language"]
     units: str
     clips: int
     subjects: int
     seed: int
-    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Profile:
     """How much of everything: ``shards`` of ``samples`` flow-level samples each, films, and the settings that
     ``deft train`` is given for the experts and then for the language part. That learns from films of people
-    whom the face experts have not met: it has to know what their word is worth on strangers. ``folds``:
-    settings of a last run of the language part on films that show folds (none: no such run)."""
+    whom the face experts have not met: it has to know what their word is worth on strangers."""
 
     shards: int
     samples: int
@@ -53,7 +51,6 @@ class Profile:
     motion: tuple[str, ...]
     faces: tuple[str, ...]
     language: tuple[str, ...]
-    folds: tuple[str, ...] = ()
 
 
 TASKS = (
@@ -95,8 +92,6 @@ FULL = Profile(
 )  # fmt: skip
 
 
-CLOSE = ("--size", "448", "smallest=3.0", "conditions.phase=rise")
-"""Options of films in which folds can be judged: large pictures of large rises."""
 FURTHER = replace(
     FULL,
     shards=1,
@@ -104,7 +99,6 @@ FURTHER = replace(
         Films("faces", "arkit", 420, 105, 40), Films("faces", "makehuman", 380, 95, 42),
         Films("language", "arkit", 240, 48, 0), Films("language", "makehuman", 200, 40, 2),
         Films("language", "arkit", 120, 24, 48), Films("language", "makehuman", 120, 24, 50),
-        Films("folds", "arkit", 160, 40, 52, CLOSE), Films("folds", "makehuman", 160, 40, 54, CLOSE),
     ),
     faces=(
         "faces.steps=500", "faces.cooldown_steps=200", "faces.learning_rate=1.5e-3",
@@ -122,16 +116,6 @@ FURTHER = replace(
         "language.unimer_share=0.6", "language.questions=12",
         "language.always=[vqa_state,vqa_held,vqa_phase,vqa_turn,vqa_fold,vqa_most,vqa_back]",
     ),
-    folds=(
-        *(word for word in FULL.language if word.split("=")[0] not in (
-            "language.steps", "language.cooldown_steps", "language.learning_rate", "language.unimer_share",
-            "language.questions", "language.tasks",
-        )),
-        "language.steps=50", "language.cooldown_steps=40", "language.learning_rate=5e-4",
-        "language.unimer_share=0.8", "language.questions=6",
-        "language.tasks=[vqa_fold,vqa_held,vqa_turn,vqa_most,vqa_au_present,vqa_aus,vqa_coarse,region]",
-        "language.always=[vqa_fold,vqa_held,vqa_turn]",
-    ),
 )  # fmt: skip
 """Further from a checkpoint: its experts stay as they are, but that texture learns to see folds."""
 
@@ -146,10 +130,9 @@ def commands(
     data = [f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", f"note={note}"]
     store = lambda films: str(out / "films" / f"{films.learns}-{films.units}-{films.seed}")  # noqa: E731
     rows = lambda films: str(out / "unimer" / f"{films.units}-{films.seed}")  # noqa: E731
-    seen, told, folds = (
-        [films for films in profile.films if films.learns == part] for part in ("faces", "language", "folds")
+    seen, told = (
+        [films for films in profile.films if films.learns == part] for part in ("faces", "language")
     )
-    asked = lambda films: [word for one in films for word in ("--unimer", rows(one))]  # noqa: E731
     experts = ["parts=[motion,faces]", *profile.motion] if start == "null" else ["parts=[faces]"]
     return [
         [*python, "recipes.flow_samples", str(out / "samples"), "--shards", str(profile.shards), "--seed",
@@ -158,15 +141,13 @@ def commands(
          "--split", "validation", *flow],
         *([*deft, "synth", store(films), "--film", "keys", "--split", "train", "--workers", str(workers),
            "--units", films.units, "--clips", str(films.clips), "--subjects", str(films.subjects),
-           "--seed", str(films.seed), *films.options] for films in profile.films),
+           "--seed", str(films.seed)] for films in profile.films),
         *([*deft, "unimer", "build", store(films), "--out", rows(films), "--no-figures", "--workers",
-           str(workers)] for films in (*told, *folds)),
+           str(workers)] for films in told),
         [*deft, "train", *map(store, seen), "--start", start, "--out", str(out / "experts"), *data, *experts,
          *profile.faces],
-        [*deft, "train", *map(store, told), *asked(told), "--start", str(out / "experts"), "--out",
-         str(out / ("told" if folds else "run")), *data, *profile.language],
-        *([*deft, "train", *map(store, folds), *asked(folds), "--start", str(out / "told"), "--out",
-           str(out / "run"), *data, *profile.folds] for _ in folds[:1]),
+        [*deft, "train", *map(store, told), *(word for films in told for word in ("--unimer", rows(films))),
+         "--start", str(out / "experts"), "--out", str(out / "run"), *data, *profile.language],
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deft_llm.answer import COARSE, MAX_EVIDENCE, parse
-from deft_llm.evaluation.questions import combined_parts, named_units, question_kind
+from deft_llm.evaluation.questions import asked_fold, combined_parts, named_units, question_kind
 from deft_llm.facs.emotions import FINE, coarse_of
 from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGION_NAMES
 from deft_llm.facs.units import ENTRIES
@@ -215,6 +215,21 @@ def test_folds_are_told_by_the_language_model_where_texture_saw_the_face(folds_m
     assert seen.folds.shape == (1, len(FOLDS))
     ((found,),) = Predictor(folds_model, {}).ask(seen, [[question]])
     assert set(found.options) == {"yes", "no"} and found.answered_by == "language"
+    chin, alone = list(FOLDS).index("chin"), []
+    for logit, said in ((9.0, "yes"), (-9.0, "no")):
+        seen.folds[0, chin] = logit
+        ((found,),) = Predictor(folds_model, {}).ask(seen, [[question]])
+        assert found.text == said and found.probability > 0.8, "what the expert sees weighs more"
+        ((left,),) = Predictor(folds_model, {}).ask(seen, [[question]], drop=["texture"])
+        alone.append(left.options)
+    assert alone[0] == alone[1], "left out, it tells nothing"
+
+
+def test_every_fold_is_known_by_its_name_in_a_question() -> None:
+    for fold, words in FOLDS.items():
+        assert all(asked_fold(form.format(folds=words)) == fold for form in FORMS["vqa_fold"])
+    assert asked_fold("Does the nasolabial fold deepen?") == "nasolabial fold"
+    assert asked_fold("Do the laugh lines deepen?") is None
 
 
 def test_an_older_checkpoint_does_not_tell_what_it_was_never_asked(tiny_model, readout) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.classes import class_scores
 from deft_llm.facs.emotions import FINE, fine_word
+from deft_llm.facs.regions import FOLDS
 from deft_llm.facs.units import ENTRIES, number_of
 from deft_llm.records import COARSE
 
@@ -115,6 +116,12 @@ def question_kind(text: str) -> str:
 def number_word(count: int) -> str:
     """How a number of Action Units is said: in words up to twelve, in digits beyond."""
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def asked_fold(question: str) -> str | None:
+    """The skin fold (``facs.regions.FOLDS``) that a question names; None for none."""
+    words = question.lower()
+    return next((fold for fold, told in FOLDS.items() if fold in words or told in words), None)
 
 
 def asked_unit(question: str) -> int | None:

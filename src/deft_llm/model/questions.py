@@ -3,10 +3,11 @@
 The form of an answer is fixed, its content is not: yes or no, sides, numbers and classes are decided by the
 likelihood of the options, all of a clip in one forward pass; lists of Action Units and (C, E, R) are
 generated. Answers about one clip agree: coarse and fine class are decided together, a list with what is said
-of each of its units, both with the heads' beliefs (``weighing``); the combined answer and (C, E, R) are given
-with the class and the list that the single questions get, and a rationale that says something else than its
-evidence is drafted again and, where that does not help, held to it. Sides are those of the readout: its
-experts tell them better than the language model does (docs/results/model.md).
+of each of its units, both with the heads' beliefs, a fold of the skin with the texture expert's
+(``weighing``); the combined answer and (C, E, R) are given with the class and the list that the single
+questions get, and a rationale that says something else than its evidence is drafted again and, where that
+does not help, held to it. Sides are those of the readout: its experts tell them better than the language
+model does (docs/results/model.md).
 """
 
 from __future__ import annotations
@@ -25,9 +26,16 @@ from torch import Tensor
 from deft_llm.answer import DECLINED, AnswerError, parse
 from deft_llm.aus.support import measure_support
 from deft_llm.claims import refusal_of
-from deft_llm.evaluation.questions import NUMBERS, asked_unit, asks_for_one, named_units, question_kind
+from deft_llm.evaluation.questions import (
+    NUMBERS,
+    asked_fold,
+    asked_unit,
+    asks_for_one,
+    named_units,
+    question_kind,
+)
 from deft_llm.facs.emotions import FINE
-from deft_llm.facs.regions import REGION_KEYS, REGION_NAMES
+from deft_llm.facs.regions import FOLDS, REGION_KEYS, REGION_NAMES
 from deft_llm.facs.units import name
 from deft_llm.model.beliefs import BELIEFS, Beliefs
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
@@ -36,7 +44,7 @@ from deft_llm.model.language import EXPERTS, FACE_EXPERTS
 from deft_llm.model.packing import Turn
 from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.model.weighing import ClassTaken, class_of, option_chances, weighed_lists
+from deft_llm.model.weighing import ClassTaken, class_of, fold_chances, option_chances, weighed_lists
 from deft_llm.rationale import agreeing_grammar, agrees
 from deft_llm.records import COARSE, AnsweredBy, AUSide, Turned
 from deft_llm.store import Motion
@@ -153,6 +161,10 @@ def ask(
                 row.append(_likeliest(kind, taken.chances[kind], getattr(taken, kind)))
             elif kind == "au_side" and chances is not None and (unit := asked_unit(text)) in AU_INDEX:
                 row.append(_side(chances[clip, AU_INDEX[unit]]))
+            elif kind == "fold":
+                deepens = None if "texture" in drop else _deepens(text, readout, clip)
+                by_words = scored[clip][text]
+                row.append(_likeliest(kind, by_words if deepens is None else fold_chances(by_words, deepens)))
             elif kind in OPTIONS:
                 row.append(_likeliest(kind, scored[clip][text]))
             elif kind == "combined" and taken is not None:
@@ -229,6 +241,15 @@ def _side(chances: np.ndarray) -> Reply:
     left = float(chances[0] / max(float(chances.sum()), 1e-12))
     options = {"left": left, "right": 1.0 - left}
     return replace(_likeliest("au_side", options), answered_by="experts")
+
+
+def _deepens(question: str, readout: Readout, clip: int) -> float | None:
+    """Probability that the fold which is asked about deepens, as the texture expert sees it; None where it
+    did not see the clip, or the question names no fold that it knows."""
+    fold = asked_fold(question)
+    if fold is None or readout.folds is None or not readout.saw[clip, EXPERTS.index("texture")]:
+        return None
+    return float(readout.folds[clip, list(FOLDS).index(fold)].detach().sigmoid())
 
 
 def _likeliest(kind: str, chances: dict[str, float], taken: str = "") -> Reply:

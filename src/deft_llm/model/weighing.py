@@ -1,4 +1,5 @@
-"""What the language model and the heads decide together: the class of a clip, and the list of its units.
+"""What the language model and the experts' heads decide together: the class of a clip, the list of its units,
+and whether a fold of the skin deepens.
 
 The language model gives likelihoods, of the options of a question and of whole lists, the heads give beliefs.
 Both are weighed, so that what is answered about one clip agrees, and no answer rests on one wording alone.
@@ -82,6 +83,12 @@ def class_of(
     label = max(inside, key=lambda f: fine[f])
     shares = {c: p / total for c, p in weighed.items()}
     return ClassTaken(label, best, {"fine": fine, "coarse": shares})
+
+
+def fold_chances(written: dict[str, float], deepens: float) -> dict[str, float]:
+    """Probabilities of "yes" and "no" to a fold of the skin: the language model's and the texture expert's
+    that it ``deepens``, weighed as classes are."""
+    return _weighed(written, {"yes": deepens, "no": 1.0 - deepens})
 
 
 def _weighed(written: dict[str, float], believed: dict[str, float]) -> dict[str, float]:
