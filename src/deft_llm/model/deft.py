@@ -239,7 +239,8 @@ class DeftModel(nn.Module):
         })  # fmt: skip
         if self.config.prompt_version > 2:
             self.moving = RegionWords(tokenizer)
-        if self.config.prompt_version > 3 and self.texture is not None and self.texture.config.folds:
+        sees_folds = self.texture is not None and self.texture.config.folds
+        if self.config.prompt_version > 3 and sees_folds and "texture" in self.config.conditioned_on:
             self.folds = FoldWords(tokenizer, table)
         if BELIEFS in self.config.conditioned_on:
             self.beliefs = BeliefWords(tokenizer, table, self.config.prompt_version > 1)
