@@ -23,6 +23,7 @@ from deft_llm.errors import DeftError, UsageError
 from deft_llm.model.checkpoint import CONFIG, WEIGHTS
 from deft_llm.model.deft import LANGUAGE, DeftModel, is_language
 from deft_llm.model.language import tiny_backbone
+from deft_llm.training.checkpoints import start_model
 from deft_llm.training.run import train
 from deft_llm.training.settings import TrainConfig
 from deft_llm.training.state import STATE, read_state
@@ -162,6 +163,15 @@ def test_face_experts_begin_anew_where_that_is_asked_for(
         assert kept == (not anew)
         assert made["structure.axes"].any() or not anew
         assert torch.allclose(made["motion.query"], before["motion.query"], atol=1e-2)
+
+
+def test_a_language_part_that_no_longer_sees_texture_is_told_no_folds(start: Any) -> None:
+    begun = start("structure", "texture", "motion", language=True)
+    options: dict[str, Any] = {"experts": ("structure", "texture", "motion"), "motion": {}, "faces": {}}
+    settings = config(backbone="tiny-random", lora_rank=2)
+    for conditioned in (["motion"], ["texture", "motion"]):
+        made = start_model(settings, begun, 0, language=True, conditioned_on=conditioned, **options)
+        assert (made.folds is not None) == ("texture" in conditioned)
 
 
 def test_a_language_part_of_another_rank_begins_anew(seen_store: Path, tmp_path: Path, start: Any) -> None:

@@ -111,6 +111,7 @@ def start_model(
     unused = {name for name in FACE_EXPERTS if name not in made.experts} | set(anew)
     unused |= {"fusion"} if anew else set()
     unused |= set() if BELIEFS in made.conditioned_on else {BELIEFS}
+    unused |= {"folds"} if deft.folds is None else set()
     given = {n: t for n, t in given.items() if n.split(".")[0] not in unused}
     now, before = FaceExpertConfig(**made.faces), FaceExpertConfig(**saved.get("faces", {}))
     if saved and now.width != before.width:
