@@ -18,7 +18,7 @@ from deft_llm.model.beliefs import (
     BeliefWords,
     FoldWords,
     RegionWords,
-    named,
+    likeliest,
 )
 from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import with_beliefs
@@ -125,8 +125,8 @@ def test_a_checkpoint_of_the_first_prompt_names_no_classes(tiny_model, tmp_path)
 
 def test_the_likeliest_are_named_in_the_order_of_their_numbers_and_one_at_least(words) -> None:
     au = torch.linspace(0.06, 0.5, len(EXPERT_AUS))
-    assert named(au, NAMED_AUS) == list(range(len(EXPERT_AUS) - NAMED_AUS, len(EXPERT_AUS)))
-    assert len(named(torch.full((len(EXPERT_AUS),), 0.001), NAMED_AUS)) == 1
+    assert sorted(likeliest(au, NAMED_AUS)) == list(range(len(EXPERT_AUS) - NAMED_AUS, len(EXPERT_AUS)))
+    assert len(likeliest(torch.full((len(EXPERT_AUS),), 0.001), NAMED_AUS)) == 1
 
 
 def test_the_likeliest_folds_stand_there_by_their_names_with_their_verdicts(tiny_model) -> None:
@@ -265,7 +265,7 @@ def test_beliefs_that_a_refit_adapted_condition_the_language_model(tiny_model, r
     adapted = with_beliefs(readout, {12: np.array([0.97, 0.02])}, {})
     found = Beliefs.of(adapted)
     assert found.au[:, AU_INDEX[12]].amax(-1).tolist() == pytest.approx([0.97, 0.02], abs=1e-3)
-    assert AU_INDEX[12] in named(found.au[0].amax(-1), NAMED_AUS)
+    assert AU_INDEX[12] in likeliest(found.au[0].amax(-1), NAMED_AUS)
     with torch.no_grad():
         assert not torch.equal(tiny_model.prompts(adapted)[0][:99], tiny_model.prompts(readout)[0][:99])
 

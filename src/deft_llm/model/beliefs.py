@@ -39,7 +39,7 @@ ALONE_WORDS = {"structure": (" before:", 4), "texture": (" skin:", 3), "motion":
 NAMED_CLASSES = {"coarse": 2, "fine": 3, "phase": 2}
 """So many classes, and phases of the movement, are named at most, the likeliest first."""
 LEAST_NAMED = 0.05
-"""Probability below which an Action Unit or class is not named: its absence says as much in fewer words."""
+"""Probability below which a unit, class or fold is not named: its absence says as much in fewer words."""
 NAMED_FOLDS = 4
 """So many skin folds are named at most, the likeliest."""
 NAMED_REGIONS = 8
@@ -99,19 +99,26 @@ class UnitWords(nn.Module):
         for chances in au:
             chance = chances.amax(-1)
             parts = [words(self.lead).to(self.verdicts)] if self.lead else []
-            for index in named(chance, self.most):
-                verdict = torch.stack([chance[index], 1 - chance[index]]) @ self.verdicts
+            for index in sorted(likeliest(chance, self.most)):
                 side = (chances[index] / chances[index].sum()) @ self.sides
-                told = words(self.names[index] + self.comma).to(verdict)
-                parts += [told[:-1], verdict[None], side[None], told[-1:]]
+                told = words(self.names[index] + self.comma)
+                parts += with_verdict(told, chance[index], self.verdicts, side)
             rows.append(torch.cat(parts))
         return rows
 
 
-def named(chance: Tensor, most: int) -> list[int]:
-    """Places of those that are named, chance (K,): the likeliest, in their order; one at least."""
+def likeliest(chance: Tensor, most: int) -> list[int]:
+    """Places of those that are named, chance (K,), the likeliest first; one at least."""
     order = chance.argsort(descending=True)[:most].tolist()
-    return sorted(order[:1] + [index for index in order[1:] if chance[index] >= LEAST_NAMED])
+    return order[:1] + [index for index in order[1:] if chance[index] >= LEAST_NAMED]
+
+
+def with_verdict(told: Tensor, chance: Tensor, verdicts: Tensor, *more: Tensor) -> list[Tensor]:
+    """Parts of a row: a name, p * yes + (1 - p) * no of its ``chance`` p and ``verdicts`` (2, D), ``more``
+    soft words (D,), and the comma behind them; ``told`` (L, D): the name and its comma."""
+    verdict = torch.stack([chance, 1 - chance]) @ verdicts
+    told = told.to(verdict)
+    return [told[:-1], verdict[None], *(word[None] for word in more), told[-1:]]
 
 
 class FoldWords(nn.Module):
@@ -131,10 +138,8 @@ class FoldWords(nn.Module):
         rows = []
         for chance in folds:
             parts = [words(self.lead).to(self.verdicts)]
-            for index in named(chance, NAMED_FOLDS):
-                verdict = torch.stack([chance[index], 1 - chance[index]]) @ self.verdicts
-                told = words(self.names[index] + self.comma).to(verdict)
-                parts += [told[:-1], verdict[None], told[-1:]]
+            for index in sorted(likeliest(chance, NAMED_FOLDS)):
+                parts += with_verdict(words(self.names[index] + self.comma), chance[index], self.verdicts)
             rows.append(torch.cat(parts))
         return rows
 
@@ -171,11 +176,9 @@ class BeliefWords(UnitWords):
             if chances is None or not bool(chances[clip].isfinite().all()):
                 continue
             chance = chances[clip]
-            order = chance.argsort(descending=True)[:most].tolist()
-            for index in order[:1] + [i for i in order[1:] if chance[i] >= LEAST_NAMED]:
-                verdict = torch.stack([chance[index], 1 - chance[index]]) @ self.verdicts
-                told = words(self.labels[kind][index] + self.comma).to(verdict)
-                parts += [told[:-1], verdict[None], told[-1:]]
+            for index in likeliest(chance, most):
+                told = words(self.labels[kind][index] + self.comma)
+                parts += with_verdict(told, chance[index], self.verdicts)
         return torch.cat(parts)
 
 

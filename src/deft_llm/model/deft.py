@@ -271,11 +271,12 @@ class DeftModel(nn.Module):
         there = torch.zeros(len(motion.au), dtype=torch.bool, device=motion.au.device)
         if batch.change is not None:
             there = ~there if batch.has_faces is None else batch.has_faces
-        tokens: dict[str, Tensor | None] = {name: getattr(faces, name, None) for name in FACE_EXPERTS}
-        folds = None if faces is None else faces.folds
+        tokens: dict[str, Tensor | None] = {}
         if faces is None:
             tokens["structure"], _ = self._of_faces("structure", batch, there)
             tokens["texture"], folds = self._of_faces("texture", batch, there)
+        else:
+            tokens, folds = {name: getattr(faces, name) for name in FACE_EXPERTS}, faces.folds
         tokens |= dict.fromkeys(name for name in drop if name in tokens)
         folds = None if "texture" in drop else folds
         seen = {name: there if tokens[name] is not None else torch.zeros_like(there) for name in tokens}
@@ -311,10 +312,12 @@ class DeftModel(nn.Module):
         if expert is None:
             return None, None
         if not bool(there.any()):
-            length, zeros = len(STRUCTURE_TOKENS if name == "structure" else TEXTURE_TOKENS), there.new_zeros
-            tokens = zeros(len(there), length, self.fusion.face_width, dtype=torch.float32)
-            told = name == "texture" and expert.config.folds
-            return tokens, zeros(len(there), expert.config.folds, dtype=torch.float32) if told else None
+            length, zeros = len(STRUCTURE_TOKENS), self.fusion.out.weight.new_zeros
+            folds = None
+            if name == "texture":
+                length, count = len(TEXTURE_TOKENS), expert.config.folds
+                folds = zeros(len(there), count) if count else None
+            return zeros(len(there), length, self.fusion.face_width), folds
         still = (batch.landmarks, batch.appearance, batch.space, batch.over)
         found = expert(*still) if name == "structure" else expert(batch.change, batch.lines)
         folds = None if found.folds is None else torch.where(there[:, None], found.folds, 0.0)

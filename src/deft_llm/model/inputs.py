@@ -212,8 +212,7 @@ def fold_lines(motion: Motion, grey: np.ndarray) -> np.ndarray:
         return no_lines()
     weights = fold_weights(motion.landmarks[0], (LINE_MAP, LINE_MAP))
     places, whole = [], []
-    for scales in LINE_SCALES:
-        onset, apex = (np.abs(_line_contrast(frame, *scales)) for frame in grey[:2])
+    for onset, apex in zip(*map(_lines, grey[:2]), strict=True):
         deeper = (_pulled_back(apex, motion, 0) - onset) / LINE_UNIT
         whole.append(np.full((len(weights), 1), deeper[FACE_ROWS, FACE_COLUMNS].mean()))
         deeper = cv2.resize(deeper, (LINE_MAP, LINE_MAP), interpolation=cv2.INTER_AREA)
@@ -226,11 +225,13 @@ def no_lines() -> np.ndarray:
     return np.zeros((len(FOLDS), LINE_FEATURES), np.float32)
 
 
-def _line_contrast(grey: np.ndarray, fine: float, broad: float) -> np.ndarray:
-    """Lines of a picture (H, W) between two scales, in shares of the grey around."""
+def _lines(grey: np.ndarray) -> list[np.ndarray]:
+    """How much the lines of a picture (H, W) stand out at each of LINE_SCALES, in shares of the grey
+    around."""
     picture = grey.astype(np.float32)
     soft = lambda sigma: cv2.GaussianBlur(picture, (0, 0), sigma)  # noqa: E731
-    return (soft(fine) - soft(broad)) / (soft(LINE_AROUND) + LINE_DARK)
+    around = soft(LINE_AROUND) + LINE_DARK
+    return [np.abs((soft(fine) - soft(broad)) / around) for fine, broad in LINE_SCALES]
 
 
 def _unexplained(grey: np.ndarray, motion: Motion, phase: int) -> np.ndarray:

@@ -56,20 +56,9 @@ LEAST_SPREAD = 0.005
 class FaceConfig(PartSettings):
     """Settings of the face experts' training."""
 
-    parts = frozenset(
-        {
-            "au",
-            "coarse",
-            "fine",
-            "texture",
-            "structure",
-            "held",
-            "phase",
-            "folds",
-            "independence",
-            "adversary",
-        }
-    )
+    parts = frozenset({
+        "au", "coarse", "fine", "texture", "structure", "held", "phase", "folds", "independence", "adversary",
+    })  # fmt: skip
     steps: int = Field(700, ge=0, description="Steps of the optimiser.")
     batch: int = Field(48, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Rate between warm-up and cool-down.")
