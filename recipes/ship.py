@@ -97,14 +97,14 @@ FURTHER = replace(
     shards=1,
     films=(
         Films("faces", "arkit", 420, 105, 40), Films("faces", "makehuman", 380, 95, 42),
-        Films("language", "arkit", 240, 48, 0), Films("language", "makehuman", 200, 40, 2),
-        Films("language", "arkit", 120, 24, 48), Films("language", "makehuman", 120, 24, 50),
+        Films("language", "arkit", 340, 68, 20), Films("language", "makehuman", 340, 68, 24),
     ),
     faces=(
-        "faces.steps=500", "faces.cooldown_steps=200", "faces.learning_rate=1.5e-3",
-        "faces.validate_every=0", "faces.patience=0", "faces.experts=[texture]", "faces.weight_decay=0",
+        "faces.steps=600", "faces.cooldown_steps=250", "faces.learning_rate=5e-3",
+        "faces.validate_every=0", "faces.patience=0", "faces.experts=[structure]", "faces.weight_decay=0",
         *(f"faces.losses.{name}=0" for name in (
-            "au", "coarse", "fine", "texture", "structure", "held", "phase", "independence", "adversary",
+            "au", "coarse", "fine", "texture", "structure", "held", "phase", "folds", "independence",
+            "adversary",
         )),
     ),
     language=(
@@ -117,7 +117,8 @@ FURTHER = replace(
         "language.always=[vqa_state,vqa_held,vqa_phase,vqa_turn,vqa_fold,vqa_most,vqa_back]",
     ),
 )  # fmt: skip
-"""Further from a checkpoint: its experts stay as they are, but that texture learns to see folds."""
+"""Further from a checkpoint: its experts stay as they are, but that the head for phases learns to read how
+the shape of a face goes on from what it holds."""
 
 
 def commands(

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.faces.regions import CANONICAL_LANDMARKS, fold_weights, region_weights
+from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, fold_weights, region_weights
 from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGIONS
 from deft_llm.model.deft import DeftConfig, DeftModel
 from deft_llm.model.experts import MotionExpert, MotionExpertConfig
 from deft_llm.model.inputs import (
     RELATIVE_Z,
     batch_of,
+    course_input,
     face_input,
     maps_input,
     measured_regions,
@@ -22,6 +23,7 @@ from deft_llm.model.inputs import (
 )
 from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU, au_text
 from deft_llm.motion.measure import motion_from_flow
+from deft_llm.state.onset import over_neutral_of
 from deft_llm.store import Motion
 
 from .conftest import FACES, SMALL, make_clips, make_face
@@ -158,6 +160,58 @@ def test_lines_that_deepen_are_seen_at_their_fold_and_on_their_side() -> None:
     small = motion_from_flow("clip", np.zeros((2, 2, 28, 28), np.float32), units="px")
     small.faces, small.landmarks = of_faces(calm, calm, calm).faces, of_faces(calm).landmarks
     assert not face_input(small).lines.any(), "maps of another size pull nothing back"
+
+
+def moving(*shifts: tuple[float, float]) -> Motion:
+    """A face whose left mouth corner stands so many px higher and farther out at onset, apex and offset than
+    in its neutral; the flow shows the same."""
+    corner = np.exp(-np.square(CANONICAL_LANDMARKS - CANONICAL_LANDMARKS[291]).sum(1) / 200.0)[:, None]
+    marks = [CANONICAL_LANDMARKS + corner * [out, -up] for up, out in shifts]
+    flow = np.zeros((2, 2, 224, 224), np.float32)
+    for phase in range(2):
+        x, y = np.clip(np.round(marks[phase]).astype(int), 0, 223).T
+        flow[phase][:, y, x] = (marks[phase + 1] - marks[phase]).T
+    motion = motion_from_flow("clip", flow, units="px")
+    motion.landmarks = np.stack(marks).astype(np.float32)
+    motion.depth = np.repeat(CANONICAL_DEPTH[None].astype(np.float32), 3, 0)
+    neutral = (CANONICAL_LANDMARKS, CANONICAL_DEPTH)
+    motion.over_neutral = over_neutral_of((marks[0], CANONICAL_DEPTH), [neutral])
+    return motion
+
+
+def test_the_time_course_tells_what_goes_toward_the_neutral() -> None:
+    still, up = (0.0, 0.0), (8.0, 6.0)
+    rise, release = course_input(moving(still, up, still)), course_input(moving(up, still, still))
+    toward, growth, undone = [0, 4], [1, 5], 10
+    assert (release[toward] < -0.5).all() and (release[growth] < -1).all(), "by landmarks and by flow"
+    assert (rise[growth] > 1).all() and rise[undone - 1] < -0.5 and rise[undone] < -0.5, "it goes back"
+    assert abs(release[undone]) < 0.2, "nothing goes back where all is over"
+    for lost in ("over_neutral", "depth", "landmarks"):
+        motion = moving(still, up, still)
+        setattr(motion, lost, None)
+        assert np.isnan(course_input(motion)).all()
+    small = motion_from_flow("clip", np.zeros((2, 2, 28, 28), np.float32), units="px")
+    small.landmarks, small.depth, small.over_neutral = motion.landmarks, motion.depth, motion.over_neutral
+    assert np.isnan(course_input(small)).all()
+    single = moving(still, up, still)
+    single.flow = single.flow[:1]
+    assert np.allclose(course_input(single)[:9], rise[:9]) and not course_input(single)[9:].any()
+
+
+def test_phases_are_told_by_the_time_course_where_it_is_known() -> None:
+    torch.manual_seed(0)
+    clips = batch_of(make_clips(2), [make_face(0), make_face(1)])
+    plain = DeftModel(DeftConfig(motion=SMALL, faces={**FACES, "phase": 8})).eval()
+    assert plain.read(clips).course is None
+    model = DeftModel(DeftConfig(motion=SMALL, faces={**FACES, "phase": 8, "course": 4})).eval()
+    before = model.read(clips)
+    assert not before.course.any(), "it begins as if nothing were known"
+    torch.nn.init.normal_(model.fusion.phase.course[-1].weight)
+    clips.course[0] = 1.0
+    told = model.read(clips)
+    assert told.course[0].any() and not told.course[1].any(), "of the second clip it is not known"
+    assert torch.allclose(told.phase, before.phase + told.course)
+    assert not model.read(clips, drop=("structure",)).phase.any(), "phases rest on what structure sees"
 
 
 def test_folds_lie_on_their_side_of_the_face() -> None:

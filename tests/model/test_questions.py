@@ -30,6 +30,7 @@ from deft_llm.model.questions import (
     UNLEARNED,
     ask,
 )
+from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX
 from deft_llm.rationale import agrees
 from deft_llm.unimer.phrases import QUESTIONS
@@ -223,6 +224,19 @@ def test_folds_are_told_by_the_language_model_where_texture_saw_the_face(folds_m
         ((left,),) = Predictor(folds_model, {}).ask(seen, [[question]], drop=["texture"])
         alone.append(left.options)
     assert alone[0] == alone[1], "left out, it tells nothing"
+
+
+def test_phases_are_told_by_the_language_model_and_the_experts_together(folds_model, readout) -> None:
+    question = FORMS["vqa_phase"][0]
+    seen = folds_model.read(batch_of(make_clips(1), [make_face(0)]))
+    ((alone,),) = Predictor(folds_model, {}).ask(seen, [[question]])
+    for place, phase in enumerate(PHASES):
+        seen.phase = torch.full((1, len(PHASES)), -9.0)
+        seen.phase[0, place] = 9.0
+        ((found,),) = Predictor(folds_model, {}).ask(seen, [[question]])
+        assert found.text == phase and set(found.options) == set(alone.options) == set(PHASES)
+        ((left,),) = Predictor(folds_model, {}).ask(seen, [[question]], drop=["beliefs"])
+        assert left.options == pytest.approx(alone.options, abs=1e-4), "left out, they tell nothing"
 
 
 def test_every_fold_is_known_by_its_name_in_a_question() -> None:

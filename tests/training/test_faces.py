@@ -29,6 +29,7 @@ from deft_llm.training.faces import (
     validate,
 )
 from deft_llm.training.loop import fit
+from deft_llm.training.objective import Weights
 from deft_llm.training.settings import TrainConfig
 from deft_llm.training.store_data import StoreData
 
@@ -76,7 +77,7 @@ def test_without_augmentation_the_experts_see_what_they_see_in_use(faces: FaceDa
     for row in range(3):
         own = data.faces[row]
         assert own is not None
-        for name in ("landmarks", "change", "space", "over", "lines"):
+        for name in ("landmarks", "change", "space", "over", "lines", "course"):
             assert np.allclose(getattr(batch.clips, name)[row], getattr(own, name), equal_nan=True)
         assert np.allclose(batch.clips.appearance[row], own.appearance, atol=0.05)
 
@@ -189,7 +190,7 @@ def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
 ) -> None:
     deft = model_of(ALL, phase=0)
     deft.save_pretrained(tmp_path / "model", half=False)
-    sizes: dict[str, Any] = {"motion": {}, "faces": {"neutral": len(ONSET_CHANNELS), "phase": 4}}
+    sizes: dict[str, Any] = {"motion": {}, "faces": {"neutral": len(ONSET_CHANNELS), "phase": 4, "course": 3}}
     rng = np.random.default_rng(0)
     given = [
         torch.from_numpy(rng.normal(size=size).astype(np.float32))
@@ -201,14 +202,16 @@ def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
         )
         assert made.structure is not None and made.structure.config.neutral == channels
         assert (made.fusion.phase is not None) == bool(widened)
+        assert (made.config.faces.get("course", 0) == 3) == bool(widened)
         assert torch.allclose(made.structure(*given).tokens, deft.structure(*given).tokens, atol=1e-6)
         assert torch.equal(made.fusion.out.weight, deft.fusion.out.weight)
     made.save_pretrained(tmp_path / "wide", half=False)
-    fewer: dict[str, Any] = {"motion": {}, "faces": {"neutral": 9, "phase": 0}}
+    fewer: dict[str, Any] = {"motion": {}, "faces": {"neutral": 9, "phase": 0, "course": 0}}
     kept = start_model(
         TrainConfig(), tmp_path / "wide", 0, experts=ALL, language=False, widened=["structure"], **fewer
     )
-    assert (kept.config.faces["neutral"], kept.config.faces["phase"]) == (channels, 4), "what it has it keeps"
+    sizes_kept = [kept.config.faces[name] for name in ("neutral", "phase", "course")]
+    assert sizes_kept == [channels, 4, 3], "what it has it keeps"
     lone = start_model(TrainConfig(), tmp_path / "wide", 0, experts=ALL[1:], language=False, **fewer)
     assert lone.structure is None and lone.fusion.phase is None, "phases rest on what structure sees"
 
@@ -239,6 +242,29 @@ def test_folds_that_a_coder_judged_are_learned(model_of: Any, face_store: Path, 
     fit(part, tmp_path)
     told = read_faces(part.result(), own).folds
     assert parts["folds"] > 0 and (told[::2, chin] > 0).all() and (told[1::2, chin] < 0).all()
+
+
+def test_phases_are_learned_from_the_time_course_and_nothing_else_is(
+    model_of: Any, face_store: Path, tmp_path: Path
+) -> None:
+    data = StoreData([face_store])
+    for row, face in enumerate(data.faces):
+        data.phase[row], face.course[:] = row % 2, 0.0
+        face.course[0] = 2.0 * (row % 2) - 1.0
+    sizes = {"phase": 4, "course": 8}
+    own = FaceData(data, model_of(ALL, **sizes))
+    alone = {name: 0.0 for name in FaceConfig.parts if name != "course"} | {"course": 2.0}
+    settings = FaceConfig(**{**QUICK, "steps": 80, "learning_rate": 0.02, "weight_decay": 0.0,
+                             "experts": ["structure"], "losses": Weights(**alone)})  # fmt: skip
+    part = FacePart(model_of(ALL, **sizes), settings, own)
+    before = {name: value.clone() for name, value in part.model.deft.state_dict().items()}
+    fit(part, tmp_path)
+    told = read_faces(part.result(), own).course
+    assert told is not None and told[:, :2].argmax(1).tolist() == [row % 2 for row in range(len(own))]
+    changed = {
+        name for name, value in part.result().state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed and all(name.startswith("fusion.phase.course.") for name in changed)
 
 
 def test_space_of_the_mirror_image_turns_round() -> None:

@@ -25,6 +25,7 @@ from deft_llm.model.beliefs import (
 from deft_llm.model.checkpoint import load_strict, read_checkpoint, save_checkpoint, write_card
 from deft_llm.model.decoding import ANSWER_TOKENS, answer_grammar, generate_constrained
 from deft_llm.model.experts import (
+    COURSE_FEATURES,
     STRUCTURE_TOKENS,
     TEXTURE_TOKENS,
     FaceExpertConfig,
@@ -133,11 +134,18 @@ class PhaseHead(nn.Module):
     moves: the same motion is the rise of one expression and the release of another.
 
     Reads the logits ``alone`` (B, 3, A, 2) that each expert's tokens tell, and ``pooled`` (B, width) of the
-    motion expert.
+    motion expert. With ``course`` hidden numbers ``of_course`` reads the time course of the shape over the
+    person's neutral beside it.
     """
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, course: int = 0) -> None:
         super().__init__()
+        self.course = None
+        if course:
+            last = nn.Linear(course, len(PHASES))
+            nn.init.zeros_(last.weight)  # at first as if nothing were known
+            nn.init.zeros_(last.bias)
+            self.course = nn.Sequential(nn.Linear(COURSE_FEATURES, course), nn.GELU(), nn.Dropout(0.1), last)
         inputs = len(EXPERTS) * len(EXPERT_AUS) * 2 + width
         self.net = nn.Sequential(
             nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(0.1), nn.Linear(hidden, len(PHASES))
@@ -145,6 +153,15 @@ class PhaseHead(nn.Module):
 
     def forward(self, alone: Tensor, pooled: Tensor) -> Tensor:
         found: Tensor = self.net(torch.cat([alone.flatten(1), pooled.float()], 1))
+        return found
+
+    def of_course(self, course: Tensor | None) -> Tensor | None:
+        """Logits (B, 3) by ``inputs.course_input`` (B, K) alone, to be added to the others; 0 where it is not
+        known (NaN), None without what reads it."""
+        if self.course is None or course is None:
+            return None
+        known = course.isfinite().all(1)[:, None]
+        found: Tensor = self.course(torch.where(known, course, 0.0)) * known
         return found
 
 
@@ -210,7 +227,7 @@ class DeftModel(nn.Module):
         self.structure = StructureExpert(face) if "structure" in config.experts else None
         self.texture = TextureExpert(face) if "texture" in config.experts else None
         tells = face.phase and self.structure is not None
-        phase = PhaseHead(self.motion.config.width, face.phase) if tells else None
+        phase = PhaseHead(self.motion.config.width, face.phase, face.course) if tells else None
         self.fusion = Fusion(face.width, self.motion.config.fine_classes, phase=phase)
         self.llm: Any = None
         self.tokenizer: Any = None
@@ -284,13 +301,15 @@ class DeftModel(nn.Module):
         given = tokens if bool(there.any()) else dict.fromkeys(tokens)
         au, coarse, fine = self.fusion(motion, given["structure"], given["texture"], there)
         saw = torch.stack([seen[name] for name in EXPERTS], 1)
-        alone, phase = self._alone(tokens, motion.au, saw), None
+        alone = self._alone(tokens, motion.au, saw)
+        phase = course = None
         if self.fusion.phase is not None:
             held = saw[:, EXPERTS.index("structure"), None]
-            phase = torch.where(held, self.fusion.phase(alone, motion.pooled), 0.0)
+            phase, course = self.fusion.phase(alone, motion.pooled), self.fusion.phase.of_course(batch.course)
+            phase = torch.where(held, phase if course is None else phase + course, 0.0)
         return Readout(
             motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw, alone, **tokens, phase=phase,
-            folds=folds, regions=measured_regions(batch, pooled),
+            course=course, folds=folds, regions=measured_regions(batch, pooled),
         )  # fmt: skip
 
     def _alone(self, tokens: dict[str, Tensor | None], motion: Tensor, saw: Tensor) -> Tensor:

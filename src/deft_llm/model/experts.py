@@ -23,6 +23,7 @@ APPEARANCE = 64
 CHANGE = 56
 CHANGE_CHANNELS = 4
 LINE_FEATURES = 6
+COURSE_FEATURES = 13
 POINT = 32
 TURN = 3
 STRUCTURE_TOKENS = ("brows and eyes", "nose and cheeks", "mouth and chin", "onset appearance")
@@ -162,9 +163,10 @@ class MotionExpert(nn.Module):
 class FaceExpertConfig(NamedTuple):
     """Token width, first channels and landmark count of both face experts. The structure expert is given
     ``space`` main components of the shape in space beside the head's turn, and ``neutral`` channels of the
-    shape over the person's neutral; the head that tells rise from release has ``phase`` hidden numbers; the
-    texture expert is given the lines at ``folds`` families of skin folds (``facs.regions``) and tells whether
-    they deepen (0, as in checkpoints without the fields: none)."""
+    shape over the person's neutral; the head that tells rise from release has ``phase`` hidden numbers, and
+    ``course`` for the time course of the shape over the neutral; the texture expert is given the lines at
+    ``folds`` families of skin folds (``facs.regions``) and tells whether they deepen (0, as in checkpoints
+    without the fields: none)."""
 
     width: int = 96
     channels: int = 16
@@ -173,6 +175,7 @@ class FaceExpertConfig(NamedTuple):
     neutral: int = 0
     phase: int = 0
     folds: int = 0
+    course: int = 0
 
 
 class ExpertOutput(NamedTuple):

@@ -17,12 +17,20 @@ from torch import Tensor
 from deft_llm.faces.pose import head_turn
 from deft_llm.faces.regions import CANONICAL_DEPTH, TWIN, fold_weights, region_weights
 from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGIONS, mirror_key
-from deft_llm.model.experts import APPEARANCE, CHANGE, CHANGE_CHANNELS, GRID, LINE_FEATURES, TURN
+from deft_llm.model.experts import (
+    APPEARANCE,
+    CHANGE,
+    CHANGE_CHANNELS,
+    COURSE_FEATURES,
+    GRID,
+    LINE_FEATURES,
+    TURN,
+)
 from deft_llm.motion.normalise import relative
-from deft_llm.state.onset import MIRROR_CHANNEL, ONSET_CHANNELS
+from deft_llm.state.onset import MIRROR_CHANNEL, ONSET_CHANNELS, over_neutral_of
 from deft_llm.state.onset import MIRROR_SIGN as MIRROR_OVER
 from deft_llm.store import Motion
-from deft_llm.store.motion import ALIGNED_IOD
+from deft_llm.store.motion import ALIGNED_IOD, ALIGNED_SIZE
 
 CLIP = 6.0
 """Relative values beyond this many standard deviations carry no more meaning (outliers of the estimator)."""
@@ -32,6 +40,8 @@ TURN_UNIT = 5.0
 """Degrees that count as one in ``space_input``."""
 OVER_UNIT, MOST_OVER = 3.0, 8.0
 """% of the eye distance that count as one in ``over_input``, and where that ends."""
+LEAST_SHAPE = 0.5
+"""% of the eye distance that is added to the sizes of changes of shape in ``course_input``: less is noise."""
 LINE_SCALES = ((0.7, 2.0), (1.2, 3.5))
 """Standard deviations, px of the aligned face, between which lines of the skin lie: fine and broader ones."""
 LINE_AROUND, LINE_DARK, LINE_UNIT = 8.0, 8.0, 0.004
@@ -133,7 +143,8 @@ def region_pool(maps: Tensor) -> Tensor:
 class FaceInput:
     """landmarks (478, 2) in inter-ocular distances from the eyes' midpoint, appearance (1, 64, 64) grey of
     unit spread, space (1437,) of ``space_input``, over (C,) the shape over the person's neutral in units of
-    ``OVER_UNIT`` (all of the onset alone); change (4, 56, 56); lines (F, 6) of ``fold_lines``."""
+    ``OVER_UNIT`` (all of the onset alone); change (4, 56, 56); lines (F, 6) of ``fold_lines``; course (K,) of
+    ``course_input``."""
 
     landmarks: np.ndarray
     appearance: np.ndarray
@@ -141,6 +152,7 @@ class FaceInput:
     space: np.ndarray = field(default_factory=lambda: no_space())
     over: np.ndarray = field(default_factory=lambda: no_neutral())
     lines: np.ndarray = field(default_factory=lambda: no_lines())
+    course: np.ndarray = field(default_factory=lambda: no_course())
 
 
 def face_input(motion: Motion) -> FaceInput | None:
@@ -153,8 +165,9 @@ def face_input(motion: Motion) -> FaceInput | None:
     space = no_space() if motion.depth is None else space_input(landmarks, normalised_depth(motion.depth[0]))
     over = no_neutral() if motion.over_neutral is None else over_input(motion.over_neutral)
     return FaceInput(
-        landmarks, spread(look)[None], change_images(motion, grey), space, over, fold_lines(motion, grey)
-    )
+        landmarks, spread(look)[None], change_images(motion, grey), space, over, fold_lines(motion, grey),
+        course_input(motion),
+    )  # fmt: skip
 
 
 def normalised_landmarks(landmarks: np.ndarray) -> np.ndarray:
@@ -187,6 +200,52 @@ def over_input(over_neutral: np.ndarray) -> np.ndarray:
 def no_neutral() -> np.ndarray:
     """(C,) NaN: ``over_input`` of a clip of whose subject no neutral is known."""
     return np.full(len(ONSET_CHANNELS), np.nan, np.float32)
+
+
+def course_input(motion: Motion) -> np.ndarray:
+    """(K,) how the shape of a face goes on from what its onset shows over the person's neutral, the same in
+    a mirror. Until the apex, by landmarks and then by flow: the cosine with what was there, the logarithm of
+    how much is there afterwards over before, that of how far it went, and by how much the largest channel
+    grew (in OVER_UNIT). The logarithm of what was there. Until the offset: the cosine with the way before
+    (negative: it goes back), the share that flow undoes, how far it goes by landmarks and by flow.
+    ``no_course`` without neutral, depth, or flow of the aligned face."""
+    over, landmarks, depth = motion.over_neutral, motion.landmarks, motion.depth
+    if over is None or landmarks is None or depth is None or motion.flow.shape[-1] != ALIGNED_SIZE:
+        return no_course()
+    held = np.asarray(over, np.float64)
+    size = lambda shape: float(np.linalg.norm(shape))  # noqa: E731
+    log = lambda shape: float(np.log(size(shape) + LEAST_SHAPE))  # noqa: E731
+    like = lambda one, other: float(one @ other) / (size(one) * size(other) + LEAST_SHAPE)  # noqa: E731
+    until_apex = [_reshaped(motion, 0, by_flow) for by_flow in (False, True)]
+    found: list[float] = []
+    for change in until_apex:
+        grown = float(np.abs(held + change).max() - np.abs(held).max()) / OVER_UNIT
+        found += [like(held, change), log(held + change) - log(held), log(change), grown]
+    found.append(log(held))
+    if len(motion.flow) > 1:
+        back, by_flow = (_reshaped(motion, 1, by_flow) for by_flow in (False, True))
+        undone = float(until_apex[1] @ by_flow) / (size(until_apex[1]) ** 2 + LEAST_SHAPE)
+        found += [like(until_apex[0], back), undone, log(back), log(by_flow)]
+    else:
+        found += [0.0] * 4
+    return np.clip(found, -CLIP, CLIP).astype(np.float32)
+
+
+def no_course() -> np.ndarray:
+    """(K,) NaN: ``course_input`` of a clip of which it is not known."""
+    return np.full(COURSE_FEATURES, np.nan, np.float32)
+
+
+def _reshaped(motion: Motion, phase: int, by_flow: bool) -> np.ndarray:
+    """(C,) % of the eye distance by which the shape of the face changes in a phase: by its landmarks at both
+    ends, or by those of its beginning and the flow there."""
+    assert motion.landmarks is not None and motion.depth is not None
+    before, after = motion.landmarks[phase], motion.landmarks[phase + 1]
+    depth = motion.depth[[phase, phase if by_flow else phase + 1]]
+    if by_flow:
+        x, y = np.clip(np.round(before).astype(int), 0, ALIGNED_SIZE - 1).T
+        after = before + motion.flow[phase][:, y, x].T
+    return over_neutral_of((after, depth[1]), [(before, depth[0])])
 
 
 def change_images(motion: Motion, grey: np.ndarray) -> np.ndarray:
@@ -280,6 +339,7 @@ class DeftBatch:
     space: Tensor | None = None
     over: Tensor | None = None
     lines: Tensor | None = None
+    course: Tensor | None = None
     has_faces: Tensor | None = None
     regions: Tensor | None = None
     with_table: bool = True

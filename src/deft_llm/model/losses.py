@@ -34,6 +34,12 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None =
     return F.cross_entropy(logits[keep], target[keep], weight=weight, label_smoothing=0.05)
 
 
+def balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """``masked_cross_entropy`` in which every class that occurs weighs as much as the others."""
+    counts = torch.bincount(target[target >= 0], minlength=logits.shape[1])
+    return masked_cross_entropy(logits, target, counts.sum() / counts.clamp_min(1).to(logits))
+
+
 def clean_flow_loss(predicted: Tensor, clean: Tensor) -> Tensor:
     """Scalar smooth L1 distance to the expression-only flow (B, 2, h, w), which is scaled to unit root mean
     square; rows whose target has no motion ask for zeros.

@@ -44,7 +44,14 @@ from deft_llm.model.language import EXPERTS, FACE_EXPERTS
 from deft_llm.model.packing import Turn
 from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.model.weighing import ClassTaken, class_of, fold_chances, option_chances, weighed_lists
+from deft_llm.model.weighing import (
+    ClassTaken,
+    class_of,
+    fold_chances,
+    option_chances,
+    weighed,
+    weighed_lists,
+)
 from deft_llm.rationale import agreeing_grammar, agrees
 from deft_llm.records import COARSE, AnsweredBy, AUSide, Turned
 from deft_llm.store import Motion
@@ -165,6 +172,8 @@ def ask(
                 deepens = None if "texture" in drop else _deepens(text, readout, clip)
                 by_words = scored[clip][text]
                 row.append(_likeliest(kind, by_words if deepens is None else fold_chances(by_words, deepens)))
+            elif kind == "phase":
+                row.append(_likeliest(kind, _phase_chances(scored[clip][text], believed, clip)))
             elif kind in OPTIONS:
                 row.append(_likeliest(kind, scored[clip][text]))
             elif kind == "combined" and taken is not None:
@@ -252,6 +261,14 @@ def _deepens(question: str, readout: Readout, clip: int) -> float | None:
     return float(readout.folds[clip, list(FOLDS).index(fold)].detach().sigmoid())
 
 
+def _phase_chances(written: dict[str, float], believed: Beliefs | None, clip: int) -> dict[str, float]:
+    """Probabilities of ``PHASES``: the language model's and, where the experts tell them, theirs."""
+    phase = None if believed is None or believed.phase is None else believed.phase[clip]
+    if phase is None or not bool(phase.isfinite().all()):
+        return written
+    return weighed(written, dict(zip(PHASES, phase.tolist(), strict=True)))
+
+
 def _likeliest(kind: str, chances: dict[str, float], taken: str = "") -> Reply:
     """The likeliest option, or the one that was ``taken``."""
     best = taken or max(chances, key=lambda word: chances[word])
@@ -298,8 +315,10 @@ def _generated(
     if believed is not None:
         for clip, asked in lists.items():
             written = {text: found[clip, text].text for text in asked}
-            weighed = weighed_lists(model, prompts[clip], written, believed.au[clip].amax(-1).cpu().numpy())
-            found |= {(clip, text): Reply("", *given) for text, given in weighed.items()}
+            lists_taken = weighed_lists(
+                model, prompts[clip], written, believed.au[clip].amax(-1).cpu().numpy()
+            )
+            found |= {(clip, text): Reply("", *given) for text, given in lists_taken.items()}
     full: dict[Key, str] = {}
     for key, listed in whole.items():
         if (taken := classes[key[0]]) is not None:

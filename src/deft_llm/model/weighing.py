@@ -1,5 +1,5 @@
 """What the language model and the experts' heads decide together: the class of a clip, the list of its units,
-and whether a fold of the skin deepens.
+the phase of its movement, and whether a fold of the skin deepens.
 
 The language model gives likelihoods, of the options of a question and of whole lists, the heads give beliefs.
 Both are weighed, so that what is answered about one clip agrees, and no answer rests on one wording alone.
@@ -73,27 +73,27 @@ def class_of(
         return None
     fine, coarse = scored["fine"], scored["coarse"]
     if believed is not None:
-        fine = _weighed(fine, dict(zip(FINE, believed.fine[clip].tolist())))
-        coarse = _weighed(coarse, dict(zip(COARSE, believed.coarse[clip].tolist())))
+        fine = weighed(fine, dict(zip(FINE, believed.fine[clip].tolist())))
+        coarse = weighed(coarse, dict(zip(COARSE, believed.coarse[clip].tolist())))
     share = {c: sum(p for f, p in fine.items() if coarse_of(f) == c) for c in coarse}
-    weighed = {c: coarse[c] * share[c] for c in coarse} if any(share.values()) else coarse
-    total = sum(weighed.values()) or 1.0
-    best = max(weighed, key=lambda c: weighed[c])
+    both = {c: coarse[c] * share[c] for c in coarse} if any(share.values()) else coarse
+    total = sum(both.values()) or 1.0
+    best = max(both, key=lambda c: both[c])
     inside = [f for f in fine if coarse_of(f) in (best, None)] or list(fine)
     label = max(inside, key=lambda f: fine[f])
-    shares = {c: p / total for c, p in weighed.items()}
+    shares = {c: p / total for c, p in both.items()}
     return ClassTaken(label, best, {"fine": fine, "coarse": shares})
 
 
 def fold_chances(written: dict[str, float], deepens: float) -> dict[str, float]:
     """Probabilities of "yes" and "no" to a fold of the skin: the language model's and the texture expert's
     that it ``deepens``, weighed as classes are."""
-    return _weighed(written, {"yes": deepens, "no": 1.0 - deepens})
+    return weighed(written, {"yes": deepens, "no": 1.0 - deepens})
 
 
-def _weighed(written: dict[str, float], believed: dict[str, float]) -> dict[str, float]:
+def weighed(written: dict[str, float], believed: dict[str, float]) -> dict[str, float]:
     """The weighted geometric mean of what the language model and the heads give to the same labels, which
-    sums to 1."""
+    sums to 1 (``WRITTEN_SHARE``)."""
     mean = {
         label: max(p, LEAST_CHANCE) ** WRITTEN_SHARE
         * max(believed[label], LEAST_CHANCE) ** (1 - WRITTEN_SHARE)

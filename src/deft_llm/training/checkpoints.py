@@ -35,7 +35,7 @@ from deft_llm.training.settings import TrainConfig
 
 MODEL = "model"
 """Folder of a run, and of each of its parts, that holds the checkpoint."""
-WIDENS = {"structure": ("neutral", "phase"), "texture": ("folds",)}
+WIDENS = {"structure": ("neutral", "phase", "course"), "texture": ("folds",)}
 """Sizes of each face expert that one of a checkpoint can be given later."""
 NOTHING = "nothing"
 """Digest of the start of a training that begins from no checkpoint."""
@@ -79,7 +79,7 @@ def start_model(
 
     ``motion``, ``faces``: sizes of new experts. ``anew``: face experts that begin as new ones although
     ``folder`` has them. ``widened``: face experts of ``folder`` that are given what they had not: structure
-    the shape over the person's neutral and a head for phases, texture the lines at folds. ``language``: with
+    the shape over the person's neutral and heads for phases, texture the lines at folds. ``language``: with
     its language model; projectors and adapter are taken over where they belong to the same backbone and LoRA
     rank, else they begin anew.
     Raises: DeftError for a checkpoint that does not fit.
@@ -118,6 +118,8 @@ def start_model(
         given = {n: t for n, t in given.items() if not n.startswith("fusion.")}
     if deft.fusion.phase is None or now.phase != before.phase:
         given = {n: t for n, t in given.items() if not n.startswith("fusion.phase.")}
+    if now.course != before.course:
+        given = {n: t for n, t in given.items() if not n.startswith("fusion.phase.course.")}
     load_strict(deft, given, str(folder), {name: own[name] for name in given if name in own})
     return deft
 

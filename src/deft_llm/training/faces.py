@@ -44,6 +44,8 @@ STRANGERS = 0.6
 """Share of clips whose neutral is known that are learned from with another person's face."""
 SPACE_NOISE, OVER_NOISE = 0.004, 0.3
 """Standard deviations of the landmarker's noise in ``space_input`` and ``over_input``."""
+COURSE_NOISE = 0.1
+"""Standard deviation of the noise that is added to ``course_input``."""
 LINE_NOISE, LINE_GAIN = 0.15, 0.3
 """Standard deviations of the noise that is added to ``fold_lines``, and of the logarithm of their
 strength."""
@@ -57,7 +59,8 @@ class FaceConfig(PartSettings):
     """Settings of the face experts' training."""
 
     parts = frozenset({
-        "au", "coarse", "fine", "texture", "structure", "held", "phase", "folds", "independence", "adversary",
+        "au", "coarse", "fine", "texture", "structure", "held", "phase", "course", "folds", "independence",
+        "adversary",
     })  # fmt: skip
     steps: int = Field(700, ge=0, description="Steps of the optimiser.")
     batch: int = Field(48, ge=1, le=MOST_BATCH, description="Clips per step, all processes together.")
@@ -67,7 +70,7 @@ class FaceConfig(PartSettings):
     validate_every: int = Field(100, ge=0, description="Steps between validations; 0: none.")
     losses: Weights = Field(
         default_factory=lambda: Weights(
-            au=20, coarse=1, fine=0.5, texture=20, structure=2, held=20, phase=2, folds=2,
+            au=20, coarse=1, fine=0.5, texture=20, structure=2, held=20, phase=2, course=2, folds=2,
             independence=1, adversary=0.1,
         ),
         description="Weights of the loss.",
@@ -82,9 +85,10 @@ class FaceConfig(PartSettings):
             "neutral": len(ONSET_CHANNELS),
             "phase": 64,
             "folds": len(FOLDS),
+            "course": 16,
         },
-        description="Sizes of new experts: width, channels, space, neutral, phase, folds. Those that are "
-        "trained on keep their own, but for neutral, phase and folds.",
+        description="Sizes of new experts: width, channels, space, neutral, phase, folds, course. Those that "
+        "are trained on keep their own, but for neutral, phase, folds and course.",
     )
     swap: float = Field(
         0.5, ge=0, le=1, description="Share of steps in which the heads read another clip's structure."
@@ -124,7 +128,7 @@ class FaceData:
         )  # fmt: skip
         self.landmarks, self.space = _there(self.batch_all.landmarks), _there(self.batch_all.space)
         self.over, self.change = _there(self.batch_all.over), _there(self.batch_all.change)
-        self.lines = _there(self.batch_all.lines)
+        self.lines, self.course = _there(self.batch_all.lines), _there(self.batch_all.course)
         both = torch.cat([self.landmarks, mirrored_landmarks(self.landmarks)])
         self.mean_shape = both.mean(0)
         self.spread = both.std(0, unbiased=False).clamp_min(LEAST_SPREAD)
@@ -145,7 +149,7 @@ class FaceData:
             flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
         turned = lambda own, other: torch.where(flip.view(-1, *[1] * (own.ndim - 1)), other, own)  # noqa: E731
         landmarks, look, space = (value[face] for value in (self.landmarks, self.look, self.space))
-        change, lines = self.change[index], self.lines[index]
+        change, lines, course = self.change[index], self.lines[index], self.course[index]
         landmarks = turned(landmarks, mirrored_landmarks(landmarks))
         space, over = turned(space, mirrored_space(space)), turned(over, mirrored_over(over))
         look, change = turned(look, look.flip(-1)), turned(change, change.flip(-1))
@@ -153,7 +157,7 @@ class FaceData:
         if rng is not None:
             landmarks, look, change = relit(landmarks, look, change, rng)
             lines = noisy_lines(lines, rng)
-            space = blurred(space, rng, SPACE_NOISE)
+            space, course = blurred(space, rng, SPACE_NOISE), blurred(course, rng, COURSE_NOISE)
         own = [turned(*(getattr(view, name)[index] for view in self.motion)) for name in MotionOutput._fields]
         all_of = self.targets
         assert all_of.turn is not None and all_of.held is not None
@@ -174,6 +178,7 @@ class FaceData:
             space,
             over,
             lines,
+            course,
         )
         return TrainBatch(clips, targets, motion=MotionOutput(*own))
 

@@ -52,6 +52,9 @@ class Weights(BaseModel):
     phase: float = Field(
         0.0, ge=0, le=1e4, description="Whether the movement is a rise, a release or a transition."
     )
+    course: float = Field(
+        0.0, ge=0, le=1e4, description="The same from the shape's time course over the neutral alone."
+    )
     folds: float = Field(0.0, ge=0, le=1e4, description="Skin folds that deepen, from the lines at them.")
     independence: float = Field(
         0.0, ge=0, le=1e4, description="Correlation of structure with motion and texture."
@@ -203,6 +206,8 @@ class Objective(nn.Module):
         logits, phase = readout.phase, targets.phase
         if self.weights.phase and structure is not None and logits is not None and phase is not None:
             parts["phase"] = losses.masked_cross_entropy(logits[rows].float(), phase[rows])
+        if self.weights.course and readout.course is not None and phase is not None:
+            parts["course"] = losses.balanced_cross_entropy(readout.course.float(), phase)
         if hasattr(self, "shape") and structure is not None:
             whole, geometry = structure.flatten(1), structure[:, :-1].flatten(1)
             told = [(self.shape(whole), targets.shape), (self.turn(geometry), targets.turn)]
