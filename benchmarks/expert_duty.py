@@ -5,8 +5,9 @@
 STORE: clips with faces of test subjects; UNIMER: ``deft unimer build STORE --no-figures``. Asked with the
 whole prompt; without beliefs (the experts' tokens alone); with beliefs alone; without each expert (a face
 expert neither feeds the heads nor stands in the prompt; of motion, which all heads begin with, the tokens are
-left out of the prompt); and with another clip's readout. Prints per task the share answered right, with a
-95 % interval over subjects.
+left out of the prompt); with another clip's readout; and with another clip's onset, as structure sees it.
+Prints per task the share answered right, with a 95 % interval over subjects, and the share of answers that
+another onset changes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +26,11 @@ from deft_llm.evaluation.bootstrap import interval
 from deft_llm.evaluation.questions import named_units
 from deft_llm.files import write_json
 from deft_llm.model.beliefs import BELIEFS
+from deft_llm.model.inputs import FaceInput, course_input
 from deft_llm.model.language import EXPERTS, FACE_EXPERTS
 from deft_llm.model.predictor import load_predictor
 from deft_llm.records import Instruction
-from deft_llm.store import Store
+from deft_llm.store import Motion, Store
 from deft_llm.unimer.build import read_instructions
 from deft_llm.unimer.readback import outcome, texts
 
@@ -36,7 +40,7 @@ TASKS = (
 )  # fmt: skip
 PROMPTS = {
     "whole prompt": (), "tokens alone": (BELIEFS,), "beliefs alone": EXPERTS,
-    **{f"without {name}": (name,) for name in EXPERTS}, "another clip's": (),
+    **{f"without {name}": (name,) for name in EXPERTS}, "another clip's": (), "another onset": (),
 }  # fmt: skip
 
 
@@ -77,6 +81,24 @@ def _alike(rows: list[Instruction]) -> list[Instruction]:
     return [row for turn in zip(*by_outcome.values(), strict=False) for row in turn]
 
 
+def with_another_onset(
+    motions: Sequence[Motion], faces: Sequence[FaceInput | None]
+) -> list[FaceInput | None]:
+    """What the face experts see of the clips where structure is given the onset of the clip before."""
+    found: list[FaceInput | None] = []
+    for place, (motion, own) in enumerate(zip(motions, faces, strict=True)):
+        other = faces[place - 1]
+        if own is None or other is None:
+            found.append(own)
+            continue
+        course = course_input(replace(motion, over_neutral=motions[place - 1].over_neutral))
+        found.append(replace(
+            own, landmarks=other.landmarks, appearance=other.appearance, space=other.space, over=other.over,
+            course=course,
+        ))  # fmt: skip
+    return found
+
+
 def main() -> None:
     """Ask with every prompt, score, print the table."""
     parser = argparse.ArgumentParser(description="What each part of the prompt is for.")
@@ -90,42 +112,49 @@ def main() -> None:
     rows = chosen(given.unimer, tuple(given.tasks.split(",")), given.rows)
     names = sorted({row.clip_id for row in rows})
     store, predictor = Store(given.store), load_predictor(given.checkpoint)
-    inputs = predictor.inputs_of(store.motion(name) for name in names)
+    motions = [store.motion(name) for name in names]
+    inputs = predictor.inputs_of(motions)
     readout = predictor.read(*inputs)
     asked = [[row for row in rows if row.clip_id == name] for name in names]
     questions = [[texts(row, "user")[0] for row in group] for group in asked]
     table: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    whole: list[list[str]] = []
     for prompt, drop in PROMPTS.items():
         own = readout
         if len(drop) == 1 and drop[0] in FACE_EXPERTS:
             own = predictor.read(*inputs, drop=drop)
         elif prompt == "another clip's":
             own = readout.take(torch.roll(torch.arange(len(readout)), 1))
-        replies = predictor.ask(own, questions, drop=drop)
-        found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-        for group, said in zip(asked, replies, strict=True):
-            for row, reply in zip(group, said, strict=True):
-                found[row.task].append((row.subject, is_right(row, reply.text)))
+        elif prompt == "another onset":
+            own = predictor.read(inputs[0], with_another_onset(motions, inputs[1]))
+        said = [[reply.text for reply in row] for row in predictor.ask(own, questions, drop=drop)]
+        whole = whole or said
+        found: dict[str, list[tuple[str, bool, bool]]] = defaultdict(list)
+        for group, texts_now, texts_first in zip(asked, said, whole, strict=True):
+            for row, now, first in zip(group, texts_now, texts_first, strict=True):
+                found[row.task].append((row.subject, is_right(row, now), now != first))
         for task, marks in found.items():
             table[task][prompt] = _share(marks)
     print("| task | rows | " + " | ".join(PROMPTS) + " |\n" + "|---" * (len(PROMPTS) + 2) + "|")
     for task, cells in table.items():
         shown = [f"{cell['share']:.2f} ({cell['low']:.2f}-{cell['high']:.2f})" for cell in cells.values()]
+        shown[-1] += f", {cells['another onset']['changed']:.2f} changed"
         print(f"| {task} | {cells['whole prompt']['rows']:.0f} | " + " | ".join(shown) + " |")
     if given.json is not None:
         write_json(given.json, table)
     print(json.dumps({"clips": len(names), "questions": len(rows)}))
 
 
-def _share(marks: list[tuple[str, bool]]) -> dict[str, float]:
-    subjects = sorted({subject for subject, _ in marks})
+def _share(marks: list[tuple[str, bool, bool]]) -> dict[str, float]:
+    subjects = sorted({subject for subject, *_ in marks})
     counts = np.zeros((len(subjects), 2))
-    for subject, right in marks:
+    for subject, right, _ in marks:
         counts[subjects.index(subject)] += right, 1
     low, high = interval(counts, lambda sums: sums[:, 0] / sums[:, 1])
     return {
         "rows": len(marks),
-        "share": float(np.mean([right for _, right in marks])),
+        "share": float(np.mean([right for _, right, _ in marks])),
+        "changed": float(np.mean([changed for *_, changed in marks])),
         "low": low,
         "high": high,
     }

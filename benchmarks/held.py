@@ -85,7 +85,7 @@ def main() -> None:
     rows = data.with_faces
     held = np.nanmax(data.held[rows], -1)
     batch = batch_of([data.inputs[row] for row in rows], [data.faces[row] for row in rows])
-    views = {"neutral": batch, "without": replace(batch, over=None)}
+    views = {"neutral": batch, "without": replace(batch, over=None, course=None)}
     table = {name: rows_of(told(model, view), held) for name, view in views.items()}
     print("| | held from | AUs | AUC | said | said of what is not held |\n|---|---|---|---|---|---|")
     for name, found in table.items():

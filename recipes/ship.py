@@ -2,7 +2,7 @@
 
     python -m recipes.ship OUT --small         # minutes: every step on the least data, to see that all works
     python -m recipes.ship OUT --full          # some ten hours of one core, from nothing
-    python -m recipes.ship OUT --full --start CHECKPOINT    # some three: trains its other parts further
+    python -m recipes.ship OUT --full --start CHECKPOINT    # half an hour: trains some of it further
     python -m recipes.ship OUT --small --print # the commands alone
 
 Every step is a command that can be run by itself; what is made already is kept, so a stopped run goes on. OUT
@@ -40,9 +40,10 @@ class Films:
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of everything: ``shards`` of ``samples`` flow-level samples each, films, and the settings that
-    ``deft train`` is given for the experts and then for the language part. That learns from films of people
-    whom the face experts have not met: it has to know what their word is worth on strangers."""
+    """How much of everything: ``shards`` of ``samples`` flow-level samples each (0: none are needed), films,
+    and the settings that ``deft train`` is given for the experts and then for the language part (none: it
+    stays as it is). That learns from films of people whom the face experts have not met: it has to know what
+    their word is worth on strangers."""
 
     shards: int
     samples: int
@@ -94,11 +95,8 @@ FULL = Profile(
 
 FURTHER = replace(
     FULL,
-    shards=1,
-    films=(
-        Films("faces", "arkit", 420, 105, 40), Films("faces", "makehuman", 380, 95, 42),
-        Films("language", "arkit", 340, 68, 20), Films("language", "makehuman", 340, 68, 24),
-    ),
+    shards=0,
+    films=(Films("faces", "arkit", 420, 105, 40), Films("faces", "makehuman", 380, 95, 42)),
     faces=(
         "faces.steps=600", "faces.cooldown_steps=250", "faces.learning_rate=5e-3",
         "faces.validate_every=0", "faces.patience=0", "faces.experts=[structure]", "faces.weight_decay=0",
@@ -107,18 +105,10 @@ FURTHER = replace(
             "adversary",
         )),
     ),
-    language=(
-        *(word for word in FULL.language if word.split("=")[0] not in (
-            "language.steps", "language.cooldown_steps", "language.learning_rate", "language.unimer_share",
-            "language.questions",
-        )),
-        "language.steps=150", "language.cooldown_steps=70", "language.learning_rate=6e-4",
-        "language.unimer_share=0.6", "language.questions=12",
-        "language.always=[vqa_state,vqa_held,vqa_phase,vqa_turn,vqa_fold,vqa_most,vqa_back]",
-    ),
+    language=(),
 )  # fmt: skip
-"""Further from a checkpoint: its experts stay as they are, but that the head for phases learns to read how
-the shape of a face goes on from what it holds."""
+"""Further from a checkpoint: all stays as it is, but that the head for phases learns to read how the shape of
+a face goes on from what it holds."""
 
 
 def commands(
@@ -128,27 +118,36 @@ def commands(
     a checkpoint whose motion expert is kept and whose other parts are trained further."""
     python, deft = [sys.executable, "-m"], [sys.executable, "-m", "deft_llm.cli"]
     flow = ["--size", str(profile.samples), "--identities", str(profile.identities), "--coded", "0.3"]
-    data = [f"flow_shards={out / 'samples'}", f"flow_validation={out / 'validation'}", f"note={note}"]
+    samples, validation = out / "samples", out / "validation"
+    drawn = [
+        [*python, "recipes.flow_samples", str(samples), "--shards", str(profile.shards), "--seed", str(SEED),
+         *flow],
+        [*python, "recipes.flow_samples", str(validation), "--shards", "1", "--seed", str(HELD_SEED),
+         "--split", "validation", *flow],
+    ] if profile.shards else []  # fmt: skip
+    data = [f"flow_shards={samples}", f"flow_validation={validation}"] if profile.shards else []
+    data.append(f"note={note}")
     store = lambda films: str(out / "films" / f"{films.learns}-{films.units}-{films.seed}")  # noqa: E731
     rows = lambda films: str(out / "unimer" / f"{films.units}-{films.seed}")  # noqa: E731
     seen, told = (
         [films for films in profile.films if films.learns == part] for part in ("faces", "language")
     )
-    experts = ["parts=[motion,faces]", *profile.motion] if start == "null" else ["parts=[faces]"]
+    parts = ["parts=[motion,faces]", *profile.motion] if start == "null" else ["parts=[faces]"]
+    experts, run = str(out / ("experts" if told else "run")), str(out / "run")
+    language = [
+        [*deft, "train", *map(store, told), *(word for films in told for word in ("--unimer", rows(films))),
+         "--start", experts, "--out", run, *data, *profile.language],
+    ] if told else []  # fmt: skip
     return [
-        [*python, "recipes.flow_samples", str(out / "samples"), "--shards", str(profile.shards), "--seed",
-         str(SEED), *flow],
-        [*python, "recipes.flow_samples", str(out / "validation"), "--shards", "1", "--seed", str(HELD_SEED),
-         "--split", "validation", *flow],
+        *drawn,
         *([*deft, "synth", store(films), "--film", "keys", "--split", "train", "--workers", str(workers),
            "--units", films.units, "--clips", str(films.clips), "--subjects", str(films.subjects),
            "--seed", str(films.seed)] for films in profile.films),
         *([*deft, "unimer", "build", store(films), "--out", rows(films), "--no-figures", "--workers",
            str(workers)] for films in told),
-        [*deft, "train", *map(store, seen), "--start", start, "--out", str(out / "experts"), *data, *experts,
+        [*deft, "train", *map(store, seen), "--start", start, "--out", experts, *data, *parts,
          *profile.faces],
-        [*deft, "train", *map(store, told), *(word for films in told for word in ("--unimer", rows(films))),
-         "--start", str(out / "experts"), "--out", str(out / "run"), *data, *profile.language],
+        *language,
     ]  # fmt: skip
 
 

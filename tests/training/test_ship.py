@@ -14,7 +14,7 @@ from recipes import forked, ship
 from recipes.ship import FULL, FURTHER, SMALL, commands
 
 
-@pytest.mark.parametrize("profile", [SMALL, FULL, FURTHER], ids=["small", "full", "further"])
+@pytest.mark.parametrize("profile", [SMALL, FULL], ids=["small", "full"])
 def test_settings_of_every_profile_are_read(profile, tmp_path: Path) -> None:
     *_, experts, language = commands(tmp_path, profile, "a note, by hand")
     for words, parts in ((experts, ["motion", "faces"]), (language, ["language", "joint"])):
@@ -25,19 +25,21 @@ def test_settings_of_every_profile_are_read(profile, tmp_path: Path) -> None:
 
 
 def test_a_start_keeps_its_motion_expert(tmp_path: Path) -> None:
-    *_, experts, language = commands(tmp_path, FURTHER, "note", start="shipped")
+    *films, experts = commands(tmp_path, FURTHER, "note", start="shipped")
     settings = load_config(TrainConfig, None, [word for word in experts if "=" in word])
     assert settings.parts == ["faces"] and not settings.faces.anew
-    further = load_config(TrainConfig, None, [word for word in language if "=" in word])
-    assert further.parts == ["language"] and further.language.steps > 0
+    learned = {name: weight for name, weight in settings.faces.losses.model_dump().items() if weight}
+    assert list(learned) == ["course"], "all else of the experts stays as it is"
     assert experts[experts.index("--start") + 1] == "shipped"
+    assert experts[experts.index("--out") + 1] == str(tmp_path / "run"), "no language part comes after it"
+    assert all("synth" in words for words in films), "what does not learn from maps needs none"
 
 
 def test_face_experts_and_language_part_learn_from_other_people(tmp_path: Path) -> None:
     """The language part has to know what their word is worth on strangers."""
     from deft_llm.synth.core.identity import split_seeds
 
-    for profile in (SMALL, FULL, FURTHER):
+    for profile in (SMALL, FULL):
         met: dict[str, set[int]] = {"faces": set(), "language": set()}
         for films in profile.films:
             met[films.learns] |= set(split_seeds("train", films.subjects, films.seed * films.subjects))
