@@ -22,7 +22,7 @@ from deft_llm.training.flow_shards import FlowBatch
 from recipes.flow_samples import write_shard
 
 SMALL = {"width": 16, "stem": 8, "middle": 8, "blocks": 1, "heads": 2}
-FACES = {"width": 8, "channels": 4, "space": 2, "phase": 8, "folds": len(FOLDS)}
+FACES = {"width": 8, "channels": 4, "space": 2, "phase": 8, "folds": len(FOLDS), "course": 4}
 CLASSES = (("negative", "disgust"), ("positive", "happiness"), ("surprise", "surprise"))
 
 

@@ -188,7 +188,7 @@ def test_structure_learns_from_what_the_onset_shows_over_the_neutral_where_that_
 def test_a_trained_structure_expert_is_given_the_neutral_and_forgets_nothing(
     model_of: Any, tmp_path: Path
 ) -> None:
-    deft = model_of(ALL, phase=0)
+    deft = model_of(ALL, phase=0, course=0)
     deft.save_pretrained(tmp_path / "model", half=False)
     sizes: dict[str, Any] = {"motion": {}, "faces": {"neutral": len(ONSET_CHANNELS), "phase": 4, "course": 3}}
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ import torch
 from deft_llm.facs.regions import FOLDS
 from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.deft import DeftModel
+from deft_llm.model.experts import COURSE_FEATURES
 from deft_llm.model.inputs import CLIP, DeftBatch, region_pool
 from deft_llm.model.language import prompt_parts
 from deft_llm.model.packing import RowCollator, Turn
@@ -40,7 +41,8 @@ def batch_of(count: int = COUNT, faces: bool = True, **more: Any) -> TrainBatch:
     g = torch.Generator().manual_seed(0)
     normal = lambda *size: torch.randn(*size, generator=g)  # noqa: E731
     seen = {"landmarks": normal(count, 478, 2), "appearance": normal(count, 1, 64, 64),
-            "change": normal(count, 4, 56, 56), "space": normal(count, 1437)}  # fmt: skip
+            "change": normal(count, 4, 56, 56), "space": normal(count, 1437),
+            "course": torch.linspace(-1, 1, count * COURSE_FEATURES).view(count, -1)}  # fmt: skip
     clips = DeftBatch(normal(count, 1, 3, 28, 28).clamp(-CLIP, CLIP), torch.ones(count, 1, dtype=torch.bool),
                       **(seen if faces else {}))  # fmt: skip
     aus = len(EXPERT_AUS)
@@ -101,7 +103,7 @@ def moved(model: TrainedModel, batch: TrainBatch) -> set[str]:
     ("part", "reached"),
     [("structure", {"structure"}), ("held", {"structure"}),
      ("phase", {"structure", "texture", "motion", "fusion"}), ("texture", {"texture"}),
-     ("folds", {"texture"}),
+     ("course", {"fusion"}), ("folds", {"texture"}),
      ("contrast", {"motion"}), ("clean", {"motion"}),
      ("independence", {"structure", "motion", "texture"}), ("adversary", {"texture", "motion"}),
      ("au", {"structure", "texture", "motion", "fusion"})],
