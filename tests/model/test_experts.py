@@ -212,6 +212,9 @@ def test_phases_are_told_by_the_time_course_where_it_is_known() -> None:
     assert told.course[0].any() and not told.course[1].any(), "of the second clip it is not known"
     assert torch.allclose(told.phase, before.phase + told.course)
     assert not model.read(clips, drop=("structure",)).phase.any(), "phases rest on what structure sees"
+    some = batch_of(make_clips(2), [None, make_face(0)])
+    some.course[:] = 1.0
+    assert not model.read(some).course[0].any() and model.read(some).course[1].any(), "no face, no course"
 
 
 def test_folds_lie_on_their_side_of_the_face() -> None:

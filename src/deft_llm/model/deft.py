@@ -305,8 +305,11 @@ class DeftModel(nn.Module):
         phase = course = None
         if self.fusion.phase is not None:
             held = saw[:, EXPERTS.index("structure"), None]
-            phase, course = self.fusion.phase(alone, motion.pooled), self.fusion.phase.of_course(batch.course)
-            phase = torch.where(held, phase if course is None else phase + course, 0.0)
+            phase = torch.where(held, self.fusion.phase(alone, motion.pooled), 0.0)
+            course = self.fusion.phase.of_course(batch.course)
+            if course is not None:
+                course = torch.where(held, course, 0.0)
+                phase = phase + course
         return Readout(
             motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw, alone, **tokens, phase=phase,
             course=course, folds=folds, regions=measured_regions(batch, pooled),

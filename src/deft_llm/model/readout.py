@@ -27,10 +27,9 @@ class Readout:
     the onset (structure), of the movement (texture, motion); 0 where it saw nothing; phase (N, 3) logits of
     ``PHASES``, 0 where the structure expert saw nothing, None without that head; course (N, 3) the part of
     these that the time course of the shape over the neutral tells, 0 where it is not known, None where it is
-    not read; folds (N, F) logits that the
-    skin folds of ``facs.regions.FOLDS`` deepen, 0 where the texture expert saw nothing, None where it tells
-    none; regions (N, 2, R, 3) dx, dy and z of the face's regions in both phases, NaN where they were not
-    measured.
+    not read; folds (N, F) logits that the skin folds of ``facs.regions.FOLDS`` deepen, 0 where the texture
+    expert saw nothing, None where it tells none; regions (N, 2, R, 3) dx, dy and z of the face's regions in
+    both phases, NaN where they were not measured.
     """
 
     motion: Tensor
