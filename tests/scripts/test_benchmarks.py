@@ -286,7 +286,7 @@ def test_expert_duty(script, films, tmp_path, tiny_checkpoint):
     table = json.loads((tmp_path / "duty.json").read_text())
     assert set(table["region"]) == set(PROMPTS)
     assert table["region"]["whole prompt"]["changed"] == 0
-    assert all(0 <= cell["changed"] <= 1 for cell in table["vqa_aus"].values())
+    assert all(0 <= cell["changed"] <= 1 for cell in table["region"].values())
 
 
 def test_held(script, films, tmp_path):

@@ -35,7 +35,8 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None =
 
 
 def balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """``masked_cross_entropy`` in which every class that occurs weighs as much as the others."""
+    """Scalar ``masked_cross_entropy`` of logits (N, C) in which every class that occurs in target (N,) weighs
+    as much as the others."""
     counts = torch.bincount(target[target >= 0], minlength=logits.shape[1])
     return masked_cross_entropy(logits, target, counts.sum() / counts.clamp_min(1).to(logits))
 
