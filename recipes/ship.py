@@ -6,7 +6,7 @@
     python -m recipes.ship OUT --small --print # the commands alone
 
 Every step is a command that can be run by itself; what is made already is kept, so a stopped run goes on. OUT
-ends up with samples/, validation/, films/, unimer/, experts/ and run/model, whose card holds the commands.
+ends up with run/model, whose card holds the commands, beside the data and experts that it was made from.
 """
 
 from __future__ import annotations

@@ -223,9 +223,9 @@ def course_input(motion: Motion) -> np.ndarray:
         found += [like(held, change), log(held + change) - log(held), log(change), grown]
     found.append(log(held))
     if len(motion.flow) > 1:
-        back, by_flow = (_reshaped(motion, 1, by_flow) for by_flow in (False, True))
-        undone = float(until_apex[1] @ by_flow) / (size(until_apex[1]) ** 2 + LEAST_SHAPE)
-        found += [like(until_apex[0], back), undone, log(back), log(by_flow)]
+        back, flowed_back = (_reshaped(motion, 1, by_flow) for by_flow in (False, True))
+        undone = float(until_apex[1] @ flowed_back) / (size(until_apex[1]) ** 2 + LEAST_SHAPE)
+        found += [like(until_apex[0], back), undone, log(back), log(flowed_back)]
     else:
         found += [0.0] * 4
     return np.clip(found, -CLIP, CLIP).astype(np.float32)

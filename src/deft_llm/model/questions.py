@@ -3,10 +3,10 @@
 The form of an answer is fixed, its content is not: yes or no, sides, numbers and classes are decided by the
 likelihood of the options, all of a clip in one forward pass; lists of Action Units and (C, E, R) are
 generated. Answers about one clip agree: coarse and fine class are decided together, a list with what is said
-of each of its units, both with the heads' beliefs, a fold of the skin with the texture expert's
-(``weighing``); the combined answer and (C, E, R) are given with the class and the list that the single
-questions get, and a rationale that says something else than its evidence is drafted again and, where that
-does not help, held to it. Sides are those of the readout: its experts tell them better than the language
+of each of its units, both with the heads' beliefs, as the phase is, and a fold of the skin with the texture
+expert's (``weighing``); the combined answer and (C, E, R) are given with the class and the list that the
+single questions get, and a rationale that says something else than its evidence is drafted again and, where
+that does not help, held to it. Sides are those of the readout: its experts tell them better than the language
 model does (docs/results/model.md).
 """
 
@@ -47,7 +47,6 @@ from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.model.weighing import (
     ClassTaken,
     class_of,
-    fold_chances,
     option_chances,
     weighed,
     weighed_lists,
@@ -168,14 +167,13 @@ def ask(
                 row.append(_likeliest(kind, taken.chances[kind], getattr(taken, kind)))
             elif kind == "au_side" and chances is not None and (unit := asked_unit(text)) in AU_INDEX:
                 row.append(_side(chances[clip, AU_INDEX[unit]]))
-            elif kind == "fold":
-                deepens = None if "texture" in drop else _deepens(text, readout, clip)
-                by_words = scored[clip][text]
-                row.append(_likeliest(kind, by_words if deepens is None else fold_chances(by_words, deepens)))
-            elif kind == "phase":
-                row.append(_likeliest(kind, _phase_chances(scored[clip][text], believed, clip)))
             elif kind in OPTIONS:
-                row.append(_likeliest(kind, scored[clip][text]))
+                by_words, by_experts = scored[clip][text], None
+                if kind == "fold" and "texture" not in drop:
+                    by_experts = _fold_believed(text, readout, clip)
+                elif kind == "phase":
+                    by_experts = _phase_believed(believed, clip)
+                row.append(_likeliest(kind, weighed(by_words, by_experts) if by_experts else by_words))
             elif kind == "combined" and taken is not None:
                 row.append(_combined(text, generated[clip, _list_question(text)], taken))
             else:
@@ -252,21 +250,22 @@ def _side(chances: np.ndarray) -> Reply:
     return replace(_likeliest("au_side", options), answered_by="experts")
 
 
-def _deepens(question: str, readout: Readout, clip: int) -> float | None:
-    """Probability that the fold which is asked about deepens, as the texture expert sees it; None where it
-    did not see the clip, or the question names no fold that it knows."""
+def _fold_believed(question: str, readout: Readout, clip: int) -> dict[str, float] | None:
+    """Probabilities of yes and no to the fold which is asked about, as the texture expert sees it; None where
+    it did not see the clip, or the question names no fold that it knows."""
     fold = asked_fold(question)
     if fold is None or readout.folds is None or not readout.saw[clip, EXPERTS.index("texture")]:
         return None
-    return float(readout.folds[clip, list(FOLDS).index(fold)].detach().sigmoid())
+    deepens = float(readout.folds[clip, list(FOLDS).index(fold)].detach().sigmoid())
+    return {"yes": deepens, "no": 1.0 - deepens}
 
 
-def _phase_chances(written: dict[str, float], believed: Beliefs | None, clip: int) -> dict[str, float]:
-    """Probabilities of ``PHASES``: the language model's and, where the experts tell them, theirs."""
+def _phase_believed(believed: Beliefs | None, clip: int) -> dict[str, float] | None:
+    """Probabilities of ``PHASES`` as the heads tell them; None where they do not."""
     phase = None if believed is None or believed.phase is None else believed.phase[clip]
     if phase is None or not bool(phase.isfinite().all()):
-        return written
-    return weighed(written, dict(zip(PHASES, phase.tolist(), strict=True)))
+        return None
+    return dict(zip(PHASES, phase.tolist(), strict=True))
 
 
 def _likeliest(kind: str, chances: dict[str, float], taken: str = "") -> Reply:
@@ -315,10 +314,9 @@ def _generated(
     if believed is not None:
         for clip, asked in lists.items():
             written = {text: found[clip, text].text for text in asked}
-            lists_taken = weighed_lists(
-                model, prompts[clip], written, believed.au[clip].amax(-1).cpu().numpy()
-            )
-            found |= {(clip, text): Reply("", *given) for text, given in lists_taken.items()}
+            likely = believed.au[clip].amax(-1).cpu().numpy()
+            taken_lists = weighed_lists(model, prompts[clip], written, likely)
+            found |= {(clip, text): Reply("", *given) for text, given in taken_lists.items()}
     full: dict[Key, str] = {}
     for key, listed in whole.items():
         if (taken := classes[key[0]]) is not None:

@@ -85,12 +85,6 @@ def class_of(
     return ClassTaken(label, best, {"fine": fine, "coarse": shares})
 
 
-def fold_chances(written: dict[str, float], deepens: float) -> dict[str, float]:
-    """Probabilities of "yes" and "no" to a fold of the skin: the language model's and the texture expert's
-    that it ``deepens``, weighed as classes are."""
-    return weighed(written, {"yes": deepens, "no": 1.0 - deepens})
-
-
 def weighed(written: dict[str, float], believed: dict[str, float]) -> dict[str, float]:
     """The weighted geometric mean of what the language model and the heads give to the same labels, which
     sums to 1 (``WRITTEN_SHARE``)."""
