@@ -5,9 +5,11 @@
 STORE: clips with faces of test subjects; UNIMER: ``deft unimer build STORE --no-figures``. Asked with the
 whole prompt; without beliefs (the experts' tokens alone); with beliefs alone; without each expert (a face
 expert neither feeds the heads nor stands in the prompt; of motion, which all heads begin with, the tokens are
-left out of the prompt); with another clip's readout; and with another clip's onset, as structure sees it.
-Prints per task the share answered right, with a 95 % interval over subjects, and the share of answers that
-another onset changes.
+left out of the prompt); with another clip's readout; and with all that structure sees (onset, shape over
+neutral, its time course) taken from a clip of another subject that begins otherwise (``begins_otherwise``).
+Prints per task the share answered right, with a 95 % interval over subjects; then, with the other structure,
+the share of releases whose answers about the phase change, and of clips that begin at neutral whose set of
+AUs changes.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ from deft_llm.evaluation.bootstrap import interval
 from deft_llm.evaluation.questions import named_units
 from deft_llm.files import write_json
 from deft_llm.model.beliefs import BELIEFS
-from deft_llm.model.inputs import FaceInput, course_input
+from deft_llm.model.heads import presence_logits
+from deft_llm.model.inputs import FaceInput
 from deft_llm.model.language import EXPERTS, FACE_EXPERTS
 from deft_llm.model.predictor import load_predictor
-from deft_llm.records import Instruction
-from deft_llm.store import Motion, Store
+from deft_llm.records import Clip, Instruction
+from deft_llm.store import Store
 from deft_llm.unimer.build import read_instructions
 from deft_llm.unimer.readback import outcome, texts
 
@@ -40,7 +43,7 @@ TASKS = (
 )  # fmt: skip
 PROMPTS = {
     "whole prompt": (), "tokens alone": (BELIEFS,), "beliefs alone": EXPERTS,
-    **{f"without {name}": (name,) for name in EXPERTS}, "another clip's": (), "another onset": (),
+    **{f"without {name}": (name,) for name in EXPERTS}, "another clip's": (), "another structure": (),
 }  # fmt: skip
 
 
@@ -81,22 +84,26 @@ def _alike(rows: list[Instruction]) -> list[Instruction]:
     return [row for turn in zip(*by_outcome.values(), strict=False) for row in turn]
 
 
-def with_another_onset(
-    motions: Sequence[Motion], faces: Sequence[FaceInput | None]
-) -> list[FaceInput | None]:
-    """What the face experts see of the clips where structure is given the onset of the clip before."""
-    found: list[FaceInput | None] = []
-    for place, (motion, own) in enumerate(zip(motions, faces, strict=True)):
-        other = faces[place - 1]
-        if own is None or other is None:
-            found.append(own)
-            continue
-        course = course_input(replace(motion, over_neutral=motions[place - 1].over_neutral))
-        found.append(replace(
-            own, landmarks=other.landmarks, appearance=other.appearance, space=other.space, over=other.over,
-            course=course,
-        ))  # fmt: skip
+def begins_otherwise(clips: Sequence[Clip]) -> list[int]:
+    """Per clip the row of the nearest clip before it, of another subject, that begins otherwise: of a release
+    a rise, of all others a release; its own where there is none."""
+    found = []
+    for row, clip in enumerate(clips):
+        wanted = "rise" if clip.phase == "release" else "release"
+        before = [(row - step) % len(clips) for step in range(1, len(clips))]
+        others = (i for i in before if clips[i].phase == wanted and clips[i].subject != clip.subject)
+        found.append(next(others, row))
     return found
+
+
+def with_structure_of(faces: Sequence[FaceInput | None], rows: Sequence[int]) -> list[FaceInput | None]:
+    """What the face experts see of the clips where structure is given what it sees of the clips ``rows``."""
+    return [
+        own if own is None or (other := faces[row]) is None else replace(
+            own, landmarks=other.landmarks, appearance=other.appearance, space=other.space, over=other.over,
+            course=other.course,
+        ) for own, row in zip(faces, rows, strict=True)
+    ]  # fmt: skip
 
 
 def main() -> None:
@@ -112,8 +119,8 @@ def main() -> None:
     rows = chosen(given.unimer, tuple(given.tasks.split(",")), given.rows)
     names = sorted({row.clip_id for row in rows})
     store, predictor = Store(given.store), load_predictor(given.checkpoint)
-    motions = [store.motion(name) for name in names]
-    inputs = predictor.inputs_of(motions)
+    clips = [store.rows[name].clip for name in names]
+    inputs = predictor.inputs_of(store.motion(name) for name in names)
     readout = predictor.read(*inputs)
     asked = [[row for row in rows if row.clip_id == name] for name in names]
     questions = [[texts(row, "user")[0] for row in group] for group in asked]
@@ -125,36 +132,45 @@ def main() -> None:
             own = predictor.read(*inputs, drop=drop)
         elif prompt == "another clip's":
             own = readout.take(torch.roll(torch.arange(len(readout)), 1))
-        elif prompt == "another onset":
-            own = predictor.read(inputs[0], with_another_onset(motions, inputs[1]))
+        elif prompt == "another structure":
+            own = predictor.read(inputs[0], with_structure_of(inputs[1], begins_otherwise(clips)))
         said = [[reply.text for reply in row] for row in predictor.ask(own, questions, drop=drop)]
         whole = whole or said
-        found: dict[str, list[tuple[str, bool, bool]]] = defaultdict(list)
+        found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+        changed = []
         for group, texts_now, texts_first in zip(asked, said, whole, strict=True):
             for row, now, first in zip(group, texts_now, texts_first, strict=True):
-                found[row.task].append((row.subject, is_right(row, now), now != first))
+                found[row.task].append((row.subject, is_right(row, now)))
+                if row.task == "vqa_phase" and row.source["choice"] == "release":
+                    changed.append(now != first)
         for task, marks in found.items():
             table[task][prompt] = _share(marks)
+    # The last prompt is that with another structure.
+    neutral = [row for row, clip in enumerate(clips) if clip.phase == "rise" and clip.held == []]
+    sets = [presence_logits(one.take(neutral), predictor.calibration) > 0 for one in (readout, own)]
+    otherwise = {
+        "releases": len(changed), "told otherwise": float(np.mean(changed)) if changed else None,
+        "begin at neutral": len(neutral),
+        "AU sets otherwise": float((sets[0] != sets[1]).any(1).mean()) if neutral else None,
+    }  # fmt: skip
     print("| task | rows | " + " | ".join(PROMPTS) + " |\n" + "|---" * (len(PROMPTS) + 2) + "|")
     for task, cells in table.items():
         shown = [f"{cell['share']:.2f} ({cell['low']:.2f}-{cell['high']:.2f})" for cell in cells.values()]
-        shown[-1] += f", {cells['another onset']['changed']:.2f} changed"
         print(f"| {task} | {cells['whole prompt']['rows']:.0f} | " + " | ".join(shown) + " |")
     if given.json is not None:
-        write_json(given.json, table)
-    print(json.dumps({"clips": len(names), "questions": len(rows)}))
+        write_json(given.json, {**table, "another structure": otherwise})
+    print(json.dumps({"clips": len(names), "questions": len(rows), **otherwise}))
 
 
-def _share(marks: list[tuple[str, bool, bool]]) -> dict[str, float]:
-    subjects = sorted({subject for subject, *_ in marks})
+def _share(marks: list[tuple[str, bool]]) -> dict[str, float]:
+    subjects = sorted({subject for subject, _ in marks})
     counts = np.zeros((len(subjects), 2))
-    for subject, right, _ in marks:
+    for subject, right in marks:
         counts[subjects.index(subject)] += right, 1
     low, high = interval(counts, lambda sums: sums[:, 0] / sums[:, 1])
     return {
         "rows": len(marks),
-        "share": float(np.mean([right for _, right, _ in marks])),
-        "changed": float(np.mean([changed for *_, changed in marks])),
+        "share": float(np.mean([right for _, right in marks])),
         "low": low,
         "high": high,
     }

@@ -29,13 +29,14 @@ HELD_SEED = 900
 @dataclass(frozen=True)
 class Films:
     """Key frames of ``clips`` short films of ``subjects``, drawn with the face units ``units``, from which
-    face experts or language part learn."""
+    face experts or language part learn; ``settings`` of their maker."""
 
     learns: Literal["faces", "language"]
     units: str
     clips: int
     subjects: int
     seed: int
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,22 +94,19 @@ FULL = Profile(
 )  # fmt: skip
 
 
+FAINT = ("smallest=0.3", "largest=1")
 FURTHER = replace(
     FULL,
     shards=0,
-    films=(Films("faces", "arkit", 420, 105, 40), Films("faces", "makehuman", 380, 95, 42)),
-    faces=(
-        "faces.steps=600", "faces.cooldown_steps=250", "faces.learning_rate=5e-3",
-        "faces.validate_every=0", "faces.patience=0", "faces.experts=[structure]", "faces.weight_decay=0",
-        *(f"faces.losses.{name}=0" for name in (
-            "au", "coarse", "fine", "texture", "structure", "held", "phase", "folds", "independence",
-            "adversary",
-        )),
+    films=(
+        Films("faces", "arkit", 280, 112, 60), Films("faces", "makehuman", 280, 112, 64),
+        Films("faces", "arkit", 160, 80, 66, FAINT), Films("faces", "makehuman", 160, 80, 70, FAINT),
     ),
+    faces=("faces.steps=0", "faces.validate_every=0", "validation_share=0.99"),
     language=(),
 )  # fmt: skip
-"""Further from a checkpoint: all stays as it is, but that the head for phases learns to read how the shape of
-a face goes on from what it holds."""
+"""Further from a checkpoint: all stays as it is, but that AUs whose motion was measured in px are calibrated
+with what the flow supports, on films of people whom no expert has met."""
 
 
 def commands(
@@ -142,7 +140,7 @@ def commands(
         *drawn,
         *([*deft, "synth", store(films), "--film", "keys", "--split", "train", "--workers", str(workers),
            "--units", films.units, "--clips", str(films.clips), "--subjects", str(films.subjects),
-           "--seed", str(films.seed)] for films in profile.films),
+           "--seed", str(films.seed), *films.settings] for films in profile.films),
         *([*deft, "unimer", "build", store(films), "--out", rows(films), "--no-figures", "--workers",
            str(workers)] for films in told),
         [*deft, "train", *map(store, seen), "--start", start, "--out", experts, *data, *parts,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from deft_llm.explain.samples import warp_field
 from deft_llm.faces.regions import CANONICAL_DEPTH, CANONICAL_LANDMARKS, fold_weights, region_weights
 from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGIONS
 from deft_llm.model.deft import DeftConfig, DeftModel
@@ -21,7 +22,7 @@ from deft_llm.model.inputs import (
     motion_input,
     region_pool,
 )
-from deft_llm.model.units import EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU, au_text
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS, MOTION_TOKENS, TOKEN_OF_AU, au_text
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.state.onset import over_neutral_of
 from deft_llm.store import Motion
@@ -112,6 +113,18 @@ def test_regions_of_a_measured_clip_are_read_where_it_has_a_scale() -> None:
     for units, known in (("px", True), ("relative", False)):
         motion = motion_from_flow("clip", flow, units=units)
         assert np.isfinite(motion_input(motion).regions).any() == known
+
+
+def test_support_of_a_one_sided_pull_is_told_on_its_side_and_turns_in_a_mirror() -> None:
+    field = np.moveaxis(warp_field(CANONICAL_LANDMARKS, 12, "left", (224, 224)), -1, 0)
+    motion = motion_from_flow("clip", np.stack([field, -field]), units="px")
+    inputs, place = motion_input(motion), AU_INDEX[12]
+    left, right = inputs.support[place]
+    assert left > 0 > right and np.abs(inputs.support[np.isfinite(inputs.support)]).max() <= 5.3
+    batch = batch_of([inputs, make_clips(1)[0]])
+    assert batch.support is not None and batch.support[1].isnan().all(), "maps without scale have none"
+    turned = mirrored(batch).support
+    assert turned is not None and turned[0, place].tolist() == [right, left]
 
 
 def test_structure_sees_no_change_and_texture_no_face() -> None:

@@ -10,6 +10,7 @@ from scipy.special import expit
 from deft_llm.facs.emotions import FINE
 from deft_llm.model.heads import (
     BALANCE,
+    au_logits,
     au_probabilities,
     class_log_probabilities,
     class_offsets,
@@ -55,6 +56,35 @@ def test_calibration_scales_and_shifts_each_au() -> None:
     for place in (0, 9, 23):
         scale, bias = CALIBRATION["au_scale"][place], CALIBRATION["au_bias"][place]
         assert found[place] == pytest.approx(expit(readout.au[0, place].numpy() * scale + bias), abs=1e-5)
+
+
+MEASURED = {
+    "au": np.full(len(EXPERT_AUS), 0.5).tolist(),
+    "support": np.full(len(EXPERT_AUS), 0.25).tolist(),
+    "bias": np.full(len(EXPERT_AUS), -1.0).tolist(),
+}
+
+
+def test_what_the_flow_supports_counts_for_aus_that_were_measured() -> None:
+    known, calibration = AU_INDEX[12], {**CALIBRATION, "measured": MEASURED}
+    support = torch.full((2, len(EXPERT_AUS), 2), torch.nan)
+    support[0, known] = torch.tensor([4.0, -4.0])
+    readout = make_readout(2, au=torch.randn(2, len(EXPERT_AUS), 2), support=support)
+    found, plain = au_logits(readout, calibration), au_logits(readout, CALIBRATION)
+    expected = 0.5 * readout.au[0, known].numpy() + 0.25 * np.array([4.0, -4.0]) - 1
+    assert found[0, known] == pytest.approx(expected, abs=1e-5)
+    found[0, known] = plain[0, known]
+    assert np.array_equal(found, plain), "what was not measured is calibrated as before"
+
+
+def test_beliefs_are_adapted_and_held_to_what_was_measured_with_support_too() -> None:
+    calibration, place = {**CALIBRATION, "measured": MEASURED}, AU_INDEX[12]
+    readout = make_readout(2, support=torch.randn(2, len(EXPERT_AUS), 2))
+    p = np.array([0.9, 0.2])
+    adapted = with_beliefs(readout, {12: p}, {}, calibration)
+    assert expit(presence_logits(adapted, calibration)[:, place]) == pytest.approx(p, abs=1e-4)
+    told = with_stated(readout, [{12: (0.99, 0.97)}, {}], calibration)
+    assert au_probabilities(told, calibration)[0, place] == pytest.approx([0.99, 0.97], abs=1e-4)
 
 
 def test_an_au_is_one_sided_where_its_sides_probabilities_differ_enough() -> None:

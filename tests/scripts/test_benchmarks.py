@@ -285,8 +285,17 @@ def test_expert_duty(script, films, tmp_path, tiny_checkpoint):
     script("benchmarks.expert_duty", tiny_checkpoint, films, unimer, *words)
     table = json.loads((tmp_path / "duty.json").read_text())
     assert set(table["region"]) == set(PROMPTS)
-    assert table["region"]["whole prompt"]["changed"] == 0
-    assert all(0 <= cell["changed"] <= 1 for cell in table["region"].values())
+    assert all(0 <= cell["share"] <= 1 for cell in table["region"].values())
+    assert set(table["another structure"]) >= {"told otherwise", "AU sets otherwise"}
+
+
+def test_film_aus(script, films, tmp_path):
+    words = (SHIPPED, films, "--calibrated", films)
+    assert "No AU is shown by 60 clips" in script("benchmarks.film_aus", *words, "--least", 60)
+    out = script("benchmarks.film_aus", *words, "--least", 1, "--json", tmp_path / "aus.json")
+    table = json.loads((tmp_path / "aus.json").read_text())
+    assert "and what the flow supports" in out and set(table) == {"aus", "sides"}
+    assert all(0 <= row["motion expert"]["f1"] <= 1 for row in table["aus"].values())
 
 
 def test_held(script, films, tmp_path):

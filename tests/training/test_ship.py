@@ -11,7 +11,7 @@ import pytest
 from deft_llm.config import load_config
 from deft_llm.training.settings import TrainConfig
 from recipes import forked, ship
-from recipes.ship import FULL, FURTHER, SMALL, commands
+from recipes.ship import FULL, FURTHER, SMALL, Profile, commands
 
 
 @pytest.mark.parametrize("profile", [SMALL, FULL], ids=["small", "full"])
@@ -28,8 +28,9 @@ def test_a_start_keeps_its_motion_expert(tmp_path: Path) -> None:
     *films, experts = commands(tmp_path, FURTHER, "note", start="shipped")
     settings = load_config(TrainConfig, None, [word for word in experts if "=" in word])
     assert settings.parts == ["faces"] and not settings.faces.anew
-    learned = {name: weight for name, weight in settings.faces.losses.model_dump().items() if weight}
-    assert list(learned) == ["course"], "all else of the experts stays as it is"
+    assert settings.faces.steps == 0, "the experts stay as they are"
+    assert settings.validation_share > 0.9, "nearly all films calibrate"
+    assert [words[-2:] == ["smallest=0.3", "largest=1"] for words in films] == [False, False, True, True]
     assert experts[experts.index("--start") + 1] == "shipped"
     assert experts[experts.index("--out") + 1] == str(tmp_path / "run"), "no language part comes after it"
     assert all("synth" in words for words in films), "what does not learn from maps needs none"
@@ -37,13 +38,25 @@ def test_a_start_keeps_its_motion_expert(tmp_path: Path) -> None:
 
 def test_face_experts_and_language_part_learn_from_other_people(tmp_path: Path) -> None:
     """The language part has to know what their word is worth on strangers."""
+    for profile in (SMALL, FULL):
+        met = {learns: people(profile, learns) for learns in ("faces", "language")}
+        assert met["faces"] and met["language"] and not met["faces"] & met["language"]
+
+
+def people(profile: Profile, learns: str) -> set[int]:
+    """Identities of the films that a part learns from."""
     from deft_llm.synth.core.identity import split_seeds
 
-    for profile in (SMALL, FULL):
-        met: dict[str, set[int]] = {"faces": set(), "language": set()}
-        for films in profile.films:
-            met[films.learns] |= set(split_seeds("train", films.subjects, films.seed * films.subjects))
-        assert met["faces"] and met["language"] and not met["faces"] & met["language"]
+    found: set[int] = set()
+    for films in profile.films:
+        if films.learns == learns:
+            found |= set(split_seeds("train", films.subjects, films.seed * films.subjects))
+    return found
+
+
+def test_what_calibrates_has_not_been_learned_from() -> None:
+    calibrates = people(FURTHER, "faces")
+    assert not calibrates & (people(FULL, "faces") | people(FULL, "language"))
 
 
 def test_the_small_profile_makes_a_checkpoint_of_all_parts_and_goes_on(

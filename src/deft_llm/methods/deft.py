@@ -115,8 +115,8 @@ class DeftMethod:
 
     def prepare(self, samples: Sequence[Sample], workdir: Path) -> None:
         """Read all clips once (no labels are there to see) and keep what was read in ``workdir``."""
-        clips, weights = _unique(samples), self.digests()["weights"]
-        path = Path(workdir) / f"readout-{digest([list(clips), weights, list(CROPS)])}.npz"
+        clips, checkpoint = _unique(samples), self.digests()
+        path = Path(workdir) / f"readout-{digest([list(clips), checkpoint, list(CROPS)])}.npz"
         if not is_whole(path):
             save_readout(path, *self._read(clips.values()))
             seal(path)

@@ -11,7 +11,7 @@ their names with a soft verdict as well: of the mean of ten labels a model of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,7 @@ class Beliefs:
     @classmethod
     def of(cls, readout: Readout, calibration: Calibration | None = None) -> Beliefs:
         """Those of a readout; of one that a refit on a fold has adapted, the adapted ones."""
-        plain = replace(
-            readout, au=readout.au.detach().float().cpu(), coarse=readout.coarse.detach().float().cpu()
-        )  # fmt: skip
+        plain = readout.detached()
         found = (au_probabilities(plain, calibration), coarse_chances(plain, calibration))
         au, coarse = (torch.from_numpy(values).float().to(readout.au.device) for values in found)
         phase = None

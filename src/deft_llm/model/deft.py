@@ -312,7 +312,7 @@ class DeftModel(nn.Module):
                 phase = phase + course
         return Readout(
             motion.tokens, au, coarse, fine, motion.clean, motion.pooled, saw, alone, **tokens, phase=phase,
-            course=course, folds=folds, regions=measured_regions(batch, pooled),
+            course=course, folds=folds, regions=measured_regions(batch, pooled), support=batch.support,
         )  # fmt: skip
 
     def _alone(self, tokens: dict[str, Tensor | None], motion: Tensor, saw: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_softmax, logit, softmax
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from deft_llm.model.readout import Readout
 
 Calibration = dict[str, Any]
-"""What a checkpoint knows of its heads: ``au_scale``, ``au_bias`` (one number per AU) and
-``class_shares`` of its training clips."""
+"""What a checkpoint knows of its heads: ``au_scale``, ``au_bias`` (one number per AU), ``class_shares`` of
+its training clips and, where it was trained on faces, ``measured``: what ``Measured`` holds."""
 
 OBJECTIVE = ("I", "II", "III", "IV", "V", "VI", "VII")
 BALANCE = 0.5
@@ -36,10 +36,10 @@ LEAST_CHANCE = 1e-6
 
 
 def au_logits(readout: Readout, calibration: Calibration | None = None) -> np.ndarray:
-    """(N, A, 2) logits left, right after the calibration (scale and bias per AU): above 0, the
-    AU is there."""
-    scale, bias = _au_calibration(calibration)
-    return readout.au.numpy() * scale[:, None] + bias[:, None]
+    """(N, A, 2) logits left, right after the calibration: above 0, the AU is there. Of an AU that was
+    measured in px what the flow alone supports (``Readout.support``) counts as well."""
+    scale, offset = _au_calibration(readout, calibration)
+    return readout.au.numpy() * scale + offset
 
 
 def au_probabilities(readout: Readout, calibration: Calibration | None = None) -> np.ndarray:
@@ -52,10 +52,29 @@ def presence_logits(readout: Readout, calibration: Calibration | None = None) ->
     return au_logits(readout, calibration).max(-1)
 
 
-def _au_calibration(calibration: Calibration | None) -> tuple[np.ndarray, np.ndarray]:
+class Measured(NamedTuple):
+    """Calibration of AUs whose motion was measured in px, (A,) each: weights of the experts' logit and of the
+    logit by which the flow supports the AU, and the bias."""
+
+    au: np.ndarray
+    support: np.ndarray
+    bias: np.ndarray
+
+
+def _au_calibration(readout: Readout, calibration: Calibration | None) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and offset (N, A, 2) of the experts' AU logits."""
+    shape = readout.au.shape
     if not calibration:
-        return np.ones(len(EXPERT_AUS)), np.zeros(len(EXPERT_AUS))
-    return np.asarray(calibration["au_scale"], float), np.asarray(calibration["au_bias"], float)
+        return np.ones(shape), np.zeros(shape)
+    of_au = lambda values: np.asarray(values, float)[:, None]  # noqa: E731
+    scale, offset = (np.broadcast_to(of_au(calibration[name]), shape) for name in ("au_scale", "au_bias"))
+    if readout.support is None or not calibration.get("measured"):
+        return scale, offset
+    weights, support = Measured(*map(of_au, Measured(**calibration["measured"]))), readout.support.numpy()
+    known = np.isfinite(support)
+    return np.where(known, weights.au, scale), np.where(
+        known, weights.support * support + weights.bias, offset
+    )
 
 
 def seen_sides(chances: np.ndarray) -> list[dict[int, AUSide]]:
@@ -124,12 +143,12 @@ def with_beliefs(
     """
     import torch
 
-    au, scale = readout.au.clone(), _au_calibration(calibration)[0]
+    au, scale = readout.au.clone(), _au_calibration(readout, calibration)[0]
     before = presence_logits(readout, calibration)
     for number, p in aus.items():
         place = AU_INDEX[number]
-        moved = (logit(np.clip(p, 1e-6, 1 - 1e-6)) - before[:, place]) / scale[place]
-        au[:, place] += torch.from_numpy(moved[:, None]).to(au)
+        moved = (logit(np.clip(p, 1e-6, 1 - 1e-6)) - before[:, place])[:, None] / scale[:, place]
+        au[:, place] += torch.from_numpy(moved).to(au)
     adapted = replace(readout, au=au)
     for name, known in (("coarse", COARSE), ("fine", FINE)):
         if not classes or not set(classes) <= set(known):
@@ -154,13 +173,13 @@ def with_stated(
 
     if not any(stated):
         return readout
-    scale, bias = _au_calibration(calibration)
+    scale, offset = _au_calibration(readout, calibration)
     au, classes = readout.au.clone(), {name: getattr(readout, name).clone() for name in ("coarse", "fine")}
     before = au_probabilities(readout, calibration)
     for row, known in enumerate(stated):
         for number in known.keys() & AU_INDEX.keys():
             place, chances = AU_INDEX[number], np.clip(known[number], LEAST_CHANCE, 1 - LEAST_CHANCE)
-            told = torch.from_numpy((logit(chances) - bias[place]) / scale[place]).to(au)
+            told = torch.from_numpy((logit(chances) - offset[row, place]) / scale[row, place]).to(au)
             least = torch.from_numpy(chances >= 0.5)
             own = au[row, place]
             au[row, place] = torch.where(least, own.maximum(told), own.minimum(told))

@@ -12,8 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from scipy.special import logit
 from torch import Tensor
 
+from deft_llm.aus.support import measure_support
 from deft_llm.faces.pose import head_turn
 from deft_llm.faces.regions import CANONICAL_DEPTH, TWIN, fold_weights, region_weights
 from deft_llm.facs.regions import FOLDS, REGION_INDEX, REGIONS, mirror_key
@@ -26,6 +28,7 @@ from deft_llm.model.experts import (
     LINE_FEATURES,
     TURN,
 )
+from deft_llm.model.units import AU_INDEX, EXPERT_AUS
 from deft_llm.motion.normalise import relative
 from deft_llm.state.onset import MIRROR_CHANNEL, ONSET_CHANNELS, over_neutral_of
 from deft_llm.state.onset import MIRROR_SIGN as MIRROR_OVER
@@ -53,6 +56,8 @@ FACE_ROWS, FACE_COLUMNS = slice(30, 200), slice(30, 194)
 """Where the face lies in an aligned picture, without its background."""
 MIRROR_LINES = (1, 0, 3, 2, 4, 5)
 """Order of the features of ``fold_lines`` in a mirror image."""
+SURE_SUPPORT = 0.995
+"""Support beyond which, and below one less which, a measurement is no surer."""
 RELATIVE_Z = 3.0
 """Noise floors that a region's relative motion of 1 amounts to, where none was measured."""
 MIRROR_SIGN = (-1.0, 1.0, 1.0)
@@ -65,11 +70,13 @@ MIRROR_SIGN = (-1.0, 1.0, 1.0)
 @dataclass
 class MotionInput:
     """maps (2, 3, 28, 28) relative (u, v, strain) of both phases; phases (2,) bool: those that are known;
-    regions (2, R, 3) what was measured in px of the face's regions: dx, dy, z, NaN where it was not."""
+    regions (2, R, 3) what was measured in px of the face's regions: dx, dy, z, NaN where it was not; support
+    (A, 2) of ``support_input``."""
 
     maps: np.ndarray
     phases: np.ndarray
     regions: np.ndarray = field(default_factory=lambda: np.full((2, len(REGIONS), 3), np.nan, np.float32))
+    support: np.ndarray = field(default_factory=lambda: np.full((len(EXPERT_AUS), 2), np.nan, np.float32))
 
 
 def motion_input(motion: Motion) -> MotionInput:
@@ -79,6 +86,17 @@ def motion_input(motion: Motion) -> MotionInput:
     if motion.units == "px":
         count = min(len(table.dx), 2)
         found.regions[:count] = np.stack([table.dx, table.dy, table.z], -1)[:count]
+        found.support[:] = support_input(motion)
+    return found
+
+
+def support_input(motion: Motion) -> np.ndarray:
+    """(A, 2) logits of ``aus.support``: how well the flow supports each AU on the left and on the right, no
+    label read; NaN for an AU that could not be measured."""
+    found = np.full((len(EXPERT_AUS), 2), np.nan, np.float32)
+    for seen in measure_support(motion):
+        if seen.judged and seen.au in AU_INDEX:
+            found[AU_INDEX[seen.au]] = logit(np.clip(seen.sides, 1 - SURE_SUPPORT, SURE_SUPPORT))
     return found
 
 
@@ -326,7 +344,7 @@ def spread(image: np.ndarray) -> np.ndarray:
 class DeftBatch:
     """Inputs of B clips: maps (B, P, 3, 28, 28) and phases (B, P) as in ``MotionInput``, P 1 or 2; the
     parts of ``FaceInput`` (B, ...), None where no clip has a face, and has_faces (B,) bool, None where
-    all have one; regions (B, 2, R, 3), None where none were measured.
+    all have one; regions (B, 2, R, 3) and support (B, A, 2), None where none were measured.
 
     ``with_table``: whether the motion expert reads the region table as well (measured from the maps).
     """
@@ -342,6 +360,7 @@ class DeftBatch:
     course: Tensor | None = None
     has_faces: Tensor | None = None
     regions: Tensor | None = None
+    support: Tensor | None = None
     with_table: bool = True
 
     def __len__(self) -> int:
@@ -362,6 +381,7 @@ def batch_of(inputs: Sequence[MotionInput], faces: Sequence[FaceInput | None] | 
         torch.from_numpy(np.stack([item.maps[:count] for item in inputs])),
         torch.from_numpy(np.stack([item.phases[:count] for item in inputs])),
         regions=torch.from_numpy(np.stack([item.regions for item in inputs])),
+        support=torch.from_numpy(np.stack([item.support for item in inputs])),
     )
     first = next((face for face in faces or () if face is not None), None)
     if first is None or faces is None:
@@ -384,6 +404,7 @@ def mirrored(batch: DeftBatch) -> DeftBatch:
         space=None if batch.space is None else mirrored_space(batch.space),
         over=None if batch.over is None else mirrored_over(batch.over),
         regions=None if batch.regions is None else mirrored_regions(batch.regions),
+        support=flip(batch.support),
     )  # fmt: skip
 
 

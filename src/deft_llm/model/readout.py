@@ -29,7 +29,8 @@ class Readout:
     these that the time course of the shape over the neutral tells, 0 where it is not known, None where it is
     not read; folds (N, F) logits that the skin folds of ``facs.regions.FOLDS`` deepen, 0 where the texture
     expert saw nothing, None where it tells none; regions (N, 2, R, 3) dx, dy and z of the face's regions in
-    both phases, NaN where they were not measured.
+    both phases, NaN where they were not measured; support (N, A, 2) logits left and right by which the flow
+    alone supports each AU (``inputs.support_input``), NaN where it was not measured, None where nothing was.
     """
 
     motion: Tensor
@@ -46,6 +47,7 @@ class Readout:
     course: Tensor | None = None
     folds: Tensor | None = None
     regions: Tensor | None = None
+    support: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.au)
@@ -55,6 +57,13 @@ class Readout:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         taken: dict[str, Any] = {name: None if v is None else v[rows] for name, v in values.items()}
         return Readout(**taken)
+
+    def detached(self) -> Readout:
+        """The same on the CPU, without gradients, in single precision."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = lambda v: v.detach().cpu() if v.dtype == torch.bool else v.detach().float().cpu()  # noqa: E731
+        found: dict[str, Any] = {name: None if v is None else plain(v) for name, v in values.items()}
+        return Readout(**found)
 
     @classmethod
     def joined(cls, parts: Sequence[Readout]) -> Readout:

@@ -26,7 +26,7 @@ from deft_llm.model.units import EXPERT_AUS
 from deft_llm.setup.weights import require
 from deft_llm.store.layout import INDEX
 from deft_llm.training import faces, language, motion
-from deft_llm.training.calibration import calibrate
+from deft_llm.training.calibration import calibrate, calibrate_measured
 from deft_llm.training.checkpoints import (
     MODEL,
     checkpoint_folder,
@@ -325,7 +325,7 @@ def _changes(
     """What a part changes in the config of its checkpoint, beside the model's own sizes."""
     before = saved.get("trained_on") or {}
     subjects = sorted({*before.get("subjects", []), *data.subjects})
-    calibrated = name in ("motion", "joint") and data.samples is None
+    calibrated = name == "faces" or (name in ("motion", "joint") and data.samples is None)
     held = data.held.subject_names if data.held and (settings.validate_every or calibrated) else []
     validated = sorted({*before.get("validation_subjects", []), *held})
     mine = {"steps": steps, "batch": settings.batch, "seed": settings.seed, "command": command}
@@ -345,4 +345,7 @@ def _changes(
     if name in ("motion", "joint"):
         changes["calibration"] = calibrate(deft, data.maps_held)
         changes["parameters"] = sum(value.numel() for value in deft.motion.parameters())
+    known = changes.get("calibration", saved.get("calibration"))
+    if name in ("faces", "joint") and known and data.held is not None:
+        changes["calibration"] = {**known, "measured": calibrate_measured(deft, data.held, known)}
     return changes
