@@ -26,6 +26,24 @@ SUPPORT = "tests/unimer/test_constraint.py::"
 MUTANTS: tuple[Mutant, ...] = (
     # -- experts and their readout
     Mutant(
+        "support-of-the-wrong-side",
+        "what the flow supports on the left is on the right in a mirror",
+        "model/inputs.py",
+        "        support=flip(batch.support),\n",
+        "        support=batch.support,\n",
+        (
+            "tests/model/test_experts.py::test_support_of_a_one_sided_pull_is_told_on_its_side_and_turns_in_a_mirror",
+        ),
+    ),
+    Mutant(
+        "support-of-maps",
+        "what was not measured in px is calibrated as maps are",
+        "model/heads.py",
+        "    known = np.isfinite(support)\n",
+        "    known = np.ones_like(support, bool)\n",
+        ("tests/model/test_heads.py::test_what_the_flow_supports_counts_for_aus_that_were_measured",),
+    ),
+    Mutant(
         "au-from-all-tokens",
         "each AU is read from a token of its own",
         "model/experts.py",

@@ -66,6 +66,14 @@ def test_support_is_weighed_where_it_knows_more(clips: tuple[Readout, Any]) -> N
     assert right(found) > right(alone) + 0.05
 
 
+def test_what_was_calibrated_before_stays_where_too_few_show_an_au(clips: tuple[Readout, Any]) -> None:
+    _, held = clips
+    before = {name: np.full(len(EXPERT_AUS), 0.7).tolist() for name in ("au", "support", "bias")}
+    found = calibrate_measured(None, held, {**BEFORE, "measured": before})  # type: ignore[arg-type]
+    assert found is not None and found["support"][KNOWING] != 0.7
+    assert {found[name][AU_INDEX[1]] for name in found} == {0.7}
+
+
 def test_clips_without_px_calibrate_nothing(clips: tuple[Readout, Any]) -> None:
     readout, held = clips
     assert readout.support is not None

@@ -70,8 +70,9 @@ def calibrate_measured(
     if not known.any():
         return None
     seen_of = np.stack([readout.au.numpy(), support], -1)
-    scale, bias_of = (np.array(calibration[name], float) for name in ("au_scale", "au_bias"))
-    found = Measured(scale, np.zeros_like(scale), bias_of)
+    scale, shift = calibration["au_scale"], calibration["au_bias"]
+    before = calibration.get("measured") or Measured(scale, np.zeros_like(scale), shift)._asdict()
+    found = Measured(**{name: np.array(values, float) for name, values in before.items()})
     for k in range(len(EXPERT_AUS)):
         seen, truth = seen_of[known[:, k], k], held.side[known[:, k], k]
         shown = truth.max(-1)
