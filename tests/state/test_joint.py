@@ -14,7 +14,7 @@ from deft_llm.facs.regions import PART_REGIONS
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.explained import without_dragged
 from deft_llm.spotting.joint import between, events_of, joint_movements, state_movements
-from deft_llm.spotting.movement import A_WORD, Movement, MovementUnit, RegionShift, border
+from deft_llm.spotting.movement import A_WORD, SPOKEN, Movement, MovementUnit, RegionShift, border
 from deft_llm.spotting.phases import AUPhase, phases_of
 from deft_llm.spotting.spot import Spotting
 from deft_llm.state.channels import POINTS
@@ -234,10 +234,21 @@ def test_brief_motion_of_the_mouth_that_names_no_unit_is_no_micro_expression():
     found, why = unnamed(mouth, {})
     assert found.kind == "movement" and "word" in why
     assert unnamed(brow, {}) == (brow, "")
+    shifts = (*mouth.regions, *brow.regions)
+    spoken = replace(mouth, regions=shifts, hidden={"chin": SPOKEN})
+    found, why = unnamed(spoken, {})
+    assert found.kind == "movement" and f"chin: {SPOKEN}" in why, "brows that go along with speech are none"
     smile = replace(mouth, units=(MovementUnit(12, "left", "rise", 60, 64, 70, 2.4, 2.56, 2.8),))
     assert unnamed(smile, {}) == (smile, "")
     parted = replace(mouth, units=(replace(smile.units[0], number=25),))
     assert unnamed(parted, {}) == (replace(parted, kind="movement", reason=A_WORD), "")
+    pressed = replace(smile.units[0], number=23)
+    both = replace(parted, units=(*parted.units, pressed))
+    assert unnamed(both, {}) == (replace(both, kind="movement", reason=A_WORD), ""), (
+        "lips that speak press too"
+    )
+    smiling, lone = replace(parted, units=(*parted.units, *smile.units)), replace(mouth, units=(pressed,))
+    assert [unnamed(one, {}) for one in (smiling, lone)] == [(smiling, ""), (lone, "")]
 
 
 def test_the_openings_that_speech_begins_and_ends_with_are_speech(make_track):

@@ -133,8 +133,9 @@ def hindrance(refused: Mapping[int, str]) -> str:
 
 def unnamed(movement: Movement, not_judged: Mapping[int, str]) -> tuple[Movement, str]:
     """A movement, and why nothing is said of it: no Action Unit of it can be told, and it is slow, coded or
-    covered, or a word; "" where a method may read it. ``not_judged``: unit -> why it is not stated. Lips that
-    motion sees part, and no more, are no micro-expression either."""
+    covered, or a word, or lies partly where nothing can be judged; "" where a method may read it.
+    ``not_judged``: unit -> why it is not stated. Lips that motion sees part, and no more, are no
+    micro-expression either."""
     if movement.kind == "micro-expression" and lips_alone(movement.rises):
         return replace(movement, kind="movement", reason=A_WORD), ""
     if movement.rises or movement.kind == "given":
@@ -144,6 +145,12 @@ def unnamed(movement: Movement, not_judged: Mapping[int, str]) -> tuple[Movement
         return movement, f"No Action Unit can be told in its motion, and it {slow} a micro-expression."
     if coded := hindrance(not_judged):
         return movement, f"Nothing is said of this motion: {coded}."
+    if unseen := [shift.region for shift in movement.regions if shift.region in movement.hidden]:
+        why = f"{unseen[0]}: {movement.hidden[unseen[0]]}"
+        return (
+            replace(movement, kind="movement"),
+            f"No Action Unit can be told in its motion, part of which cannot be judged ({why}).",
+        )
     if areas_of(movement.regions) == {"mouth"}:
         return replace(movement, kind="movement"), f"No Action Unit can be told in its motion. {A_WORD}"
     return movement, ""

@@ -180,8 +180,10 @@ def turned(phase: AUPhase, state: FaceState) -> float:
 
 
 def lips_alone(units: Collection[MovementUnit]) -> bool:
-    """Whether lips that part, or a jaw that drops, are all that some units say."""
-    return bool(units) and {unit.number for unit in units} <= SYLLABLE_AUS
+    """Whether lips that part, or a jaw that drops, are all that some units say, but for others that speech
+    uses."""
+    numbers = {unit.number for unit in units}
+    return bool(numbers & SYLLABLE_AUS) and numbers <= SPEECH_AUS
 
 
 def _is_lone(phase: AUPhase) -> bool:
