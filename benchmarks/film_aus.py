@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     given = parser.parse_args()
     model = DeftModel.from_pretrained(given.checkpoint, language=False)
-    before = read_object(given.checkpoint / CONFIG)["calibration"]
+    before = {**read_object(given.checkpoint / CONFIG)["calibration"], "measured": None}
     data, held = StoreData([given.store]), StoreData(given.calibrated)
     chances = {name: told(model, data, held, before, reader) for name, reader in READERS.items()}
     truth, known, table = data.side.max(-1) > 0, data.known > 0, {}

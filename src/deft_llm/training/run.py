@@ -347,5 +347,6 @@ def _changes(
         changes["parameters"] = sum(value.numel() for value in deft.motion.parameters())
     known = changes.get("calibration", saved.get("calibration"))
     if name in ("faces", "joint") and known and data.held is not None:
-        changes["calibration"] = {**known, "measured": calibrate_measured(deft, data.held, known)}
+        measured = calibrate_measured(deft, data.held, known)
+        changes["calibration"] = known if measured is None else {**known, "measured": measured}
     return changes
