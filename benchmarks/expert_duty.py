@@ -6,7 +6,7 @@ STORE: clips with faces of test subjects; UNIMER: ``deft unimer build STORE --no
 whole prompt; without beliefs (the experts' tokens alone); with beliefs alone; without each expert (a face
 expert neither feeds the heads nor stands in the prompt; of motion, which all heads begin with, the tokens are
 left out of the prompt); with another clip's readout; and with all that structure sees (onset, shape over
-neutral, its time course) taken from a clip of another subject that begins otherwise (``begins_otherwise``).
+the neutral, course) taken from a clip of another subject that begins otherwise (``begins_otherwise``).
 Prints per task the share answered right, with a 95 % interval over subjects; then, with the other structure,
 the share of releases whose answers about the phase change, and of clips that begin at neutral whose set of
 AUs changes.
@@ -126,6 +126,8 @@ def main() -> None:
     questions = [[texts(row, "user")[0] for row in group] for group in asked]
     table: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     whole: list[list[str]] = []
+    swapped = predictor.read(inputs[0], with_structure_of(inputs[1], begins_otherwise(clips)))
+    changed = []
     for prompt, drop in PROMPTS.items():
         own = readout
         if len(drop) == 1 and drop[0] in FACE_EXPERTS:
@@ -133,21 +135,20 @@ def main() -> None:
         elif prompt == "another clip's":
             own = readout.take(torch.roll(torch.arange(len(readout)), 1))
         elif prompt == "another structure":
-            own = predictor.read(inputs[0], with_structure_of(inputs[1], begins_otherwise(clips)))
+            own = swapped
         said = [[reply.text for reply in row] for row in predictor.ask(own, questions, drop=drop)]
         whole = whole or said
         found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-        changed = []
         for group, texts_now, texts_first in zip(asked, said, whole, strict=True):
             for row, now, first in zip(group, texts_now, texts_first, strict=True):
                 found[row.task].append((row.subject, is_right(row, now)))
-                if row.task == "vqa_phase" and row.source["choice"] == "release":
+                released = row.task == "vqa_phase" and row.source["choice"] == "release"
+                if prompt == "another structure" and released:
                     changed.append(now != first)
         for task, marks in found.items():
             table[task][prompt] = _share(marks)
-    # The last prompt is that with another structure.
     neutral = [row for row, clip in enumerate(clips) if clip.phase == "rise" and clip.held == []]
-    sets = [presence_logits(one.take(neutral), predictor.calibration) > 0 for one in (readout, own)]
+    sets = [presence_logits(one.take(neutral), predictor.calibration) > 0 for one in (readout, swapped)]
     otherwise = {
         "releases": len(changed), "told otherwise": float(np.mean(changed)) if changed else None,
         "begin at neutral": len(neutral),

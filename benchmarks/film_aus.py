@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from deft_llm.evaluation.bootstrap import paired_test
+from deft_llm.evaluation.units import auroc, binary_f1, unit_counts
 from deft_llm.facs.units import entry
 from deft_llm.files import read_object, write_json
 from deft_llm.model.checkpoint import CONFIG
@@ -46,24 +46,29 @@ READERS = {
 ALONE = "motion expert"
 
 
-def told(model: DeftModel, data: StoreData, held: StoreData, before: dict, reader: Reader) -> np.ndarray:
-    """(N, A, 2) probabilities of the clips of ``data`` by what is calibrated on those of ``held``."""
-    measured = calibrate_measured(model, held, before, supported=reader.supported, drop=reader.drop)
-    readout = Predictor(model).read(data.inputs, data.faces, reader.drop)
-    return au_probabilities(readout, {**before, "measured": measured})
-
-
-def f1(counts: np.ndarray) -> np.ndarray:
-    """(B,) F1 of counts (B, 3): hits, false ones, missed ones."""
-    hits, false, missed = counts.T
-    return 2 * hits / np.maximum(2 * hits + false + missed, 1)
-
-
-def counts_of(said: np.ndarray, truth: np.ndarray, subject: np.ndarray, subjects: int) -> np.ndarray:
-    """(subjects, 3) of ``f1`` per subject; said, truth and numbers of subjects (n,)."""
-    found = np.zeros((subjects, 3))
-    np.add.at(found, subject, np.stack([said & truth, said & ~truth, ~said & truth], 1).astype(float))
+def chances_of(model: DeftModel, data: StoreData, held: StoreData, before: dict) -> dict[str, np.ndarray]:
+    """(N, A, 2) probabilities of the clips of ``data`` by each reader, calibrated on those of ``held``."""
+    predictor, found = Predictor(model), {}
+    read = {
+        drop: [predictor.read(one.inputs, one.faces, drop) for one in (data, held)]
+        for drop in {reader.drop for reader in READERS.values()}
+    }
+    for name, reader in READERS.items():
+        own, others = read[reader.drop]
+        measured = calibrate_measured(others, held, before, supported=reader.supported)
+        found[name] = au_probabilities(own, {**before, "measured": measured})
     return found
+
+
+def pooled_f1(counts: np.ndarray) -> np.ndarray:
+    """(B,) F1 over all AUs of counts (B, A, 4)."""
+    return binary_f1(counts.sum(-2))
+
+
+def compared(counts: dict[str, np.ndarray], name: str, aus: list[int]) -> dict[str, float]:
+    """F1 of some AUs by one reader, and how far it is ahead of the motion expert alone; counts (S, A, 4)."""
+    own, alone = counts[name][:, aus], counts[ALONE][:, aus]
+    return {"f1": float(pooled_f1(own.sum(0)[None])[0]), **paired_test(alone, own, pooled_f1)}
 
 
 def main() -> None:
@@ -78,47 +83,43 @@ def main() -> None:
     model = DeftModel.from_pretrained(given.checkpoint, language=False)
     before = {**read_object(given.checkpoint / CONFIG)["calibration"], "measured": None}
     data, held = StoreData([given.store]), StoreData(given.calibrated)
-    chances = {name: told(model, data, held, before, reader) for name, reader in READERS.items()}
-    truth, known, table = data.side.max(-1) > 0, data.known > 0, {}
-    counts: dict[str, list[np.ndarray]] = {name: [] for name in READERS}
-    subjects = len(data.subject_names)
-    print("| | clips | " + " | ".join(f"{name}: F1, AUC" for name in READERS) + " | gains in F1 |")
-    print("|---" * (len(READERS) + 3) + "|")
-    for place, number in enumerate(EXPERT_AUS):
-        rows = known[:, place]
-        shown = truth[rows, place]
-        if not given.least <= shown.sum() < len(shown):
-            continue
-        cells = {}
-        for name, found in chances.items():
-            chance = found[rows, place].max(-1)
-            counts[name].append(counts_of(chance >= 0.5, shown, data.subject[rows], subjects))
-            cells[name] = {**_compared(counts, name, -1), "auc": float(roc_auc_score(shown, chance))}
-        table[f"AU{number}"] = {"clips": int(shown.sum()), **cells}
-    if not table:
+    chances = chances_of(model, data, held, before)
+    known, subjects = data.known > 0, range(len(data.subject_names))
+    truth = (data.side.max(-1) > 0) & known
+    shown, all_known = truth.sum(0), known.sum(0)
+    aus = [int(k) for k in np.flatnonzero((shown >= given.least) & (shown < all_known))]
+    if not aus:
         print(f"No AU is shown by {given.least} clips of {given.store}: make more films.")
         return
-    for name in READERS:
-        counts[name].append(np.sum(counts[name], 0))
-    mean = lambda name: float(np.mean([row[name]["auc"] for row in table.values()]))  # noqa: E731
-    whole = {name: {**_compared(counts, name, -1), "auc": mean(name)} for name in READERS}
-    table["all"] = {"clips": sum(row["clips"] for row in table.values()), **whole}
+    presence = {name: found.max(-1) for name, found in chances.items()}
+    counts = {
+        name: np.stack([
+            unit_counts(*(values[data.subject == one] for values in (truth, found >= 0.5, known)))
+            for one in subjects
+        ]) for name, found in presence.items()
+    }  # fmt: skip
+    area = lambda name, k: auroc(truth[known[:, k], k], presence[name][known[:, k], k])  # noqa: E731
+    table = {
+        f"AU{EXPERT_AUS[k]}": {"clips": int(shown[k])} | {
+            name: {**compared(counts, name, [k]), "auc": area(name, k)} for name in READERS
+        } for k in aus
+    }  # fmt: skip
+    mean = {name: float(np.mean([row[name]["auc"] for row in table.values()])) for name in READERS}
+    table["all"] = {"clips": int(shown[aus].sum())} | {
+        name: {**compared(counts, name, aus), "auc": mean[name]} for name in READERS
+    }
+    print("| | clips | " + " | ".join(f"{name}: F1, AUC" for name in READERS) + " | gains in F1 |")
+    print("|---" * (len(READERS) + 3) + "|")
     for label, row in table.items():
         cells = " | ".join(f"{row[name]['f1']:.2f}, {row[name]['auc']:.2f}" for name in READERS)
         gains = "; ".join("{difference:+.2f} ({low:+.2f} to {high:+.2f})".format(**row[name])
                           for name in READERS if name != ALONE)  # fmt: skip
         print(f"| {label} | {row['clips']} | {cells} | {gains} |")
     sides = {name: _sides(data, found) for name, found in chances.items()}
-    print("\nsides of one-sided AUs: " + ", ".join(f"{name} {right:.2f} of {n}" for name, (right, n) in
-                                                   sides.items()))  # fmt: skip
+    told = ", ".join(f"{name} {right:.2f} of {count}" for name, (right, count) in sides.items())
+    print(f"\nsides of one-sided AUs: {told}")
     if given.json is not None:
         write_json(given.json, {"aus": table, "sides": sides})
-
-
-def _compared(counts: dict[str, list[np.ndarray]], name: str, place: int) -> dict[str, float]:
-    """F1 by one reader, and how far it is ahead of the motion expert alone."""
-    own = counts[name][place]
-    return {"f1": float(f1(own.sum(0)[None])[0]), **paired_test(counts[ALONE][place], own, f1)}
 
 
 def _sides(data: StoreData, chances: np.ndarray) -> tuple[float, int]:

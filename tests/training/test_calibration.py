@@ -32,7 +32,7 @@ def readout_of(au: Tensor, support: Tensor) -> Readout:
 
 
 @pytest.fixture
-def clips(monkeypatch: pytest.MonkeyPatch) -> tuple[Readout, Any]:
+def clips() -> tuple[Readout, Any]:
     """A readout of clips and their labels: of AU4 experts and support each know half, of AU12 nobody does;
     all others are shown by too few."""
     rng = np.random.default_rng(0)
@@ -43,19 +43,17 @@ def clips(monkeypatch: pytest.MonkeyPatch) -> tuple[Readout, Any]:
     au, support = (rng.normal(0, 1, side.shape).astype(np.float32) for _ in range(2))
     for seen in (au, support):
         seen[:, KNOWING] += 1.2 * side[:, KNOWING]
-    readout = readout_of(torch.from_numpy(au), torch.from_numpy(support))
-    monkeypatch.setattr(calibration, "Predictor", lambda model: SimpleNamespace(read=lambda *_: readout))
-    held = SimpleNamespace(inputs=[], faces=[], side=side, known=np.ones(side.shape[:2]))
-    return readout, held
+    held = SimpleNamespace(side=side, known=np.ones(side.shape[:2]))
+    return readout_of(torch.from_numpy(au), torch.from_numpy(support)), held
 
 
 def test_support_is_weighed_where_it_knows_more(clips: tuple[Readout, Any]) -> None:
     readout, held = clips
-    found = calibrate_measured(None, held, BEFORE)  # type: ignore[arg-type]
+    found = calibrate_measured(readout, held, BEFORE)
     assert found is not None and found["support"][KNOWING] > 0.5 * found["au"][KNOWING] > 0.2
     assert found["support"][AU_INDEX[12]] < 0.15
     assert (found["au"][AU_INDEX[1]], found["support"][AU_INDEX[1]]) == (1.0, 0.0), "too few show it"
-    alone = calibrate_measured(None, held, BEFORE, supported=False)  # type: ignore[arg-type]
+    alone = calibrate_measured(readout, held, BEFORE, supported=False)
     assert alone is not None and not any(alone["support"])
 
     def right(measured: dict[str, list[float]]) -> float:
@@ -67,9 +65,9 @@ def test_support_is_weighed_where_it_knows_more(clips: tuple[Readout, Any]) -> N
 
 
 def test_what_was_calibrated_before_stays_where_too_few_show_an_au(clips: tuple[Readout, Any]) -> None:
-    _, held = clips
+    readout, held = clips
     before = {name: np.full(len(EXPERT_AUS), 0.7).tolist() for name in ("au", "support", "bias")}
-    found = calibrate_measured(None, held, {**BEFORE, "measured": before})  # type: ignore[arg-type]
+    found = calibrate_measured(readout, held, {**BEFORE, "measured": before})
     assert found is not None and found["support"][KNOWING] != 0.7
     assert {found[name][AU_INDEX[1]] for name in found} == {0.7}
 
@@ -78,7 +76,7 @@ def test_clips_without_px_calibrate_nothing(clips: tuple[Readout, Any]) -> None:
     readout, held = clips
     assert readout.support is not None
     readout.support[:] = torch.nan
-    assert calibrate_measured(None, held, BEFORE) is None  # type: ignore[arg-type]
+    assert calibrate_measured(readout, held, BEFORE) is None
 
 
 def test_probabilities_come_true(clips: tuple[Readout, Any]) -> None:

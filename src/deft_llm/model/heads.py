@@ -70,11 +70,11 @@ def _au_calibration(readout: Readout, calibration: Calibration | None) -> tuple[
     scale, offset = (np.broadcast_to(of_au(calibration[name]), shape) for name in ("au_scale", "au_bias"))
     if readout.support is None or not calibration.get("measured"):
         return scale, offset
-    weights, support = Measured(*map(of_au, Measured(**calibration["measured"]))), readout.support.numpy()
+    weights = Measured(**{name: of_au(values) for name, values in calibration["measured"].items()})
+    support = readout.support.numpy()
     known = np.isfinite(support)
-    return np.where(known, weights.au, scale), np.where(
-        known, weights.support * support + weights.bias, offset
-    )
+    seen = weights.support * support + weights.bias
+    return np.where(known, weights.au, scale), np.where(known, seen, offset)
 
 
 def seen_sides(chances: np.ndarray) -> list[dict[int, AUSide]]:

@@ -3,7 +3,6 @@ px with what the flow supports as well; class shares."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from deft_llm.model.deft import DeftModel
 from deft_llm.model.heads import Calibration, Measured, presence_logits
 from deft_llm.model.inputs import maps_input
 from deft_llm.model.predictor import Predictor
+from deft_llm.model.readout import Readout
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.records import COARSE
 from deft_llm.training.motion import Samples
@@ -55,15 +55,13 @@ def calibrate(model: DeftModel, validation: Samples | None, limit: int = 3000) -
 
 
 def calibrate_measured(
-    model: DeftModel, held: StoreData, calibration: Calibration, *, supported: bool = True,
-    drop: Sequence[str] = (),
-) -> dict[str, list[float]] | None:  # fmt: skip
-    """``heads.Measured``, from clips of subjects of whom the face experts did not learn: per AU a logistic
-    function of the experts' logit and what the flow supports, alike for both sides, with .5 where the F1 of
-    its presence is best. An AU that fewer than FEWEST clips show keeps ``calibration``. ``supported`` False:
-    of the experts' logit alone; ``drop``: face experts that are left out. None where no clip was measured in
+    readout: Readout, held: StoreData, calibration: Calibration, *, supported: bool = True
+) -> dict[str, list[float]] | None:
+    """``heads.Measured``, from the ``readout`` of clips ``held`` of subjects of whom the face experts did not
+    learn: per AU a logistic function of the experts' logit and what the flow supports, alike for both sides,
+    with .5 where the F1 of its presence is best. An AU that fewer than FEWEST clips show keeps
+    ``calibration``. ``supported`` False: of the experts' logit alone. None where no clip was measured in
     px."""
-    readout = Predictor(model).read(held.inputs, held.faces, drop)
     assert readout.support is not None
     support = readout.support.numpy()
     known = np.isfinite(support).all(-1) & (held.known > 0)

@@ -208,7 +208,7 @@ def fit(
     if not ended():
         model, optimizer = accelerator.prepare(part.model, part.optimizer)
         log = writer(out, part.step) if main else (lambda *_: None)
-    elif main and not (out / STATE).is_file():  # no steps were asked for: what comes after them is
+    elif main and not (out / STATE).is_file():  # a run of no steps leaves what it began with
         save_state(out / STATE, part.state(), _meta(part, base, accelerator.num_processes))
     while not ended():
         parts = part.optimise(accelerator, model, optimizer)

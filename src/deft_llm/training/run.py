@@ -22,6 +22,7 @@ from deft_llm.model.beliefs import BELIEFS
 from deft_llm.model.checkpoint import WEIGHTS
 from deft_llm.model.deft import LANGUAGE, DeftModel
 from deft_llm.model.language import EMBEDDED, EXPERTS, FACE_EXPERTS
+from deft_llm.model.predictor import Predictor
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.setup.weights import require
 from deft_llm.store.layout import INDEX
@@ -347,6 +348,7 @@ def _changes(
         changes["parameters"] = sum(value.numel() for value in deft.motion.parameters())
     known = changes.get("calibration", saved.get("calibration"))
     if name in ("faces", "joint") and known and data.held is not None:
-        measured = calibrate_measured(deft, data.held, known)
+        readout = Predictor(deft).read(data.held.inputs, data.held.faces)
+        measured = calibrate_measured(readout, data.held, known)
         changes["calibration"] = known if measured is None else {**known, "measured": measured}
     return changes
