@@ -4,11 +4,15 @@
     python -m recipes.confidence fit TRAIN [TRAIN ...] --tracks DIR \\
         --out src/deft_llm/spotting/confidence.json
     python -m recipes.confidence check TRAIN TEST --tracks DIR
+    python -m recipes.confidence motion TRAIN [TRAIN ...] --test TEST [TEST ...] --tracks DIR \\
+        --out src/deft_llm/spotting/confidence.json
 
 A statement is right where the unit truly moves so then, however little; where what is true cannot be judged
 (hidden, turned away, speech) it counts for nothing, nor does the second name of one movement (25, 26).
-``check`` fits on all folders but the last and prints the calibration error on the last. ``--tracks``: what
-the landmarker saw of each film is kept there.
+``check`` fits on all folders but the last and prints the calibration error on the last. ``motion``, after
+``fit``, reads films as ``deft analyze`` does, leaves the weights and fits what the measured flow adds to the log
+odds of a stated rise (``Calibration.moved``); it is printed for other films (``--test``) too. ``--tracks``: what
+was seen of each film is kept there.
 """
 
 from __future__ import annotations
@@ -21,18 +25,41 @@ import numpy as np
 from scipy.special import expit
 
 from deft_llm.errors import UsageError
-from deft_llm.files import write_json
-from deft_llm.spotting.confidence import EVIDENCE, FEATURES, Calibration, features_of
+from deft_llm.evaluation.units import auroc
+from deft_llm.explain import Analysis, Analyzer
+from deft_llm.explain.units import is_measured
+from deft_llm.files import read_json, write_json
+from deft_llm.spotting.confidence import EVIDENCE, FEATURES, Calibration, features_of, shipped
 from deft_llm.spotting.explained import grouped, without_dragged
+from deft_llm.spotting.joint import state_movements
 from deft_llm.spotting.phases import phases_of
 from deft_llm.state.face_state import state_of
-from recipes.coded_films import LIDS, NO_LEVEL, TWIN_SECONDS, Film, Row, films_of, matched, row_of_phase
+from recipes.coded_films import (
+    LIDS,
+    NO_LEVEL,
+    TWIN_SECONDS,
+    Film,
+    Row,
+    films_of,
+    matched,
+    row_of_phase,
+    row_of_unit,
+)
 
 SHRINKAGE = 5.0  # of the weights towards EXPECTED (else 0), in features of unit spread, over all statements
 # Log odds where films leave it open: without hands, with little speech, with rises of 0.8 s at most.
 EXPECTED = {"covered": -1.5, "spoken": -1.0, "slow": -0.7}
 BINS = 10
 LEAST = 0.4  # probability from which a unit is stated: about where F1 on the training films is highest
+
+
+class Seconded(NamedTuple):
+    """Rises that were stated and measured: ``chance`` (N,) by shape, ``moves`` (N,) bool whether the skin
+    moved along, ``right`` (N,) 0 or 1."""
+
+    chance: np.ndarray
+    moves: np.ndarray
+    right: np.ndarray
 
 
 class Statements(NamedTuple):
@@ -101,6 +128,61 @@ def fitted(statements: Statements, least: float, name: str) -> Calibration:
     )  # fmt: skip
 
 
+def seconded_in(folder: Path, kept: Path, most: int | None) -> Seconded:
+    """The measured rises of the films of a folder; what a film gave is kept in the folder ``kept``."""
+    analyzer = Analyzer.from_pretrained("rules")
+    rows: list[tuple[float, bool, bool]] = []
+    for film in films_of(folder, kept, most):
+        path = kept / f"{film.name}.measured.json"
+        if not path.is_file():
+            write_json(path, _measured_rises(analyzer.analyze(folder / "video" / f"{film.name}.mp4"), film))
+        rows += read_json(path)
+    chance, moves, right = (np.array(column, float) for column in zip(*rows, strict=True))
+    return Seconded(chance, moves > 0, right)
+
+
+def _measured_rises(analysis: Analysis, film: Film) -> list[tuple[float, bool, bool]]:
+    """Chance by shape, whether the skin moved along and whether it is right, of each measured rise."""
+    by_shape = {
+        (unit.number, unit.onset): unit.confidence
+        for one in state_movements(analysis.states[0]) for unit in one.rises
+    }  # fmt: skip
+    units = [
+        unit for reading in analysis.readings if reading.motion is not None
+        for unit in reading.movement.rises
+        if unit.seen_by != "motion" and unit.number not in LIDS and is_measured(unit, reading.movement)
+    ]  # fmt: skip
+    there = [row for row in film.rows if row.level >= NO_LEVEL]
+    found = dict(matched([row_of_unit(unit) for unit in units], there))
+    return [
+        (by_shape[unit.number, unit.onset], unit.px is not None, at in found)
+        for at, unit in enumerate(units) if at not in found or there[found[at]].sure
+    ]  # fmt: skip
+
+
+def fitted_motion(seen: Seconded, shape: Calibration) -> Calibration:
+    """``shape`` with the ``moved`` of the largest likelihood, drawn a little towards nothing."""
+    from scipy.optimize import minimize
+
+    def loss(moved: np.ndarray) -> float:
+        share = shape.model_copy(update={"moved": tuple(moved)}).seconded(seen.chance, seen.moves)
+        likelihood = seen.right * np.log(share) + (1 - seen.right) * np.log(1 - share)
+        return float(-likelihood.sum() + (moved**2).sum() / 2)
+
+    found = minimize(loss, np.zeros(2), bounds=[(0.0, None), (None, 0.0)]).x
+    return shape.model_copy(update={"moved": (round(float(found[0]), 3), round(float(found[1]), 3))})
+
+
+def _print_motion(name: str, calibration: Calibration, seen: Seconded) -> None:
+    for said, share in (
+        ("by shape", seen.chance), ("with motion", calibration.seconded(seen.chance, seen.moves))
+    ):  # fmt: skip
+        likelihood = seen.right * np.log(share) + (1 - seen.right) * np.log(1 - share)
+        print(f"{name} {len(share)} rises, {seen.right.mean():.2f} right, {said}: log loss "
+              f"{-likelihood.mean():.3f}, area under the curve {auroc(seen.right, share):.3f}, calibration "
+              f"error {calibration_error(share, seen.right):.3f}")  # fmt: skip
+
+
 def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: mean distance of share right and probability over bins, by their size."""
     at = np.minimum((probability * bins).astype(int), bins - 1)
@@ -110,17 +192,38 @@ def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = BI
     ))  # fmt: skip
 
 
+def _fit_motion(options: argparse.Namespace) -> Calibration:
+    def of(folders: list[Path]) -> Seconded:
+        found = [seconded_in(one, options.tracks / one.name, options.films) for one in folders]
+        return Seconded(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    seen = of(options.folders)
+    calibration = fitted_motion(seen, shipped())
+    print(f"moved {calibration.moved}")
+    _print_motion("fitted on", calibration, seen)
+    if options.test:
+        _print_motion("tested on", calibration, of(options.test))
+    return calibration
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("fit", "check"))
+    parser.add_argument("part", choices=("fit", "check", "motion"))
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--tracks", type=Path, required=True)
     parser.add_argument("--films", type=int, help="only the first so many of each folder")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--test", type=Path, nargs="+", default=[], help="with motion: films to test on")
     parser.add_argument("--least", type=float, default=LEAST)
     options = parser.parse_args()
+    if options.out is None and options.part != "check":
+        raise UsageError(f"{options.part} needs --out: where the calibration is written.")
+    if options.part == "motion":
+        calibration = _fit_motion(options)
+        write_json(options.out, calibration.model_dump())
+        return
     found = [
         statements_of(list(films_of(folder, options.tracks / folder.name, options.films)))
         for folder in options.folders
@@ -143,8 +246,6 @@ def main() -> None:
               f"{calibration_error(share, one.right):.3f}; from {options.least} on {told.sum()}, "
               f"{one.right[told].mean() if told.any() else 0:.2f} right")  # fmt: skip
     if options.part == "fit":
-        if options.out is None:
-            raise UsageError("fit needs --out: where the calibration is written.")
         write_json(options.out, calibration.model_dump())
 
 

@@ -44,8 +44,8 @@ DECLINED = (
 )
 """Answers to what no movement shows."""
 NOT_SUPPORTED = "not supported by the measured motion"
-SHAPE_ALONE = "seen by shape, not in the skin's motion"
-"""What stands behind a statement that the skin's motion does not bear out."""
+SHAPE_ALONE = "seen by shape"
+"""What stands behind a statement that the skin's motion does not bear out, or does not name by itself."""
 _SIDE_WORDS = "both|left|right|asymmetric|upper|lower|(?:left|right|asymmetric) (?:upper|lower)"
 _CLASS = re.compile(rf"Class: (?P<fine>[a-z][a-z -]*) \((?P<coarse>{'|'.join(COARSE)}|{UNDETERMINED})\)$")
 _ITEM = re.compile(

@@ -93,7 +93,7 @@ def test_what_the_movement_denies_is_marked_though_its_skin_moves():
 def test_a_class_that_the_experts_find_less_likely_is_marked():
     likelier = {"positive": 0.3, "surprise": 0.6, "negative": 0.1}
     (mark,) = account_of(told(), SMILE, classes=likelier).marks
-    assert mark == "Class positive: the experts find surprise likelier (60 % against 30 %)"
+    assert mark == "Class positive: surprise is likelier by its probabilities (60 % against 30 %)"
     agreeing = {"positive": 0.6, "surprise": 0.3, "negative": 0.1}
     for classes in (agreeing, {}, {"I": 0.9, "II": 0.1}):
         assert account_of(told(), SMILE, classes=classes).marks == []

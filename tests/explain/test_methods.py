@@ -1,9 +1,12 @@
 """The baselines that answer without training: rules, and the untrained language model that says so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from deft_llm.answer import parse
+from deft_llm.aus.readout import describe, rationale
 from deft_llm.claims import find_claims
 from deft_llm.errors import UsageError
 from deft_llm.explain.samples import Injected
@@ -14,6 +17,7 @@ from deft_llm.methods.protocol import Sample, Task, build_method
 from deft_llm.methods.rules import class_probabilities
 from deft_llm.methods.table_words import STILL, motion_words, table_words
 from deft_llm.motion.measure import measure_clip
+from deft_llm.records import BY_SHAPE, Evidence
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,48 @@ def test_rules_name_unit_side_and_class(sample):
     assert row.evidence[0].au == 12 and row.sides["12"] == "right" and row.aus["12"] > 0.5
     assert row.label == "positive" and sum(row.probabilities.values()) == pytest.approx(1.0)
     assert parse(row.answer).evidence[0].au == 12 and find_claims(row.answer) == []
+
+
+def test_rules_keep_to_what_the_whole_measurement_states(sample):
+    """Shape denies the smile and shows brows that go up: classes, units and evidence follow."""
+    stated = replace(sample, stated={12: (0.05, 0.05), 1: (0.9, 0.9), 2: (0.9, 0.2)})
+    (row,) = build_method("rules", Task(), zero_shot=True).predict([stated])
+    assert row.aus["12"] == 0.05 and row.aus["1"] == 0.9 and "12" not in row.sides
+    assert row.sides["1"] == "both" and row.sides["2"] == "left"
+    assert not [one for one in row.evidence if one.au == 12] and row.label != "positive"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "both mouth corners moved up and outward by 1.0 px (2.0 % IOD)"),
+        ({"side": "left"}, "the left mouth corner moved up and outward by 1.0 px (2.0 % IOD)"),
+        ({"side": "asymmetric"}, "both mouth corners moved unevenly up and outward by 1.0 px (2.0 % IOD)"),
+        ({"reason": BY_SHAPE}, "both mouth corners moved up and outward (seen by shape)"),
+        ({"au": 17, "region": "chin", "direction": "up-lateral", "px": None},
+         "the chin moved up and sideways"),
+        ({"au": 25, "region": "lower lip", "direction": "diverging", "px": None}, "the lips moved apart"),
+        ({"au": 4, "region": "inner brow", "side": "right", "direction": "converging", "px": None},
+         "the inner brow on the right drew together"),
+        ({"au": 23, "region": "upper lip", "direction": "down", "part": "upper", "px": None},
+         "the upper lip moved down"),
+    ],
+)  # fmt: skip
+def test_what_moved_is_said_as_people_say_it(change, said):
+    row = Evidence(au=12, side="both", region="mouth corner", direction="up-lateral", dx=1.0, dy=-1.0,
+                   px=1.0, iod_percent=2.0, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    assert describe(row.model_copy(update=change)) == said
+
+
+def test_a_rationale_tells_every_unit_and_no_motion_twice():
+    row = Evidence(au=6, side="both", region="cheek", direction="up", dx=0.0, dy=-1.0, px=1.0,
+                   iod_percent=2.0, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    rows = [row, row.model_copy(update={"au": 12}), *(row.model_copy(update={"au": au, "region": region})
+            for au, region in ((1, "inner brow"), (2, "outer brow")))]  # fmt: skip
+    said = rationale(rows, None, 0.0)
+    assert said.count("cheeks moved up") == 1 and all(f"AU{au} (" in said for au in (6, 12, 1, 2))
+    assert said.endswith("These AUs do not determine a class.")
+    assert rationale(rows[:1], None, 0.0).endswith("This AU does not determine a class.")
 
 
 def test_rules_speak_in_any_class_list(sample):

@@ -10,12 +10,10 @@ from deft_llm.explain.attribution import Source, points_words, title_of, words_o
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.timeline import spread
 from deft_llm.explain.words import (
-    REPEATED,
     agreement_of,
     between,
     certainty_of,
     clock,
-    kind_note,
     measured_words,
 )
 from deft_llm.records import BY_SHAPE, Evidence, Prediction
@@ -95,13 +93,6 @@ def test_two_times_share_their_unit():
 )
 def test_a_change_of_a_probability_has_its_number(change, said):
     assert points_words(change) == said
-
-
-def test_a_brief_movement_that_comes_again_says_why_it_is_macro():
-    brief = Movement("macro-expression", 0, 5, 10, 0.0, 0.1, 0.2, (0.18, 0.22), 12.0)
-    assert kind_note(brief) == REPEATED and find_claims(REPEATED) == []
-    for other in ({"kind": "micro-expression"}, {"duration": (0.6, 0.7)}, {"reason": "micro or macro"}):
-        assert kind_note(replace(brief, **other)) == ""
 
 
 def test_an_action_unit_that_is_not_stated_is_called_a_guess():

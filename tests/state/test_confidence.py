@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import missed, sequences
 from deft_llm.errors import UsageError
-from deft_llm.files import read_object, write_json
+from deft_llm.explain.units import measured
+from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.files import read_json, read_object, write_json
+from deft_llm.records import Evidence
 from deft_llm.spotting import joint
 from deft_llm.spotting.confidence import (
     EVIDENCE,
@@ -26,6 +30,7 @@ from deft_llm.spotting.explained import without_dragged, without_implied
 from deft_llm.spotting.phases import LIMITS, phases_of
 from deft_llm.state.face_state import state_of
 from deft_llm.state.intensity import VISIBLE
+from deft_llm.state.track import FaceTrack
 from recipes import confidence
 from recipes.coded_films import Row, folded, matched, parted
 from recipes.confidence import Statements, calibration_error, fitted
@@ -52,6 +57,63 @@ def test_a_turning_head_and_a_cover_lower_the_confidence(smile):
     assert confidence_of(phase, replace(state, visibility=covered)) < whole
     unseen = replace(state, trained={key: 0 * curve for key, curve in state.trained.items()})
     assert confidence_of(phase, unseen) < whole
+
+
+def test_skin_that_moves_along_raises_the_confidence_of_a_measured_rise(smile):
+    state = state_of(smile(sides=("left",)))
+    (movement,) = joint.state_movements(state)
+    rise = next(unit for unit in movement.rises if unit.number == 12)
+    movement = replace(movement, units=(rise,))
+    assert shipped().moved[0] > 0 > shipped().moved[1]
+    row = Evidence(au=12, side="left", region="mouth corner", direction="up-lateral", dx=1.0, dy=-1.0,
+                   px=1.0, iod_percent=1.1, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
+    still = np.zeros((1, len(REGION_KEYS)))
+    regions = SimpleNamespace(dx=still, dy=still, floor=still + 0.1)
+    motion = SimpleNamespace(regions=regions, iod_px=90.0)
+    (moves,) = measured(movement, motion, [row]).units
+    (stays,) = measured(movement, motion, []).units
+    assert stays.confidence < rise.confidence < moves.confidence
+    assert (stays.px, stays.z, stays.seen_by) == (None, None, "state"), "nothing above its noise is no figure"
+    later = replace(movement, units=(replace(rise, onset=movement.apex + 1),))
+    assert measured(later, motion, [row]).units[0].confidence == rise.confidence
+
+
+def test_the_fit_of_motion_finds_what_was_put_in():
+    random = np.random.default_rng(0)
+    chance, moves = random.uniform(0.3, 0.9, 4000), random.random(4000) < 0.6
+    true = shipped().model_copy(update={"moved": (0.8, -1.2)}).seconded(chance, moves)
+    found = confidence.fitted_motion(
+        confidence.Seconded(chance, moves, (random.random(4000) < true).astype(float)), shipped()
+    )
+    assert found.moved == pytest.approx((0.8, -1.2), abs=0.2) and found.weights == shipped().weights
+
+
+def test_the_recipe_fits_motion_on_what_was_measured(films, monkeypatch, capsys, tmp_path):
+    folder, tracks = films
+
+    def analyze(path):
+        state = state_of(FaceTrack.load(tracks / path.parent.parent.name / f"{path.stem}.track.npz"))
+        readings = [
+            SimpleNamespace(motion="measured", movement=replace(one, units=tuple(
+                replace(unit, px=1.0 if unit.number == 12 else None) for unit in one.units
+            ))) for one in joint.state_movements(state)
+        ]  # fmt: skip
+        return SimpleNamespace(states=[state], readings=readings)
+
+    monkeypatch.setattr(
+        confidence.Analyzer, "from_pretrained", lambda _: SimpleNamespace(analyze=analyze)
+    )
+    out = tmp_path / "confidence.json"
+    argv = ["recipes.confidence", "motion", str(folder), "--tracks", str(tracks), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", [*argv, "--test", str(folder)])
+    confidence.main()
+    assert Calibration(**read_object(out)).weights == shipped().weights
+    assert "tested on" in capsys.readouterr().out
+    kept = sorted((tracks / folder.name).glob("*.measured.json"))
+    assert len(kept) == 2 and any(read_json(path) for path in kept)
+    monkeypatch.setattr("sys.argv", argv[:-2])
+    with pytest.raises(UsageError, match="--out"):
+        confidence.main()
 
 
 def test_what_is_less_sure_than_the_least_is_not_stated(smile, monkeypatch):

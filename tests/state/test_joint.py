@@ -13,8 +13,18 @@ from deft_llm.faces.regions import TWIN
 from deft_llm.facs.regions import PART_REGIONS
 from deft_llm.records import BY_SHAPE, Evidence
 from deft_llm.spotting.explained import without_dragged
-from deft_llm.spotting.joint import between, events_of, joint_movements, state_movements
-from deft_llm.spotting.movement import A_WORD, SPOKEN, Movement, MovementUnit, RegionShift, border
+from deft_llm.spotting.joint import between, events_of, joint_movements, state_movements, sure_enough
+from deft_llm.spotting.movement import (
+    A_WORD,
+    RISES_AGAIN,
+    SPOKEN,
+    STILL_HELD,
+    UNIT_HELD,
+    Movement,
+    MovementUnit,
+    RegionShift,
+    border,
+)
 from deft_llm.spotting.phases import AUPhase, phases_of
 from deft_llm.spotting.spot import Spotting
 from deft_llm.state.channels import POINTS
@@ -172,9 +182,48 @@ def test_motion_of_eyes_that_blink_is_none_and_speech_beside_it_is_speech(make_t
 def test_motion_of_a_release_is_that_release_and_no_new_movement(smile):
     state = state_of(smile())
     (movement,) = joint_movements(state, Spotting(movements=[flow_movement(80, 90)]))
-    assert movement.regions and {unit.seen_by for unit in movement.units if unit.number == 12} == {"both"}
+    assert not movement.regions and {unit.seen_by for unit in movement.units} == {"state"}
     both = joint_movements(state, Spotting(movements=[flow_movement(60, 66, "left inner brow", "up")]))
     assert len(both) == 2
+
+
+def test_a_movement_has_the_regions_of_its_rise_and_none_that_went_against_it(smile):
+    state = state_of(smile())
+    up = flow_movement(40, 48, direction="up")
+    up = replace(up, regions=(replace(up.regions[0], dy=-2.0),))
+    for found, seen in ((up, {("rise", "both"), ("release", "state")}), (flow_movement(40, 48), None)):
+        (movement,) = joint_movements(state, Spotting(movements=[flow_movement(80, 90), found]))
+        assert movement.regions == (found.regions if seen else ())
+        told = {(unit.phase, unit.seen_by) for unit in movement.units if unit.number == 12}
+        assert told == (seen or {("rise", "state"), ("release", "state")})
+    (lone,) = joint_movements(
+        state_of(smile(rise=(-9, -5), release=(60, 70))), Spotting(movements=[flow_movement(60, 70)])
+    )
+    assert lone.is_release and lone.regions
+
+
+def test_one_release_is_told_once(smile, monkeypatch):
+    state = state_of(smile())
+    phases = sure_enough(state)
+    fall = next(one for one in phases if one.au == 12 and one.kind == "release")
+    again = replace(fall, of=None, onset=fall.onset + 2)
+    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda _: [*phases, again])
+    (movement,) = state_movements(state)
+    assert sum(unit.phase == "release" and unit.number == 12 for unit in movement.units) == 1
+
+
+def test_why_an_end_is_not_seen_is_told(smile, monkeypatch):
+    state = state_of(smile())
+    rise, *_ = phases = [one for one in sure_enough(state) if one.au == 12 and one.kind == "rise"]
+    for rises_again, reason in ((True, RISES_AGAIN), (False, STILL_HELD)):
+        held = [replace(one, seen_to_end=False, rises_again=rises_again) for one in phases]
+        monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda _, held=held: held)
+        assert [one.reason for one in state_movements(state)] == [reason]
+    brow = replace(rise, au=1, side=rise.side, size=2.0, level=2.0, seen_to_end=False)
+    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda _: [*phases, brow])
+    (movement,) = state_movements(state)
+    assert movement.offset is not None and movement.reason == f"The end of AU1 {UNIT_HELD}"
+    assert [one.state for one in of_movement(movement, read=True, named=True)] == ["no-offset"]
 
 
 def test_an_answer_that_names_the_opposite_is_marked(smile):
@@ -380,6 +429,17 @@ def test_what_lasts_is_told_by_motion_alone_where_shape_could_not_show_it(
     assert why.get(1) == refused
 
 
+@pytest.mark.parametrize(("z", "told"), [(9.0, True), (3.0, False)])
+def test_motion_alone_states_what_stands_well_above_the_noise(make_track, z, told):
+    row = Evidence(au=1, side="both", region="inner brow", direction="up", dx=0.0, dy=-1.0, px=1.0,
+                   iod_percent=1.1, z=z, support=0.9, status="supported", reason="")  # fmt: skip
+    moved = replace(flow_movement(60, 64, "left inner brow", "up"), kind="micro-expression", offset=70,
+                    offset_time=2.8)  # fmt: skip
+    found, refused = of_motion(moved, [row], state_of(make_track(120)))
+    assert [unit.number for unit in found.units] == [1] * told
+    assert refused == ({} if told else {1: "z 3.0: too little above the clip's noise for motion alone"})
+
+
 def test_motion_states_nothing_while_a_cover_comes_or_goes(make_track):
     row = Evidence(au=1, side="both", region="inner brow", direction="up", dx=0.0, dy=-1.0, px=1.0,
                    iod_percent=1.1, z=9.0, support=0.9, status="supported", reason="")  # fmt: skip
@@ -442,7 +502,7 @@ def test_a_unit_takes_the_figures_of_its_own_side(smile):
     (own,) = (one for one in rows_of(movement, [row]) if one.au == 12)
     assert own.side == "left" and own.reason == BY_SHAPE
     both = row.model_copy(update={"side": "both"})
-    assert both in rows_of(movement, [both])
+    assert row.model_copy(update={"side": "left"}) in rows_of(movement, [both]), "one side in every table"
 
 
 def test_words_of_an_overlay_tell_faces_apart(smile):

@@ -16,7 +16,6 @@ from deft_llm.explain.words import (
     agreement_of,
     certainty_of,
     duration_of,
-    kind_note,
     marked_words,
     measured_words,
     regions_of,
@@ -150,7 +149,7 @@ def reading_html(result: Result, rank: int) -> str:
         said = f"<blockquote>{escape(seen.answer or '')}</blockquote>"
     said += "".join(f'<p class="notice">{escape(marked_words(mark))}</p>' for mark in reading.marks)
     sure = f"{certainty_of(seen.probabilities)} {agreement_of(reading)}".strip()
-    notes = [text for text in (kind_note(movement), movement.reason, reading.warning) if text]
+    notes = [text for text in (movement.reason, reading.warning) if text]
     return (
         f"{head}{said}{bars(seen.probabilities, 'Class probabilities')}"
         f'<p>{escape(sure)}</p><p class="soft">{LABEL_NOTE}</p><h4>Measured</h4>{evidence_table(reading)}'

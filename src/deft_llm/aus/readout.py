@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, logit
 
-from deft_llm.answer import mark_of
+from deft_llm.answer import MAX_EVIDENCE, mark_of, statement_of
 from deft_llm.aus.calibration import ALIASES, load_calibration
 from deft_llm.aus.support import measure_support
 from deft_llm.facs.units import entry, name, valid_directions
+from deft_llm.facs.words import PARTNERS, noun, way
 from deft_llm.records import AUSide, Evidence
 
 if TYPE_CHECKING:
@@ -106,22 +107,26 @@ def _row(support: AUSupport) -> Evidence:
 def describe(row: Evidence) -> str:
     """One row in words: "the right mouth corner moved up and outward by 1.0 px (2.3 % IOD)"; without figures
     of the skin's motion where that does not show it."""
-    place = {"left": f"the left {row.region}", "right": f"the right {row.region}"}.get(row.side)
-    midline = row.region in ("forehead", "glabella", "nose root", "chin")
-    place = place or (f"the {row.region}" if midline else f"the {row.region} on both sides")
-    if row.part:
-        place = f"the {row.part} part of {place}"
-    moved = f"{place} moved {PLAIN.get(row.direction, row.direction)}"
-    if mark := mark_of(row):
-        return f"{moved} ({mark})"
-    return moved + (f" by {row.px:.1f} px ({row.iod_percent:.1f} % IOD)" if row.px is not None else "")
+    size = "" if row.px is None else f" by {row.px:.1f} px ({row.iod_percent:.1f} % IOD)"
+    return moved_words(row) + (f" ({mark})" if (mark := mark_of(row)) else size)
 
 
-PLAIN = {
-    "medial": "inward", "lateral": "outward", "up-medial": "up and inward", "up-lateral": "up and outward",
-    "down-medial": "down and inward", "down-lateral": "down and outward", "converging": "toward each other",
-    "diverging": "apart",
-}  # fmt: skip
+def moved_words(row: Evidence) -> str:
+    """What moved and which way: "both inner brows moved up", "the lips moved apart"."""
+    region = statement_of(row).region
+    subject, _ = noun(region, row.side)
+    if row.direction in TOGETHER:
+        where = f" on the {row.side}" if row.side in ("left", "right") else ""
+        subject = f"the {PARTNERS.get(region, region)}{where}"
+    if row.part and not region.startswith(row.part):
+        subject = f"the {row.part} part of {subject}"
+    if row.direction in TOGETHER:
+        return f"{subject} {TOGETHER[row.direction]}"
+    moved = "moved unevenly" if row.side == "asymmetric" else "moved"
+    return f"{subject} {moved} {way(region, row.direction)}"
+
+
+TOGETHER = {"converging": "drew together", "diverging": "moved apart"}
 
 
 def rationale(
@@ -130,9 +135,11 @@ def rationale(
     """Why the evidence points to a class, as a chain from motion over AU to the coders' label."""
     if not evidence:
         return "No Action Unit stands above the noise of this clip, so no class is determined by them."
-    moved = "; ".join(describe(row) for row in evidence[:3])
-    coded = ", ".join(f"AU{row.au} ({name(row.au or 0)})" for row in evidence[:3])
+    told = evidence[:MAX_EVIDENCE]
+    ways = {moved_words(row): describe(row) for row in reversed(told)}  # one skin may speak for two units
+    moved = "; ".join(ways[way] for way in dict.fromkeys(map(moved_words, told)))
+    coded = ", ".join(f"AU{row.au} ({name(row.au or 0)})" for row in told)
     said = moved[0].upper() + moved[1:] + f". FACS scores this as {coded}."
     if label is None:
-        return said + " These AUs do not determine a class."
+        return said + (" These AUs do" if len(told) > 1 else " This AU does") + " not determine a class."
     return said + f" {source} {label} {share:.0%}."

@@ -127,13 +127,13 @@ def account_of(
 
 
 def _other_class(told: Answer, classes: Mapping[str, float]) -> list[str]:
-    """What the experts have against the class of a text."""
+    """What the method's own probabilities have against the class of a text."""
     own = next((label for label in (told.coarse, told.fine) if label in classes), None)
     likeliest = max(classes, key=lambda label: classes[label], default=None)
     if own is None or likeliest is None or classes[own] == classes[likeliest]:
         return []
     shares = f"{100 * classes[likeliest]:.0f} % against {100 * classes[own]:.0f} %"
-    return [f"Class {own}: the experts find {likeliest} likelier ({shares})"]
+    return [f"Class {own}: {likeliest} is likelier by its probabilities ({shares})"]
 
 
 def _states(row: Evidence, item: Statement) -> bool:

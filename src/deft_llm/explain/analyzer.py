@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.answer import COARSE, MAX_EVIDENCE, Answer, render
+from deft_llm.answer import MAX_EVIDENCE, Answer, render
 from deft_llm.aus.readout import rationale, read_units
 from deft_llm.claims import CLAIMED, find_claims, refusal_of
 from deft_llm.errors import DeftError, UsageError
@@ -76,8 +76,8 @@ def writes_text(checkpoint: str | None) -> bool:
 
 def _with_answer(prediction: Prediction, evidence: list[Evidence]) -> Prediction:
     """The prediction with an answer in words put together from its class and the measured evidence."""
-    label = prediction.fine or prediction.label or prediction.coarse
-    coarse = prediction.coarse or next((name for name in COARSE if name == label), None)
+    coarse = prediction.coarse
+    label = prediction.fine or coarse
     if label not in prediction.probabilities:  # the probabilities are those of the coarse classes
         label = coarse
     share = prediction.probabilities.get(label or "", 0.0)

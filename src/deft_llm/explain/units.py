@@ -12,10 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from deft_llm.aus.readout import LEAST_Z
 from deft_llm.facs.directions import image_vector
 from deft_llm.facs.regions import PART_REGIONS, REGION_INDEX
 from deft_llm.facs.units import entry, valid_directions
 from deft_llm.records import BY_SHAPE, Evidence
+from deft_llm.spotting.confidence import shipped
 from deft_llm.spotting.joint import areas_of
 from deft_llm.spotting.movement import A_WORD, Movement, MovementUnit, UnitPhase
 from deft_llm.spotting.phases import (
@@ -40,6 +42,7 @@ OPPOSITES: dict[int, tuple[int, ...]] = {
     18: (12, 20), 22: (12, 20), 14: (12, 18), 10: (15,),
 }  # fmt: skip
 """Units whose release looks like the rise of the key's unit, to motion alone."""
+MOTION_Z = 4.5  # z of a unit that motion alone states: a region that stands for itself (``spotting.spot``)
 RELEASED = 0.25  # share of clearly visible that an opposite must fall by to explain motion
 HELD = 0.5  # share of clearly visible that it must show before: what is not held is not released
 SAME_WAY = 0.15  # share of clearly visible that a unit may fall by while motion says that it rises
@@ -77,16 +80,30 @@ def _with_figures(
     unit: MovementUnit, movement: Movement, motion: Motion, evidence: list[Evidence]
 ) -> MovementUnit:  # fmt: skip
     """Figures of the row that shows the unit, else of its own regions along the way that it moves skin."""
-    if not movement.onset <= unit.apex <= movement.end or unit.onset > movement.apex:
-        return _shaped(unit)  # what comes back after the measured rise is not in it
+    if not is_measured(unit, movement):
+        return _shaped(unit)
     row = _row_of(unit, evidence)
     if row is not None and unit.phase == "rise":
         seen = "both" if unit.seen_by == "state" else unit.seen_by
-        return replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z, support=row.support,
-                       seen_by=seen)  # fmt: skip
+        found = replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z, support=row.support)
+        return _seconded(replace(found, seen_by=seen))
     px, percent, z = projected(unit, motion)
     found = replace(unit, px=px, iod_percent=percent, z=z)
-    return _shaped(found) if unit.phase == "rise" or px is None else found
+    if unit.phase == "rise":
+        return _seconded(_shaped(found))
+    return _shaped(found) if px is None else found
+
+
+def _seconded(unit: MovementUnit) -> MovementUnit:
+    """A measured rise that shape shows, its confidence held against what the skin did: it moved along where
+    it has figures."""
+    chance = shipped().seconded(np.array(unit.confidence), np.array(unit.px is not None))
+    return replace(unit, confidence=round(float(chance), 3))
+
+
+def is_measured(unit: MovementUnit, movement: Movement) -> bool:
+    """Whether a unit lies in the motion that was measured: what comes back after the rise does not."""
+    return movement.onset <= unit.apex <= movement.end and unit.onset <= movement.apex
 
 
 def _shaped(unit: MovementUnit) -> MovementUnit:
@@ -103,7 +120,8 @@ def _row_of(unit: MovementUnit, evidence: Iterable[Evidence]) -> Evidence | None
 
 
 def projected(unit: MovementUnit, motion: Motion) -> tuple[float | None, float | None, float | None]:
-    """px in the source, % of the eye distance and z of the unit's main region along its own direction."""
+    """px in the source, % of the eye distance and z of the unit's main region along its own direction; None
+    where it moved another way, or no more than its noise."""
     motions = entry(unit.number).motion
     if not motions:
         return None, None, None
@@ -118,7 +136,7 @@ def projected(unit: MovementUnit, motion: Motion) -> tuple[float | None, float |
         found.append((along, motion.regions.floor[0, at]))
     size = float(np.mean([along for along, _ in found]))
     floor = float(np.mean([noise for _, noise in found]))
-    if not np.isfinite(size) or size <= 0:
+    if not np.isfinite(size) or size <= 0 or size < LEAST_Z * floor:
         return None, None, None
     share = size / ALIGNED_IOD
     return share * (motion.iod_px or 0.0), 100 * share, size / floor if floor > 0 else None
@@ -172,6 +190,9 @@ def of_motion(
         if passing_cover(movement, state):
             refused[row.au] = f"{COVERED}, which draws its landmarks along"
             continue
+        if (row.z or 0.0) < MOTION_Z:
+            refused[row.au] = f"z {row.z or 0.0:.1f}: too little above the clip's noise for motion alone"
+            continue
         if (row.px or 0.0) < coding_floor(coded):
             refused[row.au] = f"{CODED}: its coding alone moves skin by {coding_floor(coded):.1f} px"
             continue
@@ -222,11 +243,14 @@ def _floor(state: FaceState, au: int) -> float:
 def rows_of(movement: Movement, evidence: list[Evidence]) -> list[Evidence]:
     """One row of evidence for each unit that rises: the measured one, else what shape and appearance show."""
     supported = [row for row in evidence if row.status == "supported"]
-    return [
-        _row_of(unit, supported) or _row_of_shape(unit)
-        for unit in movement.rises
-        if entry(unit.number).motion
-    ]
+    found = []
+    for unit in movement.rises:
+        row = _row_of(unit, supported) if is_measured(unit, movement) else None
+        if row is not None:
+            found.append(row.model_copy(update={"side": unit.side}))
+        elif entry(unit.number).motion:
+            found.append(_row_of_shape(unit))
+    return found
 
 
 def as_stated(

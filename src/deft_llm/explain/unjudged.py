@@ -12,7 +12,17 @@ import numpy as np
 from deft_llm.explain.units import CODED
 from deft_llm.facs.regions import PART_REGIONS
 from deft_llm.facs.words import listed, percent
-from deft_llm.spotting.movement import BEYOND, COVERED, DARK, NEAR_BORDER, SPOKEN, Kind, Movement
+from deft_llm.spotting.movement import (
+    A_WORD,
+    BEYOND,
+    COVERED,
+    DARK,
+    NEAR_BORDER,
+    SPOKEN,
+    UNIT_HELD,
+    Kind,
+    Movement,
+)
 from deft_llm.spotting.spot import SpottingSettings
 from deft_llm.state.compression import COARSE, MODERATE, STRONG, coding_floor, quantiser_of
 from deft_llm.store.motion import ALIGNED_IOD
@@ -108,7 +118,9 @@ def of_video(
         )
         found.append(Unjudged("below-noise", "Movements below the noise floor", why))
     if not there.all():
-        why = f"No face is seen in {percent(1 - float(there.mean()))} of the frames."
+        missing = 1 - float(there.mean())
+        share = percent(missing) if missing >= 0.01 else f"{(~there).sum()} of {len(there)}"
+        why = f"No face is seen in {share} of the frames."
         found.append(Unjudged("face-missing", "Frames without a face", why))
     skipped = float(np.median(state.skipped[there])) if there.any() else 0.0
     if skipped > MODERATE:
@@ -151,9 +163,12 @@ def of_movement(
         found.append(Unjudged("no-offset", what, movement.reason or "Its end is not seen."))
     elif movement.offset is None:
         found.append(Unjudged("no-offset", "Its duration and the way back", "No offset was given."))
-    elif movement.reason and movement.kind != "given":
-        unsure = "fps-too-low" if NEAR_BORDER in movement.reason else "speech"
-        found.append(Unjudged(unsure, "Micro against macro", movement.reason))
+    elif NEAR_BORDER in movement.reason:
+        found.append(Unjudged("fps-too-low", "Micro against macro", movement.reason))
+    elif movement.reason == A_WORD:
+        found.append(Unjudged("speech", "Micro against macro", movement.reason))
+    elif movement.reason.endswith(UNIT_HELD):
+        found.append(Unjudged("no-offset", "How long all of its Action Units last", movement.reason))
     for reason, keys in _hidden(movement).items():
         found.append(Unjudged(HIDDEN[reason], listed(keys), f"{reason[0].upper()}{reason[1:]}."))
     if warning and not read:

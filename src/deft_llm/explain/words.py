@@ -10,7 +10,7 @@ from deft_llm.aus.readout import describe
 from deft_llm.facs.emotions import coarse_of, emotion_scores
 from deft_llm.facs.words import percent
 from deft_llm.records import BY_SHAPE
-from deft_llm.spotting.movement import MICRO_SECONDS, Movement, MovementUnit
+from deft_llm.spotting.movement import Movement, MovementUnit
 
 if TYPE_CHECKING:
     from deft_llm.explain.result import AnalysisResult, MovementReading
@@ -24,7 +24,6 @@ EVENTS = {"head": "head movement", "gaze": "gaze shift", "occlusion": "face part
           "beyond the picture": "face partly out of the picture", "face lost": "no face seen",
           "darkness": "too dark", "cut": "cut in the video"}  # fmt: skip
 """Kinds of events whose name alone says too little, in words."""
-REPEATED = "It is brief, but one of several that come again at once, so it is no micro-expression."
 
 
 def clock(seconds: float) -> str:
@@ -53,12 +52,6 @@ def when_of(movement: Movement) -> str:
     """ "onset 0.78 s, apex 1.04 s, offset 1.28 s"."""
     end = f", offset {clock(movement.offset_time)}" if movement.offset_time is not None else ""
     return f"onset {clock(movement.onset_time)}, apex {clock(movement.apex_time)}{end}"
-
-
-def kind_note(movement: Movement) -> str:
-    """Why a movement is of its kind where its duration does not say so; else ""."""
-    brief = movement.duration is not None and sum(movement.duration) / 2 <= MICRO_SECONDS
-    return REPEATED if brief and movement.kind == "macro-expression" and not movement.reason else ""
 
 
 CONFIDENT, DOUBTFUL = 0.8, 0.6
@@ -166,7 +159,7 @@ def summary_of(analysis: AnalysisResult) -> str:
             lines += [f"   measured: {measured_words(row)}" for row in reading.evidence[:4]]
         elif movement.regions and not movement.units:
             lines.append(f"   {regions_of(movement)}")
-        lines += [f"   {text}" for text in (movement.reason, kind_note(movement), reading.warning) if text]
+        lines += [f"   {text}" for text in (movement.reason, reading.warning) if text]
         said = f"{movement.reason} {reading.warning}"
         lines += [f"   {one.head} {one.why}" for one in reading.unjudged if one.why not in said]
     if len(analysis.readings) > SUMMARISED:

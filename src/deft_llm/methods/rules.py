@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_cl
 from deft_llm.methods.decisions import best_threshold, unit_targets
 from deft_llm.methods.options import Options, read_options
 from deft_llm.methods.protocol import Sample, Task
+from deft_llm.model.heads import ONE_SIDED
 from deft_llm.records import COARSE, Coarse, Prediction
 
 OBJECTIVE = ("I", "II", "III", "IV", "V", "VI", "VII")
@@ -58,7 +60,7 @@ class Rules:
         return [self._predict(sample) for sample in samples]
 
     def _predict(self, sample: Sample) -> Prediction:
-        reading = read_units(sample.motion, self.thresholds)
+        reading = _as_stated(read_units(sample.motion, self.thresholds), sample.stated)
         scores = emotion_scores(reading.aus, reading.sides)
         fine, coarse = decide(scores, reading)
         answer = Answer.of(
@@ -83,9 +85,23 @@ class Rules:
         )  # type: ignore[arg-type]  # fmt: skip
 
 
+def _as_stated(reading: MeasuredUnits, stated: Mapping[int, tuple[float, float]]) -> MeasuredUnits:
+    """A reading held to what a video's whole measurement states and denies (``Sample.stated``)."""
+    aus, sides = dict(reading.aus), dict(reading.sides)
+    for au, (left, right) in stated.items():
+        there = max(left, right)
+        aus[au] = (max if there >= 0.5 else min)(aus.get(au, there), there)
+        if there >= 0.5:
+            sides[au] = "both" if abs(left - right) < ONE_SIDED else "left" if left > right else "right"
+        else:
+            sides.pop(au, None)
+    evidence = [row for row in reading.evidence if row.au is None or aus.get(row.au, 0.0) >= 0.5]
+    return replace(reading, aus=aus, sides=sides, evidence=evidence)
+
+
 def decide(scores: Mapping[str, float], reading: MeasuredUnits) -> tuple[str | None, Coarse | None]:
     """The fine and coarse class that the AUs determine; None where they leave it open."""
-    if not reading.evidence:
+    if all(chance < 0.5 for chance in reading.aus.values()):
         return None, None
     fine = max(scores, key=lambda label: scores[label])
     if scores[fine] >= DETERMINED:

@@ -2,7 +2,8 @@
 
 A logistic function of what is known of a phase (its size over its limit and its noise, what the trained
 reader sees of it, what disturbs it). ``recipes/confidence.py`` fits it on films with exact truth and writes
-``confidence.json``; every weight keeps the sign that its evidence must have.
+``confidence.json``; every weight keeps the sign that its evidence must have. Once the flow of a rise was
+measured, its log odds go up where the skin moves as the unit moves it, and down where it does not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from deft_llm.errors import DeftError
 from deft_llm.files import read_object, reading
@@ -26,6 +27,7 @@ FIT_AGAIN = "make it with 'python -m recipes.confidence fit'"
 NEAR_SECONDS = 0.3  # around a phase in which a turn of the head disturbs it
 FULL_TURN, FULL_TRAINED = 15.0, 5.0  # degrees; intensity by the trained reader: 1 in the features
 LEAST_PRESENCE, LEAST_NOISE = 0.05, 0.02
+LEAST_CHANCE = 1e-3  # of shape, before the skin's motion weighs
 COMPANY = {1: 2, 2: 1, 5: 1, 6: 12, 7: 12}  # unit -> the one that mostly goes along with it
 SURE_SMALL = {12: 2.5}  # unit -> limits as which less counts too: a blendshape that is 0 without a smile
 SMILE_SHOWN = 0.6  # reading of 12 from which it pulls the whole mouth and the cheeks
@@ -44,19 +46,27 @@ FEATURES = (*EVIDENCE, *KINDS)
 
 
 class Calibration(BaseModel):
-    """``weights`` of FEATURES and ``bias`` of the logistic function; ``least``: probability from which a unit
-    is stated; ``fitted_on``: films and statements."""
+    """``weights`` of FEATURES and ``bias`` of the logistic function; ``moved``: added to the log odds of a
+    measured rise whose skin moves along, and of one whose skin does not; ``least``: probability by shape from
+    which a unit is stated; ``fitted_on``: films and statements."""
 
     model_config = ConfigDict(extra="forbid")
     features: list[str]
     weights: list[float]
     bias: float
+    moved: tuple[float, float] = (0.0, 0.0)
     least: float = Field(ge=0.0, le=1.0)
     fitted_on: str
 
     def probability(self, features: np.ndarray) -> np.ndarray:
         """(...,) of features (..., F)."""
         found: np.ndarray = expit(features @ np.array(self.weights) + self.bias)
+        return found
+
+    def seconded(self, chance: np.ndarray, moves: np.ndarray) -> np.ndarray:
+        """(N,) probabilities (N,) by shape, with what the skin did: ``moves`` (N,) bool."""
+        odds = logit(np.clip(chance, LEAST_CHANCE, 1 - LEAST_CHANCE))
+        found: np.ndarray = expit(odds + np.where(moves, *self.moved))
         return found
 
 

@@ -11,7 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from deft_llm.facs.regions import PART_REGIONS, REGION_KEYS
+from deft_llm.facs.directions import image_vector
+from deft_llm.facs.regions import PART_REGIONS, REGION_INDEX, REGION_KEYS, REGIONS
+from deft_llm.facs.units import entry
+from deft_llm.facs.words import listed
 from deft_llm.spotting.confidence import confidence_of, shipped
 from deft_llm.spotting.explained import PhaseGroup, grouped, without_dragged, without_implied
 from deft_llm.spotting.movement import (
@@ -20,8 +23,12 @@ from deft_llm.spotting.movement import (
     COVERED,
     DARK,
     MICRO_SECONDS,
+    REPEATED,
+    RISES_AGAIN,
     SPOKEN,
     SPOKEN_REASON,
+    STILL_HELD,
+    UNIT_HELD,
     Kind,
     Movement,
     MovementUnit,
@@ -55,6 +62,7 @@ TURN_DEGREES = 12.0  # a turn of the head in a phase from which its statement is
 # Confidence from which a release shows that its rise was there, and which the rise must have itself.
 SURE_RETURN, RETURNING = 0.6, 0.25
 LIDS_SHUT = ("blink", "wink", "eyes closed")
+IN_SPEECH = "during speech"
 MOSTLY = 0.5  # share of a movement's frames in which a part is hidden, or speaks, that decides for all of it
 
 
@@ -86,7 +94,11 @@ def state_movements(state: FaceState, micro_seconds: float = MICRO_SECONDS) -> l
             unit = _unit(phase, rise.side, state)
             if not _told(unit, home, state.fps):
                 home.append(unit)
-        rest = [phase for phase in group.phases if phase.of is None]
+        told = [unit for _, units in rises for unit in units]
+        rest = [
+            phase for phase in group.phases
+            if phase.of is None and not _told(_unit(phase, group.sides[phase.au], state), told, state.fps)
+        ]  # fmt: skip
         if rest:
             lone = replace(group, phases=rest)
             alone.append((lone, list(_units(lone, state))))
@@ -165,7 +177,7 @@ def _disturbed(phase: AUPhase, state: FaceState) -> str:
     if turned(phase, state) > TURN_DEGREES:
         return "the head moved"
     if state.speech[inside].mean() > MOSTLY and part_of(phase.au) == "mouth":
-        return "during speech"
+        return IN_SPEECH
     return ""
 
 
@@ -179,19 +191,26 @@ def _movement(
     onset = min(unit.onset for unit in units)
     times = state.times
     kind, duration = _kind(onset, offset, group.kind, state, micro_seconds)
-    reason = "" if offset is not None else "Its end is not seen: it is still held where it was seen last."
+    reason = "" if offset is not None else RISES_AGAIN if main.rises_again else STILL_HELD
     if kind == "micro-expression" and lips_alone(units):
         kind, reason = "movement", A_WORD
     elif kind == "micro-expression" and _repeated(main, onset, offset, state):
-        kind = "macro-expression"
+        kind, reason = "macro-expression", REPEATED
     elif offset is not None and group.kind != "release":
+        longer = sorted({f"AU{unit.number}" for unit in units if unit.offset is None})
         reason = border(float(times[offset] - times[onset]), micro_seconds, state.fps)
+        reason = reason or (f"The end of {listed(longer)} {UNIT_HELD}" if longer else "")
+    hidden = hidden_regions(state, onset, main.apex if offset is None else offset)
+    if SPOKEN in hidden.values():
+        units = [
+            replace(unit, reason=IN_SPEECH) if part_of(unit.number) == "mouth" and not unit.reason else unit
+            for unit in units
+        ]  # fmt: skip
     return Movement(
         kind=kind, onset=onset, apex=main.apex, offset=offset, onset_time=float(times[onset]),
         apex_time=float(times[main.apex]), offset_time=None if offset is None else float(times[offset]),
         duration=duration, strength=round(main.strength, 3), reason=reason, face=state.face,
-        units=tuple(sorted(units, key=lambda unit: (unit.onset, unit.number))),
-        hidden=hidden_regions(state, onset, main.apex if offset is None else offset),
+        units=tuple(sorted(units, key=lambda unit: (unit.onset, unit.number))), hidden=hidden,
     )  # fmt: skip
 
 
@@ -244,20 +263,25 @@ def regions_of(part: str) -> list[str]:
 
 
 def _with_motion(movements: list[Movement], motion: Spotting, state: FaceState) -> list[Movement]:
-    """Adds what only the skin's motion shows; where both show it, the motion's regions go to the state's."""
+    """Adds what only the skin's motion shows; where both show it, the motion's regions go to the state's:
+    those of its rise, or of its release where it is nothing else."""
     found = list(movements)
     fine: list[Movement] = []
     for moved in motion.movements:
-        at = next((i for i, one in enumerate(found) if _same(moved, one, state.fps)), None)
-        if at is None:
+        known = [(at, units) for at, one in enumerate(found) if (units := _same(moved, one, state.fps))]
+        if not known:
             hidden = hidden_regions(state, moved.onset, moved.end)
             fine.append(replace(moved, face=state.face, hidden=hidden))
-        elif not found[at].regions:
-            units = tuple(
-                replace(unit, seen_by="both") if _shows(moved.regions, unit) else unit
+        for at, units in known:
+            own = [unit for unit in units if unit.phase == "rise" or found[at].is_release]
+            if not own or found[at].regions or not all(_goes_along(moved.regions, unit) for unit in own):
+                continue
+            seen = tuple(
+                replace(unit, seen_by="both") if any(unit is one for one in own) else unit
                 for unit in found[at].units
             )
-            found[at] = replace(found[at], regions=moved.regions, units=units)
+            found[at] = replace(found[at], regions=moved.regions, units=seen)
+            break
     return found + _spoken(fine, state)
 
 
@@ -282,13 +306,27 @@ def _spoken(fine: list[Movement], state: FaceState) -> list[Movement]:
     ]  # fmt: skip
 
 
-def _same(moved: Movement, known: Movement, fps: float) -> bool:
-    """Whether motion belongs to a phase of a movement that the state shows."""
+def _same(moved: Movement, known: Movement, fps: float) -> list[MovementUnit]:
+    """The units of a movement that the state shows to whose phases motion belongs."""
     slack = SAME_MOTION_SECONDS * fps
-    return any(
-        unit.onset - slack <= moved.apex and moved.onset <= unit.apex + slack and _shows(moved.regions, unit)
-        for unit in known.units
-    )
+    return [
+        unit for unit in known.units
+        if unit.onset - slack <= moved.apex and moved.onset <= unit.apex + slack
+        and _shows(moved.regions, unit)
+    ]  # fmt: skip
+
+
+def _goes_along(regions: tuple[RegionShift, ...], unit: MovementUnit) -> bool:
+    """Whether what moved of a unit's regions did not, all in all, move against it."""
+    way = 1.0 if unit.phase == "rise" else -1.0
+    along = 0.0
+    for shift in regions:
+        region = REGIONS[REGION_INDEX[shift.region]]
+        for one in entry(unit.number).motion:
+            if one.region == region.name:
+                dx, dy = image_vector(one.medial, one.up, region.side)
+                along += way * one.weight * (dx * shift.dx + dy * shift.dy)
+    return along >= 0.0
 
 
 def _shows(regions: tuple[RegionShift, ...], unit: MovementUnit) -> bool:

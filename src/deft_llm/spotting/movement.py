@@ -16,6 +16,12 @@ SPOKEN: Kind = "mouth movement in speech"
 SPOKEN_REASON = "The mouth moves in speech here: what else it does cannot be judged."
 COVERED, BEYOND, DARK = "something covers it", "beyond the picture", "too dark"
 """Why a part of the face cannot be judged, beside SPOKEN (``Movement.hidden``)."""
+STILL_HELD = "Its end is not seen: it is still held where it was seen last."
+UNIT_HELD = "is not seen."
+RISES_AGAIN = "Its end is not seen: it rises further before it goes back."
+REPEATED = "It is brief, but one of several that come again at once, so it is no micro-expression."
+"""Why a movement has no end, or is of its kind, where its times do not say so; UNIT_HELD ends the reason
+where the end of one of its units is not seen."""
 A_WORD = "The mouth alone moves, and briefly, which is mostly a word: it is not called a micro-expression."
 SeenBy = Literal["state", "motion", "both"]
 UnitPhase = Literal["rise", "release"]

@@ -58,7 +58,8 @@ BEGUN, FAR_DOWN, ARRIVED, FAR_UP = 0.4, 0.1, 0.6, 0.92
 @dataclass
 class AUPhase:
     """One unit on one side that rises or is released; times in frames, ``size`` and ``level`` as shares of
-    what is clearly visible. ``end``: where the movement is over; ``of``: the rise that a release ends."""
+    what is clearly visible. ``end``: where the movement is over, or is followed no longer (``rises_again``:
+    for it rises further there); ``of``: the rise that a release ends."""
 
     kind: PhaseKind
     au: int
@@ -69,6 +70,7 @@ class AUPhase:
     size: float
     level: float
     seen_to_end: bool = True
+    rises_again: bool = False
     of: AUPhase | None = None
 
     @property
@@ -254,7 +256,7 @@ def _changes(
         elif after.kind == "release":
             phase.end, after.of = after.apex, phase
         else:
-            phase.end, phase.seen_to_end = after.onset, False
+            phase.end, phase.seen_to_end, phase.rises_again = after.onset, False, True
     return out
 
 
