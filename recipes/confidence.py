@@ -10,9 +10,9 @@
 A statement is right where the unit truly moves so then, however little; where what is true cannot be judged
 (hidden, turned away, speech) it counts for nothing, nor does the second name of one movement (25, 26).
 ``check`` fits on all folders but the last and prints the calibration error on the last. ``motion``, after
-``fit``, reads films as ``deft analyze`` does, leaves the weights and fits what the measured flow adds to the log
-odds of a stated rise (``Calibration.moved``); it is printed for other films (``--test``) too. ``--tracks``: what
-was seen of each film is kept there.
+``fit``, reads films as ``deft analyze`` does, leaves the weights and fits what the measured flow adds to the
+log odds of a stated rise (``Calibration.moved``); it is printed for other films (``--test``) too.
+``--tracks``: what was seen of each film is kept there.
 """
 
 from __future__ import annotations

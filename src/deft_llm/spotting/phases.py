@@ -38,7 +38,7 @@ TURN_LEAK = 0.03  # of a reading, for each degree that the head turns meanwhile
 SPOKEN_SMILE, SPOKEN_SECONDS = 1.3, 0.5  # a smile in speech counts from this size, and if it lasts
 # Intensity by which the trained reader must see a change: a part of it, or all where the change is below its
 # limit.
-AGREED, SURE_AGREED = 0.6, 2.5
+AGREED, SURE_AGREED = 0.3, 2.5
 BELOW_LIMIT = 0.6  # share of its limit that a change may have which the trained reader is sure of
 # Limits that a change takes while a hand is at the face, and within so many seconds of its coming and going:
 # landmarks give way to it before it covers anything. Of the part that is covered then nothing is stated.
