@@ -21,6 +21,7 @@ DEFT, PREDICTOR = "tests/model/test_deft.py::", "tests/model/test_predictor.py::
 OBJECTIVE, LANGUAGE = "tests/training/test_objective.py::", "tests/training/test_language.py::"
 FACES, LOOP = "tests/training/test_faces.py::", "tests/training/test_loop.py::"
 LOSSES, PACKING = "tests/model/test_losses.py::", "tests/model/test_packing.py::"
+JOINT = "tests/state/test_joint.py::"
 SUPPORT = "tests/unimer/test_constraint.py::"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -324,6 +325,31 @@ MUTANTS: tuple[Mutant, ...] = (
             SUPPORT + "test_a_label_without_motion_is_refused_with_a_reason",
             SUPPORT + "test_a_look_alike_label_is_refused",
         ),
+    ),
+    # -- one account of a movement
+    Mutant(
+        "noise-states-units",
+        "motion alone states what stands well above its noise",
+        "explain/units.py",
+        "        if (row.z or 0.0) < MOTION_Z:\n",
+        "        if False:\n",
+        (JOINT + "test_motion_alone_states_what_stands_well_above_the_noise",),
+    ),
+    Mutant(
+        "skin-never-weighs",
+        "the measured skin weighs in a rise's confidence",
+        "explain/units.py",
+        "    return replace(unit, confidence=round(float(chance), 3))\n",
+        "    return unit\n",
+        ("tests/state/test_confidence.py",),
+    ),
+    Mutant(
+        "regions-of-any-motion",
+        "a movement lists no region that went against its units",
+        "spotting/joint.py",
+        "    return along >= 0.0\n",
+        "    return True\n",
+        (JOINT + "test_a_movement_has_the_regions_of_its_rise_and_none_that_went_against_it",),
     ),
     # -- honest figures
     Mutant(

@@ -92,12 +92,11 @@ def state_movements(state: FaceState, micro_seconds: float = MICRO_SECONDS) -> l
                 continue
             rise = next(unit for unit in home if unit.number == phase.au and unit.phase == "rise")
             unit = _unit(phase, rise.side, state)
-            if not _told(unit, home, state.fps):
+            if not _told(unit, rises, state.fps):
                 home.append(unit)
-        told = [unit for _, units in rises for unit in units]
         rest = [
             phase for phase in group.phases
-            if phase.of is None and not _told(_unit(phase, group.sides[phase.au], state), told, state.fps)
+            if phase.of is None and not _told(_unit(phase, group.sides[phase.au], state), rises, state.fps)
         ]  # fmt: skip
         if rest:
             lone = replace(group, phases=rest)
@@ -143,13 +142,14 @@ def sure_enough(state: FaceState) -> list[AUPhase]:
     ]  # fmt: skip
 
 
-def _told(unit: MovementUnit, units: list[MovementUnit], fps: float) -> bool:
+def _told(unit: MovementUnit, rises: list[tuple[PhaseGroup, list[MovementUnit]]], fps: float) -> bool:
+    """Whether a movement tells the release of a unit on its side already."""
     return any(
-        one.phase == "release"
-        and one.number == unit.number
+        (one.number, one.phase) == (unit.number, unit.phase)
+        and (one.side == unit.side or "both" in (one.side, unit.side))
         and abs(one.onset - unit.onset) <= RETURN_SLACK * fps
-        for one in units
-    )
+        for _, units in rises for one in units
+    )  # fmt: skip
 
 
 def _units(group: PhaseGroup, state: FaceState) -> list[MovementUnit]:
