@@ -31,7 +31,6 @@ from deft_llm.explain.units import is_measured
 from deft_llm.files import read_json, write_json
 from deft_llm.spotting.confidence import EVIDENCE, FEATURES, Calibration, features_of, shipped
 from deft_llm.spotting.explained import grouped, without_dragged
-from deft_llm.spotting.joint import state_movements
 from deft_llm.spotting.phases import phases_of
 from deft_llm.state.face_state import state_of
 from recipes.coded_films import (
@@ -142,11 +141,7 @@ def seconded_in(folder: Path, kept: Path, most: int | None) -> Seconded:
 
 
 def _measured_rises(analysis: Analysis, film: Film) -> list[tuple[float, bool, bool]]:
-    """Chance by shape, whether the skin moved along and whether it is right, of each measured rise."""
-    by_shape = {
-        (unit.number, unit.onset): unit.confidence
-        for one in state_movements(analysis.states[0]) for unit in one.rises
-    }  # fmt: skip
+    """Confidence, whether the skin moved along and whether it is right, of each measured rise."""
     units = [
         unit for reading in analysis.readings if reading.motion is not None
         for unit in reading.movement.rises
@@ -155,7 +150,7 @@ def _measured_rises(analysis: Analysis, film: Film) -> list[tuple[float, bool, b
     there = [row for row in film.rows if row.level >= NO_LEVEL]
     found = dict(matched([row_of_unit(unit) for unit in units], there))
     return [
-        (by_shape[unit.number, unit.onset], unit.px is not None, at in found)
+        (unit.confidence, unit.px is not None, at in found)
         for at, unit in enumerate(units) if at not in found or there[found[at]].sure
     ]  # fmt: skip
 
@@ -197,6 +192,7 @@ def _fit_motion(options: argparse.Namespace) -> Calibration:
         found = [seconded_in(one, options.tracks / one.name, options.films) for one in folders]
         return Seconded(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
+    shipped().moved = (0.0, 0.0)  # what is fitted decides on nothing yet
     seen = of(options.folders)
     calibration = fitted_motion(seen, shipped())
     print(f"moved {calibration.moved}")

@@ -101,6 +101,7 @@ def test_the_recipe_fits_motion_on_what_was_measured(films, monkeypatch, capsys,
         return SimpleNamespace(states=[state], readings=readings)
 
     monkeypatch.setattr(confidence.Analyzer, "from_pretrained", lambda _: SimpleNamespace(analyze=analyze))
+    monkeypatch.setattr(shipped(), "moved", shipped().moved)  # the recipe sets it
     out = tmp_path / "confidence.json"
     argv = ["recipes.confidence", "motion", str(folder), "--tracks", str(tracks), "--out", str(out)]
     monkeypatch.setattr("sys.argv", [*argv, "--test", str(folder)])

@@ -12,8 +12,15 @@ from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
 from deft_llm.facs.regions import PART_REGIONS
 from deft_llm.records import BY_SHAPE, Evidence
-from deft_llm.spotting.explained import without_dragged
-from deft_llm.spotting.joint import between, events_of, joint_movements, state_movements, sure_enough
+from deft_llm.spotting.explained import grouped, without_dragged, without_implied
+from deft_llm.spotting.joint import (
+    between,
+    borne_out,
+    events_of,
+    joint_movements,
+    state_movements,
+    sure_enough,
+)
 from deft_llm.spotting.movement import (
     A_WORD,
     RISES_AGAIN,
@@ -83,7 +90,7 @@ def test_a_release_beside_another_keeps_its_own_times(smile, monkeypatch):
     rise = AUPhase("rise", 12, "right", 40, 48, 90, 2.0, 2.0)
     fall = AUPhase("release", 12, "right", 80, 92, 92, 2.0, 2.0, of=rise)
     frown = AUPhase("release", 4, "both", 79, 88, 88, 1.4, 1.4)
-    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda _: [rise, fall, frown])
+    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda *_: [rise, fall, frown])
     smiling, lone = state_movements(state)
     assert [(unit.number, unit.phase) for unit in smiling.units] == [(12, "rise"), (12, "release")]
     assert [unit.number for unit in lone.units] == [4]
@@ -207,9 +214,38 @@ def test_one_release_is_told_once(smile, monkeypatch):
     phases = sure_enough(state)
     fall = next(one for one in phases if one.au == 12 and one.kind == "release")
     again = replace(fall, of=None, onset=fall.onset + 2)
-    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda _: [*phases, again])
+    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda *_: [*phases, again])
     (movement,) = state_movements(state)
     assert sum(unit.phase == "release" and unit.number == 12 for unit in movement.units) == 1
+
+
+def test_a_weak_rise_is_for_the_skin_to_decide(smile, monkeypatch):
+    state = state_of(smile())
+    chances = {"rise": 0.35, "release": 0.3}
+    monkeypatch.setattr("deft_llm.spotting.joint.confidence_of", lambda phase, _: chances[phase.kind])
+    assert not state_movements(state) and not joint_movements(state, None)
+    (movement,) = joint_movements(state, Spotting())
+    assert {unit.phase for unit in movement.units} == {"rise"}, "what is not stated has no release"
+    assert not borne_out(movement).units and borne_out(movement).kind == "movement"
+    moved = tuple(replace(unit, confidence=0.45) for unit in movement.units)
+    assert borne_out(replace(movement, units=moved)).units == moved
+    assert borne_out(replace(movement, kind="given")).units == movement.units
+    rise = next(unit for unit in movement.units if unit.number == 12)
+    fall = replace(rise, phase="release", confidence=0.7)
+    assert borne_out(replace(movement, units=(rise, fall))).units == (rise, fall), "its release is sure"
+    fall = replace(fall, confidence=0.5)
+    assert not borne_out(replace(movement, units=(rise, fall))).units
+
+
+def test_a_weak_phase_leads_no_group_and_implies_nothing(smile):
+    state = state_of(smile())
+    rise = next(one for one in sure_enough(state) if one.au == 12 and one.kind == "rise")
+    lips = replace(rise, au=25, side="both", size=2.0, level=2.0)
+    jaw = replace(lips, au=26, size=9.0, weak=True)
+    assert lips in without_implied([lips, jaw], state.fps)
+    assert lips not in without_implied([lips, replace(jaw, weak=False)], state.fps)
+    (group,) = grouped([lips, replace(jaw, au=17)], state)
+    assert group.main.au == 25
 
 
 def test_why_an_end_is_not_seen_is_told(smile, monkeypatch):
@@ -217,10 +253,10 @@ def test_why_an_end_is_not_seen_is_told(smile, monkeypatch):
     rise, *_ = phases = [one for one in sure_enough(state) if one.au == 12 and one.kind == "rise"]
     for rises_again, reason in ((True, RISES_AGAIN), (False, STILL_HELD)):
         held = [replace(one, seen_to_end=False, rises_again=rises_again) for one in phases]
-        monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda _, held=held: held)
+        monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda *_, held=held: held)
         assert [one.reason for one in state_movements(state)] == [reason]
     brow = replace(rise, au=1, side=rise.side, size=2.0, level=2.0, seen_to_end=False)
-    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda _: [*phases, brow])
+    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda *_: [*phases, brow])
     (movement,) = state_movements(state)
     assert movement.offset is not None and movement.reason == f"The end of AU1 {UNIT_HELD}"
     assert [one.state for one in of_movement(movement, read=True, named=True)] == ["no-offset"]

@@ -21,7 +21,7 @@ from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.snapshots import pictured, pictured_movements
-from deft_llm.explain.units import as_stated, measured, of_motion, rows_of, unnamed
+from deft_llm.explain.units import SKIN_STILL, as_stated, measured, of_motion, rows_of, unnamed
 from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
@@ -35,7 +35,7 @@ from deft_llm.motion.shots import Collector, make_plan
 from deft_llm.records import Evidence, Prediction
 from deft_llm.setup.weights import require
 from deft_llm.spooled import Spool
-from deft_llm.spotting.joint import between, events_of, joint_movements
+from deft_llm.spotting.joint import between, borne_out, events_of, joint_movements
 from deft_llm.spotting.movement import Movement, OtherEvent, bounds_of
 from deft_llm.spotting.spot import Spotting, SpottingSettings, spot
 from deft_llm.spotting.watch import Watched, Watcher
@@ -342,16 +342,19 @@ class Analyzer:
             if at in motions:
                 readings.append(self._named(movement, motions[at], states[movement.face], path, at, question))
             elif movement.judged:
-                readings.append(MovementReading(movement, warning=f"Only {most} movements were to be read."))
+                warning = f"Only {most} movements were to be read."
+                readings.append(MovementReading(borne_out(movement), warning=warning))
             else:
                 readings.append(MovementReading(movement))
         for at, shown in pictures.items():
             readings[at].pictures = shown
-        return readings
+        return [reading for reading in readings if _shows(reading.movement)]
 
     @staticmethod
     def _unmeasured(movement: Movement) -> MovementReading:
-        """A movement whose motion is not measured: its units stand, a release has its answer."""
+        """A movement whose motion is not measured: its units stand that are sure by shape, a release has its
+        answer."""
+        movement = borne_out(movement)
         answer = release_answer(movement) if movement.is_release else None
         return MovementReading(movement, answer=answer)
 
@@ -422,7 +425,12 @@ class Analyzer:
         motion = stored.open()
         units = read_units(motion)
         not_judged = dict(units.not_judged)
-        movement = measured(movement, motion, units.evidence)
+        shown = measured(movement, motion, units.evidence)
+        movement = borne_out(shown)
+        kept = {unit.number for unit in movement.units}
+        not_judged |= {unit.number: SKIN_STILL for unit in shown.rises if unit.number not in kept}
+        if not _shows(movement):
+            return MovementReading(movement, not_judged=not_judged)
         if not any(unit.seen_by in ("state", "both") for unit in movement.units):
             movement, refused = of_motion(movement, units.evidence, state)
             not_judged |= refused
@@ -499,6 +507,11 @@ class Analyzer:
 def _told(movements: list[Movement]) -> list[Movement]:
     """Movements without what only motion saw while the mouth spoke or the head turned: events say so."""
     return [movement for movement in movements if movement.judged or movement.units]
+
+
+def _shows(movement: Movement) -> bool:
+    """Whether a movement is more than what shape hinted at and the skin's motion denied."""
+    return bool(movement.units or movement.regions) or not movement.judged or movement.kind == "given"
 
 
 def _video(info: VideoInfo, state: FaceState, fps: float, mirrored: bool) -> dict[str, Any]:

@@ -55,6 +55,7 @@ TOO_LONG = "a movement of this length and size would show in shape and appearanc
 NO_END = "what does not go back would show in shape and appearance, which show none"
 COVERED = "something comes or goes before the face"
 CODED = "the video is compressed"
+SKIN_STILL = "shape hints at it, and the skin does not move so"
 LIDS_MOVE = "the eyes open, close or look elsewhere just then"
 MOTION_CONFIDENCE, RELEASE_CONFIDENCE, COMPRESSED_CONFIDENCE = 0.6, 0.45, 0.4
 

@@ -47,8 +47,8 @@ FEATURES = (*EVIDENCE, *KINDS)
 
 class Calibration(BaseModel):
     """``weights`` of FEATURES and ``bias`` of the logistic function; ``moved``: added to the log odds of a
-    measured rise whose skin moves along, and of one whose skin does not; ``least``: probability by shape from
-    which a unit is stated; ``fitted_on``: films and statements."""
+    measured rise whose skin moves along, and of one whose skin does not; ``least``: probability from which a
+    unit is stated; ``fitted_on``: films and statements."""
 
     model_config = ConfigDict(extra="forbid")
     features: list[str]
@@ -62,6 +62,11 @@ class Calibration(BaseModel):
         """(...,) of features (..., F)."""
         found: np.ndarray = expit(features @ np.array(self.weights) + self.bias)
         return found
+
+    @property
+    def followed(self) -> float:
+        """Probability by shape from which skin that moves along makes a rise one that is stated."""
+        return float(expit(logit(self.least) - self.moved[0]))
 
     def seconded(self, chance: np.ndarray, moves: np.ndarray) -> np.ndarray:
         """(N,) probabilities (N,) by shape, with what the skin did: ``moves`` (N,) bool."""
