@@ -1,13 +1,14 @@
 """What is stated of rendered films against their exact truth: Action Units that rise and are released.
 
     deft synth FILMS --film sequences --clips 12 --subjects 12 --split test --size 320 --seconds 8
-    python -m benchmarks.sequences FILMS [FILMS ...] --tracks DIR [--list]
+    python -m benchmarks.sequences FILMS [FILMS ...] --tracks DIR [--measured] [--list]
 
-Shape and appearance alone are read (what ``deft analyze --fast`` states). One to one per unit
-(``recipes.coded_films``): recall over true rises and releases of 1.5 of 5 and more that can be judged,
-precision over everything stated (what is weaker counts as right, what cannot be judged as neither), false
-statements a minute where nothing happens (calm films, and films before their first expression), sides, rises
-that are stated for a release of another unit, and the calibration error of the stated confidences.
+Shape and appearance alone are read (what ``deft analyze --fast`` states), with ``--measured`` the optical
+flow too (``deft analyze``; half a minute a film). One to one per unit (``recipes.coded_films``): recall over
+true rises and releases of 1.5 of 5 and more that can be judged, precision over everything stated (what is
+weaker counts as right, what cannot be judged as neither), false statements a minute where nothing happens
+(calm films, and films before their first expression), sides, rises that are stated for a release of another
+unit, and the calibration error of the stated confidences.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from deft_llm.explain import Analyzer
 from deft_llm.spotting.joint import state_movements
+from deft_llm.spotting.movement import Movement
 from deft_llm.state.face_state import state_of
 from recipes.coded_films import (
     LIDS,
@@ -52,9 +55,8 @@ class Tally:
     calm_micro: int = 0
     confidence: list[tuple[float, bool]] = field(default_factory=list)
 
-    def add(self, film: Film, *, listing: bool = False) -> None:
-        """Count one film."""
-        movements = state_movements(state_of(film.track))
+    def add(self, film: Film, movements: list[Movement], *, listing: bool = False) -> None:
+        """Count one film and what is stated of it."""
         units = [unit for one in movements for unit in one.units if unit.number not in LIDS]
         stated = [row_of_unit(unit) for unit in units]
         there = [row for row in film.rows if row.level >= NO_LEVEL]
@@ -149,11 +151,17 @@ def _list(film: Film, units: list, found: dict, judged: list[int], there: list[R
 def main() -> None:
     parser = film_options(__doc__)
     parser.add_argument("--list", action="store_true", help="print every statement and what was missed")
+    parser.add_argument("--measured", action="store_true", help="read the films as deft analyze does")
     options = parser.parse_args()
+    analyzer = Analyzer.from_pretrained("rules") if options.measured else None
     tally, count = Tally(), 0
     for folder in options.folders:
         for film in films_of(folder, options.tracks / folder.name, options.films):
-            tally.add(film, listing=options.list)
+            if analyzer is None:
+                movements = state_movements(state_of(film.track))
+            else:
+                movements = analyzer.analyze(folder / "video" / f"{film.name}.mp4").movements
+            tally.add(film, movements, listing=options.list)
             count += 1
     print(json.dumps({"films": count} | tally.table(), indent=2))
 

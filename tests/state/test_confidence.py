@@ -265,6 +265,19 @@ def test_the_benchmark_counts_what_is_met_and_what_is_right(films, monkeypatch, 
     assert found["calm"]["seconds"] == pytest.approx(2.2) and found["calm"]["stated"] == 0
 
 
+def test_the_benchmark_counts_what_is_stated_once_the_skin_was_measured(films, monkeypatch, capsys):
+    folder, tracks = films
+    monkeypatch.setattr(
+        sequences.Analyzer, "from_pretrained",
+        lambda _: SimpleNamespace(analyze=lambda path: SimpleNamespace(movements=[])),
+    )  # fmt: skip
+    argv = ["benchmarks.sequences", str(folder), "--tracks", str(tracks), "--measured"]
+    monkeypatch.setattr("sys.argv", argv)
+    sequences.main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["films"] == 2 and found["rise"]["recall"] == 0.0 and found["rise"]["stated"] == 0
+
+
 def test_the_recipe_fits_and_checks(films, monkeypatch, capsys, tmp_path):
     folder, tracks = films
     out = tmp_path / "confidence.json"
