@@ -12,7 +12,7 @@ from deft_llm.explain.video_overlay import told_in
 from deft_llm.faces.regions import TWIN
 from deft_llm.facs.regions import PART_REGIONS
 from deft_llm.records import BY_SHAPE, Evidence
-from deft_llm.spotting.explained import grouped, without_dragged, without_implied
+from deft_llm.spotting.explained import without_dragged
 from deft_llm.spotting.joint import (
     between,
     borne_out,
@@ -219,33 +219,21 @@ def test_one_release_is_told_once(smile, monkeypatch):
     assert sum(unit.phase == "release" and unit.number == 12 for unit in movement.units) == 1
 
 
-def test_a_weak_rise_is_for_the_skin_to_decide(smile, monkeypatch):
-    state = state_of(smile())
-    chances = {"rise": 0.35, "release": 0.3}
-    monkeypatch.setattr("deft_llm.spotting.joint.confidence_of", lambda phase, _: chances[phase.kind])
-    assert not state_movements(state) and not joint_movements(state, None)
-    (movement,) = joint_movements(state, Spotting())
-    assert {unit.phase for unit in movement.units} == {"rise"}, "what is not stated has no release"
-    assert not borne_out(movement).units and borne_out(movement).kind == "movement"
-    moved = tuple(replace(unit, confidence=0.45) for unit in movement.units)
-    assert borne_out(replace(movement, units=moved)).units == moved
-    assert borne_out(replace(movement, kind="given")).units == movement.units
-    rise = next(unit for unit in movement.units if unit.number == 12)
-    fall = replace(rise, phase="release", confidence=0.7)
-    assert borne_out(replace(movement, units=(rise, fall))).units == (rise, fall), "its release is sure"
-    fall = replace(fall, confidence=0.5)
-    assert not borne_out(replace(movement, units=(rise, fall))).units
-
-
-def test_a_weak_phase_leads_no_group_and_implies_nothing(smile):
-    state = state_of(smile())
-    rise = next(one for one in sure_enough(state) if one.au == 12 and one.kind == "rise")
-    lips = replace(rise, au=25, side="both", size=2.0, level=2.0)
-    jaw = replace(lips, au=26, size=9.0, weak=True)
-    assert lips in without_implied([lips, jaw], state.fps)
-    assert lips not in without_implied([lips, replace(jaw, weak=False)], state.fps)
-    (group,) = grouped([lips, replace(jaw, au=17)], state)
-    assert group.main.au == 25
+def test_a_rise_that_the_skin_denies_is_not_stated_nor_its_release(smile):
+    (movement,) = state_movements(state_of(smile()))
+    rise = next(unit for unit in movement.rises if unit.number == 12)
+    fall = next(unit for unit in movement.units if (unit.number, unit.phase) == (12, "release"))
+    assert borne_out(movement) == movement
+    doubtful = replace(rise, confidence=0.3)
+    brow = replace(rise, number=1, confidence=0.8)
+    found = borne_out(replace(movement, units=(doubtful, replace(fall, confidence=0.5), brow)))
+    assert found.units == (brow,) and found.kind == movement.kind
+    alone = replace(movement, units=(doubtful, replace(fall, confidence=0.5)))
+    assert not borne_out(alone).units and borne_out(alone).kind == "movement"
+    assert borne_out(replace(alone, kind="given")).units == alone.units
+    kept = replace(movement, units=(doubtful, replace(fall, confidence=0.7)))
+    assert borne_out(kept) == kept, "its release is sure"
+    assert not borne_out(replace(kept, units=(replace(rise, confidence=0.2), *kept.units[1:]))).units
 
 
 def test_why_an_end_is_not_seen_is_told(smile, monkeypatch):

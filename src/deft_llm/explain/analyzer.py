@@ -342,8 +342,7 @@ class Analyzer:
             if at in motions:
                 readings.append(self._named(movement, motions[at], states[movement.face], path, at, question))
             elif movement.judged:
-                warning = f"Only {most} movements were to be read."
-                readings.append(MovementReading(borne_out(movement), warning=warning))
+                readings.append(MovementReading(movement, warning=f"Only {most} movements were to be read."))
             else:
                 readings.append(MovementReading(movement))
         for at, shown in pictures.items():
@@ -352,9 +351,7 @@ class Analyzer:
 
     @staticmethod
     def _unmeasured(movement: Movement) -> MovementReading:
-        """A movement whose motion is not measured: its units stand that are sure by shape, a release has its
-        answer."""
-        movement = borne_out(movement)
+        """A movement whose motion is not measured: its units stand, a release has its answer."""
         answer = release_answer(movement) if movement.is_release else None
         return MovementReading(movement, answer=answer)
 
@@ -431,7 +428,7 @@ class Analyzer:
         not_judged |= {unit.number: SKIN_STILL for unit in shown.rises if unit.number not in kept}
         if not _shows(movement):
             return MovementReading(movement, not_judged=not_judged)
-        if not any(unit.seen_by in ("state", "both") for unit in movement.units):
+        if not any(unit.seen_by in ("state", "both") for unit in shown.units):
             movement, refused = of_motion(movement, units.evidence, state)
             not_judged |= refused
         evidence = rows_of(movement, units.evidence)

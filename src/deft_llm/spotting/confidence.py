@@ -63,11 +63,6 @@ class Calibration(BaseModel):
         found: np.ndarray = expit(features @ np.array(self.weights) + self.bias)
         return found
 
-    @property
-    def followed(self) -> float:
-        """Probability by shape from which skin that moves along makes a rise one that is stated."""
-        return float(expit(logit(self.least) - self.moved[0]))
-
     def seconded(self, chance: np.ndarray, moves: np.ndarray) -> np.ndarray:
         """(N,) probabilities (N,) by shape, with what the skin did: ``moves`` (N,) bool."""
         odds = logit(np.clip(chance, LEAST_CHANCE, 1 - LEAST_CHANCE))

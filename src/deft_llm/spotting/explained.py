@@ -60,8 +60,8 @@ class PhaseGroup:
 
     @property
     def main(self) -> AUPhase:
-        """The strongest of them, of those that are not weak where there are any."""
-        return max(self.phases, key=_rank)
+        """The strongest of them."""
+        return max(self.phases, key=lambda phase: phase.strength)
 
 
 def without_dragged(found: list[AUPhase], state: FaceState) -> list[AUPhase]:
@@ -93,10 +93,7 @@ def _tied(found: list[AUPhase]) -> list[AUPhase]:
 def _implied(phase: AUPhase, found: list[AUPhase], fps: float) -> bool:
     """Whether a unit that says the same and more goes together with this one."""
     fuller = IMPLIED_BY.get(phase.au)
-    return any(
-        other.au == fuller and (phase.weak or not other.weak) and _together(phase, other, fps)
-        for other in found
-    )
+    return any(other.au == fuller and _together(phase, other, fps) for other in found)
 
 
 def _dragged(phase: AUPhase, state: FaceState) -> bool:
@@ -148,7 +145,7 @@ def _shuts(phase: AUPhase, state: FaceState) -> bool:
 
 def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:
     """Phases of one kind that begin together or overlap by half, the strongest first; in time order."""
-    left = sorted(found, key=_rank, reverse=True)
+    left = sorted(found, key=lambda phase: -phase.strength)
     groups = []
     while left:
         near = [left[0], *(phase for phase in left[1:] if _together(phase, left[0], state.fps))]
@@ -162,11 +159,6 @@ def grouped(found: list[AUPhase], state: FaceState) -> list[PhaseGroup]:
         if group:
             groups.append(_sided(PhaseGroup(group[0].kind, group), state))
     return sorted(groups, key=lambda group: group.main.onset)
-
-
-def _rank(phase: AUPhase) -> tuple[bool, float]:
-    """What leads a group: strong phases, but for weak ones."""
-    return not phase.weak, phase.strength
 
 
 def _twins(one: AUPhase, other: AUPhase, fps: float) -> bool:

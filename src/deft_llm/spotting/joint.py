@@ -71,19 +71,15 @@ def joint_movements(
 ) -> list[Movement]:
     """The movements of one face, in the order of time. ``motion`` is None where only the state was read;
     ``micro_seconds``: the longest micro-expression."""
-    least = None if motion is None else shipped().followed
-    movements = state_movements(state, micro_seconds, least)
+    movements = state_movements(state, micro_seconds)
     if motion is not None:
         movements = _with_motion(movements, motion, state)
     return sorted(movements, key=lambda movement: (movement.onset, movement.apex))
 
 
-def state_movements(
-    state: FaceState, micro_seconds: float = MICRO_SECONDS, least: float | None = None
-) -> list[Movement]:
-    """Movements that the state shows: units that rise together, each with its release; lone releases.
-    ``least``: confidence of their units, of what is stated without; less is for ``borne_out`` to decide."""
-    groups = grouped(without_implied(sure_enough(state, least), state.fps), state)
+def state_movements(state: FaceState, micro_seconds: float = MICRO_SECONDS) -> list[Movement]:
+    """Movements that the state shows: units that rise together, each with its release; lone releases."""
+    groups = grouped(without_implied(sure_enough(state), state.fps), state)
     rises = [(group, list(_units(group, state))) for group in groups if group.kind == "rise"]
     homes = {id(phase): units for group, units in rises for phase in group.members}
     alone: list[tuple[PhaseGroup, list[MovementUnit]]] = []
@@ -131,27 +127,25 @@ def between(state: FaceState, movement: Movement) -> Movement:
     return replace(movement, units=tuple(sorted(units, key=lambda unit: unit.number)), hidden=hidden)
 
 
-def sure_enough(state: FaceState, least: float | None = None) -> list[AUPhase]:
+def sure_enough(state: FaceState) -> list[AUPhase]:
     """Phases that are stated: what no stronger movement drags along, of the least confidence and more; a rise
-    of less where its release is sure, and, as weak, one that has ``least``."""
+    of less where its release is sure."""
     found = without_dragged(phases_of(state), state)
     sure = [confidence_of(phase, state) for phase in found]
-    stated = shipped().least
+    least = shipped().least
     returns = {
-        id(phase.of) for phase, chance in zip(found, sure, strict=True) if chance >= max(SURE_RETURN, stated)
+        id(phase.of) for phase, chance in zip(found, sure, strict=True) if chance >= max(SURE_RETURN, least)
     }
-    for phase, chance in zip(found, sure, strict=True):
-        phase.weak = chance < stated and not (chance >= RETURNING and id(phase) in returns)
     return [
         phase for phase, chance in zip(found, sure, strict=True)
-        if not phase.weak or (phase.kind == "rise" and least is not None and chance >= least)
+        if chance >= least or (chance >= RETURNING and id(phase) in returns)
     ]  # fmt: skip
 
 
 def borne_out(movement: Movement) -> Movement:
-    """A movement with what is still sure enough once the skin's motion was measured, or could not be: rises
-    of the least confidence, of less where their release is sure, and their releases. One that has no unit
-    left is no expression that shape shows. Of given frames all is told."""
+    """A movement with the rises that are still sure enough once the skin's motion was measured (of the least
+    confidence, of less where their release is sure) and their releases. One that has no unit left is no
+    expression. Of given frames all is told."""
     if movement.kind == "given":
         return movement
     sure = {

@@ -59,8 +59,7 @@ BEGUN, FAR_DOWN, ARRIVED, FAR_UP = 0.4, 0.1, 0.6, 0.92
 class AUPhase:
     """One unit on one side that rises or is released; times in frames, ``size`` and ``level`` as shares of
     what is clearly visible. ``end``: where the movement is over, or is followed no longer (``rises_again``:
-    for it rises further there); ``weak``: whether it is stated only if the skin is measured to move so;
-    ``of``: the rise that a release ends."""
+    for it rises further there); ``of``: the rise that a release ends."""
 
     kind: PhaseKind
     au: int
@@ -72,7 +71,6 @@ class AUPhase:
     level: float
     seen_to_end: bool = True
     rises_again: bool = False
-    weak: bool = False
     of: AUPhase | None = None
 
     @property
