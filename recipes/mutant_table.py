@@ -339,8 +339,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "skin-never-weighs",
         "the measured skin weighs in a rise's confidence",
         "explain/units.py",
-        "    return replace(unit, confidence=round(float(chance), 3))\n",
-        "    return unit\n",
+        "            unit = replace(unit, confidence=round(float(chance), 3))\n",
+        "            pass\n",
         ("tests/state/test_confidence.py",),
     ),
     Mutant(

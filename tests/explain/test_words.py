@@ -58,7 +58,7 @@ def test_agreement_of_class_and_action_units():
     ("changes", "words"),
     [
         ({"z": 9.6, "px": 0.56, "iod_percent": 1.3}, "by 0.6 px (1.3 % IOD), z 10"),
-        ({"reason": BY_SHAPE}, "AU12 both, seen by shape; its skin's motion could not be measured"),
+        ({"reason": BY_SHAPE}, "AU12 both, seen by shape; its skin's motion shows nothing of it"),
         ({"reason": BY_SHAPE, "px": 0.4, "z": 0.3}, "motion alone would not name it (0.4 px, z 0.3)"),
     ],
 )

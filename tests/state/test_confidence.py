@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import missed, sequences
 from deft_llm.errors import UsageError
-from deft_llm.explain.units import measured
+from deft_llm.explain.units import measured, seconded
 from deft_llm.facs.regions import REGION_KEYS
 from deft_llm.files import read_json, read_object, write_json
 from deft_llm.records import Evidence
@@ -70,12 +70,12 @@ def test_skin_that_moves_along_raises_the_confidence_of_a_measured_rise(smile):
     still = np.zeros((1, len(REGION_KEYS)))
     regions = SimpleNamespace(dx=still, dy=still, floor=still + 0.1)
     motion = SimpleNamespace(regions=regions, iod_px=90.0)
-    (moves,) = measured(movement, motion, [row]).units
-    (stays,) = measured(movement, motion, []).units
+    (moves,) = seconded(measured(movement, motion, [row])).units
+    (stays,) = seconded(measured(movement, motion, [])).units
     assert stays.confidence < rise.confidence < moves.confidence
     assert (stays.px, stays.z, stays.seen_by) == (None, None, "state"), "nothing above its noise is no figure"
     later = replace(movement, units=(replace(rise, onset=movement.apex + 1),))
-    assert measured(later, motion, [row]).units[0].confidence == rise.confidence
+    assert seconded(measured(later, motion, [row])).units[0].confidence == rise.confidence
 
 
 def test_the_fit_of_motion_finds_what_was_put_in():

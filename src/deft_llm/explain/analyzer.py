@@ -21,7 +21,15 @@ from deft_llm.explain.apex import apex_between
 from deft_llm.explain.held import HeldStill, held_still
 from deft_llm.explain.result import MovementReading
 from deft_llm.explain.snapshots import pictured, pictured_movements
-from deft_llm.explain.units import SKIN_STILL, as_stated, measured, of_motion, rows_of, unnamed
+from deft_llm.explain.units import (
+    SKIN_STILL,
+    as_stated,
+    measured,
+    of_motion,
+    rows_of,
+    seconded,
+    unnamed,
+)
 from deft_llm.explain.unjudged import hold_small_faces_back
 from deft_llm.explain.what_if import what_if
 from deft_llm.faces.landmarker import default_landmarker
@@ -423,7 +431,8 @@ class Analyzer:
         units = read_units(motion)
         not_judged = dict(units.not_judged)
         shown = measured(movement, motion, units.evidence)
-        movement = borne_out(shown)
+        by_shape = {(unit.number, unit.phase): unit.confidence for unit in shown.units}
+        movement = borne_out(seconded(shown))
         kept = {unit.number for unit in movement.units}
         not_judged |= {unit.number: SKIN_STILL for unit in shown.rises if unit.number not in kept}
         if not _shows(movement):
@@ -440,7 +449,10 @@ class Analyzer:
         movement, why = unnamed(movement, not_judged)
         if why:
             return MovementReading(movement, motion=stored, not_judged=not_judged, warning=why)
-        motion.stated = stated_chances(movement)
+        motion.stated = stated_chances(replace(movement, units=tuple(
+            replace(unit, confidence=by_shape.get((unit.number, unit.phase), unit.confidence))
+            for unit in movement.units
+        )))  # fmt: skip
         stored = stored.with_stated(motion.stated)
         asked = Question("asked", question, "open") if question else None
         sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,

@@ -86,20 +86,23 @@ def _with_figures(
     row = _row_of(unit, evidence)
     if row is not None and unit.phase == "rise":
         seen = "both" if unit.seen_by == "state" else unit.seen_by
-        found = replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z, support=row.support)
-        return _seconded(replace(found, seen_by=seen))
+        return replace(unit, px=row.px, iod_percent=row.iod_percent, z=row.z, support=row.support,
+                       seen_by=seen)  # fmt: skip
     px, percent, z = projected(unit, motion)
     found = replace(unit, px=px, iod_percent=percent, z=z)
-    if unit.phase == "rise":
-        return _seconded(_shaped(found))
-    return _shaped(found) if px is None else found
+    return _shaped(found) if unit.phase == "rise" or px is None else found
 
 
-def _seconded(unit: MovementUnit) -> MovementUnit:
-    """A measured rise that shape shows, its confidence held against what the skin did: it moved along where
-    it has figures."""
-    chance = shipped().seconded(np.array(unit.confidence), np.array(unit.px is not None))
-    return replace(unit, confidence=round(float(chance), 3))
+def seconded(movement: Movement) -> Movement:
+    """A measured movement whose rises' confidences are held against what the skin did: it moved along with
+    those that have figures."""
+    units = []
+    for unit in movement.units:
+        if unit.phase == "rise" and is_measured(unit, movement):
+            chance = shipped().seconded(np.array(unit.confidence), np.array(unit.px is not None))
+            unit = replace(unit, confidence=round(float(chance), 3))
+        units.append(unit)
+    return replace(movement, units=tuple(units))
 
 
 def is_measured(unit: MovementUnit, movement: Movement) -> bool:

@@ -83,7 +83,7 @@ def measured_words(row: Evidence) -> str:
     if row.reason != BY_SHAPE:
         return f"AU{row.au}, {describe(row)}" + ("" if row.z is None else f", z {row.z:.0f}")
     if row.z is None:
-        return f"AU{row.au} {row.side}, seen by shape; its skin's motion could not be measured"
+        return f"AU{row.au} {row.side}, seen by shape; its skin's motion shows nothing of it"
     size = "" if row.px is None else f"{row.px:.1f} px, "
     seen = f"AU{row.au} {row.side}, seen by shape"
     return f"{seen}; its skin's motion alone would not name it ({size}z {row.z:.1f})"
