@@ -78,8 +78,10 @@ def test_a_statement_that_the_motion_does_not_show_is_marked_where_it_stands():
 def test_what_shape_shows_needs_no_motion_of_the_skin(seen_by):
     shown = replace(SMILE, units=(replace(UNIT, seen_by=seen_by),))
     found = account_of(told(), shown, [row_of()])
-    assert found.marks == [] and f"IOD), {SHAPE_ALONE}\n" in found.answer
+    assert found.marks == [] and f"up-lateral, {SHAPE_ALONE}\n" in found.answer, "no figure of the noise"
     assert [(row.status, row.reason) for row in found.statements] == [("supported", BY_SHAPE)]
+    clear = account_of(told(), shown, [row_of(z=4.0, px=2.0, iod_percent=3.0)])
+    assert f"2.0 px (3.0 % IOD), {SHAPE_ALONE}\n" in clear.answer
 
 
 def test_what_the_movement_denies_is_marked_though_its_skin_moves():

@@ -21,6 +21,7 @@ from deft_llm.answer import (
     render,
     statement_of,
 )
+from deft_llm.aus.readout import LEAST_Z
 from deft_llm.explain.units import OPPOSITES
 from deft_llm.explain.unjudged import hidden_in
 from deft_llm.facs.units import name
@@ -108,7 +109,7 @@ def account_of(
             statements.append(_refused(row or _unmeasured(item), why))
             marks.append(f"AU{item.au} {item.side_word}: {why}")
         elif row is not None and refused and _by_shape(item, movement):
-            statements.append(row.model_copy(update={"status": "supported", "reason": BY_SHAPE}))
+            statements.append(_of_shape(row))
         elif row is not None:
             statements.append(row)
             if refused:
@@ -149,6 +150,15 @@ def _unmeasured(item: Statement) -> Evidence:
         au=item.au, side=item.side, part=item.part, region=item.region, direction=item.direction, dx=0.0,
         dy=0.0, px=item.px, iod_percent=item.iod_percent, z=item.z, support=0.0, status="unsupported",
     )  # fmt: skip
+
+
+def _of_shape(row: Evidence) -> Evidence:
+    """A row that the skin's motion does not bear out, of a unit that shape shows; what is below the noise is
+    no figure."""
+    said: dict[str, object] = {"status": "supported", "reason": BY_SHAPE}
+    if row.z is None or row.z < LEAST_Z:
+        said |= {"px": None, "iod_percent": None, "z": None}
+    return row.model_copy(update=said)
 
 
 def _refused(row: Evidence, why: str) -> Evidence:
