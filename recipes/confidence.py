@@ -158,24 +158,26 @@ def _measured_rises(analysis: Analysis, film: Film) -> list[tuple[float, bool, b
 def fitted_motion(seen: Seconded, shape: Calibration) -> Calibration:
     """``shape`` with the ``moved`` of the largest likelihood, drawn a little towards nothing."""
     from scipy.optimize import minimize
+    from sklearn.metrics import log_loss
 
     def loss(moved: np.ndarray) -> float:
         share = shape.model_copy(update={"moved": tuple(moved)}).seconded(seen.chance, seen.moves)
-        likelihood = seen.right * np.log(share) + (1 - seen.right) * np.log(1 - share)
-        return float(-likelihood.sum() + (moved**2).sum() / 2)
+        return float(log_loss(seen.right, share, normalize=False, labels=[0, 1]) + (moved**2).sum() / 2)
 
     found = minimize(loss, np.zeros(2), bounds=[(0.0, None), (None, 0.0)]).x
     return shape.model_copy(update={"moved": (round(float(found[0]), 3), round(float(found[1]), 3))})
 
 
 def _print_motion(name: str, calibration: Calibration, seen: Seconded) -> None:
+    from sklearn.metrics import log_loss
+
     for said, share in (
         ("by shape", seen.chance), ("with motion", calibration.seconded(seen.chance, seen.moves))
     ):  # fmt: skip
-        likelihood = seen.right * np.log(share) + (1 - seen.right) * np.log(1 - share)
-        print(f"{name} {len(share)} rises, {seen.right.mean():.2f} right, {said}: log loss "
-              f"{-likelihood.mean():.3f}, area under the curve {auroc(seen.right, share):.3f}, calibration "
-              f"error {calibration_error(share, seen.right):.3f}")  # fmt: skip
+        loss = log_loss(seen.right, share, labels=[0, 1])
+        print(f"{name} {len(share)} rises, {seen.right.mean():.2f} right, {said}: log loss {loss:.3f}, area "
+              f"under the curve {auroc(seen.right, share):.3f}, calibration error "
+              f"{calibration_error(share, seen.right):.3f}")  # fmt: skip
 
 
 def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:

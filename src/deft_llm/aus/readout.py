@@ -114,16 +114,15 @@ def describe(row: Evidence) -> str:
 def moved_words(row: Evidence) -> str:
     """What moved and which way: "both inner brows moved up", "the lips moved apart"."""
     region = statement_of(row).region
-    subject, _ = noun(region, row.side)
     if row.direction in TOGETHER:
         where = f" on the {row.side}" if row.side in ("left", "right") else ""
-        subject = f"the {PARTNERS.get(region, region)}{where}"
+        subject, went = f"the {PARTNERS.get(region, region)}{where}", TOGETHER[row.direction]
+    else:
+        subject, _ = noun(region, row.side)
+        went = f"moved {'unevenly ' * (row.side == 'asymmetric')}{way(region, row.direction)}"
     if row.part and not region.startswith(row.part):
         subject = f"the {row.part} part of {subject}"
-    if row.direction in TOGETHER:
-        return f"{subject} {TOGETHER[row.direction]}"
-    moved = "moved unevenly" if row.side == "asymmetric" else "moved"
-    return f"{subject} {moved} {way(region, row.direction)}"
+    return f"{subject} {went}"
 
 
 TOGETHER = {"converging": "drew together", "diverging": "moved apart"}
@@ -136,8 +135,10 @@ def rationale(
     if not evidence:
         return "No Action Unit stands above the noise of this clip, so no class is determined by them."
     told = evidence[:MAX_EVIDENCE]
-    ways = {moved_words(row): describe(row) for row in reversed(told)}  # one skin may speak for two units
-    moved = "; ".join(ways[way] for way in dict.fromkeys(map(moved_words, told)))
+    ways: dict[str, str] = {}
+    for row in told:  # the same skin may speak for two units
+        ways.setdefault(moved_words(row), describe(row))
+    moved = "; ".join(ways.values())
     coded = ", ".join(f"AU{row.au} ({name(row.au or 0)})" for row in told)
     said = moved[0].upper() + moved[1:] + f". FACS scores this as {coded}."
     if label is None:

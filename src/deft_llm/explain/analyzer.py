@@ -431,13 +431,12 @@ class Analyzer:
         units = read_units(motion)
         not_judged = dict(units.not_judged)
         shown = measured(movement, motion, units.evidence)
-        by_shape = {(unit.number, unit.phase): unit.confidence for unit in shown.units}
         movement = borne_out(seconded(shown))
         kept = {unit.number for unit in movement.units}
         not_judged |= {unit.number: SKIN_STILL for unit in shown.rises if unit.number not in kept}
         if not _shows(movement):
             return MovementReading(movement, not_judged=not_judged)
-        if not any(unit.seen_by in ("state", "both") for unit in shown.units):
+        if not shown.units:
             movement, refused = of_motion(movement, units.evidence, state)
             not_judged |= refused
         evidence = rows_of(movement, units.evidence)
@@ -449,10 +448,8 @@ class Analyzer:
         movement, why = unnamed(movement, not_judged)
         if why:
             return MovementReading(movement, motion=stored, not_judged=not_judged, warning=why)
-        motion.stated = stated_chances(replace(movement, units=tuple(
-            replace(unit, confidence=by_shape.get((unit.number, unit.phase), unit.confidence))
-            for unit in movement.units
-        )))  # fmt: skip
+        by_shape = tuple(unit for unit in shown.units if unit.number in kept)
+        motion.stated = stated_chances(replace(movement, units=by_shape or movement.units))
         stored = stored.with_stated(motion.stated)
         asked = Question("asked", question, "open") if question else None
         sample = Sample(motion.clip_id, "video", f"video/{path.stem}", lambda: motion, motion.has,

@@ -15,7 +15,7 @@ from deft_llm.facs.emotions import FINE, coarse_of, emotion_scores, objective_cl
 from deft_llm.methods.decisions import best_threshold, unit_targets
 from deft_llm.methods.options import Options, read_options
 from deft_llm.methods.protocol import Sample, Task
-from deft_llm.model.heads import ONE_SIDED
+from deft_llm.model.heads import side_of
 from deft_llm.records import COARSE, Coarse, Prediction
 
 OBJECTIVE = ("I", "II", "III", "IV", "V", "VI", "VII")
@@ -92,7 +92,7 @@ def _as_stated(reading: MeasuredUnits, stated: Mapping[int, tuple[float, float]]
         there = max(left, right)
         aus[au] = (max if there >= 0.5 else min)(aus.get(au, there), there)
         if there >= 0.5:
-            sides[au] = "both" if abs(left - right) < ONE_SIDED else "left" if left > right else "right"
+            sides[au] = side_of(left, right)
         else:
             sides.pop(au, None)
     evidence = [row for row in reading.evidence if row.au is None or aus.get(row.au, 0.0) >= 0.5]

@@ -82,11 +82,16 @@ def seen_sides(chances: np.ndarray) -> list[dict[int, AUSide]]:
     ``ONE_SIDED`` or more, the subject's own, else both. ``chances`` (N, A, 2): ``au_probabilities``."""
     return [
         {
-            number: "both" if abs(left - right) < ONE_SIDED else ("left" if left > right else "right")
+            number: side_of(left, right)
             for number, (left, right) in zip(EXPERT_AUS, row) if entry(number).scoring == "sides"
         }
         for row in chances
     ]  # fmt: skip
+
+
+def side_of(left: float, right: float) -> AUSide:
+    """The side on which an AU is told whose sides have these probabilities."""
+    return "both" if abs(left - right) < ONE_SIDED else ("left" if left > right else "right")
 
 
 def class_offsets(calibration: Calibration | None) -> np.ndarray:

@@ -94,13 +94,14 @@ def state_movements(state: FaceState, micro_seconds: float = MICRO_SECONDS) -> l
             unit = _unit(phase, rise.side, state)
             if not _told(unit, rises, state.fps):
                 home.append(unit)
+        lone = replace(group, phases=[phase for phase in group.phases if phase.of is None])
         rest = [
-            phase for phase in group.phases
-            if phase.of is None and not _told(_unit(phase, group.sides[phase.au], state), rises, state.fps)
+            (phase, unit) for phase, unit in zip(lone.phases, _units(lone, state), strict=True)
+            if not _told(unit, rises, state.fps)
         ]  # fmt: skip
         if rest:
-            lone = replace(group, phases=rest)
-            alone.append((lone, list(_units(lone, state))))
+            phases, units = map(list, zip(*rest, strict=True))
+            alone.append((replace(lone, phases=phases), units))
     return [_movement(group, units, state, micro_seconds) for group, units in (*rises, *alone)]
 
 
@@ -132,14 +133,20 @@ def sure_enough(state: FaceState) -> list[AUPhase]:
     of less where its release is sure."""
     found = without_dragged(phases_of(state), state)
     sure = [confidence_of(phase, state) for phase in found]
-    least = shipped().least
-    returns = {
-        id(phase.of) for phase, chance in zip(found, sure, strict=True) if chance >= max(SURE_RETURN, least)
-    }
+    returns = {id(phase.of) for phase, chance in zip(found, sure, strict=True) if chance >= _sure_return()}
     return [
-        phase for phase, chance in zip(found, sure, strict=True)
-        if chance >= least or (chance >= RETURNING and id(phase) in returns)
-    ]  # fmt: skip
+        phase for phase, chance in zip(found, sure, strict=True) if chance >= _least(id(phase) in returns)
+    ]
+
+
+def _sure_return() -> float:
+    """Confidence from which a release shows that its rise was there."""
+    return max(SURE_RETURN, shipped().least)
+
+
+def _least(returns: bool) -> float:
+    """Confidence from which a phase is stated, by whether it is a rise that surely ``returns``."""
+    return min(RETURNING, shipped().least) if returns else shipped().least
 
 
 def borne_out(movement: Movement) -> Movement:
@@ -148,14 +155,11 @@ def borne_out(movement: Movement) -> Movement:
     expression. Of given frames all is told."""
     if movement.kind == "given":
         return movement
-    sure = {
+    returns = {
         unit.number for unit in movement.units
-        if unit.phase == "release" and unit.confidence >= max(SURE_RETURN, shipped().least)
+        if unit.phase == "release" and unit.confidence >= _sure_return()
     }  # fmt: skip
-    denied = {
-        unit.number for unit in movement.rises
-        if unit.confidence < (RETURNING if unit.number in sure else shipped().least)
-    }  # fmt: skip
+    denied = {unit.number for unit in movement.rises if unit.confidence < _least(unit.number in returns)}
     if not denied:
         return movement
     units = tuple(unit for unit in movement.units if unit.number not in denied)
