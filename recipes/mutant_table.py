@@ -368,4 +368,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "            if False:\n",
         ("tests/evaluation/test_folds.py",),
     ),
+    # -- the refit on a fold
+    Mutant(
+        "aus-of-the-fold-before",
+        "a fold whose clips have no coded AUs takes none from another",
+        "methods/deft.py",
+        "        self._fitted, self._aus = None, None  # nothing of another fold\n",
+        "        self._fitted = None\n",
+        ("tests/model/test_method.py::test_a_fold_without_coded_aus_takes_none_from_the_fold_before",),
+    ),
+    Mutant(
+        "classes-from-learned-aus",
+        "classes learn from what is told of AUs of held-out subjects, as it will be of new ones",
+        "methods/deft.py",
+        "            sets[-1][rows[coded], 0] = self._aus.held\n",
+        "            pass\n",
+        ("tests/model/test_method.py::test_classes_are_read_from_what_is_told_of_coded_aus",),
+    ),
 )

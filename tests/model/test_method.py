@@ -76,6 +76,33 @@ def test_refit_learns_classes_of_new_subjects(small_checkpoint, tmp_path) -> Non
     assert sum(row.label == item.label for row, item in zip(rows, new)) >= 13
 
 
+def test_classes_are_read_from_what_is_told_of_coded_aus(small_checkpoint, tmp_path) -> None:
+    items, new = samples(45), samples(15, 45)
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint))
+    method.prepare([blind(item) for item in items + new], tmp_path)
+    method.fit(items, [], seed=0, workdir=tmp_path)
+    *_, machine = method._fitted.machines
+    told = machine.rows * machine.scale + machine.mean
+    assert np.allclose(told, method._aus.held), "of the clips it is fitted on, with their subject held out"
+    assert len(method._fitted.machines) == len(method.feature_sets) + 1
+    method.fit([replace(item, aus=None) for item in items], [], seed=0, workdir=tmp_path)
+    assert len(method._fitted.machines) == len(method.feature_sets)
+
+
+def test_a_fold_without_coded_aus_takes_none_from_the_fold_before(small_checkpoint, tmp_path) -> None:
+    """As across corpora: one has no AUs, and is scored on what the other's coders marked."""
+    coded, uncoded = samples(30), [replace(item, aus=None) for item in samples(30, 30)]
+    found = []
+    for folds in ([coded, uncoded], [uncoded]):
+        method = build_method("deft", Task(), checkpoint=str(small_checkpoint))
+        method.prepare([blind(item) for item in coded + uncoded], tmp_path)
+        for fold in folds:
+            method.fit(fold, [], seed=0, workdir=tmp_path)
+        found.append(method.predict([blind(item) for item in coded]))
+    assert [row.aus for row in found[0]] == [row.aus for row in found[1]]
+    assert [row.probabilities for row in found[0]] == [row.probabilities for row in found[1]]
+
+
 def test_refit_of_aus_decides_at_one_half(small_checkpoint, tmp_path) -> None:
     items, new = samples(45), samples(15, 45)
     method = build_method("deft", Task(name="au", aus=(1, 4, 12)), checkpoint=str(small_checkpoint))

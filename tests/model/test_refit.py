@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import rbf_kernel
 
-from deft_llm.methods.refit import KernelMachine, Stacker, balanced_weights, f1_threshold, macro_f1
+from deft_llm.methods.refit import (
+    AURefit,
+    KernelMachine,
+    Stacker,
+    balanced_weights,
+    f1_threshold,
+    macro_f1,
+)
 
 
 def test_closed_form_hold_out_equals_refitting_without_the_group() -> None:
@@ -59,3 +66,35 @@ def test_threshold_beats_one_half_for_a_rare_unit() -> None:
 def test_macro_f1_by_hand() -> None:
     truth, chosen = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
     assert macro_f1(truth, chosen, 3) == pytest.approx((2 / 3 + 4 / 5 + 0) / 3)
+
+
+def test_what_is_coded_together_tells_one_another() -> None:
+    """Of two AUs that coders mark together the expert reads the first alone; the features tell neither."""
+    rng = np.random.default_rng(3)
+    there = rng.integers(0, 2, 160)
+    labels = np.stack([there, np.where(rng.random(160) < 0.9, there, 1 - there)], 1)
+    features, prior = rng.normal(size=(160, 1, 6)), np.zeros((160, 2))
+    prior[:, 0] = 4.0 * there - 2.0 + rng.normal(size=160)
+    train, new = np.arange(80), np.arange(80, 160)
+    model = AURefit().fit([features], prior, train, labels[:80], train % 16)
+    told = model.probabilities([features], prior, new)
+    alone = model._told(model._of_each([features], prior, new))
+    right = [((p > 0.5) == labels[80:]).mean(0) for p in (alone, told)]
+    assert right[0][0] > 0.85 and right[1][0] > 0.85
+    assert right[0][1] < 0.65 and right[1][1] > 0.75
+
+
+def test_what_a_refit_says_of_its_own_clips_was_told_with_their_subject_held_out() -> None:
+    rng = np.random.default_rng(4)
+    features, labels = rng.normal(size=(160, 1, 8)), rng.integers(0, 2, (160, 2))
+    features[:, 0, :2] += 1.5 * labels
+    train, new = np.arange(80), np.arange(80, 160)
+    model = AURefit().fit([features], np.zeros((160, 2)), train, labels[:80], train % 16)
+
+    def told(p: np.ndarray, truth: np.ndarray) -> float:
+        """By how much more an AU that is there is believed in."""
+        return float(np.mean([p[t == 1, k].mean() - p[t == 0, k].mean() for k, t in enumerate(truth.T)]))
+
+    learned, fresh = (model.probabilities([features], np.zeros((160, 2)), rows) for rows in (train, new))
+    held = told(model.held, labels[:80])
+    assert told(learned, labels[:80]) > held + 0.1 and abs(held - told(fresh, labels[80:])) < 0.1

@@ -177,16 +177,17 @@ class DeftMethod:
             )
         if not self._rows_of:
             self.prepare([*train, *val], workdir)
+        self._fitted, self._aus = None, None  # nothing of another fold
         known = self._labelled(train if self.selection_only else [*train, *val])
         select = self._labelled(val) if self.selection_only else []
         if self.task.name == "au":
             self._aus = self._fit_aus(known, select)
             return
-        self._fitted = self._fit_emotion(known, select)
         coded = [sample for sample in known if sample.aus is not None]
         if len({sample.subject for sample in coded}) >= LEAST_AU_SUBJECTS:
-            # Where coders marked AUs as well, the AUs of an emotion run are refitted too.
+            # Where coders marked AUs as well, the AUs of an emotion run are refitted too, and tell classes.
             self._aus = self._fit_aus(coded, [sample for sample in select if sample.aus is not None])
+        self._fitted = self._fit_emotion(known, select)
 
     def _labelled(self, samples: Sequence[Sample]) -> list[Sample]:
         if self.task.name == "au":
@@ -203,6 +204,15 @@ class DeftMethod:
     def _sets(self, seen: Seen) -> list[np.ndarray]:
         return [seen.features.of(name, self._both_phases) for name in self.feature_sets]
 
+    def _class_sets(self, seen: Seen) -> list[np.ndarray]:
+        """Feature sets that classes are read from: the AUs' probabilities too, where they were refitted."""
+        sets = self._sets(seen)
+        if self._aus is not None:
+            told = np.zeros((len(seen.readout), 1, len(self.task.aus)))
+            told[seen.rows, 0] = self._au_probabilities(seen)
+            sets.append(told)
+        return sets
+
     def _fit_emotion(self, known: Sequence[Sample], select: Sequence[Sample]) -> EmotionRefit:
         index = {name: number for number, name in enumerate(self.task.classes)}
         if not known:
@@ -210,8 +220,13 @@ class DeftMethod:
         seen, count = self._seen([*known, *select]), len(known)
         chosen = (seen.rows[count:], _numbers(select, index)) if select else None
         rows, truth = seen.rows[:count], _numbers(known, index)
+        sets = self._class_sets(seen)
+        if self._aus is not None:
+            # Of clips whose AUs were fitted on, what was told of them while their subject was held out.
+            coded = [sample.aus is not None for sample in known]
+            sets[-1][rows[coded], 0] = self._aus.held
         model = EmotionRefit(len(index), self._settings())
-        return model.fit(self._sets(seen), self._prior_classes(seen), rows, truth, _groups(known), chosen)
+        return model.fit(sets, self._prior_classes(seen), rows, truth, _groups(known), chosen)
 
     def _fit_aus(self, known: Sequence[Sample], select: Sequence[Sample]) -> AURefit:
         if not known:
@@ -327,7 +342,7 @@ class DeftMethod:
 
     def _class_probabilities(self, seen: Seen, readout: Readout) -> np.ndarray | None:
         if self._fitted is not None:
-            return self._fitted.probabilities(self._sets(seen), self._prior_classes(seen), seen.rows)
+            return self._fitted.probabilities(self._class_sets(seen), self._prior_classes(seen), seen.rows)
         if self.task.name == "au":
             return None
         return np.exp(class_log_probabilities(readout, self.task.classes, self.calibration))

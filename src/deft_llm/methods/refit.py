@@ -234,15 +234,21 @@ class EmotionRefit:
 class AURefit:
     """One kernel machine per feature set for K AUs, stacked with the experts' own AU logits; 0.5 decides.
 
-    ``sets`` and ``rows`` as for ``EmotionRefit``; ``prior``: (N, K) the experts' presence logits.
+    Coders of a corpus code some AUs together: so a further machine reads each AU from the probabilities of
+    all of them (stacked generalisation, Wolpert 1992; for multi-label data Godbole & Sarawagi 2004) and is
+    stacked with the others. ``sets`` and ``rows`` as for ``EmotionRefit``; ``prior``: (N, K) the experts'
+    presence logits; ``held``: (n, K) held-out probabilities of the clips it was fitted on.
     """
 
     settings: RefitSettings = field(default_factory=RefitSettings)
     machines: list[KernelMachine] = field(default_factory=list)
+    each: Stacker = field(default_factory=Stacker)
+    together: KernelMachine = field(default_factory=lambda: KernelMachine(RefitSettings.ridge))
     stacker: Stacker = field(default_factory=Stacker)
     thresholds: np.ndarray = field(default_factory=lambda: np.zeros(0))
     level: np.ndarray = field(default_factory=lambda: np.zeros(0))
     centre: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    held: np.ndarray = field(default_factory=lambda: np.zeros(0))
     report: dict[str, Any] = field(default_factory=dict)
 
     def fit(
@@ -251,19 +257,25 @@ class AURefit:
     ) -> AURefit:  # fmt: skip
         """Fit on clips ``rows`` with labels (n, K) in {0, 1}, or OPEN: the machines see an open one as the
         AU's mean, nothing else does; ``groups`` and ``select`` as in ``EmotionRefit``."""
-        shares = unit_shares(labels)
-        seen = np.where(labels == OPEN, shares, labels)
-        self.machines, held = fitted_machines(
-            sets, rows, seen * 2.0 - 1.0, np.ones(len(rows)), groups, self.settings.ridge
-        )
+        shares, ridge = unit_shares(labels), self.settings.stack_ridge
+        targets = np.where(labels == OPEN, shares, labels) * 2.0 - 1.0
+        weights = np.ones(len(rows))
+        self.machines, held = fitted_machines(sets, rows, targets, weights, groups, self.settings.ridge)
         self.level = (shares * 2.0 - 1.0)[None, None]
         self.centre = prior[rows].mean(0)
-        scores, known = self._with_prior(held - self.level, prior, rows), labels
+        own = self._with_prior(held - self.level, prior, rows)
+        chosen, known = own, labels
         if select is not None:
-            scores, known = self._scores(sets, prior, select[0]), select[1]
-        self.stacker = Stacker(self.settings.stack_ridge).fit_sigmoid(scores, known)
-        held_p = expit(self.stacker.logits(scores))
+            chosen, known = self._of_each(sets, prior, select[0]), select[1]
+        self.each = Stacker(ridge).fit_sigmoid(chosen, known)
+        self.together = KernelMachine(self.settings.ridge)
+        held = self.together.fit(self._told(own), targets, weights, groups)
+        own = np.concatenate([own, held[:, None] - self.level], axis=1)
+        chosen = own if select is None else self._scores(sets, prior, select[0])
+        self.stacker = Stacker(ridge).fit_sigmoid(chosen, known)
+        held_p = expit(self.stacker.logits(chosen))
         self.thresholds = np.array([f1_threshold(p, truth) for p, truth in zip(held_p.T, known.T)])
+        self.held = self._moved(own)
         self.report = {
             "weights": self.stacker.weights.round(3).tolist(),
             "thresholds": self.thresholds.round(3).tolist(),
@@ -272,13 +284,25 @@ class AURefit:
 
     def probabilities(self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(n, K) probabilities moved so that 0.5 is the threshold."""
-        found: np.ndarray = expit(
-            self.stacker.logits(self._scores(sets, prior, rows)) - logit(self.thresholds)
-        )
+        return self._moved(self._scores(sets, prior, rows))
+
+    def _moved(self, scores: np.ndarray) -> np.ndarray:
+        found: np.ndarray = expit(self.stacker.logits(scores) - logit(self.thresholds))
         return found
 
     def _scores(self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        own = self._of_each(sets, prior, rows)
+        beside = self.together.scores(self._told(own))[:, None] - self.level
+        return np.concatenate([own, beside], axis=1)
+
+    def _of_each(self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Scores (n, V, K) of each AU by itself."""
         return self._with_prior(new_scores(self.machines, sets, rows) - self.level, prior, rows)
+
+    def _told(self, own: np.ndarray) -> np.ndarray:
+        """(n, K) probabilities by each AU's own scores (n, V, K): what the AUs tell of one another."""
+        found: np.ndarray = expit(self.each.logits(own))
+        return found
 
     def _with_prior(self, scores: np.ndarray, prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
         own = np.tanh((prior[rows] - self.centre) / 4.0)
