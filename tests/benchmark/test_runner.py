@@ -14,6 +14,7 @@ import pytest
 
 from deft_llm.benchmark import runner
 from deft_llm.benchmark.runner import run_benchmark
+from deft_llm.benchmark.samples import blind, collect
 from deft_llm.benchmark.settings import BenchmarkSettings
 from deft_llm.errors import DeftError, UsageError
 from deft_llm.evaluation.folds import read_folds
@@ -21,6 +22,7 @@ from deft_llm.evaluation.rows import read_rows, read_run
 from deft_llm.evaluation.score import score_run
 from deft_llm.files import read_json, read_jsonl, write_jsonl
 from deft_llm.methods.protocol import Sample, Task, build_method
+from deft_llm.methods.rules import Rules
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.records import Prediction
 from deft_llm.store import Motion, Store
@@ -262,6 +264,31 @@ def test_other_svm_baselines_beat_majority(face_store: Path, tmp_path: Path, met
 def test_networks_learn(face_store: Path, tmp_path: Path, method: str, epochs: int) -> None:
     found = settings(method, protocol="kfold", k=2, options={"epochs": epochs, "batch": 8})
     assert run_benchmark(tmp_path, [face_store], found)["emotion"]["pooled"]["uf1"]["value"] > 0.5
+
+
+@pytest.mark.parametrize("task", ["emotion", "au"])
+@pytest.mark.parametrize("method", ["majority", "rules", "svm", "mdmo_svm", "lbptop_svm", "ststnet"])
+def test_a_fit_keeps_nothing_of_the_fold_before(
+    face_store: Path, tmp_path: Path, method: str, task: str
+) -> None:
+    """One method serves all folds of a worker: subjects of a fold's test side were in the fold before."""
+    everybody = [s for group in collect([Store(face_store)], task, "megc3").samples.values() for s in group]
+    asked = Task(task, "megc3", Task().classes, (4, 6, 12))
+    options = {"epochs": 2} if method == "ststnet" else {}
+    first, second, val = (
+        [s for s in everybody if int(s.subject[-3:]) in subjects] for subjects in ((1, 2, 3), (4, 5), (6,))
+    )
+    val = [s for s in val if task == "emotion" or 12 not in (s.aus or ())]
+    found = []
+    for folds in ([(first, second), (second, val)], [(second, val)]):
+        one = build_method(method, asked, **options)
+        if hasattr(one, "prepare"):
+            one.prepare([blind(s) for s in everybody], tmp_path)
+        for train, beside in folds:
+            one.fit(train, beside, seed=0, workdir=tmp_path / "fit")
+        thresholds = dict(one.thresholds) if isinstance(one, Rules) else {}
+        found.append((one.predict([blind(s) for s in first]), thresholds))
+    assert found[0] == found[1]
 
 
 def test_questions_are_joined_and_answered(store: Path, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Rules:
         """Choose each AU's threshold on validation clips that coders read; emotions need no fitting."""
         import numpy as np
 
+        self.thresholds = {}
         coded = [sample for sample in val if sample.aus is not None]
         if self.task.name != "au" or not coded:
             return
