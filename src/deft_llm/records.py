@@ -57,9 +57,22 @@ def loose(name: object) -> str:
     return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", text)
 
 
+_NUMBERED = re.compile(r"(?:subject|sub|spno|s)?[._-]?(\d+)")
+
+
+def subject_number(subject: object) -> str:
+    """A subject's number where its name is one, with or without a corpus's word for it ("sub01", "006",
+    "spNO.1", 6 -> "1", "6", "1", "6"), else its name ("A1" -> "a1"): nothing else names one person twice.
+    """
+    name = loose(subject)
+    found = _NUMBERED.fullmatch(name)
+    return found[1] if found else name
+
+
 def person(subject: object) -> str:
     """The key of a subject ("corpus/name"): names of one person have one key, however tables write them."""
-    return "/".join(loose(part) for part in str(subject).split("/"))
+    *groups, name = str(subject).split("/")
+    return "/".join([*map(loose, groups), subject_number(name)])
 
 
 class Record(BaseModel):

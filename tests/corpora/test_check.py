@@ -7,12 +7,13 @@ import json
 import pytest
 
 from deft_llm.corpora import load, names
-from deft_llm.corpora.base import loose, safe_name, safe_path, subject_number
+from deft_llm.corpora.base import safe_name, safe_path
 from deft_llm.corpora.check import check
 from deft_llm.corpora.frames import frame_number, list_frames
 from deft_llm.corpora.overlays import read_overlay
 from deft_llm.corpora.tables import cell_integer, cell_text, find_table
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.records import loose, subject_number
 
 
 @pytest.fixture
@@ -58,8 +59,8 @@ def test_every_corpus_is_listed(run, capsys):
 def test_check_prints_faults_and_exits_with_1(run, casme2, capsys):
     assert run("corpus", "check", "casme2", casme2.root) == 1
     out = capsys.readouterr().out
-    assert "apex-outside" in out and "casme2/sub31/EP41_03" in out and "1 faults." in out
-    assert "megc3: 2 clips of 1 subjects (negative 1, positive 1)" in out
+    assert "apex-outside" in out and "casme2/sub31/EP41_03" in out and "1 fault." in out
+    assert "megc3: 2 clips of 1 subject (negative 1, positive 1)" in out
 
 
 def test_check_json_is_only_json(run, casme2, capsys):

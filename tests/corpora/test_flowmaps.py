@@ -250,12 +250,13 @@ def test_annotations_of_other_maps_are_a_fault(root, tmp_path):
 
 def test_manifest(tmp_path):
     write_png(tmp_path / "maps" / "a.png", rgb(1))
-    np.save(tmp_path / "maps" / "b.npy", np.ones((32, 40, 2), np.float32))
+    for name in ("b.npy", "c.npy"):
+        np.save(tmp_path / "maps" / name, np.ones((32, 40, 2), np.float32))
     (tmp_path / "manifest.csv").write_text(
         "clip_id,corpus,subject,path,path_offset,emotion,coarse,aus\n"
         "casme2/sub01/EP1,casme2,sub01,maps/a.png,maps/b.npy,repression,negative,4+7\n"
-        "x1,,anna,maps/b.npy,,,,\n"
-        "x1,,anna,maps/b.npy,,,,\n"
+        "x1,,anna,maps/c.npy,,,,\n"
+        "x1,,anna,maps/c.npy,,,,\n"
         "x2,,anna,../../secret.png,,,,\n"
         "x3,,anna,/etc/passwd,,,,\n"
         "../x4,,anna,maps/a.png,,,,\n"
@@ -353,3 +354,22 @@ def test_check_reads_every_map(root):
     assert {fault.kind for fault in result.faults} == {"unreadable-map"}
     assert [fault.kind for fault in result.notes] == ["map-sizes"]
     assert result.to_dict()["labels"]["megc3"]["classes"] == {"negative": 4, "positive": 1, "surprise": 2}
+
+
+def test_a_manifest_names_each_person_one_way_and_each_map_once(tmp_path):
+    for number in range(4):
+        write_png(tmp_path / "m" / f"{number}.png", rgb(number))
+    rows = [
+        "a,casme2,sub01,m/0.png,negative",
+        "b,casme2,casme2/01,m/1.png,positive",
+        "c,casme2,1,m/2.png,surprise",
+        "d,casme2,2,m/2.png,surprise",
+        "e,casme2,3,m/3.png,negative",
+    ]
+    (tmp_path / "manifest.csv").write_text("clip_id,corpus,subject,path,coarse\n" + "\n".join(rows) + "\n")
+    corpus = load("flowmaps", tmp_path)
+    assert {clip.clip_id: clip.subject for clip in corpus.clips} == {
+        "a": "casme2/sub01", "b": "casme2/sub01", "c": "casme2/sub01", "e": "casme2/sub03",
+    }  # fmt: skip
+    (fault,) = [fault for fault in corpus.faults if fault.kind == "two-subjects"]
+    assert "m/2.png is casme2/sub01's already" in fault.message

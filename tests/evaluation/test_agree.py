@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from deft_llm.benchmark.clip_codings import read_codings
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.agree import CodedUnit, Coding, Codings, agree, cohen_kappa, facs_agreement, icc_2_1
 
@@ -63,3 +65,12 @@ def test_what_one_does_not_say_is_not_compared() -> None:
     assert found["clips"] == 2 and found["aus"]["clips"] == 1 and found["aus"]["agreement"] == 1.0
     with pytest.raises(DeftError, match="share no clip"):
         agree(codings(a=coded("4")), codings(b=coded("4")))
+
+
+def test_an_au_that_a_coder_left_open_is_not_compared(tmp_path: Path) -> None:
+    head = "corpus,subject,filename,aus\n"
+    (tmp_path / "a.csv").write_text(head + "samm,006,006_1_1,12\nsamm,006,006_1_2,12+4\n")
+    (tmp_path / "b.csv").write_text(head + "samm,006,006_1_1,12 + 4?\nsamm,006,006_1_2,12 + 4/9\n")
+    found = agree(*(read_codings(tmp_path / name) for name in ("a.csv", "b.csv")))
+    assert found["aus"]["agreement"] == 1.0 and set(found["aus"]["per_au"]) == {"12"}
+    assert not found["disagreements"]

@@ -251,3 +251,53 @@ def test_settings_of_another_shape_are_named(tmp_path: Path, told: str) -> None:
     (path / "benchmark.json").write_text(told)
     with pytest.raises(DeftError, match=r"benchmark\.json: "):
         read_run(path)
+
+
+def test_a_corpus_word_before_a_number_makes_no_other_person() -> None:
+    clips = [FoldClip(f"mmew/{s}/c", "mmew", f"mmew/{s}") for s in ("sub01", "1", "02", "03")]
+    with pytest.raises(DeftError, match="mmew/1 and mmew/sub01 are one person"):
+        make_folds(clips, "loso")
+    others = [FoldClip(f"a/{s}/c", "a", f"a/{s}") for s in ("A1", "B1", "C1")]
+    assert len(make_folds(others, "loso").folds) == 3
+
+
+def coded(said: bool) -> list[Prediction]:
+    """24 clips that show AU12; of 18 the method says no, or says nothing."""
+    rows = [r.model_copy(update={"task": "au"}) for r in rows_of()]
+    for number, r in enumerate(rows):
+        r.truth.aus = [ActionUnit(number=12)]
+        r.aus = {"12": 0.9} if number < 6 else {"12": 0.1} if said else {}
+    return rows
+
+
+def test_a_clip_whose_aus_a_method_does_not_say_is_missed(tmp_path: Path) -> None:
+    runs = [read_run(write_run(tmp_path / str(said), coded(said))) for said in (True, False)]
+    scores = [score_run(run)["au"]["pooled"] for run in runs]
+    assert scores[0]["mean_f1"] == scores[1]["mean_f1"] == pytest.approx(2 * 6 / (2 * 6 + 18))
+    assert scores[1]["clips"] == 24 and compare_runs(*runs)["difference"] == 0  # type: ignore[index]
+
+
+def test_a_comparison_needs_the_same_truth_and_people(tmp_path: Path) -> None:
+    first = read_run(write_run(tmp_path / "first", coded(True)))
+    other = coded(True)
+    for r in other[:9]:
+        r.truth.aus = []
+    with pytest.raises(DeftError, match="its true Action Units are not those"):
+        compare_runs(first, read_run(write_run(tmp_path / "other", other)))
+    renamed = [r.model_copy(update={"subject": f"{r.subject}x"}) for r in coded(True)]
+    write_jsonl(tmp_path / "renamed" / "predictions.jsonl", renamed)
+    with pytest.raises(DeftError, match="its subjects are not those"):
+        compare_runs(first, read_run(tmp_path / "renamed"))
+
+
+def test_a_perfect_method_has_no_interval_however_rare_a_class_is(tmp_path: Path) -> None:
+    rows = [row(s, n, label, label) for s in range(8) for n, label in enumerate(("negative", "positive"))]
+    rows += [row(0, 2, "surprise", "surprise")]
+    for r in rows:
+        r.truth.aus = [ActionUnit(number=9 if r.label == "surprise" else 12)]
+        r.aus = {"9": 0.9 if r.label == "surprise" else 0.1, "12": 0.1 if r.label == "surprise" else 0.9}
+    write_jsonl(tmp_path / "predictions.jsonl", rows)
+    found = score_run(read_run(tmp_path))
+    uf1, units = found["emotion"]["pooled"]["uf1"], found["au"]["pooled"]
+    assert (uf1["value"], uf1["low"], uf1["high"]) == (1.0, 1.0, 1.0)
+    assert (units["mean_f1"], units["mean_f1_low"], units["mean_f1_high"]) == (1.0, 1.0, 1.0)

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.disentangle import transfer_probe
 from deft_llm.errors import DeftError
+from deft_llm.evaluation.probes import probe
 
 
 @pytest.mark.parametrize("model", ["linear", "mlp"])
@@ -33,3 +34,16 @@ def test_regression_weighs_columns_by_their_variance() -> None:
 def test_a_constant_target_is_refused() -> None:
     with pytest.raises(DeftError, match="one value"):
         transfer_probe((np.ones((4, 2)), np.ones((4, 2))), (np.ones(4), np.ones(4)), "binary")
+
+
+def test_what_only_tells_who_it_is_tells_no_label_of_the_person() -> None:
+    """A label that all clips of a person share: permuted by clip, chance would look too low."""
+    low = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        who = np.repeat(np.arange(10), 8)
+        features = rng.normal(size=(10, 6))[who] + 0.3 * rng.normal(size=(80, 6))
+        target = rng.permutation(np.arange(10) % 2)[who]
+        found = probe(features, target, [str(one) for one in who], "binary", permutations=9, folds=5)
+        low += found["p"] <= 0.1
+    assert low <= 4

@@ -10,6 +10,7 @@ import torch
 from scipy.special import expit
 
 from deft_llm.errors import DeftError, UsageError
+from deft_llm.files import read_object, write_json
 from deft_llm.methods import deft
 from deft_llm.methods.protocol import Question, Sample, Task, build_method, digests_of
 from deft_llm.methods.template import build_for
@@ -217,6 +218,24 @@ def test_a_subject_it_was_trained_on_or_chosen_by_is_refused(small_checkpoint, s
     method = build_method("deft", Task(), checkpoint=str(small_checkpoint), zero_shot=True)
     with pytest.raises(DeftError, match=f"trained or validated on {subject}"):
         method.predict([known])
+
+
+@pytest.mark.parametrize("name", ["Synthetic/006", "synthetic/sub06", "synthetic/6"])
+def test_a_subject_that_it_knows_by_another_name_is_refused(small_checkpoint, name) -> None:
+    config = read_object(small_checkpoint / "config.json")
+    config["trained_on"]["subjects"].append("synthetic/06")
+    write_json(small_checkpoint / "config.json", config)
+    method = build_method("deft", Task(), checkpoint=str(small_checkpoint), zero_shot=True)
+    with pytest.raises(DeftError, match="trained or validated on"):
+        method.predict([Sample(f"{name}/1", "synthetic", name, samples(1)[0].load)])
+
+
+def test_another_motion_under_the_same_name_is_measured_anew(small_checkpoint) -> None:
+    method = build_for("template", Task("vqa"), checkpoint=str(small_checkpoint), zero_shot=True)
+    first, other = samples(2)
+    renamed = replace(other, clip_id=first.clip_id)
+    found = [method._read([blind(one)])[first.clip_id].measured for one in (first, renamed)]
+    assert found[0] != found[1]
 
 
 def test_unknown_refit_option_and_class_are_named(small_checkpoint, tmp_path) -> None:

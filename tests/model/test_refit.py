@@ -46,7 +46,18 @@ def test_stacker_prefers_the_view_that_is_right() -> None:
     good = np.eye(3)[labels] + 0.3 * rng.normal(size=(200, 3))
     bad = rng.normal(size=(200, 3))
     stacker = Stacker(0.1).fit_softmax(np.stack([good, bad], 1), labels, np.ones(200))
-    assert stacker.weights[0] > 5 * stacker.weights[1]
+    assert (stacker.weights[0] > 5 * stacker.weights[1]).all()
+
+
+def test_each_unit_weighs_the_view_that_tells_it() -> None:
+    """One view tells the first unit, the other the second."""
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 2, (300, 2))
+    scores = rng.normal(size=(300, 2, 2))
+    for unit in (0, 1):
+        scores[:, unit, unit] += 2.0 * labels[:, unit]
+    weights = Stacker(0.3).fit_sigmoid(scores, labels).weights
+    assert weights[0, 0] > 1.5 * weights[1, 0] and weights[1, 1] > 1.5 * weights[0, 1]
 
 
 def test_threshold_beats_one_half_for_a_rare_unit() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deft_llm.corpora.joining import Annotation, join_key, read_annotations
@@ -10,6 +10,7 @@ from deft_llm.corpora.labels import coarse_word
 from deft_llm.evaluation.agree import MARKS, CodedUnit, Coding, Codings
 from deft_llm.evaluation.rows import label_of, read_rows
 from deft_llm.facs.emotions import fine_word
+from deft_llm.facs.notation import shown_and_open
 from deft_llm.files import existing_file, read_jsonl, reading
 from deft_llm.records import ActionUnit, Clip, Prediction
 
@@ -76,8 +77,10 @@ def _of_annotation(row: Annotation) -> Coding:
 
 
 def _coding(
-    coarse: str | None, emotion: str | None, aus: Iterable[ActionUnit] | None, marks: dict[str, int]
+    coarse: str | None, emotion: str | None, aus: Sequence[ActionUnit] | None, marks: dict[str, int]
 ) -> Coding:
-    units = None if aus is None else {unit.number: CodedUnit(unit.side, unit.intensity) for unit in aus}
+    shown, left_open = shown_and_open(aus or ())
+    units = {unit.number: CodedUnit(unit.side, unit.intensity) for unit in aus or () if unit.number in shown}
     fine = fine_word(emotion) if emotion else None
-    return Coding(coarse or (coarse_word(emotion) if emotion else None), fine, units, marks)
+    coarse = coarse or (coarse_word(emotion) if emotion else None)
+    return Coding(coarse, fine, None if aus is None else units, left_open, marks)

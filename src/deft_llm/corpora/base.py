@@ -18,7 +18,7 @@ from deft_llm.corpora.tables import Table
 from deft_llm.errors import DeftError, UsageError, is_plain, printable
 from deft_llm.facs.notation import parse_aus
 from deft_llm.files import sha256_of
-from deft_llm.records import Clip, loose, person
+from deft_llm.records import Clip, person, subject_number
 
 Severity = Literal["fault", "note"]
 
@@ -238,18 +238,6 @@ def safe_path(root: Path, relative: str) -> Path | None:
     joined = os.path.normpath(os.path.join(root, relative))
     inside = os.path.normpath(root)
     return Path(joined) if joined == inside or joined.startswith(inside.rstrip(os.sep) + os.sep) else None
-
-
-_NUMBERED = re.compile(r"(?:subject|sub|spno|s)?[._-]?(\d+)")
-
-
-def subject_number(subject: object) -> str:
-    """A subject's number where its name is one, with or without a corpus's word for it ("sub01", "006",
-    "spNO.1", 6 -> "1", "6", "1", "6"), else its name ("A1" -> "a1"): nothing else names one person twice.
-    """
-    name = loose(subject)
-    found = _NUMBERED.fullmatch(name)
-    return found[1] if found else name
 
 
 def subject_name(corpus: str, subject: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deft_llm.corpora.base import Corpus, Request, loader, subject_name, subject_number
+from deft_llm.corpora.base import Corpus, Request, loader, subject_name
 from deft_llm.corpora.coded import Builder, Coded, cells_of, note_unused, tables_of
 from deft_llm.corpora.frames import Tree
 from deft_llm.corpora.tables import Table
-from deft_llm.records import loose
+from deft_llm.records import loose, subject_number
 
 COLUMNS = {
     "subject": ("Subject",),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from deft_llm.corpora.base import Corpus, Request, loader, subject_number
+from deft_llm.corpora.base import Corpus, Request, loader
 from deft_llm.corpora.coded import Builder, Coded, cells_of, tables_of
 from deft_llm.corpora.frames import Tree
 from deft_llm.corpora.tables import Table, cell_integer
 from deft_llm.errors import DeftError
+from deft_llm.records import subject_number
 
 PART_A = {
     "subject": ("Subject",),

@@ -281,11 +281,17 @@ def _manifest_clip(corpus: Corpus, clip_id: str, row, where: str) -> Clip | None
     if not all(safe_name(part) for part in subject.split("/")):
         corpus.fault("unsafe-name", f"{where}: subject {subject!r} is no name; left out.", clip_id)
         return None
-    subject = subject if "/" in subject else f"{name}/{subject_name(name, subject)}"
+    group, _, own = subject.rpartition("/")
+    subject = corpus.subject(f"{group or name}/{subject_name(corpus_word(group) or name, own)}", where)
+    for text in paths.values():
+        owner = corpus.owners.setdefault(os.path.normpath(text), subject)
+        if owner != subject:
+            corpus.fault("two-subjects", f"{where}: {text} is {owner}'s already; left out.", clip_id, text)
+            return None
     clip = Clip(
         clip_id=clip_id,
         corpus=name,
-        subject=corpus.subject(subject, where),
+        subject=subject,
         source=Source(kind="flow", path=paths["path"], path_offset=paths.get("path_offset")),
     )
     _manifest_labels(corpus, clip, row, where)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deft_llm.corpora.base import subject_number
 from deft_llm.corpora.labels import coarse_word
 from deft_llm.corpora.questions import QuestionRow, read_question_rows
 from deft_llm.corpora.tables import Row, Table, cell_integer, cell_text, find_table
@@ -18,7 +17,7 @@ from deft_llm.facs.emotions import fine_word
 from deft_llm.facs.notation import ParsedAUs, format_aus, parse_aus
 from deft_llm.facs.units import number_of
 from deft_llm.files import existing_file
-from deft_llm.records import ActionUnit, Clip, Coarse, loose
+from deft_llm.records import ActionUnit, Clip, Coarse, loose, subject_number
 
 Key = tuple[str, str, str]
 """corpus, subject's number (``subject_number``), file name without subject prefix and zero padding"""

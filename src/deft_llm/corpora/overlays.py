@@ -16,11 +16,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from deft_llm.corpora.base import subject_number
 from deft_llm.corpora.tables import cell_integer, cell_text
 from deft_llm.errors import DeftError
 from deft_llm.files import read_yaml
-from deft_llm.records import loose
+from deft_llm.records import loose, subject_number
 
 ANY = ("*", "*")
 FIELDS = ("onset", "apex", "offset", "emotion", "aus", "objective")

@@ -2,14 +2,15 @@
 
 FACS agreement is 2 x agreed / (A + B) (Ekman, Friesen & Hager 2002, Investigator's Guide); kappa is Cohen's,
 ICC is ICC(2,1) of Shrout & Fleiss 1979. A clip whose AUs one of the two does not say, or says unreadably, is
-not compared on AUs: it never counts as "no AU".
+not compared on AUs: it never counts as "no AU"; nor is an AU of a clip in which one of the two left it open
+("4/9", "13?").
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,11 +23,13 @@ INTENSITIES = "ABCDE"  # 1 to 5; an AU that is not shown is 0
 
 @dataclass(frozen=True)
 class Coding:
-    """What one file says of one clip; None where it says nothing. ``marks``: frames by name."""
+    """What one file says of one clip; None where it says nothing. ``left_open``: AUs that its coder left so,
+    which are not compared; ``marks``: frames by name."""
 
     coarse: str | None = None
     fine: str | None = None
     aus: Mapping[int, CodedUnit] | None = None
+    left_open: frozenset[int] = frozenset()
     marks: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -104,11 +107,9 @@ def agree(first: Codings, second: Codings) -> dict[str, Any]:
                 "same": float(np.mean([a == b for a, b in known])),
                 "kappa": cohen_kappa(*zip(*known)),
             }
-    coded = {
-        clip: (a.aus, b.aus) for clip, (a, b) in pairs.items() if a.aus is not None and b.aus is not None
-    }
+    coded = [compared for a, b in pairs.values() if (compared := _compared(a, b)) is not None]
     if coded:
-        result["aus"] = _units(list(coded.values()))
+        result["aus"] = _units(coded)
     marks = {name: _differences(pairs.values(), name) for name in MARKS}
     result |= {"frames": {name: cell for name, cell in marks.items() if cell}} if any(marks.values()) else {}
     result["disagreements"] = [row for clip, (a, b) in pairs.items() if (row := _disagreement(clip, a, b))]
@@ -118,20 +119,37 @@ def agree(first: Codings, second: Codings) -> dict[str, Any]:
 Units = Mapping[int, CodedUnit]
 
 
+class Compared(NamedTuple):
+    """The AUs that two coders saw in a clip, without those that one of them left open."""
+
+    first: Units
+    second: Units
+    left_open: frozenset[int]
+
+
+def _compared(a: Coding, b: Coding) -> Compared | None:
+    """None where one of the two does not say the clip's AUs."""
+    if a.aus is None or b.aus is None:
+        return None
+    left = a.left_open | b.left_open
+    first, second = ({au: one for au, one in units.items() if au not in left} for units in (a.aus, b.aus))
+    return Compared(first, second, left)
+
+
 def facs_agreement(first: Collection[int], second: Collection[int]) -> tuple[int, int]:
     """(2 x shared AUs, AUs of both) of a clip; the ratio of their sums is the index."""
     return 2 * len(set(first) & set(second)), len(first) + len(second)
 
 
-def _units(pairs: Sequence[tuple[Units, Units]]) -> dict[str, Any]:
-    sums = np.array([facs_agreement(a, b) for a, b in pairs]).sum(0)
-    numbers = sorted({au for a, b in pairs for au in (*a, *b)})
-    both = [(a[au].side, b[au].side) for a, b in pairs for au in a.keys() & b.keys()]
+def _units(pairs: Sequence[Compared]) -> dict[str, Any]:
+    sums = np.array([facs_agreement(a, b) for a, b, _ in pairs]).sum(0)
+    numbers = sorted({au for a, b, _ in pairs for au in (*a, *b)})
+    both = [(a[au].side, b[au].side) for a, b, _ in pairs for au in a.keys() & b.keys()]
     return {
         "clips": len(pairs),
         "agreement": float(sums[0] / sums[1]) if sums[1] else None,
         "same_side": float(np.mean([x == y for x, y in both])) if both else None,
-        "per_au": {str(au): _unit(au, pairs) for au in numbers},
+        "per_au": {str(au): _unit(au, [(a, b) for a, b, left in pairs if au not in left]) for au in numbers},
     }
 
 
@@ -177,7 +195,8 @@ def _disagreement(clip: str, a: Coding, b: Coding) -> dict[str, Any] | None:
         one, two = getattr(a, name), getattr(b, name)
         if one is not None and two is not None and one != two:
             row[name] = [one, two]
-    if a.aus is not None and b.aus is not None and a.aus.keys() != b.aus.keys():
-        row["aus_first_only"] = sorted(a.aus.keys() - b.aus.keys())
-        row["aus_second_only"] = sorted(b.aus.keys() - a.aus.keys())
+    compared = _compared(a, b)
+    if compared is not None and compared.first.keys() != compared.second.keys():
+        row["aus_first_only"] = sorted(compared.first.keys() - compared.second.keys())
+        row["aus_second_only"] = sorted(compared.second.keys() - compared.first.keys())
     return {"clip": clip, **row} if row else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from deft_llm.errors import DeftError
 from deft_llm.evaluation import units
 from deft_llm.evaluation.bootstrap import paired_test
-from deft_llm.evaluation.classes import summary
+from deft_llm.evaluation.classes import resampled_figure
 from deft_llm.evaluation.rows import Run, classes_of, scorable
 from deft_llm.evaluation.score import subject_tables, subject_unit_counts
 from deft_llm.files import digest
@@ -52,19 +53,26 @@ def compare_runs(first: Run, second: Run) -> dict[str, Any] | None:
             f"first "
             f"{odd[0]}); compare runs on the same clips."
         )
+    _alike("subjects", [[row.subject for row in rows] for rows in (a, b)], first, second)
     if a[0].task == "emotion":
         scored = [scorable(rows) for rows in (a, b)]
-        if [r.truth.label for r in scored[0]] != [r.truth.label for r in scored[1]]:
-            raise DeftError(f"{second.path}: its true classes are not those of {first.path}; make it again.")
+        _alike("true classes", [[row.truth.label for row in rows] for rows in scored], first, second)
         tables = [subject_tables(rows, classes_of(scored[0]))[1] for rows in scored]
-        return paired_test(tables[0], tables[1], lambda t: summary(t)["uf1"])
+        return paired_test(tables[0], tables[1], partial(resampled_figure, "uf1", tables[0].sum(0)))
     if a[0].task == "au":
         aus = sorted({int(au) for row in a for au in row.aus} & {int(au) for row in b for au in row.aus})
+        _alike("true Action Units", [[row.truth.aus for row in rows] for rows in (a, b)], first, second)
         coded = [[row for row in rows if row.truth.aus is not None] for rows in (a, b)]
         counts = [subject_unit_counts(rows, aus)[1] for rows in coded]
         present = counts[0].sum(0)[:, [units.TP, units.FN]].sum(-1) > 0
         return paired_test(counts[0], counts[1], units.mean_f1_statistic(present))
     return None
+
+
+def _alike(name: str, said: Sequence[list[Any]], first: Run, second: Run) -> None:
+    """Raise DeftError where two runs differ in what is true of their clips."""
+    if said[0] != said[1]:
+        raise DeftError(f"{second.path}: its {name} are not those of {first.path}; make it again.")
 
 
 def repeats(runs: Sequence[Run], metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -48,7 +48,8 @@ def probe(
     """Score on held-out subjects and the same with permuted targets.
 
     binary: AUROC; classes: balanced accuracy; regression: R2 (mean over target columns). ``baseline`` is the
-    mean of the permuted scores, ``p`` the share of them (plus one) that reach the score.
+    mean of the permuted scores, ``p`` the share of them (plus one) that reach the score, None where there is
+    none. Targets are permuted by subject: what all clips of a person share stays so.
     """
     groups = np.asarray(subjects)
     distinct = len(set(subjects))
@@ -58,7 +59,7 @@ def probe(
     rng = np.random.default_rng(seed)
     chance = [
         _cross_score(
-            features, target[rng.permutation(len(target))], groups, kind, model, min(folds, distinct), seed
+            features, _permuted(target, groups, rng), groups, kind, model, min(folds, distinct), seed
         )
         for _ in range(permutations)
     ]
@@ -67,10 +68,21 @@ def probe(
         "score": score,
         "baseline": float(np.mean(chance)) if chance else None,
         "baseline_sd": float(np.std(chance)) if chance else None,
-        "p": (1 + reached) / (1 + permutations),
+        "p": (1 + reached) / (1 + permutations) if np.isfinite(score) else None,
         "clips": len(target),
         "subjects": distinct,
     }
+
+
+def _permuted(target: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Targets (N, ...) of the subjects ``groups`` (N,) in another order, laid along the clips by subject."""
+    names = np.unique(groups)
+    of = {name: np.flatnonzero(groups == name) for name in names}
+    places = np.concatenate([of[name] for name in names])
+    taken = np.concatenate([rng.permutation(of[name]) for name in rng.permutation(names)])
+    found = np.empty_like(target)
+    found[places] = target[taken]
+    return found
 
 
 def estimator(kind: Kind, model: str, seed: int, components: int | None = None) -> Any:

@@ -26,6 +26,9 @@ NOTE = (
 )
 
 
+NOT_PAIRED = "not tested: other clips, labels or task"
+
+
 class Table(NamedTuple):
     """One table of the report; every cell is text."""
 
@@ -64,12 +67,13 @@ def write_report(paths: Sequence[Path], out: Path) -> list[Path]:
 def run_names(runs: Sequence[Run]) -> list[str]:
     """A distinct name a run: the method, and what sets it apart from the others of that method."""
     names = [run.name for run in runs]
-    tasks = {run.rows[0].task for run in runs}
-    for index, run in enumerate(runs):
-        names[index] += f" [{run.rows[0].task}]" if len(tasks) > 1 else ""
+    for what in ("task", "label_space"):
+        if len({getattr(run.rows[0], what) for run in runs}) > 1:
+            names = [f"{n} [{getattr(run.rows[0], what)}]" for n, run in zip(names, runs, strict=True)]
     for index, run in enumerate(runs):
         if names.count(names[index]) > 1 or run.rows[0].seed:
             names[index] += f" seed {run.rows[0].seed}"
+    names = [f"{n} ({run.path.name})" if names.count(n) > 1 else n for n, run in zip(names, runs)]
     return [f"{n} #{i + 1}" if names.count(n) > 1 else n for i, n in enumerate(names)]
 
 
@@ -170,6 +174,7 @@ def _paired(runs: Sequence[Run], names: Sequence[str]) -> Table:
         try:
             found = compare_runs(first, second)
         except DeftError:
+            rows.append([names[j], names[i], "-", "-", NOT_PAIRED])
             continue
         if found is not None:
             interval = f"{found['low']:+.3f} to {found['high']:+.3f}"

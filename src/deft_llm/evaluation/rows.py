@@ -119,6 +119,7 @@ def check_rows(rows: Sequence[Prediction], folds: Folds | None = None, name: str
     if folds is None:
         return
     expected = folds.expected_keys()
+    subject_of = {clip: subject for subject, clips in folds.clips.items() for clip in clips}
     for row in rows:
         short = (row.clip_id, row.question_id)
         if short not in expected:
@@ -128,6 +129,11 @@ def check_rows(rows: Sequence[Prediction], folds: Folds | None = None, name: str
         if row.fold != expected[short]:
             raise DeftError(
                 f"{name}: {_words(key_of(row))} is of fold {row.fold}, folds.json says {expected[short]}."
+            )
+        if row.subject != subject_of[row.clip_id]:
+            raise DeftError(
+                f"{name}: {_words(key_of(row))} is of subject {row.subject}, folds.json says "
+                f"{subject_of[row.clip_id]}; mend that row."
             )
     missing = sorted((set(expected) - {(row.clip_id, row.question_id) for row in rows}), key=str)
     if missing:

@@ -13,7 +13,7 @@ from deft_llm.answer import without_marks
 from deft_llm.errors import DeftError
 from deft_llm.evaluation import bootstrap, units
 from deft_llm.evaluation.calibration import class_calibration, expected_calibration_error
-from deft_llm.evaluation.classes import class_f1, class_recall, confusion, summary
+from deft_llm.evaluation.classes import class_f1, class_recall, confusion, resampled_figure, summary
 from deft_llm.evaluation.deletion import deletion_scores
 from deft_llm.evaluation.faithfulness import consistency, counterfactuals, faithfulness
 from deft_llm.evaluation.questions import Reply, question_scores
@@ -72,8 +72,8 @@ def score_run(run: Run) -> dict[str, Any]:
         metrics["emotion"] = _by_corpus(scored, lambda some: emotion_scores(some, classes_of(some)))
         metrics |= _other_labels(scored, classes)
         metrics["per_subject"] = _per_subject(scored)
-    coded = [row for row in rows if row.aus and row.truth.aus is not None]
-    if coded:
+    coded = [row for row in rows if row.truth.aus is not None]
+    if any(row.aus for row in coded):
         metrics["au"] = _by_corpus(coded, lambda some: au_scores(some, _units_of(coded)))
     return metrics | _interpretability(rows)
 
@@ -105,17 +105,13 @@ def subject_tables(
     return subjects, np.stack(tables)
 
 
-def _figure(name: str, table: np.ndarray) -> np.ndarray:
-    return summary(table)[name]
-
-
 def emotion_scores(rows: Sequence[Prediction], classes: Sequence[str]) -> dict[str, Any]:
     """UF1, UAR, ACC, WF1 with intervals, per class, confusion and calibration of some rows."""
     _, tables = subject_tables(rows, classes)
     pooled = tables.sum(0)
     figures: dict[str, Any] = {"clips": len(rows), "subjects": len(tables)}
     for name, value in summary(pooled).items():
-        low, high = bootstrap.interval(tables, partial(_figure, name))
+        low, high = bootstrap.interval(tables, partial(resampled_figure, name, pooled))
         figures[name] = {"value": float(value), "low": low, "high": high}
     f1, recall = class_f1(pooled), class_recall(pooled)
     figures["per_class"] = {

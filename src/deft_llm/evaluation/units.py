@@ -86,8 +86,14 @@ def unit_scores(
 
 
 def mean_f1_statistic(present: np.ndarray) -> Any:
-    """The headline as a function of summed counts (B, A, 4), over the AUs of ``present`` (A,) only."""
-    return lambda counts: binary_f1(counts)[..., present].mean(-1)
+    """The headline as a function of summed counts (B, A, 4), over the AUs of ``present`` (A,) only; of
+    resamples over those that somebody in them shows."""
+
+    def mean_f1(counts: np.ndarray) -> np.ndarray:
+        there = present & (counts[..., TP] + counts[..., FN] > 0)
+        return _ratio((binary_f1(counts) * there).sum(-1), there.sum(-1).astype(float))
+
+    return mean_f1
 
 
 def side_accuracy(rows: Sequence[tuple[Mapping[int, str], Mapping[int, str]]]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from deft_llm.model.predictor import (
 from deft_llm.model.questions import Reply
 from deft_llm.model.readout import Readout
 from deft_llm.model.units import AU_INDEX
-from deft_llm.records import COARSE, AUSide, Prediction
+from deft_llm.records import COARSE, AUSide, Prediction, person
 
 FEATURES = ("pixels", "tokens", "clean", "logits")
 """Feature sets that a refit learns from (``predictor.FeatureSets``)."""
@@ -332,8 +332,8 @@ class DeftMethod:
     def _refuse_known_subjects(self, samples: Sequence[Sample]) -> None:
         """A checkpoint never scores a subject that it was trained on, or chosen by."""
         before = self.predictor.config.get("trained_on") or {}
-        met = {*before.get("subjects", ()), *before.get("validation_subjects", ())}
-        known = sorted({sample.subject for sample in samples} & met)
+        met = {person(name) for kind in ("subjects", "validation_subjects") for name in before.get(kind, ())}
+        known = sorted({sample.subject for sample in samples if person(sample.subject) in met})
         if known and not self.selection_only:
             raise DeftError(
                 f"{self.folder}: was trained or validated on {known[0]} ({len(known)} of these subjects); "

@@ -21,6 +21,7 @@ from deft_llm.methods.decisions import OPEN, unit_shares
 
 TINY = 1e-12
 SOFTMAX_PULL, SIGMOID_PULL = 0.01, 0.003  # penalties of the stacker's weights, per unit of its ridge
+OWN_PULL = 0.003  # the same, of what an output's own weights differ by from those of all
 BIAS_PULL = 1e-3
 START_WEIGHT = 3.0  # of all feature sets together, before the stacker is fitted
 START_SHARES = (0.005, 0.9)  # of positives, between which the first bias lies
@@ -116,11 +117,12 @@ def new_scores(machines: Sequence[KernelMachine], sets: Sequence[np.ndarray], ro
 class Stacker:
     """Softmax (or sigmoid) over weighted feature sets: few parameters, pulled to equal weights.
 
-    logits[k] = sum_v w_v score[v, k] + bias_k; w is shared by classes (or AUs).
+    logits[k] = sum_v w_vk score[v, k] + bias_k: ``weights`` (V, K), alike for all classes of a softmax; of a
+    sigmoid each output's own, pulled to those that fit all outputs together.
     """
 
     ridge: float = 1.0
-    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     bias: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def fit_softmax(self, scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Stacker:
@@ -139,37 +141,58 @@ class Stacker:
             gradient = np.einsum("nvk,nk->v", scores, error) + 2 * pull * off
             return loss, np.concatenate([gradient, error.sum(0) + 2 * BIAS_PULL * bias])
 
-        return self._minimised(objective, sets, np.zeros(classes))
+        weights, self.bias = _minimised(objective, np.full(sets, START_WEIGHT / sets), np.zeros(classes))
+        self.weights = np.repeat(weights[:, None], classes, 1)
+        return self
 
     def fit_sigmoid(self, scores: np.ndarray, labels: np.ndarray) -> Stacker:
-        """scores (n, V, K), labels (n, K) in {0, 1} or OPEN, which count for nothing: one sigmoid per output,
-        weights of feature sets shared by all."""
-        sets, known = scores.shape[1], labels != OPEN
-        count = max(int(known.sum()), 1)
-
-        def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            weights, bias = theta[:sets], theta[sets:]
-            p = expit(np.einsum("nvk,v->nk", scores, weights) + bias)
-            told = labels * np.log(p + TINY) + (1 - labels) * np.log(1 - p + TINY)
-            loss = -np.where(known, told, 0.0).sum() / count
-            error = np.where(known, p - labels, 0.0) / count
-            off = weights - weights.mean()
-            pull = self.ridge * SIGMOID_PULL
-            gradient = np.einsum("nvk,nk->v", scores, error) + 2 * pull * off
-            return loss + pull * (off @ off), np.concatenate([gradient, error.sum(0)])
-
-        return self._minimised(objective, sets, logit(np.clip(unit_shares(labels), *START_SHARES)))
-
-    def _minimised(self, objective: Any, sets: int, bias: np.ndarray) -> Stacker:
-        start = np.concatenate([np.full(sets, START_WEIGHT / sets), bias])
-        bounds = [(0.0, None)] * sets + [(None, None)] * len(bias)
-        theta = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-        self.weights, self.bias = theta[:sets], theta[sets:]
+        """scores (n, V, K), labels (n, K) in {0, 1} or OPEN, which count for nothing."""
+        sets, outputs = scores.shape[1:]
+        start = logit(np.clip(unit_shares(labels), *START_SHARES))
+        alike, bias = _minimised(
+            lambda theta: _logistic(theta, scores, labels, None, self.ridge * SIGMOID_PULL),
+            np.full(sets, START_WEIGHT / sets), start,
+        )  # fmt: skip
+        own = [
+            _minimised(
+                lambda theta, k=k: _logistic(  # type: ignore[misc]
+                    theta, scores[:, :, [k]], labels[:, [k]], alike, self.ridge * OWN_PULL
+                ),
+                alike, bias[[k]],
+            )
+            for k in range(outputs)
+        ]  # fmt: skip
+        self.weights = np.stack([weights for weights, _ in own], 1)
+        self.bias = np.concatenate([bias for _, bias in own])
         return self
 
     def logits(self, scores: np.ndarray) -> np.ndarray:
         """Logits (n, K) of scores (n, V, K)."""
-        return np.einsum("nvk,v->nk", scores, self.weights) + self.bias
+        return np.einsum("nvk,vk->nk", scores, self.weights) + self.bias
+
+
+def _logistic(
+    theta: np.ndarray, scores: np.ndarray, labels: np.ndarray, centre: np.ndarray | None, pull: float
+) -> tuple[float, np.ndarray]:
+    """Loss and gradient of one sigmoid per output (n, K), weights (V,) shared by them and pulled to
+    ``centre``, to one another where that is None; ``theta``: weights and biases."""
+    sets, known = scores.shape[1], labels != OPEN
+    weights, count = theta[:sets], max(int(known.sum()), 1)
+    p = expit(np.einsum("nvk,v->nk", scores, weights) + theta[sets:])
+    told = labels * np.log(p + TINY) + (1 - labels) * np.log(1 - p + TINY)
+    error = np.where(known, p - labels, 0.0) / count
+    off = weights - (weights.mean() if centre is None else centre)
+    loss = -np.where(known, told, 0.0).sum() / count + pull * (off @ off)
+    gradient = np.einsum("nvk,nk->v", scores, error) + 2 * pull * off
+    return loss, np.concatenate([gradient, error.sum(0)])
+
+
+def _minimised(objective: Any, weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of 0 and more, and biases, of the least ``objective``, from these on."""
+    bounds = [(0.0, None)] * len(weights) + [(None, None)] * len(bias)
+    start = np.concatenate([weights, bias])
+    theta = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return theta[: len(weights)], theta[len(weights) :]
 
 
 @dataclass

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,15 @@ class Heads:
             row.aus, row.sides = dict(self.units.aus), dict(self.units.sides)
         return row
 
+    @cached_property
+    def measured(self) -> dict[int, tuple[float, float]]:
+        """AU -> (support, left minus right support) of the clip's motion; nothing where it cannot be
+        measured."""
+        if "flow" not in self.sample.has:
+            return {}
+        found = measure_support(self.sample.motion, aus=MICRO_AUS)
+        return {s.au: (float(s.support), float(s.sides[0] - s.sides[1])) for s in found if s.judged}
+
     @property
     def chances(self) -> dict[str, float]:
         """Probability of each AU, by its number; nothing without an AU head."""
@@ -218,7 +227,7 @@ class Heads:
         """Whether an AU is there, by its head or, where it has none, by the measured motion."""
         if str(au) in self.chances:
             return self.chances[str(au)] >= DECIDES, "template"
-        support = _measured(self.sample).get(au)
+        support = self.measured.get(au)
         return None if support is None else (support[0] >= DECIDES, "measurement")
 
     def side(self, au: int) -> tuple[str, AnsweredBy] | None:
@@ -226,7 +235,7 @@ class Heads:
         by: AnsweredBy = "template"
         margin = self.margins.get(au)
         if margin is None:
-            by, margin = "measurement", (_measured(self.sample).get(au) or (0.0, 0.0))[1]
+            by, margin = "measurement", (self.measured.get(au) or (0.0, 0.0))[1]
         return None if not margin else ("left" if margin > 0 else "right", by)
 
 
@@ -271,17 +280,6 @@ def _of_unit(kind: str, text: str, heads: Heads) -> Said:
             return DECLINED
         shown, by = re.search(rf"\b{side[0]}\b", text) is not None, side[1]
     return "yes" if shown else "no", by
-
-
-def _measured(sample: Sample) -> dict[int, tuple[float, float]]:
-    """AU -> (support, left minus right support) of the clip's motion; nothing where it cannot be measured."""
-    return _support(sample.clip_id, sample) if "flow" in sample.has else {}
-
-
-@lru_cache(maxsize=1)
-def _support(clip_id: str, sample: Sample) -> dict[int, tuple[float, float]]:
-    found = measure_support(sample.motion, aus=MICRO_AUS)
-    return {s.au: (float(s.support), float(s.sides[0] - s.sides[1])) for s in found if s.judged}
 
 
 def _one_a_clip(samples: Sequence[Sample]) -> list[Sample]:

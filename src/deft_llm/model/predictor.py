@@ -274,14 +274,15 @@ def _features(views: list[list[Readout]], inputs: Sequence[MotionInput]) -> Feat
 
 def load_predictor(folder: Path | None = None) -> Predictor:
     """The predictor of a checkpoint folder (None: the shipped one), loaded once per process however many ask
-    for it; anew when its weights changed. Raises: DeftError for a folder without a checkpoint."""
+    for it; anew when its files changed. Raises: DeftError for a folder without a checkpoint."""
     folder = Path(folder or SHIPPED)
-    weights = folder / WEIGHTS
-    return _loaded(real_path(folder), weights.stat().st_mtime_ns if weights.is_file() else 0)
+    files = (folder / WEIGHTS, folder / CONFIG)
+    changed = tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files)
+    return _loaded(real_path(folder), changed)
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, changed: int) -> Predictor:
+def _loaded(folder: Path, changed: tuple[int, ...]) -> Predictor:
     del changed
     return Predictor.from_checkpoint(folder)
 
