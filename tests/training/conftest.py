@@ -129,11 +129,16 @@ def small_model(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a small random checkpoint with ``experts`` and, wanted, a language part."""
+    """Writes a small random checkpoint with ``experts`` and, wanted, a language part; ``trained_on``: the
+    subjects that it names."""
 
-    def write(*experts: str, language: bool = False, name: str = "start", seed: int = 0) -> Path:
+    def write(
+        *experts: str, language: bool = False, name: str = "start", seed: int = 0,
+        trained_on: dict[str, list[str]] | None = None,
+    ) -> Path:  # fmt: skip
         model = small_model(experts or ("motion",), language, seed)
-        model.save_pretrained(tmp_path / name, {"prior": "facs", "trained_on": {"subjects": ["old/0"]}})
+        people = trained_on or {"subjects": ["old/0"]}
+        model.save_pretrained(tmp_path / name, {"prior": "facs", "trained_on": people})
         return tmp_path / name
 
     return write

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from deft_llm.config import load_config
+from deft_llm.model.checkpoint import SHIPPED
+from deft_llm.synth.core.identity import sample_identity
 from deft_llm.training.settings import TrainConfig
+from deft_llm.training.store_data import split_subjects
 from recipes import forked, ship
 from recipes.ship import FULL, FURTHER, SMALL, Profile, commands
 
@@ -57,6 +60,18 @@ def people(profile: Profile, learns: str) -> set[int]:
 def test_what_calibrates_has_not_been_learned_from() -> None:
     calibrates = people(FURTHER, "faces")
     assert not calibrates & (people(FULL, "faces") | people(FULL, "language"))
+
+
+def test_films_that_calibrated_the_shipped_checkpoint_calibrate_it_again() -> None:
+    """Who trained it or calibrated it does so once more where the recipe is run from it."""
+    films = {sample_identity(seed).id for seed in people(FURTHER, "faces")}
+    before = json.loads((SHIPPED / "config.json").read_text())["trained_on"]
+    for seed in range(3):
+        known, held = split_subjects(
+            sorted(films), 0.99, seed, before["subjects"], before["validation_subjects"]
+        )
+        assert known and len(held) > 300 and not held & {*before["subjects"]}
+        assert held >= films & {*before["validation_subjects"]}
 
 
 def test_the_small_profile_makes_a_checkpoint_of_all_parts_and_goes_on(

@@ -9,6 +9,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,14 @@ from deft_llm.errors import DeftError, UsageError
 from deft_llm.model.checkpoint import CONFIG, WEIGHTS
 from deft_llm.model.deft import LANGUAGE, DeftModel, is_language
 from deft_llm.model.language import tiny_backbone
+from deft_llm.records import person
+from deft_llm.store import Store, StoreWriter
+from deft_llm.training import run as runs
 from deft_llm.training.checkpoints import start_model
-from deft_llm.training.run import train
+from deft_llm.training.run import Data, train
 from deft_llm.training.settings import TrainConfig
 from deft_llm.training.state import STATE, read_state
+from deft_llm.training.store_data import split_subjects
 from recipes.forked import run as forked
 from tests.training.conftest import make_store
 
@@ -122,6 +127,16 @@ def test_a_run_does_not_go_on_with_corrected_labels(seen_store: Path, tmp_path: 
     train(settings, [make_store(tmp_path / "moved", "seen", 4)], tmp_path / "run")
     with pytest.raises(UsageError, match="other data"):
         train(settings, [make_store(tmp_path / "corrected", "seen", 4, smile=6)], tmp_path / "run")
+
+
+def test_other_maps_of_the_same_clips_are_other_data(seen_store: Path) -> None:
+    before = Data.of(config(), [seen_store]).digest()
+    store = Store(seen_store)
+    items = [(clip, replace(motion, flow=2 * motion.flow)) for clip, motion in store.stream()]
+    writer = StoreWriter(seen_store, store.settings)
+    writer.write_shard(0, "of other maps", items)
+    writer.finish(1)
+    assert Data.of(config(), [seen_store]).digest() != before
 
 
 def test_a_run_does_not_go_on_with_another_backbone(seen_store: Path, tmp_path: Path, start: Any) -> None:
@@ -423,3 +438,76 @@ def test_rows_of_other_clips_are_found_before_the_first_part_trains(
     with pytest.raises(DeftError, match="no such file"):
         train(config(parts=["motion", "language"]), [seen_store], tmp_path / "run", [tmp_path / "none"])
     assert not (tmp_path / "run").exists()
+
+
+def test_all_names_of_a_person_are_on_one_side() -> None:
+    names = ["p/006", "p/007", "p/6", "p/7"]
+    for seed in range(20):
+        sides = split_subjects(names, 0.5, seed)
+        assert [len({*map(person, side)}) for side in sides] == [1, 1] and set.union(*sides) == set(names)
+    for seed in range(20):
+        assert split_subjects(names, 0.5, seed, trained=["p/06"]) == ({"p/006", "p/6"}, {"p/007", "p/7"})
+        assert split_subjects(names, 0.5, seed, validated=["p/06"]) == ({"p/007", "p/7"}, {"p/006", "p/6"})
+
+
+def test_who_trained_the_start_is_never_held_out_and_who_validated_it_always() -> None:
+    names = [f"p/{number}" for number in range(1, 11)]
+    for seed in range(20):
+        known, held = split_subjects(names, 0.3, seed, trained=names[:7], validated=names[6:8])
+        assert names[7] in held and len(held) == 3 and known >= {*names[:7]}, "p/7 was trained on as well"
+        assert split_subjects(names, 0.1, seed, validated=names[4:])[1] == {*names[4:]}
+        assert split_subjects(names, 0.0, seed, validated=names[4:])[1] == set()
+        assert split_subjects(names, 0.3, seed, trained=["other/1"]) == split_subjects(names, 0.3, seed)
+
+
+def test_a_run_from_another_never_validates_on_whom_that_learned_of(seen_store: Path, tmp_path: Path) -> None:
+    """With another seed, and with one store more."""
+    train(config(parts=["motion"]), [seen_store], tmp_path / "one")
+    first = card(tmp_path / "one")["trained_on"]
+    assert len(first["validation_subjects"]) == 1
+    more = make_store(tmp_path / "more", "more", 2)
+    settings = config(parts=["motion"], start=str(tmp_path / "one"), seed=1)
+    for name, stores in (("seed", [seen_store]), ("store", [seen_store, more])):
+        train(settings, stores, tmp_path / name)
+        made = card(tmp_path / name)["trained_on"]
+        assert made["validation_subjects"] == first["validation_subjects"]
+        assert not {*made["subjects"]} & {*made["validation_subjects"]}
+
+
+def test_a_start_that_learned_of_everyone_is_refused_where_somebody_has_to_judge(
+    seen_store: Path, shards: Path, tmp_path: Path, start: Any
+) -> None:
+    begun = str(start("motion", trained_on={"subjects": [f"seen/0{number}" for number in range(4)]}))
+    with pytest.raises(UsageError, match=r"start: was trained on all .* calibrate motion on; add a store"):
+        train(config(parts=["motion", "language"], start=begun), [seen_store], tmp_path / "run")
+    with pytest.raises(UsageError, match="none is left to validate or calibrate language on"):
+        train(config(parts=["language"], start=begun, language={"validate_every": 1}), [seen_store],
+              tmp_path / "run")  # fmt: skip
+    assert not (tmp_path / "run").exists()
+    nobody = {"parts": ["motion"], "validation_share": 0.0}
+    for name, changes in {"text": {"parts": ["language"]}, "flow": {"flow_shards": str(shards)},
+                          "none": nobody}.items():  # fmt: skip
+        train(config(**{"parts": ["motion"], "start": begun, **changes}), [seen_store], tmp_path / name)
+        assert not card(tmp_path / name)["trained_on"]["validation_subjects"]
+
+
+def test_a_start_that_everyone_validated_leaves_nobody_to_learn_from(
+    seen_store: Path, tmp_path: Path, start: Any
+) -> None:
+    begun = str(start("motion", trained_on={"validation_subjects": [f"seen/{n}" for n in range(4)]}))
+    with pytest.raises(UsageError, match="all subjects of .* validated it, none is left to learn from; add"):
+        train(config(parts=["motion"], start=begun), [seen_store], tmp_path / "run")
+
+
+def test_whose_clips_calibrate_a_joint_training_on_flow_samples_are_named(
+    face_store: Path, shards: Path, tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``validate_every`` is 0, and AUs that were measured in px are calibrated all the same."""
+    used: list[str] = []
+    monkeypatch.setattr(
+        runs, "calibrate_measured", lambda readout, held, known: used.extend(held.subject_names)
+    )
+    begun = str(start("motion", language=True))
+    flow = {"flow_shards": str(shards), "flow_validation": str(shards)}
+    train(config(parts=["joint"], start=begun, **flow), [face_store], tmp_path / "run")
+    assert used and card(tmp_path / "run")["trained_on"]["validation_subjects"] == used

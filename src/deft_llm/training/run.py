@@ -24,6 +24,7 @@ from deft_llm.model.deft import LANGUAGE, DeftModel
 from deft_llm.model.language import EMBEDDED, EXPERTS, FACE_EXPERTS
 from deft_llm.model.predictor import Predictor
 from deft_llm.model.units import EXPERT_AUS
+from deft_llm.records import person
 from deft_llm.setup.weights import require
 from deft_llm.store.layout import INDEX
 from deft_llm.training import faces, language, motion
@@ -72,12 +73,24 @@ class Data:
 
     @classmethod
     def of(cls, config: TrainConfig, stores: Sequence[Path], unimer: Sequence[Path] = ()) -> Data:
-        """Read everything. Raises: UsageError where there is nothing to learn from."""
+        """Read everything; people of whom the start learned are not held out, those who validated it are.
+
+        Raises: UsageError where there is nothing, or nobody, to learn from.
+        """
         if not stores and not config.flow_shards:
             raise UsageError("deft train: give a STORE, or flow_shards=FOLDER for flow-level samples.")
         if unimer and not stores:
             raise UsageError("--unimer: its rows belong to the clips of a store; name that STORE as well.")
-        known, held = split_subjects(subjects_of(stores), config.validation_share, config.seed)
+        before = saved_config(checkpoint_folder(config.start)).get("trained_on") or {}
+        known, held = split_subjects(
+            subjects_of(stores), config.validation_share, config.seed, before.get("subjects", ()),
+            before.get("validation_subjects", ()),
+        )  # fmt: skip
+        if held and not known:
+            raise UsageError(
+                f"--start {config.start}: all subjects of {', '.join(map(str, stores))} validated it, none is"
+                " left to learn from; add a store of other people, or hold none out (validation_share=0)."
+            )
         shards = lambda folder: FlowShards(Path(folder)) if folder else None  # noqa: E731
         return cls(
             StoreData(stores, known) if stores else None, StoreData(stores, held) if held else None,
@@ -90,6 +103,26 @@ class Data:
         for one in settings:
             if self.store is not None and self.unimer:
                 dialogue_rows(self.unimer, self.store.rows, one.tasks)
+
+    def check_held(self, config: TrainConfig, parts: Sequence[PartName]) -> None:
+        """Raises: UsageError for a part that validation subjects judge, where the start learned of all."""
+        if self.held is not None or not config.validation_share or len(set(map(person, self.subjects))) < 2:
+            return
+        for name in parts:
+            if self.held_judge(name, getattr(config, name)):
+                raise UsageError(
+                    f"--start {config.start}: was trained on all subjects of"
+                    f" {', '.join(map(str, self.stores))}, none is left to validate or calibrate {name} on;"
+                    " add a store of other people, or hold none out (validation_share=0)."
+                )
+
+    def held_judge(self, name: PartName, settings: Any) -> bool:
+        """Whether clips of validation subjects choose or calibrate anything of a part."""
+        if name == "motion":
+            return self.samples is None
+        if name == "language":
+            return bool(settings.validate_every) and (bool(self.unimer) or self.samples is None)
+        return True  # AUs that were measured in px are calibrated
 
     def digest(self) -> str:
         """Of what is learned from: the clips of both sides, the stores' indices with the labels of clips, the
@@ -191,13 +224,15 @@ def train(
     """Train the parts that ``config`` names; returns the folder of the finished checkpoint (``out``/model).
 
     ``command`` is recorded; ``say`` is told which parts are trained and which not.
-    Raises: UsageError for parts that cannot be trained, or an ``out`` of other settings or another product.
+    Raises: UsageError for parts that cannot be trained or that nobody could validate, or an ``out`` of other
+    settings or another product.
     """
     out, start = claim_folder(out, RESOLVED), checkpoint_folder(config.start)
     data = Data.of(config, [Path(store) for store in stores], unimer)
     process = PartialState(cpu=on_cpu())
     main = process.is_main_process
     parts = chosen_parts(config, data, saved_config(start), say if main else lambda text: None)
+    data.check_held(config, parts)
     data.check_dialogues([getattr(config, name) for name in parts if name in ("language", "joint")])
     if main:
         save_resolved(config, out, seed=config.seed, command=command)
@@ -326,8 +361,7 @@ def _changes(
     """What a part changes in the config of its checkpoint, beside the model's own sizes."""
     before = saved.get("trained_on") or {}
     subjects = sorted({*before.get("subjects", []), *data.subjects})
-    calibrated = name == "faces" or (name in ("motion", "joint") and data.samples is None)
-    held = data.held.subject_names if data.held and (settings.validate_every or calibrated) else []
+    held = data.held.subject_names if data.held is not None and data.held_judge(name, settings) else []
     validated = sorted({*before.get("validation_subjects", []), *held})
     mine = {"steps": steps, "batch": settings.batch, "seed": settings.seed, "command": command}
     changes: dict[str, Any] = {

@@ -20,7 +20,7 @@ from deft_llm.model.inputs import FaceInput, MotionInput, face_input, motion_inp
 from deft_llm.model.packing import Turn
 from deft_llm.model.readout import PHASES
 from deft_llm.model.units import AU_INDEX, EXPERT_AUS
-from deft_llm.records import COARSE, ActionUnit, Clip, Instruction
+from deft_llm.records import COARSE, ActionUnit, Clip, Instruction, person
 from deft_llm.store import Motion, Store
 from deft_llm.synth.core.key_plan import HELD, TURN
 from deft_llm.training.flow_shards import FlowBatch
@@ -151,11 +151,26 @@ def subjects_of(stores: Sequence[Path]) -> list[str]:
     return sorted({row.clip.subject for root in stores for row in Store(Path(root)).rows.values()})
 
 
-def split_subjects(subjects: Sequence[str], share: float, seed: int) -> tuple[set[str], set[str]]:
-    """Training and validation subjects, disjoint; at least one of each where there are two."""
-    order = np.random.default_rng([seed, 17]).permutation(len(subjects))
-    count = min(max(1, round(share * len(subjects))), len(subjects) - 1) if share and len(subjects) > 1 else 0
-    held = {subjects[i] for i in order[:count]}
+def split_subjects(
+    subjects: Sequence[str],
+    share: float,
+    seed: int,
+    trained: Collection[str] = (),
+    validated: Collection[str] = (),
+) -> tuple[set[str], set[str]]:
+    """Training and validation subjects, disjoint, all names of a person on one side.
+
+    People whom the start of the training was ``trained`` on are never held out, whom else it was
+    ``validated`` on always are; of the others as many as make the ``share`` of all, at least one person where
+    there are two. With a share of 0 nobody is held out.
+    """
+    people = list(dict.fromkeys(map(person, subjects)))
+    learned, judged = ({person(name) for name in names} for names in (trained, validated))
+    drawn = [people[i] for i in np.random.default_rng([seed, 17]).permutation(len(people))]
+    free = sorted((one for one in drawn if one not in learned), key=lambda one: one not in judged)
+    count = min(max(1, round(share * len(people))), len(people) - 1)
+    chosen = set(free[: max(count, sum(one in judged for one in free))]) if share else set()
+    held = {name for name in subjects if person(name) in chosen}
     return set(subjects) - held, held
 
 
