@@ -20,7 +20,7 @@ from deft_llm.errors import UsageError
 from deft_llm.evaluation.spotting import Pairs, most_pairs
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import frames, probe
-from deft_llm.files import read_json
+from deft_llm.files import read_json, sha256_of
 from deft_llm.spotting.movement import MovementUnit
 from deft_llm.spotting.phases import AUPhase
 from deft_llm.spotting.watch import watch
@@ -60,9 +60,11 @@ def row_of_phase(phase: AUPhase, times: np.ndarray, side: str | None = None) -> 
 
 @dataclass(frozen=True)
 class Film:
-    """``truth``: as ``deft synth`` wrote it; ``rows``: its rises and releases without lids."""
+    """``content``: hash of the video; ``truth``: as ``deft synth`` wrote it; ``rows``: its rises and releases
+    without lids."""
 
     name: str
+    content: str
     track: FaceTrack
     truth: dict[str, Any]
     rows: list[Row]
@@ -85,7 +87,8 @@ def film_options(description: str | None) -> argparse.ArgumentParser:
 
 
 def films_of(folder: Path, tracks: Path, most: int | None = None) -> Iterator[Film]:
-    """The first ``most`` films of a folder with their tracks, read once and kept in ``tracks``.
+    """The first ``most`` films of a folder with their tracks, read once and kept in ``tracks`` by the films'
+    names and contents.
 
     Raises: UsageError where the folder holds no film.
     """
@@ -95,14 +98,15 @@ def films_of(folder: Path, tracks: Path, most: int | None = None) -> Iterator[Fi
         raise UsageError(f"{folder}: holds no film; make some with 'deft synth {folder} --film sequences'.")
     tracks.mkdir(parents=True, exist_ok=True)
     for path in done[:most]:
-        kept = tracks / f"{path.stem}.track.npz"
+        content = sha256_of(path)[:16]
+        kept = tracks / f"{path.stem}-{content}.track.npz"
         if not kept.is_file():
             fps = probe(path).fps
             watched = watch(frames(path), fps or 25.0, default_landmarker(), motion=False)
             watched.tracks[1].save(kept)
         truth = read_json(folder / "truth" / f"{path.stem}.json")
         rows = true_rows(truth, folder / "truth" / f"{path.stem}.csv")
-        yield Film(path.stem, FaceTrack.load(kept), truth, rows)
+        yield Film(path.stem, content, FaceTrack.load(kept), truth, rows)
 
 
 def true_rows(truth: dict[str, Any], table: Path) -> list[Row]:

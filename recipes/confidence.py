@@ -12,7 +12,7 @@ A statement is right where the unit truly moves so then, however little; where w
 ``check`` fits on all folders but the last and prints the calibration error on the last. ``motion``, after
 ``fit``, reads films as ``deft analyze`` does, leaves the weights and fits what the measured flow adds to the
 log odds of a stated rise (``Calibration.moved``); it is printed for other films (``--test``) too.
-``--tracks``: what was seen of each film is kept there.
+``--tracks``: what was seen of each film is kept there, and what was measured with the calibration in use.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from deft_llm.errors import UsageError
 from deft_llm.evaluation.units import auroc
 from deft_llm.explain import Analysis, Analyzer
 from deft_llm.explain.units import is_measured
-from deft_llm.files import read_json, write_json
+from deft_llm.files import digest, read_json, write_json
 from deft_llm.spotting.confidence import EVIDENCE, FEATURES, Calibration, features_of, shipped
 from deft_llm.spotting.explained import grouped, without_dragged
 from deft_llm.spotting.phases import phases_of
 from deft_llm.state.face_state import state_of
+from deft_llm.version import __version__
 from recipes.coded_films import (
     LIDS,
     NO_LEVEL,
@@ -128,11 +129,13 @@ def fitted(statements: Statements, least: float, name: str) -> Calibration:
 
 
 def seconded_in(folder: Path, kept: Path, most: int | None) -> Seconded:
-    """The measured rises of the films of a folder; what a film gave is kept in the folder ``kept``."""
+    """The measured rises of the films of a folder; what a film gave is kept in the folder ``kept``, by film,
+    truth, calibration and version."""
     analyzer = Analyzer.from_pretrained("rules")
     rows: list[tuple[float, bool, bool]] = []
     for film in films_of(folder, kept, most):
-        path = kept / f"{film.name}.measured.json"
+        made_of = digest([film.content, film.rows, shipped().model_dump(), __version__])
+        path = kept / f"{film.name}-{made_of}.measured.json"
         if not path.is_file():
             write_json(path, _measured_rises(analyzer.analyze(folder / "video" / f"{film.name}.mp4"), film))
         rows += read_json(path)

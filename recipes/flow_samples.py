@@ -3,7 +3,8 @@ part of the shipped checkpoint learn.
 
     python -m recipes.flow_samples FOLDER --shards 60 --size 4000 --seed 20000 --identities 160
 
-Several may run on different ranges of one folder; a stopped one goes on.
+Several may run on different ranges of one folder; a stopped one goes on. A folder
+holds samples of one setting.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
+from deft_llm.errors import UsageError
 from deft_llm.facs.units import entry
-from deft_llm.files import atomic_path
+from deft_llm.files import atomic_path, read_object, write_json
 from deft_llm.model.units import EXPERT_AUS
 from deft_llm.synth.core.identity import Split
 from deft_llm.synth.core.unit_map import UnitSet
 from deft_llm.synth.flow.config import FlowConfig
 from deft_llm.synth.flow.sampler import FlowSynth
 from deft_llm.training.flow_shards import FIELDS, FlowBatch
+from deft_llm.version import __version__
 
 BATCH = 500
 """Samples that are drawn at once."""
+SETTINGS = "settings.json"
+"""What the shards of a folder were drawn with."""
 
 
 def targets_of(batch: dict[str, np.ndarray]) -> FlowBatch:
@@ -59,10 +64,16 @@ def make_shards(
     unit_sets: tuple[UnitSet, ...], overrides: dict | None = None, first: int = 0,
 ) -> None:  # fmt: skip
     """Make shards ``first``.. of ``size`` samples that are not there yet; each
-    depends on (settings, seed, number)."""
-    synth = FlowSynth(
-        split, FlowConfig(identities=identities, **(overrides or {})), prior=prior, unit_sets=unit_sets
-    )
+    depends on (settings, seed, number).
+
+    Raises: UsageError where the folder holds shards of other settings.
+    """
+    config = FlowConfig(identities=identities, **(overrides or {}))
+    _claim(Path(folder), {
+        "version": __version__, "split": split, "seed": seed, "samples": size, "prior": prior,
+        "units": list(unit_sets), **config.model_dump(mode="json"),
+    })  # fmt: skip
+    synth = FlowSynth(split, config, prior=prior, unit_sets=unit_sets)
     for number in range(first, shards):
         path = Path(folder) / f"{number:05d}.npz"
         if path.exists():
@@ -71,6 +82,20 @@ def make_shards(
         joined = {name: np.concatenate([part[name] for part in parts])
                   for name in parts[0] if name != "au_numbers"}  # fmt: skip
         write_shard(path, targets_of({**joined, "au_numbers": parts[0]["au_numbers"]}))
+
+
+def _claim(folder: Path, asked: dict) -> None:
+    """Keep what is asked for beside the shards. Raises: UsageError where those there were drawn otherwise."""
+    path = folder / SETTINGS
+    if not path.exists() and not any(folder.glob("[0-9]*.npz")):
+        write_json(path, asked)
+        return
+    there = read_object(path) if path.exists() else {}
+    if differs := [name for name in asked if there.get(name) != asked[name]]:
+        raise UsageError(
+            f"{folder}: holds samples of other settings ({', '.join(differs)}); choose another folder or "
+            "remove this one."
+        )
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deft_llm.errors import DeftError
+from deft_llm.errors import DeftError, UsageError
 from deft_llm.faces.align import align, transform_of
 from deft_llm.faces.graph import BLENDSHAPES
 from deft_llm.faces.landmarker import Face, Landmarker
@@ -204,6 +204,11 @@ def rows_of(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     return np.concatenate(seen), np.concatenate(truth), names
 
 
+def subjects_of(path: Path) -> set[int]:
+    """Subjects of a file of ``render``."""
+    return set(np.load(path)["subject"].tolist())
+
+
 def usable_features(au: int, names: tuple[str, ...]) -> np.ndarray:
     """(K,) indices of the features that a unit may use: those of its part of the face."""
     part = part_of(au)
@@ -245,8 +250,17 @@ def fit(paths: list[Path], out: Path) -> None:
 
 def check(train: list[Path], test: Path) -> None:
     """Fit on some files and print each unit's area under the curve on another: sides that show it (1.5 of 5
-    and more) against sides of faces that move otherwise."""
+    and more) against sides of faces that move otherwise.
+
+    Raises: UsageError where subjects are in both.
+    """
     from sklearn.metrics import roc_auc_score
+
+    met = set().union(*(subjects_of(path) for path in train)) & subjects_of(test)
+    if met:
+        raise UsageError(
+            f"{test}: {len(met)} of its subjects are in the files to fit on too; render others (--start)."
+        )
 
     reader = fitted(train)
     values, truth, _ = rows_of(test)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from deft_llm.benchmark import runner
+from deft_llm.benchmark import settings as runs
 from deft_llm.benchmark.runner import run_benchmark
 from deft_llm.benchmark.samples import blind, collect
 from deft_llm.benchmark.settings import BenchmarkSettings
@@ -26,6 +27,7 @@ from deft_llm.methods.rules import Rules
 from deft_llm.motion.measure import motion_from_flow
 from deft_llm.records import Prediction
 from deft_llm.store import Motion, Store
+from tests.benchmark.conftest import make_store
 
 
 def settings(method: str = "svm", **values: Any) -> BenchmarkSettings:
@@ -191,6 +193,57 @@ def test_a_folder_holds_one_benchmark(store: Path, tmp_path: Path) -> None:
         run_benchmark(tmp_path, [store], settings("svm"))
     with pytest.raises(DeftError, match="seed differs"):
         run_benchmark(tmp_path, [store], settings("majority", seed=1))
+
+
+def test_other_maps_of_the_same_clips_are_another_benchmark(tmp_path: Path) -> None:
+    """A store that was made again: neither finished folds nor features of the old maps are kept."""
+    store = make_store(tmp_path / "store", {"alpha": 6})
+    run_benchmark(tmp_path / "run", [store], settings())
+    make_store(store, {"alpha": 6}, noise=5.0, seed=7)
+    with pytest.raises(DeftError, match=r"another benchmark \(store 0 differs\)"):
+        run_benchmark(tmp_path / "run", [store], settings())
+    make_store(store, {"alpha": 6})
+    run_benchmark(tmp_path / "run", [store], settings())
+
+
+def test_what_other_code_began_is_not_gone_on_with(
+    store: Path, tmp_path: Path, spy: list[Spy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_benchmark(tmp_path, [store], settings("spy"))
+    monkeypatch.setattr(runs, "code_digest", lambda: "newer")
+    assert run_benchmark(tmp_path, [store], settings("spy")) == first, "a finished run can be scored anew"
+    min((tmp_path / "folds").glob("*.jsonl")).unlink()
+    with pytest.raises(DeftError, match=r"unfinished and was begun by other code .*choose another --out"):
+        run_benchmark(tmp_path, [store], settings("spy"))
+    monkeypatch.undo()
+    assert runs.code_digest() == read_json(tmp_path / "benchmark.json")["code"]
+
+
+def test_features_of_other_code_are_not_exported_beside_folds(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = settings(features=True)
+    run_benchmark(tmp_path, [store], asked)
+    monkeypatch.setattr(runs, "code_digest", lambda: "newer")
+    run_benchmark(tmp_path, [store], asked)
+    (tmp_path / "features.npz").unlink()
+    with pytest.raises(DeftError, match="was begun by other code"):
+        run_benchmark(tmp_path, [store], asked)
+
+
+def test_code_is_the_same_until_a_file_of_the_package_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "PACKAGE", tmp_path)
+    digest = runs.code_digest.__wrapped__
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "one.py").write_text("one = 1\n")
+    before = digest()
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "one.pyc").write_bytes(b"1")
+    assert digest() == before
+    (tmp_path / "part" / "one.py").write_text("one = 2\n")
+    assert digest() != before
 
 
 def test_folds_are_reused_by_other_methods(store: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deft_llm.benchmark import settings as runs
 from deft_llm.benchmark import spotting
 from deft_llm.benchmark.settings import BenchmarkSettings
 from deft_llm.benchmark.spotting import Video, run_spotting, videos_of
@@ -204,4 +205,33 @@ def test_other_weights_are_another_run(
     run_spotting(tmp_path / "run", [corpus], settings())
     monkeypatch.setattr(spotting, "digests_of", lambda method: {"weights": "b" * 16})
     with pytest.raises(DeftError, match=r"another benchmark \(weights differs\)"):
+        run_spotting(tmp_path / "run", [corpus], settings())
+
+
+def test_other_videos_of_the_same_names_are_another_run(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a frame changed that is in no clip."""
+    monkeypatch.setattr(spotting, "spot_video", lambda video, method, landmarker: ([], 30.0))
+    monkeypatch.setattr(spotting, "default_landmarker", lambda: None)
+    run_spotting(tmp_path / "run", [corpus], settings())
+    before = set((tmp_path / "run" / "folds").iterdir())
+    cv2.imwrite(str(tmp_path / "a" / "a_001.png"), np.ones((4, 4), np.uint8))
+    with pytest.raises(DeftError, match=r"another benchmark \(videos differs\)"):
+        run_spotting(tmp_path / "run", [corpus], settings())
+    run_spotting(tmp_path / "other", [corpus], settings())
+    after = set((tmp_path / "other" / "folds").iterdir())
+    assert not {path.name for path in before} & {path.name for path in after}
+
+
+def test_videos_that_other_code_left_are_not_spotted_beside_its_own(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spotting, "spot_video", lambda video, method, landmarker: ([], 30.0))
+    monkeypatch.setattr(spotting, "default_landmarker", lambda: None)
+    metrics = run_spotting(tmp_path / "run", [corpus], settings())
+    monkeypatch.setattr(runs, "code_digest", lambda: "newer")
+    assert run_spotting(tmp_path / "run", [corpus], settings()) == metrics
+    next((tmp_path / "run" / "folds").glob("*.jsonl")).unlink()
+    with pytest.raises(DeftError, match="was begun by other code"):
         run_spotting(tmp_path / "run", [corpus], settings())

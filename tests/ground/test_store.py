@@ -9,6 +9,7 @@ import pytest
 
 from deft_llm.errors import DeftError
 from deft_llm.facs.regions import REGION_KEYS
+from deft_llm.files import sha256_of
 from deft_llm.records import Clip, Source
 from deft_llm.store import Motion, RegionTable, Store, StoreWriter
 from deft_llm.store.layout import Failure, shard_path, sidecar_path
@@ -92,6 +93,21 @@ def test_equal_work_gives_equal_hashes_and_other_work_does_not(tmp_path):
     fill(tmp_path / "three", shards=1)
     hashes = [Store(tmp_path / name).hash() for name in ("one", "two", "three")]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_an_index_names_the_maps_too(tmp_path):
+    """The same clips with the same scalars, of other maps."""
+    indices = []
+    for scale in (1.0, 2.0):
+        writer = StoreWriter(tmp_path / "store", {"size": 28})
+        motion = make_motion("corpus/s/c")
+        motion.flow *= scale
+        writer.write_shard(0, f"of {scale}", [(make_clip("corpus/s/c"), motion)])
+        writer.finish(1)
+        indices.append((tmp_path / "store" / "index.jsonl").read_bytes())
+        (row,) = Store(tmp_path / "store").rows.values()
+        assert row.sha256 == sha256_of(shard_path(tmp_path / "store", 0))
+    assert indices[0] != indices[1]
 
 
 def test_a_finished_shard_is_known_and_a_lost_one_is_not(tmp_path):

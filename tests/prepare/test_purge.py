@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import DeftError
+from deft_llm.files import sha256_of
 from deft_llm.prepare import prepare
 from deft_llm.prepare import work as work_module
 from deft_llm.prepare.purge import purge
 from deft_llm.store import Store
+from deft_llm.store.layout import shard_path
 
 
 @pytest.fixture
@@ -37,6 +39,8 @@ def test_purge(run, maps, tmp_path, capsys):
     assert {clip.subject for clip in after.clips} == {"casme2/sub01", "casme2/sub03"} and len(after) == 6
     for clip in after.clips:
         np.testing.assert_array_equal(after.motion(clip.clip_id).flow, before[clip.clip_id])
+        row = after.row(clip.clip_id)
+        assert row.sha256 == sha256_of(shard_path(after.root, row.shard))
     assert after.failures == []
     for path in (tmp_path / "store").rglob("*"):
         if path.suffix in (".json", ".jsonl") and path.name != "purged.json":

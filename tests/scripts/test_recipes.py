@@ -8,12 +8,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from deft_llm.errors import UsageError
 from deft_llm.evaluation.questions import question_kind
 from deft_llm.explain.samples import Injected, living_portrait, save_video
 from deft_llm.faces.regions import CANONICAL_LANDMARKS
 from deft_llm.files import write_json
-from recipes import real_clips, reference
+from recipes import flow_samples, real_clips, reference, state_reader
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -47,6 +49,33 @@ def test_state_reader(script, tmp_path):
     script("recipes.state_reader", "render", frames, "--subjects", 2)
     script("recipes.state_reader", "fit", frames, "--out", out)
     assert out.stat().st_size > 0
+
+
+def test_state_reader_is_checked_on_people_whom_it_was_not_fitted_on(tmp_path):
+    for name, people in (("train", [1, 1, 2]), ("test", [2, 3, 3])):
+        np.savez(tmp_path / f"{name}.npz", subject=people)
+    with pytest.raises(UsageError, match=r"test\.npz: 1 of its subjects are in the files to fit on too"):
+        state_reader.check([tmp_path / "train.npz"], tmp_path / "test.npz")
+
+
+def test_flow_samples_of_other_settings_are_not_taken_for_those_asked_for(tmp_path):
+    def make(**changes):
+        asked = {"shards": 1, "size": 4, "seed": 1, "identities": 3, "split": "train", "prior": "facs",
+                 "unit_sets": ("arkit",), **changes}  # fmt: skip
+        flow_samples.make_shards(tmp_path, **asked)
+        return {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")}
+
+    made = make()
+    assert make() == made and make(shards=2, first=1).keys() == {"00000.npz", "00001.npz"}
+    for changes in (
+        {"seed": 2}, {"size": 8}, {"split": "validation"}, {"prior": "uniform"}, {"identities": 4},
+        {"unit_sets": ("makehuman",)}, {"overrides": {"neutral_chance": 0.5}},
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match="holds samples of other settings .*choose another folder"):
+            make(**changes)
+    (tmp_path / flow_samples.SETTINGS).unlink()
+    with pytest.raises(UsageError, match="other settings"):
+        make()
 
 
 def test_ship(script, tmp_path):

@@ -14,7 +14,7 @@ from benchmarks import missed, sequences
 from deft_llm.errors import UsageError
 from deft_llm.explain.units import measured, seconded
 from deft_llm.facs.regions import REGION_KEYS
-from deft_llm.files import read_json, read_object, write_json
+from deft_llm.files import read_json, read_object, sha256_of, write_json
 from deft_llm.records import Evidence
 from deft_llm.spotting import joint
 from deft_llm.spotting.confidence import (
@@ -31,8 +31,8 @@ from deft_llm.spotting.phases import LIMITS, phases_of
 from deft_llm.state.face_state import state_of
 from deft_llm.state.intensity import VISIBLE
 from deft_llm.state.track import FaceTrack
-from recipes import confidence
-from recipes.coded_films import Row, folded, matched, parted
+from recipes import coded_films, confidence
+from recipes.coded_films import Row, films_of, folded, matched, parted
 from recipes.confidence import Statements, calibration_error, fitted
 
 
@@ -92,7 +92,8 @@ def test_the_recipe_fits_motion_on_what_was_measured(films, monkeypatch, capsys,
     folder, tracks = films
 
     def analyze(path):
-        state = state_of(FaceTrack.load(tracks / path.parent.parent.name / f"{path.stem}.track.npz"))
+        (track,) = (tracks / path.parent.parent.name).glob(f"{path.stem}-*.track.npz")
+        state = state_of(FaceTrack.load(track))
         readings = [
             SimpleNamespace(motion="measured", movement=replace(one, units=tuple(
                 replace(unit, px=1.0 if unit.number == 12 else None) for unit in one.units
@@ -113,6 +114,49 @@ def test_the_recipe_fits_motion_on_what_was_measured(films, monkeypatch, capsys,
     monkeypatch.setattr("sys.argv", argv[:-2])
     with pytest.raises(UsageError, match="--out"):
         confidence.main()
+
+
+def test_what_was_measured_is_kept_for_one_film_and_one_fit(films, monkeypatch):
+    folder, tracks = films
+    analyzer = SimpleNamespace(analyze=lambda path: calls.append(path.stem))
+    monkeypatch.setattr(confidence.Analyzer, "from_pretrained", lambda _: analyzer)
+    monkeypatch.setattr(confidence, "_measured_rises", lambda analysis, film: [(0.9, True, True)])
+
+    def measured_anew():
+        calls.clear()
+        confidence.seconded_in(folder, tracks / folder.name, None)
+        return calls
+
+    calls = []
+    assert measured_anew() == ["f0000", "f0001"] and measured_anew() == []
+    monkeypatch.setattr(confidence, "shipped", lambda: shipped().model_copy(update={"bias": -9.0}))
+    assert measured_anew() == ["f0000", "f0001"] and measured_anew() == []
+    truth = read_object(folder / "truth" / "f0001.json")
+    truth["movements"].clear()
+    write_json(folder / "truth" / "f0001.json", truth)
+    assert measured_anew() == ["f0001"] and measured_anew() == []
+    monkeypatch.setattr(confidence, "__version__", "99")
+    assert measured_anew() == ["f0000", "f0001"]
+
+
+def test_a_film_of_the_same_name_is_not_read_from_the_track_of_another(films, smile, monkeypatch):
+    """Films to fit on and films to test on lie in folders of one name."""
+    folder, tracks = films
+    seen = []
+
+    def watched(*_, **__):
+        seen.append(smile())
+        return SimpleNamespace(tracks={1: seen[-1]})
+
+    monkeypatch.setattr(coded_films, "watch", watched)
+    monkeypatch.setattr(coded_films, "probe", lambda path: SimpleNamespace(fps=25.0))
+    monkeypatch.setattr(coded_films, "default_landmarker", lambda: None)
+    list(films_of(folder, tracks / folder.name))
+    assert not seen
+    (folder / "video" / "f0001.mp4").write_text("another film")
+    list(films_of(folder, tracks / folder.name))
+    list(films_of(folder, tracks / folder.name))
+    assert len(seen) == 1
 
 
 def test_what_is_less_sure_than_the_least_is_not_stated(smile, monkeypatch):
@@ -184,8 +228,9 @@ def films(smile, tmp_path):
         (folder / part).mkdir(parents=True)
     tracks.mkdir(parents=True)
     for name, level in (("f0000", 4.0), ("f0001", 1.0)):
-        smile().save(tracks / f"{name}.track.npz")
-        (folder / "video" / f"{name}.mp4").touch()
+        video = folder / "video" / f"{name}.mp4"
+        video.write_text(name)
+        smile().save(tracks / f"{name}-{sha256_of(video)[:16]}.track.npz")
         write_json(folder / "records" / f"{name}.json", {})
         times = {"rise": (40, 48), "release": (80, 90)}
         rows = [

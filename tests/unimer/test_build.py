@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,22 @@ def test_same_result_for_any_number_of_workers_and_resumed(store: Store, built: 
     assert (tmp_path / "two" / "instructions.jsonl").read_bytes() == (
         built / "instructions.jsonl"
     ).read_bytes()
+
+
+def test_facts_of_other_maps_are_drawn_anew(tmp_path: Path):
+    """The same clips in a store that was made again."""
+    store = make_store(tmp_path / "store", clips=9)
+    build(store.root, tmp_path / "kept")
+    writer = StoreWriter(store.root, store.settings)
+    moved = template(4) * 2
+    other = table_motion("other", moved, np.full(len(moved), 0.06))
+    items = [(clip, replace(motion, regions=other.regions)) for clip, motion in store.stream()]
+    writer.write_shard(0, "of other maps", items)
+    writer.finish(1)
+    for name in ("kept", "fresh"):
+        build(store.root, tmp_path / name)
+    kept, fresh = (tmp_path / name / "instructions.jsonl" for name in ("kept", "fresh"))
+    assert kept.read_bytes() == fresh.read_bytes()
 
 
 def test_a_pipe_among_the_facts_is_made_again(store: Store, built: Path, tmp_path: Path):

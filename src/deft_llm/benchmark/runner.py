@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.aus.support import measure_support
+from deft_llm.benchmark.features import FILE as FEATURES
 from deft_llm.benchmark.features import export_features
 from deft_llm.benchmark.occlusion import add_deletion, chosen_clips
 from deft_llm.benchmark.questions import read_questions
 from deft_llm.benchmark.samples import SampleSet, blind, collect, keep_what_method_needs
-from deft_llm.benchmark.settings import BenchmarkSettings, save_settings
+from deft_llm.benchmark.settings import BenchmarkSettings, refuse_other_code, save_settings
 from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.evaluation.folds import (
     Fold,
@@ -99,7 +100,8 @@ def run_benchmark(
     """Fit and predict every fold, then write predictions.jsonl and metrics.json; returns the metrics.
 
     A finished fold is never run again. Raises: UsageError for a protocol that does not fit, DeftError where
-    the folder holds another benchmark or a method breaks its contract.
+    the folder holds another benchmark or one that other code left unfinished, or a method breaks its
+    contract.
     """
     if settings.zero_shot and settings.leak:
         raise UsageError("--leak needs training; it cannot go with --zero-shot.")
@@ -113,6 +115,8 @@ def run_benchmark(
     save_settings(place.run, settings, inputs)
     write_folds(place.run / "folds.json", folds)
     todo = [fold for fold in folds.folds if not is_whole(_shard(place.run, fold))]
+    if todo or (settings.features and not is_whole(place.run / FEATURES)):
+        refuse_other_code(place.run)
     done = len(folds.folds) - len(todo)
     report = progress or (lambda finished, total: None)
     report(done, len(folds.folds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,13 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.config import git_revision, package_versions
 from deft_llm.errors import DeftError
-from deft_llm.files import claim_folder, digest, read_object, write_json
+from deft_llm.files import claim_folder, digest, read_object, sha256_of, write_json
+from deft_llm.version import __version__
 
 # The same whatever they are: they change speed, not results.
 NEUTRAL = frozenset({"workers"})
 # Left out where not asked for, so that run folders of earlier versions can still be resumed.
 OPTIONAL = frozenset({"deletion", "features"})
 SETTINGS_FILE = "benchmark.json"
+PACKAGE = Path(__file__).parents[1]
 
 
 class BenchmarkSettings(BaseModel):
@@ -46,7 +49,7 @@ class BenchmarkSettings(BaseModel):
 
 
 def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]) -> None:
-    """Write ``benchmark.json``: settings, what they were run on, git revision and package versions.
+    """Write ``benchmark.json``: settings, what they were run on, the code, git revision and package versions.
 
     ``inputs``: digests of the stores, the folds and the method's weights.
     Raises: UsageError where the folder holds another product, DeftError for another benchmark.
@@ -73,7 +76,35 @@ def save_settings(run: Path, settings: BenchmarkSettings, inputs: dict[str, str]
             **asked,
             "inputs": inputs,
             "key": key,
+            "code": code_digest(),
             "git_revision": git_revision(),
             "versions": package_versions(),
         },
     )
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Digest of the package's own files: a revision that changes none of them is the same code."""
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return digest(sorted([path.relative_to(PACKAGE).as_posix(), sha256_of(path)] for path in files))
+
+
+def refuse_other_code(run: Path) -> None:
+    """For a run with something left to do, which no two states of the code may share.
+
+    Raises: DeftError where the run was begun by other code than this.
+    """
+    there = read_object(run / SETTINGS_FILE, mend="choose another --out or remove this folder")
+    if there.get("code") != code_digest():
+        begun = [there.get("versions", {}).get("deft-llm"), there.get("git_revision")]
+        raise DeftError(
+            f"{run}: is unfinished and was begun by other code of deft-llm ({_words(begun)}; here "
+            f"{_words([__version__, git_revision()])}); finish it with that code, choose another --out or "
+            "remove this folder."
+        )
+
+
+def _words(code: list[str | None]) -> str:
+    """Version and revision, as far as they are known."""
+    return ", ".join(filter(None, code)) or "an unknown version"

@@ -3,7 +3,7 @@
 A video is what a corpus's clips were cut out of; a clip that is its own whole source is none, as a movement
 that fills it cannot be told from rest. Spotting learns nothing, so it runs ``--zero-shot``; ``--method``
 names the class of each interval, for STRS. A video that cannot be read, or shows no face, is left out with
-its reason; the same command tries it again.
+its reason; the same command tries it again. Other files of a video make another run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.benchmark.runner import finish
-from deft_llm.benchmark.settings import BenchmarkSettings, save_settings
+from deft_llm.benchmark.settings import BenchmarkSettings, refuse_other_code, save_settings
 from deft_llm.corpora.base import Corpus
 from deft_llm.corpora.labels import label
 from deft_llm.errors import DeftError, UsageError, naming
@@ -26,6 +26,7 @@ from deft_llm.files import digest, is_whole, seal, write_jsonl
 from deft_llm.jobs import run_jobs
 from deft_llm.methods.protocol import Method, Sample, Task, build_method, digests_of
 from deft_llm.motion.measure import measure_clip
+from deft_llm.prepare.sources import identity
 from deft_llm.records import Clip, Prediction, PredictionTruth
 from deft_llm.spotting.build_signal import signal_of
 from deft_llm.spotting.spot import spot
@@ -44,13 +45,17 @@ class Unspotted(DeftError):
 
 @dataclass(frozen=True)
 class Video:
-    """A video and the micro-expressions that really are in it: {onset, offset, label}, 0-based, inclusive."""
+    """A video and the micro-expressions that really are in it: {onset, offset, label}, 0-based, inclusive.
+
+    ``content``: hash of its files.
+    """
 
     video_id: str
     corpus: str
     subject: str
     path: Path
     fps: float
+    content: str
     truth: tuple[dict[str, Any], ...] = field(default=())
 
 
@@ -77,11 +82,25 @@ def videos_of(corpus: Corpus, setting: str) -> tuple[list[Video], dict[str, str]
             continue
         first = clips[0]
         name = first.clip_id if len(clips) == 1 else f"{subject}/{path.replace('/', '_')}"
-        found.append(Video(name, first.corpus, subject, folder, float(first.fps or 0), tuple(truth)))
+        content = _content(corpus, first)
+        found.append(Video(name, first.corpus, subject, folder, float(first.fps or 0), content, tuple(truth)))
     for clip in corpus.empty_videos:
         whole = corpus.root / clip.source.path
-        found.append(Video(clip.clip_id, clip.corpus, clip.subject, whole, float(clip.fps or 0)))
+        content = _content(corpus, clip)
+        found.append(Video(clip.clip_id, clip.corpus, clip.subject, whole, float(clip.fps or 0), content))
     return found, left_out
+
+
+def _content(corpus: Corpus, clip: Clip) -> str:
+    """``identity`` of the whole video that a clip was cut out of."""
+    source = clip.source
+    if source.kind == "frames":
+        try:
+            names = image_files(corpus.root / source.path)
+        except (OSError, DeftError):
+            names = []  # ``identity`` says so
+        source = source.model_copy(update={"frames": names})
+    return identity(corpus.root, clip.model_copy(update={"source": source}))
 
 
 def _intervals(clip: Clip, path: Path, setting: str) -> Iterator[dict[str, Any]]:
@@ -153,7 +172,8 @@ def run_spotting(
 
     ``folds.json`` expects the videos that could be spotted and lists the others. Raises: UsageError for a
     method that would have to be trained, or classes that intervals are not named by; DeftError where two
-    videos have one id, or no video is left.
+    videos have one id, no video is left, or the folder holds another run or one that other code left
+    unfinished.
     """
 
     if settings.method not in READY or not settings.zero_shot:
@@ -170,10 +190,12 @@ def run_spotting(
         videos, left_out = videos + there, left_out | missing
     _refuse_doubled(videos)
     folds = _folds(videos, left_out)
-    content = digest([[v.video_id, v.fps, list(v.truth)] for v in videos])
+    content = digest([[v.video_id, v.fps, v.content, list(v.truth)] for v in videos])
     weights = digests_of(_method(settings))
     save_settings(run, settings, {"videos": content, "folds": folds.hash, **weights})
     todo = [video for video in videos if not is_whole(_shard(run, video))]
+    if todo:
+        refuse_other_code(run)
     report = progress or (lambda done, total: None)
     done = len(videos) - len(todo)
     report(done, len(videos))
@@ -211,7 +233,7 @@ def _folds(videos: Sequence[Video], left_out: dict[str, str]) -> Folds:
 
 
 def _shard(run: Path, video: Video) -> Path:
-    return run / "folds" / f"{digest([video.video_id, list(video.truth)], 12)}.jsonl"
+    return run / "folds" / f"{digest([video.video_id, video.content, list(video.truth)], 12)}.jsonl"
 
 
 @dataclass(frozen=True)

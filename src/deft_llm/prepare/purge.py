@@ -90,4 +90,5 @@ def _rewrite(root: Path, number: int, kept: list[IndexRow]) -> tuple[list[IndexR
         tensors = {name: handle.get_tensor(name)[places[name.split("/")[0]]] for name in names}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
-    return rows, sha256_of(path)
+    sha = sha256_of(path)
+    return [row.model_copy(update={"sha256": sha}) for row in rows], sha

@@ -36,13 +36,18 @@ class Failure(BaseModel):
 
 
 class IndexRow(BaseModel):
-    """Where one clip lies in the store, with the scalars of its motion."""
+    """Where one clip lies in the store, with the scalars of its motion.
+
+    ``sha256``: of the shard's tensor file, so that the index names the maps too: its own hash addresses the
+    store.
+    """
 
     model_config = ConfigDict(extra="forbid")
     clip: Clip
     shard: int = Field(ge=0)
     group: str
     row: int = Field(ge=0)
+    sha256: str = ""
     units: Units
     iod_px: float | None = None
     fps: float | None = None

@@ -101,6 +101,8 @@ class StoreWriter:
             with atomic_path(path) as temporary:
                 save_file(tensors, temporary)
             sha = sha256_of(path)
+        for row in rows:
+            row.sha256 = sha
         info = ShardInfo(number=number, key=key, rows=rows, failures=list(failures), sha256=sha)
         write_shard_info(self.root, info)
 
