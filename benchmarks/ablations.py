@@ -192,13 +192,14 @@ def figures(run: dict[str, np.ndarray], truth: dict[str, np.ndarray], weights: n
 
 
 def weighted_auroc(score: np.ndarray, present: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUROC under each row of weights (W, N); ties are broken by order."""
-    order = np.argsort(score, kind="stable")
-    w, y = weights[:, order], present[order]
-    below = np.cumsum(w * ~y, 1)
-    positive, negative = (w * y).sum(1), (w * ~y).sum(1)
+    """AUROC (W,) under each row of weights (W, N); of a tie half counts."""
+    values, place = np.unique(score, return_inverse=True)
+    there, absent = np.zeros((2, len(weights), len(values)))
+    for total, w in ((there, weights * present), (absent, weights * ~present)):
+        np.add.at(total, (slice(None), place), w)
+    below = np.cumsum(absent, 1) - absent / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (w * y * below).sum(1) / (positive * negative)
+        return (there * below).sum(1) / (there.sum(1) * absent.sum(1))
 
 
 def table(given: argparse.Namespace) -> None:

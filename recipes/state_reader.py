@@ -1,7 +1,7 @@
 """Makes src/deft_llm/state/reader.npz: how the channels of a face over its neutral add up to Action Units.
 
     python -m recipes.state_reader render FRAMES.npz --units arkit --subjects 100 --start 0
-    python -m recipes.state_reader check TRAIN.npz TEST.npz
+    python -m recipes.state_reader check TRAIN.npz TEST.npz     # of other subjects (--start)
     python -m recipes.state_reader fit FRAMES.npz [FRAMES.npz ...] --out src/deft_llm/state/reader.npz
 
 ``render`` draws subjects of the training split with exact unit weights (several Action Units at once, both

@@ -443,3 +443,12 @@ def test_questions_on_clips_without_aus_are_answered(bare_store: Path, tmp_path:
     assert metrics["vqa"]["pooled"]["answered_by"] == {"template": 30, "declined": 30}
     if method == "svm":
         assert metrics["vqa"]["pooled"]["uf1_coarse"] > 0.8
+
+
+def test_a_network_without_anything_to_validate_on_says_so(face_store: Path, tmp_path: Path) -> None:
+    found = collect([Store(face_store)], "au", "megc3").samples.values()
+    samples = [sample for group in found for sample in group]
+    method = build_method("ststnet", Task("au", "megc3", Task().classes, (4, 6, 12)), epochs=1)
+    method.prepare([blind(sample) for sample in samples], tmp_path)
+    with pytest.raises(DeftError, match=r"validation subjects .*\(AUs\); give --folds"):
+        method.fit(samples, [blind(sample) for sample in samples[:3]], seed=0, workdir=tmp_path)

@@ -12,6 +12,8 @@ from sklearn.metrics import cohen_kappa_score
 from deft_llm.benchmark.clip_codings import read_codings
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.agree import CodedUnit, Coding, Codings, agree, cohen_kappa, facs_agreement, icc_2_1
+from deft_llm.files import write_jsonl
+from deft_llm.records import ActionUnit, Clip, Source
 
 
 def coded(*aus: str, **values) -> Coding:  # type: ignore[no-untyped-def]
@@ -74,3 +76,12 @@ def test_an_au_that_a_coder_left_open_is_not_compared(tmp_path: Path) -> None:
     found = agree(*(read_codings(tmp_path / name) for name in ("a.csv", "b.csv")))
     assert found["aus"]["agreement"] == 1.0 and set(found["aus"]["per_au"]) == {"12"}
     assert not found["disagreements"]
+
+
+def test_a_clip_is_named_as_its_file_writes_it(tmp_path: Path) -> None:
+    for name, number in (("a.jsonl", 4), ("b.jsonl", 12)):
+        clip = Clip(clip_id="synthetic/364f03b5/f0000003", corpus="synthetic", subject="synthetic/364f03b5",
+                    source=Source(kind="flow", path="-"), aus=[ActionUnit(number=number)])  # fmt: skip
+        write_jsonl(tmp_path / name, [clip])
+    found = agree(*(read_codings(tmp_path / name) for name in ("a.jsonl", "b.jsonl")))
+    assert [row["clip"] for row in found["disagreements"]] == ["synthetic/364f03b5/f0000003"]

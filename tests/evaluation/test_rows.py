@@ -11,7 +11,7 @@ import pytest
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.compare import compare_runs, repeats
 from deft_llm.evaluation.folds import FoldClip, make_folds, read_folds, read_splits, write_folds
-from deft_llm.evaluation.report import Table, markdown
+from deft_llm.evaluation.report import NOT_PAIRED, Table, markdown, report_tables, run_names
 from deft_llm.evaluation.rows import Run, classes_of, read_run
 from deft_llm.evaluation.score import score_run
 from deft_llm.files import write_jsonl
@@ -301,3 +301,23 @@ def test_a_perfect_method_has_no_interval_however_rare_a_class_is(tmp_path: Path
     uf1, units = found["emotion"]["pooled"]["uf1"], found["au"]["pooled"]
     assert (uf1["value"], uf1["low"], uf1["high"]) == (1.0, 1.0, 1.0)
     assert (units["mean_f1"], units["mean_f1_low"], units["mean_f1_high"]) == (1.0, 1.0, 1.0)
+
+
+def test_a_row_of_another_subject_than_its_clips_is_refused(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[0].subject = "a/7"
+    with pytest.raises(DeftError, match="clip a/0/0 is of subject a/7, folds.json says a/0"):
+        read_run(write_run(tmp_path, rows))
+
+
+def test_runs_of_other_class_sets_are_told_apart_and_what_is_not_tested_is_said(tmp_path: Path) -> None:
+    for folder, space in (("one", "megc3"), ("two", "5"), ("three", "megc3")):
+        rows = [r.model_copy(update={"label_space": space}) for r in rows_of()]
+        write_jsonl(tmp_path / folder / "predictions.jsonl", rows)
+    runs = [read_run(tmp_path / folder) for folder in ("one", "two", "three")]
+    names = run_names(runs)
+    assert names == ["m [megc3] seed 0 (one)", "m [5]", "m [megc3] seed 0 (three)"]
+    paired = next(
+        t for t in report_tables(runs, [score_run(run) for run in runs], names) if t.file == "paired"
+    )
+    assert [row[-1] == NOT_PAIRED for row in paired.rows] == [True, False, True]

@@ -64,7 +64,9 @@ def clip_of(number: int, aus: list[ActionUnit] | None, fine: str | None, corpus:
     )
 
 
-def make_store(root: Path, clips: int = 114, corpus: str = "toy", units: str = "px") -> Store:
+def make_store(
+    root: Path, clips: int = 114, corpus: str = "toy", units: str = "px", coded: bool = True
+) -> Store:
     rng = np.random.default_rng(3)
     writer = StoreWriter(root, {"measure": {"flow": "toy"}})
     items = []
@@ -78,7 +80,7 @@ def make_store(root: Path, clips: int = 114, corpus: str = "toy", units: str = "
         labels = [ActionUnit(number=au, side=side) for au in aus]
         if number % 5 == 4:  # a label that nothing in the motion supports
             labels.append(ActionUnit(number=26 if 26 not in aus else 5))
-        clip = clip_of(number, labels, fine, corpus)
+        clip = clip_of(number, labels if coded else None, fine, corpus)
         items.append((clip, table_motion(clip.clip_id, vector, floors, units)))
     for shard, start in enumerate(range(0, clips, 40)):
         part = items[start : start + 40]

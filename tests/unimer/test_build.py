@@ -266,3 +266,14 @@ def test_ray_gives_the_same_rows(store: Store, built: Path, tmp_path: Path):
     assert (tmp_path / "ray" / "instructions.jsonl").read_bytes() == (
         built / "instructions.jsonl"
     ).read_bytes()
+
+
+def test_where_no_coder_said_aus_no_answer_says_that_none_was_seen(tmp_path: Path) -> None:
+    """As in SMIC: motion that nobody coded is neither evidence nor its lack."""
+    store = make_store(tmp_path / "store", clips=38, coded=False)
+    build(store.root, tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert rows and not any(row.task in ("answer", "aus", "blink") for row in rows)
+    assert not any(row.evidence for row in rows)
+    said = " ".join(text for row in rows for text in texts(row, "assistant"))
+    assert "labelled Action Unit" not in said and "Evidence:" not in said

@@ -52,6 +52,7 @@ def _joined(path: Path, codings: Iterable[tuple[str, Coding]]) -> Codings:
             found.problems.append(f"{path.name}: clip {clip_id} is there twice, and differently; left open")
             coding = Coding()
         found.clips[key] = coding
+        found.names[key] = clip_id
     return found
 
 

@@ -44,13 +44,14 @@ class CodedUnit:
 @dataclass
 class Codings:
     """One file's codings by clip, what in it could not be read or contradicts itself, and how the rest was
-    read where another spelling would be plainer (``notes``).
+    read where another spelling would be plainer (``notes``). ``names``: of clips as the file writes them.
     """
 
     name: str
     clips: dict[str, Coding]
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def cohen_kappa(first: Sequence[Any], second: Sequence[Any]) -> float | None:
@@ -112,7 +113,10 @@ def agree(first: Codings, second: Codings) -> dict[str, Any]:
         result["aus"] = _units(coded)
     marks = {name: _differences(pairs.values(), name) for name in MARKS}
     result |= {"frames": {name: cell for name, cell in marks.items() if cell}} if any(marks.values()) else {}
-    result["disagreements"] = [row for clip, (a, b) in pairs.items() if (row := _disagreement(clip, a, b))]
+    names = {**second.names, **first.names}
+    result["disagreements"] = [
+        row for clip, (a, b) in pairs.items() if (row := _disagreement(names.get(clip, clip), a, b))
+    ]
     return result
 
 

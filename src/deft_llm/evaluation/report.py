@@ -70,9 +70,8 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     for what in ("task", "label_space"):
         if len({getattr(run.rows[0], what) for run in runs}) > 1:
             names = [f"{n} [{getattr(run.rows[0], what)}]" for n, run in zip(names, runs, strict=True)]
-    for index, run in enumerate(runs):
-        if names.count(names[index]) > 1 or run.rows[0].seed:
-            names[index] += f" seed {run.rows[0].seed}"
+    seeds = [run.rows[0].seed for run in runs]
+    names = [f"{n} seed {seed}" if names.count(n) > 1 or seed else n for n, seed in zip(names, seeds)]
     names = [f"{n} ({run.path.name})" if names.count(n) > 1 else n for n, run in zip(names, runs)]
     return [f"{n} #{i + 1}" if names.count(n) > 1 else n for i, n in enumerate(names)]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from deft_llm.errors import DeftError
 from deft_llm.methods.decisions import (
     OPEN,
     best_threshold,
@@ -76,11 +77,18 @@ class NetworkMethod:
         return {self.name: self.table.of(samples)}
 
     def fit(self, train: Sequence[Sample], val: Sequence[Sample], *, seed: int, workdir: Path) -> None:
-        """Train for all epochs and keep the best one on ``val``."""
+        """Train for all epochs and keep the best one on ``val``. Raises: DeftError where nothing is known of
+        its clips."""
         import torch
 
         torch.manual_seed(seed)
         train, val = labelled(train, self.task), labelled(val, self.task)
+        if not val:
+            raise DeftError(
+                f"{self.name}: no clip of the fold's validation subjects has what is learned here "
+                f"({'AUs' if self.task.name == 'au' else 'labels'}); give --folds whose validation subjects "
+                "are coded, or take another method."
+            )
         inputs, val_inputs = (self._inputs(side) for side in (train, val))
         truth, val_truth = (torch.from_numpy(targets(side, self.task)) for side in (train, val))
         outputs = len(self.task.aus if self.task.name == "au" else self.task.classes)
