@@ -250,6 +250,20 @@ def test_coders_meet_only_when_both_have_finished(study):
     assert state_of(client)["a.mp4"] == "agreed"
 
 
+def test_compare_hands_over_the_event_of_its_own_face(study):
+    """Of three that differ in face, note and status alone; a rejected one is nobody's event."""
+    client = client_of(study)
+    save(client, [EVENT])
+    finish(client)
+    first = EVENT | {"face": 2, "intensity": "D", "note": "second face"}
+    theirs = [EVENT, first | {"status": "rejected", "note": "no"}, first]
+    save(client, theirs, coder="ben")
+    finish(client, coder="ben")
+    query = {"clip": "a.mp4", "coder": "anna", "other": "ben"}
+    (row,) = client.get("/coding/api/agreement", params=query).json()["disagreements"]
+    assert (row["face"], row["event"]) == (2, first)
+
+
 @pytest.mark.parametrize("name", ["csv", "elan", "boris", "textgrid", "datavyu"])
 def test_what_is_exported_comes_back(study, name):
     client = client_of(study)

@@ -344,7 +344,8 @@ def test_a_result_that_lacks_something_is_told(record, tmp_path: Path) -> None:
 
 def test_a_result_takes_the_clock_that_is_given(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps(result_json()))
-    found = read_coding(tmp_path / "result.json", FrameClock(50.0))
+    clock = FrameClock(50.0, [frame / 50 for frame in range(40)])
+    found = read_coding(tmp_path / "result.json", clock)
     assert found.fps == 50.0 and [one.onset_time for one in found.events] == [0.1, 0.2, 0.2]
 
 
@@ -496,6 +497,64 @@ def test_tables_with_another_delimiter_are_read(delimiter: str, tmp_path: Path) 
         assert formats.holds_events(path)
         assert read_coding(path, CLOCK).events == read_coding(source, CLOCK).events
     assert read_coding(tmp_path / "again-own.csv").coder == "Ann"
+
+
+def test_decimal_commas_and_the_line_that_names_the_delimiter(tmp_path: Path) -> None:
+    plain, sheet = tmp_path / "a.csv", tmp_path / "sheet.csv"
+    plain.write_text("sep=;\nau;onset_time;offset_time;fps;note\n12;0,40;0,80;25,00;1,5\n4;x;0,80;25;\n")
+    with pytest.raises(DeftError, match=r"a\.csv, line 4: onset_time: 'x' is no number"):
+        read_coding(plain)
+    plain.write_text("sep=;\nau;onset_time;offset_time;fps;note\n12;0,40;0,80;25,00;1,5\n")
+    sheet.write_text("sep=;\nAU12.ordinal;AU12.onset;AU12.offset\n1;400,0;800,0\n2;x;900\n")
+    with pytest.raises(DeftError, match=r"sheet\.csv, line 4, AU12: 'x' is no time"):
+        read_coding(sheet, CLOCK)
+    sheet.write_text("sep=;\nAU12.ordinal;AU12.onset;AU12.offset\n1;400,0;800,0\n")
+    for path, note in ((plain, "1,5"), (sheet, "")):
+        assert formats.holds_events(path)
+        (found,) = read_coding(path, CLOCK).events
+        assert (found.au, found.onset, found.offset, found.note) == (12, 10, 20, note)
+    plain.write_text('au,onset_time,offset_time,fps\n12,"0,40","0,80",25\n')
+    with pytest.raises(DeftError, match="'0,40' is no number"):
+        read_coding(plain)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.eaf", "a.boris", "result.json"])
+def test_a_stated_rate_is_not_overruled(name: str, tmp_path: Path, run, capsys) -> None:
+    source, out = tmp_path / name, tmp_path / "out.csv"
+    if name == "result.json":
+        source.write_text(json.dumps(result_json()))
+    else:
+        formats.write_coding(coding(), source)
+    assert run("convert", source, out, "--fps", 60) == 1
+    said = capsys.readouterr().err
+    assert f"{name}: states 25 frames per second, and --fps says 60; correct one of them." in said
+    assert not out.exists()
+    assert run("convert", source, out, "--fps", 25.001) == 0
+    clock = FrameClock(60.0, [frame / 60 for frame in range(200)])
+    times = [frame.onset_time for frame in read_coding(out, FrameClock(25)).events]
+    if name == "a.eaf":  # the times of the film hold, whatever rate the file states
+        assert [one.onset for one in read_coding(source, clock).events] == [round(60 * t) for t in times]
+
+
+@pytest.mark.parametrize("who", ["ANNOTATOR", "PARTICIPANT"])
+def test_elan_of_two_coders_is_refused(who: str, tmp_path: Path) -> None:
+    formats.write_coding(coding().model_copy(update={"coder": ""}), tmp_path / "a.eaf")
+    text = (tmp_path / "a.eaf").read_text()
+    for tier, name in (("AU12 left", "Žofia"), ("AU4 both face 2", "Ben")):
+        old = f'TIER_ID="{tier}"'
+        assert old in text
+        text = text.replace(old, f'{old} {who}="{name}"')
+    (tmp_path / "a.eaf").write_text(text, encoding="utf-8")
+    with pytest.raises(DeftError, match=r"a\.eaf: holds events of 2 coders \(Ben, Žofia\); give one coder"):
+        read_coding(tmp_path / "a.eaf")
+    (tmp_path / "a.eaf").write_text(text.replace("Žofia", "Ben"), encoding="utf-8")
+    assert read_coding(tmp_path / "a.eaf").coder == "Ben"
+
+
+def test_a_number_of_one_has_no_s(tmp_path: Path, run, capsys) -> None:
+    formats.write_coding(Coding(media="a.mp4", fps=25, events=[event(12, 10, None, 20)]), tmp_path / "a.csv")
+    assert run("convert", tmp_path / "a.csv", tmp_path / "b.csv") == 0
+    assert "b.csv: 1 event, csv" in capsys.readouterr().out
 
 
 def test_a_rate_is_given_to_codings_that_state_none(tmp_path: Path, run, capsys) -> None:

@@ -61,6 +61,26 @@ def test_what_cannot_be_read_is_named_and_never_no_au(make, kinds, cell: str) ->
     assert joined.aus is None and "could not be read" in joined.problems[0]
 
 
+@pytest.mark.parametrize("cell", ["-", "n/a", "nan", "?", "/", "NA", ""])
+def test_a_missing_code_is_not_coded(make, cell: str) -> None:
+    """ "no AU" would teach that nothing moves."""
+    make.frames("a/take1", range(1, 12))
+    make.csv("clips.csv", f"path,subject,aus\na/take1,anna,{quoted(cell)}\n")
+    make.csv("join.csv", f"dataset,subject,filename,aus\nsamm,6,006_1_2,{quoted(cell)}\n")
+    make.frames("coded/CASME2_RAW_selected/sub01/EP01_01", range(1, 12))
+    make.casme2("coded/CASME2-coding-20140508.xlsx", [[1, "EP01_01", None, 1, 5, 9, None, cell, "disgust"]])
+    (joined,) = read_annotations(make.root / "join.csv").clips.values()
+    for found in (load("folder", make.root).clips[0], joined, load("casme2", make.root / "coded").clips[0]):
+        assert found.aus is None
+
+
+@pytest.mark.parametrize(("cell", "expected"), [("none", set()), ("0", {0})])
+def test_nothing_seen_is_coded(make, cell: str, expected: set[int]) -> None:
+    make.frames("a/take1", range(1, 12))
+    make.csv("clips.csv", f"path,subject,aus\na/take1,anna,{cell}\n")
+    assert numbers(load("folder", make.root).clips[0]) == expected
+
+
 def test_a_decimal_is_noted(make, kinds) -> None:
     make.frames("a/take1", range(1, 12))
     make.csv("clips.csv", "path,subject,aus\na/take1,anna,12.1\n")
@@ -109,6 +129,19 @@ def test_one_person_has_one_name(make, kinds, spellings: tuple[str, str]) -> Non
         assert len(read_annotations(make.root / "join.csv").clips) == 1
 
 
+def test_semicolons_with_decimal_commas(make, kinds) -> None:
+    """As a spreadsheet saves them where the comma is in numbers; between AUs it stays what it is."""
+    make.frames("a/take1", range(1, 12))
+    head, row = "path{0}subject{0}fps{0}onset{0}apex{0}aus", "a/take1{0}anna{0}{1}{0}2,0{0}5{0}4,7"
+    text = "\n".join(["sep={0}", head, row, ""])
+    make.csv("clips.csv", text.format(";", "29,97"))
+    corpus = load("folder", make.root)
+    (clip,) = corpus.clips
+    assert (clip.fps, clip.onset, clip.apex, numbers(clip)) == (29.97, 2, 5, {4, 7}) and not corpus.faults
+    make.csv("clips.csv", text.format("\t", "29,97"))
+    assert "bad-number" in kinds(load("folder", make.root))
+
+
 def test_two_names_are_noted(make, kinds) -> None:
     make.csv("clips.csv", "path,subject\na.avi,006\nb.avi,6\nc.avi,7\n")
     corpus = load("folder", make.root)
@@ -137,7 +170,7 @@ def test_back_slashes(make, kinds) -> None:
     make.csv("clips.csv", "path,subject\na\\take1,anna\n..\\..\\etc,anna\n")
     corpus = load("folder", make.root)
     assert [(clip.clip_id, len(clip.source.frames or ())) for clip in corpus.clips] == [
-        ("folder/anna/take1", 11)
+        ("folder/anna/a-take1", 11)
     ]
     assert kinds(corpus) == ["unsafe-name"]
 

@@ -75,6 +75,12 @@ def test_people_must_be_known(coded, run, capsys):
     table.write_text("clip,subject\ntop.mp4,p7\ns1/a.mp4,p1\ns2/b.mp4,p2\n")
     assert run("corpus", "from-codings", coded / "codings/anna", "--out", out, "--subjects", table) == 0
     assert {row["subject"] for row in csv.DictReader(out.open())} == {"p1", "p7"}
+    table.write_text("sep=;\nclip;subject\ntop.mp4;p8\ns1/a.mp4;p1\ns2/b.mp4;p2\n")
+    assert run("corpus", "from-codings", coded / "codings/anna", "--out", out, "--subjects", table) == 0
+    assert {row["subject"] for row in csv.DictReader(out.open())} == {"p1", "p8"}
+    table.write_text("clip,who\ntop.mp4,p7\n")
+    assert run("corpus", "from-codings", coded / "codings/anna", "--out", out, "--subjects", table) == 1
+    assert "columns clip, subject; give a row for each clip" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -178,9 +178,9 @@ def test_folder_with_a_table(make, kinds, by_id):
     )
     corpus = load("folder", make.root)
     clips = by_id(corpus)
-    first = clips["folder/anna/take1"]
+    first = clips["folder/anna/a-take1"]
     assert (first.onset, first.apex, first.offset, first.fps, first.emotion) == (2, 5, 9, 120.0, "happiness")
-    assert clips["folder/bert/take1"].onset is None
+    assert clips["folder/bert/b-take1"].onset is None
     assert kinds(corpus) == [
         "apex-outside",
         "bad-number",
@@ -191,6 +191,61 @@ def test_folder_with_a_table(make, kinds, by_id):
         "unread-aus",
         "unsafe-name",
     ]
+
+
+def test_the_top_folder_is_the_person(make, kinds):
+    """Sessions are a person's own: as people they would stand on both sides of a fold."""
+    for path in ("sub-01/ses-1/smile", "sub-01/ses-2/smile", "sub-02/ses-1/smile"):
+        make.frames(path, range(1, 12))
+    expected = [
+        ("folder/sub-01/ses-1-smile", "folder/sub-01"),
+        ("folder/sub-01/ses-2-smile", "folder/sub-01"),
+        ("folder/sub-02/ses-1-smile", "folder/sub-02"),
+    ]
+    for table in (None, "path", "path,subject"):
+        if table:
+            rows = [f"sub-0{n}/ses-{m}/smile,sub-0{n}" for n, m in ((1, 1), (1, 2), (2, 1))]
+            rows = rows if "subject" in table else [row.split(",")[0] for row in rows]
+            make.csv("clips.csv", "\n".join([table, *rows]) + "\n")
+        corpus = load("folder", make.root)
+        assert [(clip.clip_id, clip.subject) for clip in corpus.clips] == expected
+        assert kinds(corpus) == [] and kinds(corpus, "note") == (
+            [] if table == "path,subject" else ["person-folder"]
+        )
+    make.csv("clips.csv", "path\nsub-01/ses-1/smile\n")
+    assert "the person is the top folder, sub-01" in load("folder", make.root).faults[0].message
+
+
+def test_a_row_that_names_nobody_is_left_out(make, kinds):
+    for name in ("a", "b"):
+        make.frames(f"{name}/take", range(1, 12))
+    make.csv("clips.csv", "path,subject\na/take,anna\nb/take,\n")
+    corpus = load("folder", make.root)
+    assert [clip.subject for clip in corpus.clips] == ["folder/anna"] and kinds(corpus) == ["no-subject"]
+    assert corpus.faults[0].message.startswith("clips.csv row 3: nothing says whom b/take shows")
+    make.csv("clips.csv", "path\nloose.mp4\n")
+    assert "no-subject" in kinds(load("folder", make.root))
+
+
+def test_clips_in_no_folder_are_noted_as_one_person(make, kinds):
+    for name in ("a.mp4", "b.mp4"):
+        (make.root / name).write_bytes(b"x")
+    corpus = load("folder", make.root)
+    assert {clip.subject for clip in corpus.clips} == {"folder/unknown"}
+    assert len(corpus.clips) == 2 and kinds(corpus, "note") == ["unknown-person"]
+
+
+def test_what_the_path_tells_apart_is_two_clips(make, kinds):
+    for path in ("A/s1/x", "A/s2/x", "A/take1.5", "A/take1.6", "B/x"):
+        make.frames(path, range(1, 12))
+    rows = ["A/s1/x,A,1", "A/s2/x,A,1", "A/take1.5,A,1", "A/take1.6,A,1", "B/x,A,1"]
+    make.csv("clips.csv", "\n".join(["path,subject,onset", *rows, "B/x,A,6"]) + "\n")
+    corpus = load("folder", make.root)
+    assert [clip.clip_id.removeprefix("folder/A/") for clip in corpus.clips] == [
+        "B-x", "s1-x", "s2-x", "take1.5", "take1.6",
+    ]  # fmt: skip
+    (fault,) = corpus.faults
+    assert fault.kind == "duplicate-clip" and "in the column clip_id" in fault.message
 
 
 def test_empty_folder_of_videos(make):

@@ -125,9 +125,16 @@ def test_what_a_coder_left_open(cell, shown, left_open):
     assert shown_and_open(parse_aus(cell).aus) == (shown, left_open)
 
 
-@pytest.mark.parametrize("cell", [None, "", " ", float("nan"), "/", "nan"])
-def test_nothing_is_no_au(cell):
-    assert parse_aus(cell) == ([], [], [])
+@pytest.mark.parametrize("cell", [None, "", " ", float("nan"), "/", "nan", "-", "n/a", "NA", ","])
+def test_a_missing_code_is_not_no_au(cell):
+    parsed = parse_aus(cell)
+    assert parsed == ([], [], [], True) and not parsed.complete
+
+
+@pytest.mark.parametrize(("cell", "expected"), [("none", []), ("0", [0]), (0, [0])])
+def test_nothing_is_no_au(cell, expected):
+    parsed = parse_aus(cell)
+    assert [unit.number for unit in parsed.aus] == expected and parsed.complete and not parsed.missing
 
 
 def test_readings_are_noted():

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from deft_llm.cli._options import AsJson
+from deft_llm.cli._words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -116,7 +117,7 @@ def _event_lines(found: dict[str, Any]) -> list[str]:
     clips = f"{found['clips']} clips, " if found["clips"] > 1 else ""
     lines = [
         f"events: A {found['events']['first']}  B {found['events']['second']}  ({clips}"
-        f"{units['frames']} frames {rate})",
+        f"{counted(units['frames'], 'frame')} {rate})",
         f"agreement {figure(agreed['iou'])} by intervals (IoU >= {units['match_iou']})  "
         f"{figure(agreed['onset'])} by onsets (within {units['match_onset_s']} s)  same side "
         f"{found['sides']['same']} of {found['sides']['pairs']}",
@@ -132,12 +133,12 @@ def _event_lines(found: dict[str, Any]) -> list[str]:
             at = cell["percentiles"]
             lines.append(
                 f"{name}, B - A in s: median {at['50']:+.3f}  5 % {at['5']:+.3f}  95 % {at['95']:+.3f}  mean "
-                f"absolute {cell['mean_absolute']:.3f}  ({_count(cell['events'], 'event')})"
+                f"absolute {cell['mean_absolute']:.3f}  ({counted(cell['events'], 'event')})"
             )
     for who, clips in (("A", found["only_first"]), ("B", found["only_second"])):
         if clips:
             named = ", ".join(clips[:5])
-            lines.append(f"not compared: {_count(len(clips), 'clip')} that only {who} has coded ({named})")
+            lines.append(f"not compared: {counted(len(clips), 'clip')} that only {who} has coded ({named})")
     for who, names in zip("AB", found["unread"].values()):
         if names:
             lines.append(f"{who}: {unread_line(names)}")
@@ -151,28 +152,23 @@ def _event_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _lines(found: dict[str, Any]) -> list[str]:
     from deft_llm.evaluation.words import figure
 
-    lines = [
-        f"{found['clips']} clips in both ({found['only_first']} only in A, {found['only_second']} only in B)"
-    ]
+    clips = lambda cell: counted(cell["clips"], "clip")  # noqa: E731
+    lines = [f"{clips(found)} in both ({found['only_first']} only in A, {found['only_second']} only in B)"]
     lines += [f"not compared: {problem}" for problem in found["problems"]]
     lines += [f"note: {note}" for note in found["notes"]]
     for name in ("coarse", "fine"):
         if name in found:
             cell = found[name]
             lines.append(
-                f"{name}: same {figure(cell['same'])}  kappa {figure(cell['kappa'])}  ({cell['clips']} clips)"
+                f"{name}: same {figure(cell['same'])}  kappa {figure(cell['kappa'])}  ({clips(cell)})"
             )
     if "aus" in found:
         cell = found["aus"]
         lines.append(
-            f"AUs: agreement {figure(cell['agreement'])}  ({cell['clips']} clips coded by both)  same side "
+            f"AUs: agreement {figure(cell['agreement'])}  ({clips(cell)} coded by both)  same side "
             f"{figure(cell['same_side'])} of the AUs that both see"
         )
         for au, counts in cell["per_au"].items():
@@ -184,7 +180,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     for name, cell in found.get("frames", {}).items():
         lines.append(
             f"{name}, B - A in frames: median {cell['p50']:g}  5 % {cell['p5']:g}  95 % {cell['p95']:g}  "
-            f"mean absolute {figure(cell['mean_absolute'], 1)}  ({cell['clips']} clips)"
+            f"mean absolute {figure(cell['mean_absolute'], 1)}  ({clips(cell)})"
         )
     for row in found["disagreements"]:
         told = "; ".join(f"{name} {value}" for name, value in row.items() if name != "clip")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli._options import AsJson
+from deft_llm.cli._words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +53,7 @@ def convert(
         found = {"out": str(target), "format": name, "events": len(coding.events), "lacks": lacks}
         typer.echo(json.dumps(found | {"unread": coding.unread}))
         return
-    typer.echo(f"{target}: {len(coding.events)} events, {name}")
+    typer.echo(f"{target}: {counted(len(coding.events), 'event')}, {name}")
     if lacks:
         typer.echo(f"  {name} does not hold: {', '.join(lacks)}")
     if coding.unread:

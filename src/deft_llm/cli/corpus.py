@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from deft_llm.cli._options import AsJson
+from deft_llm.cli._words import counted
 
 corpus_app = typer.Typer(no_args_is_help=True, help="Corpora: list the known ones, check one on disk.")
 
@@ -99,7 +100,7 @@ def from_codings(
         if as_json:
             typer.echo(json.dumps({"out": str(out), **table._asdict()}))
             return
-        typer.echo(f"{out}: {table.clips} clips")
+        typer.echo(f"{out}: {counted(table.clips, 'clip')}")
         if table.unread:
             typer.echo(f"  {unread_line(table.unread)}")
         return
@@ -111,7 +112,8 @@ def from_codings(
         typer.echo(json.dumps({"out": str(out), **found, "unread": written.unread}))
         return
     typer.echo(
-        f"{out}: {len(written.corrections)} corrections; {len(written.equal)} clips are as the table says"
+        f"{out}: {counted(len(written.corrections), 'correction')}; as the table says: "
+        f"{counted(len(written.equal), 'clip')}"
     )
     for clip in written.unseen:
         typer.echo(f"  not corrected: {clip}: nothing was coded where the table has a movement")
@@ -133,24 +135,26 @@ def _print(result: Any, root: Path) -> None:
 
     facts = result.to_dict()
     say(
-        f"{facts['corpus']}: {facts['clips']} clips, {facts['subjects']} subjects, {facts['with_aus']} "
+        f"{facts['corpus']}: {counted(facts['clips'], 'clip')}, "
+        f"{counted(facts['subjects'], 'subject')}, {facts['with_aus']} "
         f"with AUs, {facts['with_annotated_apex']} with an annotated apex"
     )
     say(f"annotation: {facts['coding'] or 'none'}")
     for setting, found in result.settings.items():
         counts = ", ".join(f"{name} {count}" for name, count in found.counts.items()) or "none"
-        say(f"  {setting}: {len(found.kept)} clips of {len(found.subjects)} subjects ({counts})")
+        kept = f"{counted(len(found.kept), 'clip')} of {counted(len(found.subjects), 'subject')}"
+        say(f"  {setting}: {kept} ({counts})")
         for reason, count in found.reasons.items():
             say(f"      left out: {count} - {reason}")
-    for title, faults in (("faults", result.faults), ("notes", result.notes)):
+    for title, faults in (("fault", result.faults), ("note", result.notes)):
         if faults:
             table = Table(
-                "what", "clip or file", "message", title=f"{len(faults)} {title}", title_justify="left"
+                "what", "clip or file", "message", title=counted(len(faults), title), title_justify="left"
             )
             for fault in faults:
                 table.add_row(fault.kind, Text(fault.clip_id or fault.path or ""), Text(fault.message))
             console.print(table)
-    say("No faults." if result.ok else f"{root}: {len(result.faults)} faults.")
+    say("No faults." if result.ok else f"{root}: {counted(len(result.faults), 'fault')}.")
 
 
 def register(app: typer.Typer) -> None:

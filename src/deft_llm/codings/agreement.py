@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding, media_name
+from deft_llm.codings.events import INTENSITIES, CodedEvent, Coding, is_rate, media_name
 from deft_llm.errors import DeftError
 from deft_llm.evaluation.agree import cohen_kappa, icc_2_1
 from deft_llm.evaluation.spotting import interval_iou, most_pairs
@@ -88,10 +88,10 @@ def _pair(first: Coding, second: Coding, frames: int | None) -> _Pair:
             f"the codings are of two videos, {media_name(first.media)} and {media_name(second.media)}; "
             "give two codings of one."
         )
-    if abs(first.fps - second.fps) > 1e-3 * first.fps:
+    if not is_rate(first.fps, second.fps):
         raise DeftError(
-            f"the codings have {first.fps:g} and {second.fps:g} frames per second; "
-            "give the right one with --fps."
+            f"the codings have {first.fps:g} and {second.fps:g} frames per second; correct one of them, or "
+            "give the video with --media."
         )
     a, b = (each_once(coding) for coding in (first, second))
     length = max([frames or 0, *(event.offset + 1 for event in [*a, *b])])

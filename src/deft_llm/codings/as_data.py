@@ -6,8 +6,6 @@ to its apex shows them together; what was rejected, and releases, are no labels.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +17,11 @@ from deft_llm.codings.pairs import coding_files
 from deft_llm.corpora import load
 from deft_llm.corpora.base import Corpus, safe_name
 from deft_llm.corpora.frames import frame_number
-from deft_llm.corpora.tables import cell_integer, cell_text
+from deft_llm.corpora.tables import cell_integer, cell_text, find_table
 from deft_llm.errors import DeftError, UsageError, naming
 from deft_llm.faces.video import image_files
 from deft_llm.facs.notation import format_aus, parse_aus
-from deft_llm.files import digest, reading, real_path, sha256_of, write_csv, write_text
+from deft_llm.files import digest, real_path, sha256_of, write_csv, write_text
 from deft_llm.records import ActionUnit, Clip
 
 TOGETHER = 0.2  # s
@@ -122,12 +120,10 @@ def write_clips(
 
 
 def read_subjects(path: Path) -> dict[str, str]:
-    """Clip -> person of a CSV with columns clip and subject. Raises: DeftError where it is none."""
-    with reading(path, "mend it"):
-        rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"))))
-    if not rows or not {"clip", "subject"} <= set(rows[0]):
-        raise DeftError(f"{path}: has no columns clip and subject; give a row for each clip.")
-    return {row["clip"]: (row["subject"] or "").strip() for row in rows}
+    """Clip -> person of a table with columns clip and subject. Raises: DeftError where it is none."""
+    columns = {name: (name,) for name in ("clip", "subject")}
+    table = find_table(path, columns, tuple(columns), mend="give a row for each clip")
+    return {row.text("clip"): row.text("subject") for row in table.rows}
 
 
 @dataclass

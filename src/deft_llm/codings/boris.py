@@ -22,6 +22,7 @@ from deft_llm.codings.events import (
     CodedEvent,
     Coding,
     FrameClock,
+    clock_for,
     event_at,
     media_name,
 )  # fmt: skip
@@ -113,8 +114,10 @@ def read(path: Path, clock: FrameClock | None, observation: str | None = None) -
                 f"{path}: the observation holds {len(more)} videos one after another; code each in an "
                 "observation of its own."
             )
+        rate = found.get("media_info", {}).get("fps", {}).get(media)
+        clock = clock_for(clock, [] if rate is None else [float(rate)], path)
         if clock is None:
-            clock = FrameClock(float(found["media_info"]["fps"][media]))
+            raise KeyError("fps")
         if not isinstance(found["events"], list):
             raise TypeError("events are no list")
         later = round(float(found.get("time offset") or 0), 3)  # s, as BORIS adds it to the times it records

@@ -18,16 +18,19 @@ from deft_llm.codings.events import (
     FrameClock,
     choice_in,
     event_at,
+    reader_of,
     rows_in,
     stated_or_named,
     whole_number_in,
 )  # fmt: skip
 from deft_llm.codings.tiers import NO_EVENTS, parse_tier, unread_of
+from deft_llm.corpora.tables import with_point
 from deft_llm.errors import DeftError
 from deft_llm.files import write_text
 
 CODES = ("phase", "intensity", "apex", "face", "status", "note")
 """Codes of a cell; ``apex`` in milliseconds, as onset and offset are."""
+TIMES = ("onset", "apex", "offset")
 
 
 def write(coding: Coding, path: Path) -> None:
@@ -65,8 +68,9 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
     """
     if clock is None:
         raise DeftError(f"{path}: a Datavyu export holds no frame rate; give it with --fps or --media.")
-    rows = list(rows_in(csv.reader(io.StringIO(text), delimiter=delimiter), path))
-    header = rows[0] if rows else []
+    reader = reader_of(text, delimiter)
+    rows = [(reader.line_num, row) for row in rows_in(reader, path)]
+    header = rows[0][1] if rows else []
     events = []
     names = dict.fromkeys(cell.rsplit(".", 1)[0] for cell in header if "." in cell)
     columns = {name: parse_tier(name.replace("_", " "), path) for name in names}
@@ -76,8 +80,9 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
         if doubled := next((cell for cell in header if header.count(cell) > 1), None):
             raise DeftError(f"{path}: the column {doubled!r} is there twice; rename or remove one of them.")
         place = {cell.rsplit(".", 1)[1]: i for i, cell in enumerate(header) if cell.rsplit(".", 1)[0] == name}
-        for line, row in enumerate(rows[1:], 2):
+        for line, row in rows[1:]:
             cell = {part: row[i].strip() if i < len(row) else "" for part, i in place.items()}
+            cell |= {part: with_point(cell[part], delimiter) for part in TIMES if part in cell}
             if any(cell.values()):
                 events.append(_event(f"{path}, line {line}, {name}", named, cell, clock))
     return Coding(fps=clock.fps, events=events, unread=unread_of(columns)).sorted()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from deft_llm.codings.events import (
     CodedEvent,
     Coding,
     FrameClock,
+    clock_for,
     event_at,
     media_name,
+    only_coder,
 )  # fmt: skip
 from deft_llm.codings.tiers import (
     on_tiers,
@@ -94,8 +96,8 @@ def _add(eaf: Any, event: CodedEvent, tier: str, coder: str) -> None:
 def read(path: Path, clock: FrameClock | None) -> Coding:
     """The events of all tiers whose name is an AU ("AU12 left", "L12C"); other tiers are not events.
 
-    Raises: DeftError for a file that is no EAF, whose frame rate is not known or whose video is shifted, and
-    for an AU whose annotations have no times of their own.
+    Raises: DeftError for a file that is no EAF, whose frame rate is not known or whose video is shifted, that
+    holds events of two coders, and for an AU whose annotations have no times of their own.
     """
     from pympi import Elan
 
@@ -112,9 +114,8 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
             f"{path}: its video is shifted against the annotations (TIME_ORIGIN {origin} ms); set the offset "
             "to 0 in ELAN and shift the annotations instead."
         )
-    if clock is None:
-        clock = _clock_of(eaf, path)
-    events, coders = [], set()
+    clock = _clock_of(eaf, path, clock)
+    events = []
     tiers = {tier: parse_tier(tier, path) for tier in eaf.get_tier_names()}
     for tier, named in tiers.items():
         if named is None:
@@ -124,7 +125,6 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
                 f"{path}: {tier}: its annotations refer to those of another tier and have no times of their "
                 "own; make it a tier of events in ELAN, or call it otherwise."
             )
-        coders.add(eaf.tiers[tier][2].get("ANNOTATOR") or eaf.tiers[tier][2].get("PARTICIPANT") or "")
         rows = _aligned(eaf, tier, path)
         apexes: list[float] = [row[0] for row in _aligned(eaf, f"{tier} apex", path)]
         notes = {found[:2]: found[2] for found in _notes(eaf, f"{tier} note", path)}
@@ -140,16 +140,28 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
                 **words_of([value], notes.get((start, end), ""), named.intensity, where),
             ))  # fmt: skip
     media = video.get("MEDIA_URL", "")
-    coder = ", ".join(sorted(coders - {""}))
+    coder = _coder_of([eaf.tiers[tier][2] for tier, named in tiers.items() if named is not None], path)
     return Coding(media=media, fps=clock.fps, coder=coder, events=events, unread=unread_of(tiers)).sorted()
 
 
-def _clock_of(eaf: Any, path: Path) -> FrameClock:
-    rates = [text for name, text in eaf.properties if name == FPS_PROPERTY]
+def _coder_of(tiers: Sequence[Mapping[str, str]], path: Path) -> str:
+    """The annotator of the tiers, by their attributes; their participant only where none has an annotator."""
+    for role in ("ANNOTATOR", "PARTICIPANT"):
+        coder = only_coder((tier.get(role, "") for tier in tiers), path)
+        if coder:
+            return coder
+    return ""
+
+
+def _clock_of(eaf: Any, path: Path, clock: FrameClock | None) -> FrameClock:
     try:
-        return FrameClock(float(rates[0]))
-    except (IndexError, TypeError, ValueError) as error:
-        raise DeftError(f"{path}: ELAN keeps no frame rate; give it with --fps or --media.") from error
+        rates = [float(text) for name, text in eaf.properties if name == FPS_PROPERTY]
+    except (TypeError, ValueError):
+        rates = []
+    found = clock_for(clock, rates[:1], path)
+    if found is None:
+        raise DeftError(f"{path}: ELAN keeps no frame rate; give it with --fps or --media.")
+    return found
 
 
 def _aligned(eaf: Any, tier: str, path: Path) -> list[tuple[int, int, str]]:

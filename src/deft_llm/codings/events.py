@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -31,6 +32,8 @@ STATUSES: tuple[Status, ...] = ("coded", "proposed", "accepted", "corrected", "r
 FASTEST = 10_000  # frames per second
 TIME_TOLERANCE = 0.51
 """Frames by which a stated time may miss the stated frame index before the two contradict each other."""
+SAME_RATE = 1e-3
+"""Share of a frame rate by which two may differ and be one, written with more or fewer digits."""
 PAST_END = 1.5
 """Frames after the last one up to which a time still names it: an annotation may end where the film does."""
 
@@ -246,6 +249,53 @@ def _check_end(clock: FrameClock, where: str, name: str, frame: int | None, time
         f"{where}: {name} ({said}) lies after the last of the video's {count} frames ({last:.3f} s); "
         "give the video that was coded."
     )
+
+
+def is_rate(one: float, other: float) -> bool:
+    """Whether two frame rates are one (``SAME_RATE``)."""
+    return abs(one - other) <= SAME_RATE * one
+
+
+def clock_for(clock: FrameClock | None, rates: Iterable[float], path: Path | str) -> FrameClock | None:
+    """The clock of a coding: ``clock``, else one of the only rate that the file states; None without both.
+
+    Raises: DeftError for several rates, and for one that is not the constant rate of ``clock``; where the
+    frame times of the video are known, they hold whatever the file states.
+    """
+    if clock is None:
+        stated = {FrameClock(rate).fps for rate in rates}
+        if len(stated) > 1:
+            named = " and ".join(f"{rate:g}" for rate in sorted(stated))
+            raise DeftError(f"{path}: states {named} frames per second; correct it, or give --media.")
+        return FrameClock(stated.pop()) if stated else None
+    if clock.times is None:
+        for rate in rates:
+            if rate > 0 and not is_rate(rate, clock.fps):
+                raise DeftError(
+                    f"{path}: states {rate:g} frames per second, and --fps says {clock.fps:g}; correct one "
+                    "of them."
+                )
+    return clock
+
+
+def only_coder(names: Iterable[str], path: Path) -> str:
+    """The coder whom a file names, "" where it names none. Raises: DeftError for several."""
+    coders = sorted(set(names) - {""})
+    if len(coders) > 1:
+        raise DeftError(
+            f"{path}: holds events of {len(coders)} coders ({', '.join(coders[:3])}); "
+            "give one coder per file."
+        )
+    return coders[0] if coders else ""
+
+
+def reader_of(text: str, delimiter: str) -> Any:
+    """A ``csv`` reader of a table; a first line that names the delimiter to a spreadsheet ("sep=;") is none
+    of its rows."""
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    if text[:4].lower() == "sep=":
+        next(reader)
+    return reader
 
 
 def rows_in(reader: Any, path: Path) -> Iterator[Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from deft_llm.codings import boris, datavyu, elan, table, textgrid
-from deft_llm.codings.events import FASTEST, Coding, FrameClock, rows_in
+from deft_llm.codings.events import FASTEST, Coding, FrameClock, reader_of, rows_in
 from deft_llm.codings.proposals import coding_of
 from deft_llm.corpora.tables import DELIMITERS
 from deft_llm.errors import DeftError, UsageError, naming
@@ -109,15 +108,14 @@ def holds_events(path: Path) -> bool:
         reading(path, "mend it"),
         Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as handle,
     ):
-        header = _header_of(handle.readline(), path)[1]
+        header = _header_of("".join(islice(handle, 2)), path)[1]
     clips = {"filename", "clip_id"} & {name.strip().lower() for name in header}
     return not clips and (datavyu.reads(header) or table.reads(header))
 
 
 def _header_of(text: str, path: Path) -> tuple[str, list[str]]:
     """Delimiter and header of a table of events, cut into most columns; at commas where it is none."""
-    readers = {mark: csv.reader(io.StringIO(text), delimiter=mark) for mark in DELIMITERS}
-    cut: dict[str, list[str]] = {mark: next(rows_in(reader, path), []) for mark, reader in readers.items()}
+    cut: dict[str, list[str]] = {mark: next(rows_in(reader_of(text, mark), path), []) for mark in DELIMITERS}
     known = [mark for mark in DELIMITERS if datavyu.reads(cut[mark]) or table.reads(cut[mark])]
     best = max(known, key=lambda mark: len(cut[mark]), default=DELIMITERS[0])
     return best, cut[best]

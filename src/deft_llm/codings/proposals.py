@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from deft_llm.answer import NOT_SUPPORTED
-from deft_llm.codings.events import CodedEvent, Coding, EventPhase, FrameClock, event_at
+from deft_llm.codings.events import CodedEvent, Coding, EventPhase, FrameClock, clock_for, event_at
 from deft_llm.errors import DeftError, naming
 from deft_llm.records import AUSide, Record
 
@@ -70,15 +70,16 @@ def proposals_of(result: Mapping[str, Any]) -> list[Proposal]:
 
 
 def coding_of(result: Mapping[str, Any], where: str, clock: FrameClock | None = None) -> Coding:
-    """What deft states, as a coding; ``clock``: times of the video's frames (default: its constant rate).
+    """What deft states, as a coding; ``clock`` as in ``clock_for``.
 
     Raises: DeftError as ``proposals_of``, naming ``where``.
     """
     with naming(where):
         stated = [one for one in proposals_of(result) if one.is_stated]
-        if clock is None:
-            with a_result():
-                clock = FrameClock(float(result["video"]["fps"]))
+        with a_result():
+            rate = float(result["video"]["fps"])
+        clock = clock_for(clock, [rate], where)
+        assert clock is not None
     events = [_event(one, clock, where) for one in stated]
     return Coding(media=str(result.get("source", "")), fps=clock.fps, coder="deft", events=events).sorted()
 

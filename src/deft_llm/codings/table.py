@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,17 @@ from deft_llm.codings.events import (
     Coding,
     FrameClock,
     choice_in,
+    clock_for,
     event_at,
     number_in,
+    only_coder,
     parse_name,
+    reader_of,
     rows_in,
     stated_or_named,
     whole_number_in,
 )  # fmt: skip
+from deft_llm.corpora.tables import with_point
 from deft_llm.errors import DeftError
 from deft_llm.files import plain_cell, write_csv
 
@@ -31,6 +34,7 @@ COLUMNS = (
     "file", "fps", "coder", "face", "au", "side", "phase", "intensity", "onset", "apex", "offset",
     "onset_time", "apex_time", "offset_time", "status", "note",
 )  # fmt: skip
+NUMBERS = ("fps", "onset", "apex", "offset", "onset_time", "apex_time", "offset_time")
 BEYOND = "beyond the header"
 
 
@@ -52,11 +56,12 @@ def reads(header: list[str]) -> bool:
 
 
 def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Coding:
-    """The coding in the CSV ``text`` of ``path``; ``clock`` overrules its ``fps`` column.
+    """The coding in the CSV ``text`` of ``path``; ``clock`` as in ``clock_for``.
 
     Raises: DeftError for rows that cannot be read, each named by its line.
     """
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    reader = csv.DictReader(())
+    reader.reader = reader_of(text, delimiter)
     names = [name.strip().lower() for name in reader.fieldnames or ()]
     doubled = next((name for name in COLUMNS if names.count(name) > 1), None)
     if doubled is not None:
@@ -67,32 +72,24 @@ def read(path: Path, clock: FrameClock | None, text: str, delimiter: str) -> Cod
         (reader.line_num, {k: plain_cell((v or "").strip()) for k, v in row.items() if k})
         for row in _whole(reader, path)
     ]
+    for _, row in rows:
+        row |= {name: with_point(row[name], delimiter) for name in NUMBERS if name in row}
     media = {row.get("file", "") for _, row in rows} - {""}
     if len(media) > 1:
         raise DeftError(
             f"{path}: holds events of {len(media)} videos ({', '.join(sorted(media)[:3])}); "
             "give one video per file."
         )
-    coders = {row.get("coder", "") for _, row in rows} - {""}
-    if len(coders) > 1:
-        raise DeftError(
-            f"{path}: holds events of {len(coders)} coders ({', '.join(sorted(coders)[:3])}); "
-            "give one coder per file."
-        )
+    coder = only_coder((row.get("coder", "") for _, row in rows), path)
+    rates = (number_in(row["fps"], f"{path}: fps") for _, row in rows if row.get("fps"))
+    clock = clock_for(clock, rates, path)
     if clock is None:
-        stated = [row["fps"] for _, row in rows if row.get("fps")]
-        rates = {FrameClock(number_in(text, f"{path}: fps")).fps for text in stated}
-        if len(rates) != 1:
-            what = "states no frame rate" if not rates else f"states {len(rates)} frame rates"
-            raise DeftError(f"{path}: {what}; give it with --fps or --media.")
-        clock = FrameClock(rates.pop())
+        raise DeftError(f"{path}: states no frame rate; give it with --fps or --media.")
     events = [
         _event(f"{path}, line {line}", row, clock) for line, row in rows
         if any(row.get(name) for name in ("au", "onset", "onset_time", "offset", "offset_time"))
     ]  # fmt: skip
-    return Coding(
-        media=media.pop() if media else "", fps=clock.fps, coder=coders.pop() if coders else "", events=events
-    ).sorted()
+    return Coding(media=media.pop() if media else "", fps=clock.fps, coder=coder, events=events).sorted()
 
 
 def _whole(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:

@@ -11,7 +11,7 @@ from deft_llm.corpora.labels import coarse_word
 from deft_llm.corpora.tables import Row, cell_integer, cell_number, find_table
 from deft_llm.errors import DeftError
 from deft_llm.facs.emotions import fine_word
-from deft_llm.records import CODED_BY, Clip, Source
+from deft_llm.records import CODED_BY, Clip, Source, person
 
 COLUMNS = {
     "path": ("path", "file", "video"),
@@ -35,7 +35,8 @@ TABLE = "clips.csv"
 def load(request: Request) -> Corpus:
     """A folder of videos; with clips.csv (or --annotations), the rows of that table.
 
-    Frame indices in the table are 0-based. Without a table, subjects are the folders that hold the videos.
+    Frame indices in the table are 0-based. Without a table, or a column ``subject`` in it, people are the top
+    folders; the folders in them (sessions, conditions) are theirs.
     """
     corpus = Corpus("folder", request.root)
     table_path = request.annotations or request.root / TABLE
@@ -58,24 +59,57 @@ def load(request: Request) -> Corpus:
 def _add_files(corpus: Corpus, tree: Tree) -> None:
     for path in [*tree.videos, *tree.clip_folders]:
         source = _source(corpus.root, path)
-        parts = os.path.splitext(path)[0].split("/") if source.kind == "video" else path.split("/")
+        parts = _parts(source)
         if not all(safe_name(part) for part in parts):
             corpus.fault("unsafe-name", f"{path!r} has a name that no clip id may hold.", path=path)
             continue
-        subject = parts[-2] if len(parts) > 1 else "unknown"
-        _add(
-            corpus,
-            Clip(
-                clip_id=f"folder/{subject}/{parts[-1]}",
-                corpus="folder",
-                subject=corpus.subject(f"folder/{subject}", path),
-                source=source,
-            ),
-            path,
+        subject = _person_folder(corpus, parts, path)
+        if subject is None:
+            subject = "unknown"
+            _note_once(
+                corpus,
+                "unknown-person",
+                f"{path} lies in no person's folder; all such clips count as one person, folder/{subject}.",
+            )
+        clip = Clip(
+            clip_id=_clip_id(subject, parts),
+            corpus="folder",
+            subject=corpus.subject(f"folder/{subject}", path),
+            source=source,
         )
+        _add(corpus, clip, path, "rename one of the two")
     empty = [path for path in tree.folders if path and not os.listdir(tree.root / path)]
     for path in empty:
         corpus.fault("empty-folder", f"{path} holds nothing.", path=path)
+
+
+def _parts(source: Source) -> list[str]:
+    """The names on a clip's path, that of a video without its suffix."""
+    path = os.path.normpath(source.path)
+    return (os.path.splitext(path)[0] if source.kind == "video" else path).split("/")
+
+
+def _person_folder(corpus: Corpus, parts: list[str], path: str) -> str | None:
+    """The person whose folder a clip lies in, the top one; None for a clip in no folder."""
+    if len(parts) > 2:
+        _note_once(
+            corpus,
+            "person-folder",
+            f"{path} lies deeper than in a person's folder; the person is the top folder, {parts[0]}, in all "
+            "such paths.",
+        )
+    return parts[0] if len(parts) > 1 else None
+
+
+def _note_once(corpus: Corpus, kind: str, message: str) -> None:
+    if not any(fault.kind == kind for fault in corpus.faults):
+        corpus.note(kind, message)
+
+
+def _clip_id(subject: str, parts: list[str]) -> str:
+    """The clip's id after its path, or the part of it that is below the person's folder."""
+    own = len(parts) > 1 and person(parts[0]) == person(subject)
+    return f"folder/{subject}/{'-'.join(parts[1:] if own else parts)}"
 
 
 def _source(root: Path, path: str) -> Source:
@@ -84,7 +118,8 @@ def _source(root: Path, path: str) -> Source:
     return Source(kind="video", path=path)
 
 
-def _add(corpus: Corpus, clip: Clip, where: str) -> None:
+def _add(corpus: Corpus, clip: Clip, where: str, mend: str) -> None:
+    """Add a clip; ``mend``: what to do where another one has its id."""
     if clip.source.kind == "frames":
         frames = list_frames(corpus.root / clip.source.path)
         for name in (*frames.copies, *frames.unnumbered):
@@ -95,7 +130,9 @@ def _add(corpus: Corpus, clip: Clip, where: str) -> None:
             corpus.fault("repeated-frame", f"{where}: two files have the number {number}.", clip.clip_id)
     if any(known.clip_id == clip.clip_id for known in corpus.clips):
         corpus.fault(
-            "duplicate-clip", f"{where}: clip {clip.clip_id} is there twice; the first is used.", clip.clip_id
+            "duplicate-clip",
+            f"{where}: clip {clip.clip_id} is there twice, and the first is used; {mend}.",
+            clip.clip_id,
         )
         return
     owner = corpus.owners.setdefault(os.path.normpath(clip.source.path), clip.subject)
@@ -113,9 +150,18 @@ def _add_row(corpus: Corpus, row: Row, where: str) -> None:
     if path is None:
         corpus.fault("unsafe-name", f"{where}: path {text!r} leads out of the corpus folder; left out.")
         return
-    subject = row.text("subject") or "unknown"
-    name = os.path.splitext(text)[0].rstrip("/").split("/")[-1]
-    clip_id = row.text("clip_id") or f"folder/{subject}/{name}"
+    source = _source(corpus.root, text)
+    parts = _parts(source)
+    subject = row.text("subject") if "subject" in row.cells else _person_folder(corpus, parts, text)
+    if not subject:
+        corpus.fault(
+            "no-subject",
+            f"{where}: nothing says whom {text} shows, and it is left out; name the person in the column "
+            "subject.",
+            path=text,
+        )
+        return
+    clip_id = row.text("clip_id") or _clip_id(subject, parts)
     for what, given in (("subject", subject), ("clip id", clip_id)):
         if not all(safe_name(part) for part in given.split("/")):
             corpus.fault(
@@ -127,7 +173,7 @@ def _add_row(corpus: Corpus, row: Row, where: str) -> None:
         clip_id=clip_id,
         corpus="folder",
         subject=subject,
-        source=_source(corpus.root, text),
+        source=source,
         coding=f"{CODED_BY}{row.text('coder')}" if row.text("coder") else "",
     )
     if not path.exists():
@@ -136,7 +182,7 @@ def _add_row(corpus: Corpus, row: Row, where: str) -> None:
         corpus.fault("empty-folder", f"{where}: {text} holds no image.", clip_id, text)
     _numbers(corpus, clip, row, where)
     _labels(corpus, clip, row, where)
-    _add(corpus, clip, where)
+    _add(corpus, clip, where, "give each movement of a video a name of its own in the column clip_id")
 
 
 def _numbers(corpus: Corpus, clip: Clip, row: Row, where: str) -> None:

@@ -24,6 +24,7 @@ MOST_BYTES, MOST_UNPACKED = 100_000_000, 500_000_000
 MOST_ROWS, MOST_COLUMNS, MOST_CELLS, SHEET_ROWS = 200_000, 1_000, 4_000_000, 1_048_576
 
 DELIMITERS = (",", ";", "\t")
+NUMBERS = frozenset({"onset", "apex", "offset", "fps", "duration"})  # fields whose cells are numbers
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")  # in no text file; \x1a: DOS's last byte
 
 Sheet = list[list[Any]]
@@ -99,6 +100,15 @@ def cell_number(cell: Any) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and number > 0 else None
+
+
+def with_point(cell: Any, delimiter: str) -> Any:
+    """A number with a decimal comma ("29,97") as one with a point, in a table that is cut at semicolons, as
+    spreadsheets write it where the comma is in numbers; any other cell as it is.
+    """
+    if delimiter != ";" or not isinstance(cell, str):
+        return cell
+    return re.sub(r"^(\s*[+-]?\d+),(\d+\s*)$", r"\1.\2", cell)
 
 
 def plain(name: Any) -> str:
@@ -243,7 +253,7 @@ def find_table(
             number, places = found
             header = sheets[name][number]
             _check_header(path, header, places)
-            rows, unread = _rows(sheets[name], number, places, required)
+            rows, unread = _rows(sheets[name], number, places, required, name)
             long = next((row for row in rows if row.length > len(header)), None)
             if name in DELIMITERS and long is not None:
                 raise DeftError(
@@ -279,11 +289,12 @@ def _header(
 
 
 def _rows(
-    sheet: Sheet, header: int, places: Mapping[str, int], required: Sequence[str]
+    sheet: Sheet, header: int, places: Mapping[str, int], required: Sequence[str], delimiter: str
 ) -> tuple[list[Row], list[Unread]]:
     rows, unread = [], []
     for number, row in enumerate(sheet[header + 1 :], header + 2):
         cells = {name: row[place] if place < len(row) else None for name, place in places.items()}
+        cells |= {name: with_point(cells[name], delimiter) for name in NUMBERS & cells.keys()}
         there = [name for name in cells if cell_text(cells[name])]
         lacking = [name for name in required if name not in there]
         if len(required) - len(lacking) >= min(2, len(required)):

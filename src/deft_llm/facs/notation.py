@@ -26,22 +26,25 @@ _TOKEN = re.compile(
 _SIDE = {"L": "left", "R": "right", "A": "asymmetric"}
 _PART = {"T": "upper", "B": "lower"}
 _AFTER = ("C", "D", "E", "?", "(K)")  # stand behind a number only; A and B may be sides of the next
-_MISSING = {"", "NAN", "NONE", "NA", "N/A", "/", "-"}
+_MISSING = {"", "NAN", "NA", "N/A", "/", "-"}  # not coded
+_NOTHING_SEEN = "NONE"  # coded; as is 0, the code of a neutral face
 
 
 class ParsedAUs(NamedTuple):
     """``aus`` in the order of the cell, the pieces that could not be read, verbatim, and notes: readings that
-    another spelling would make plain ("12.1 is read as AU12 and AU1").
+    another spelling would make plain ("12.1 is read as AU12 and AU1"). ``missing``: the cell is empty or says
+    that it was not coded ("-", "n/a"), which is not "no AU" ("none", "0").
     """
 
     aus: list[ActionUnit]
     unread: list[str]
     notes: list[str]
+    missing: bool = False
 
     @property
     def complete(self) -> bool:
-        """Whether no piece that may name an AU was left unread."""
-        return not any(re.search(r"\d", piece) for piece in self.unread)
+        """Whether the cell was coded, and no piece of it that may name an AU was left unread."""
+        return not self.missing and not any(re.search(r"\d", piece) for piece in self.unread)
 
 
 def parse_aus(cell: Any) -> ParsedAUs:
@@ -54,7 +57,10 @@ def parse_aus(cell: Any) -> ParsedAUs:
     text, notes = _cell_text(cell)
     aus: list[ActionUnit] = []
     unread: list[str] = []
-    for clause in _split_clauses(text):
+    clauses = _split_clauses(text)
+    if not clauses or text.upper() == _NOTHING_SEEN:
+        return ParsedAUs(aus, unread, notes, missing=not clauses)
+    for clause in clauses:
         parsed = _parse_clause(clause)
         units = [parsed] if parsed else [_parse_clause(piece) for piece in _words(clause)]
         read = [unit for unit in units if unit is not None and _known(unit)]
@@ -254,6 +260,12 @@ def format_aus(aus: list[ActionUnit]) -> str:
     """Write Action Units so that ``parse_aus`` reads the same back: "4+R12C+ref(10)"; a left and a right unit
     of one number come back as one."""
     return "+".join(_format_clause(unit) for unit in aus)
+
+
+def aus_cell(aus: list[ActionUnit] | None) -> str:
+    """A table's cell, from which ``parse_aus`` reads the same back: empty where nobody coded, "none" where no
+    Action Unit was seen."""
+    return "" if aus is None else format_aus(aus) or "none"
 
 
 def _format_clause(unit: ActionUnit) -> str:

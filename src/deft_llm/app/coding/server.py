@@ -47,6 +47,7 @@ UNSHARED = {
     "Cross-Origin-Resource-Policy": "same-origin", "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 }  # fmt: skip
+EVENT_IS = ("au", "side", "phase", "face", "onset", "offset")  # what tells an event from any other
 EVENT_KEYS = ("au", "side", "phase", "onset", "apex", "offset", "intensity", "face", "status", "note")
 
 
@@ -312,11 +313,11 @@ class CodingServer:
         found = agreement_of(mine, theirs, self._reader(clip).count) if seen else None
         rows = disagreements_of(mine, theirs)
         for row in rows:
-            events = mine.events if row["coded_by"] == "first" else theirs.events
             row["event"] = next(
-                event.model_dump(include=set(EVENT_KEYS)) for event in events
-                if all(getattr(event, key) == row[key] for key in ("au", "side", "phase", "onset", "offset"))
-            )  # fmt: skip
+                event.model_dump(include=set(EVENT_KEYS))
+                for event in each_once(mine if row["coded_by"] == "first" else theirs)
+                if all(getattr(event, key) == row[key] for key in EVENT_IS)
+            )
         kept = ("events", "agreement", "per_au")
         figures = None if found is None else {key: found[key] for key in kept}
         return {"other": asked["other"], "disagreements": rows, "figures": figures}

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deft_llm.errors import DeftError, UsageError
-from deft_llm.facs.notation import format_aus
+from deft_llm.facs.notation import aus_cell
 from deft_llm.files import (
     claim_folder,
     digest,
@@ -276,10 +276,9 @@ def _files_of(out: Path, settings: FlowSettings, number: int) -> list[Path]:
 
 def _row(clip: Clip) -> list[str]:
     offset = clip.source.path_offset or ""
-    coded = format_aus(clip.aus or [])
     return [
         clip.clip_id, clip.corpus, clip.subject, clip.source.path, offset, clip.emotion or "",
-        clip.coarse or "", coded,
+        clip.coarse or "", aus_cell(clip.aus),
     ]  # fmt: skip
 
 

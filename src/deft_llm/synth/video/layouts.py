@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm.facs.emotions import objective_class as classify
-from deft_llm.facs.notation import format_aus
+from deft_llm.facs.notation import aus_cell
 from deft_llm.files import atomic_path, write_text
 from deft_llm.records import Clip
 from deft_llm.synth.core.settings import ClipSpec
@@ -76,7 +76,7 @@ def _casme2_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
 
 def _cell(clip: Clip) -> str | int:
     """The AU cell: spreadsheets hold a lone plain AU as a number."""
-    text = format_aus(clip.aus or [])
+    text = aus_cell(clip.aus)
     return int(text) if text.isdigit() else text
 
 
@@ -151,7 +151,7 @@ def _folder_table(root: Path, rows: list[tuple[ClipSpec, Clip]]) -> None:
         name = f"s{spec.subject + 1:02d}"
         writer.writerow([f"{name}/{spec.name}", name, spec.name, f"{spec.fps:g}",
                          *("" if v is None else v for v in (clip.onset, clip.apex, clip.offset)),
-                         format_aus(clip.aus or []), clip.emotion or ""])  # fmt: skip
+                         aus_cell(clip.aus), clip.emotion or ""])  # fmt: skip
     write_text(root / "clips.csv", text.getvalue())
 
 
