@@ -239,6 +239,44 @@ def test_elan_is_written_for_each_video(clips, tmp_path, run):
         assert eaf.media_descriptors[0]["MEDIA_URL"] == (clips / f"{name}.mp4").as_uri()
 
 
+def edit(path: Path) -> str:
+    """What a coder leaves in ELAN's file."""
+    path.write_text(path.read_text().replace("</ANNOTATION_VALUE>", " EDIT</ANNOTATION_VALUE>"))
+    return path.read_text()
+
+
+def test_what_a_coder_changed_in_elans_file_is_never_lost(clips, tmp_path, run, capsys):
+    words = ("analyze", clips / "a.mp4", clips / "b.mp4", "--fast", "--out", tmp_path / "out")
+    folder = tmp_path / "out" / "videos" / "a"
+    assert run(*words, "--elan", "x.eaf") == 0
+    for more, name in ((("--elan", "x.eaf"), "x.edited.eaf"),
+                       (("--elan", "x.eaf", "--frames", "f.csv"), "x.edited-2.eaf"),
+                       ((), "x.edited-3.eaf")):  # fmt: skip
+        edited = edit(folder / "x.eaf")
+        capsys.readouterr()
+        assert run(*words, *more) == 0
+        said = capsys.readouterr().err.splitlines()
+        assert [line.split(": ")[0] for line in said] == [str(folder / name)]
+        assert (folder / name).read_text() == edited
+        assert not more or "EDIT" not in (folder / "x.eaf").read_text()
+    assert not list(folder.glob("x.eaf*")) and len(list(folder.glob("*.eaf"))) == 3
+    assert not list((folder.parent / "b").glob("*.eaf")), "as deft left it: there is nothing to keep"
+
+
+def test_what_a_coder_changed_is_kept_for_one_video_too(clips, tmp_path, run, capsys):
+    mine = tmp_path / "mine.eaf"
+    words = ("analyze", clips / "a.mp4", "--fast", "--out", tmp_path / "out", "--elan", mine)
+    mine.write_text("a coding that deft did not write")
+    assert run(*words) == 0 and str(tmp_path / "mine.edited.eaf") in capsys.readouterr().err
+    assert (tmp_path / "mine.edited.eaf").read_text() == "a coding that deft did not write"
+    assert run(*words) == 0 and not capsys.readouterr().err
+    edited = edit(mine)
+    assert run(*words, "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) and str(tmp_path / "mine.edited-2.eaf") in err
+    assert (tmp_path / "mine.edited-2.eaf").read_text() == edited and "EDIT" not in mine.read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

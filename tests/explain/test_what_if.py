@@ -1,6 +1,7 @@
 """What if a region had not moved: which questions ask it, and what is measured then."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,6 +154,18 @@ def test_analyze_answers_it(name, frown_and_smile, run, tmp_path, capsys):
     assert find_claims(said) == [] and "With the brows held still" in (tmp_path / "report.html").read_text()
     assert result["movements"][0]["answer"].startswith("Class: "), "the movement itself is read as it is"
     assert result["question_answer"] != result["movements"][0]["answer"]
+
+
+def test_it_is_asked_of_the_first_movement_with_a_class_and_says_which_of_several(frown_and_smile):
+    analyzer = Analyzer.from_pretrained("rules")
+    (read,) = analyzer.analyze(frown_and_smile, 4, 13, 26).readings
+    held = held_still("What if the brow had not moved?")
+    nameless, other = replace(read, prediction=None), replace(read, movement=replace(read.movement, face=2))
+    (alone,) = analyzer._imagined(held, [read], 2)
+    assert alone.startswith("With the brows held still,")
+    assert analyzer._imagined(held, [nameless, other], 2) == [f"Movement 2, face 2: {alone}"]
+    assert analyzer._imagined(held, [nameless, other], 1) == [f"Movement 2: {alone}"]
+    assert analyzer._imagined(held, [nameless], 1) == []
 
 
 def test_other_questions_stand_as_before(frown_and_smile):

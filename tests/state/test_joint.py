@@ -9,6 +9,8 @@ from deft_llm.explain.account import account_of, release_answer
 from deft_llm.explain.units import NO_END, TOO_LONG, as_stated, hindrance, of_motion, rows_of, unnamed
 from deft_llm.explain.unjudged import of_movement, of_video
 from deft_llm.explain.video_overlay import told_in
+from deft_llm.explain.words import between as between_words
+from deft_llm.explain.words import clock, when_of
 from deft_llm.faces.regions import TWIN
 from deft_llm.facs.regions import PART_REGIONS
 from deft_llm.records import BY_SHAPE, Evidence
@@ -23,6 +25,7 @@ from deft_llm.spotting.joint import (
 )
 from deft_llm.spotting.movement import (
     A_WORD,
+    REPEATED,
     RISES_AGAIN,
     SPOKEN,
     STILL_HELD,
@@ -31,6 +34,7 @@ from deft_llm.spotting.movement import (
     MovementUnit,
     RegionShift,
     border,
+    bounds_of,
 )
 from deft_llm.spotting.phases import AUPhase, phases_of
 from deft_llm.spotting.spot import Spotting
@@ -219,21 +223,69 @@ def test_one_release_is_told_once(smile, monkeypatch):
     assert sum(unit.phase == "release" and unit.number == 12 for unit in movement.units) == 1
 
 
-def test_a_rise_that_the_skin_denies_is_not_stated_nor_its_release(smile):
+@pytest.mark.parametrize(
+    ("falls", "told"),
+    [
+        ({"left": (58, 94), "right": (76, 94)}, {("both", 58, 94)}),
+        ({"left": (58, 70), "right": (82, 94)}, {("left", 58, 70), ("right", 82, 94)}),
+    ],
+)
+def test_a_unit_is_released_once_or_each_side_in_its_own_time(smile, monkeypatch, falls, told):
+    rises = {side: AUPhase("rise", 2, side, 40, 48, falls[side][1], 2.0, 2.0) for side in falls}
+    sides = [
+        AUPhase("release", 2, side, onset, apex, apex, 2.0 - 0.1 * (side == "right"), 2.0, of=rises[side])
+        for side, (onset, apex) in falls.items()
+    ]
+    phases = [*rises.values(), *sides]
+    monkeypatch.setattr("deft_llm.spotting.joint.sure_enough", lambda *_: phases)
     (movement,) = state_movements(state_of(smile()))
+    assert [(unit.number, unit.side) for unit in movement.rises] == [(2, "both")]
+    assert {(one.side, one.onset, one.apex) for one in movement.units if one.phase == "release"} == told
+    assert len(movement.units) == 1 + len(told)
+
+
+def test_a_rise_that_the_skin_denies_is_not_stated_nor_its_release(smile):
+    state = state_of(smile())
+    (movement,) = state_movements(state)
     rise = next(unit for unit in movement.rises if unit.number == 12)
     fall = next(unit for unit in movement.units if (unit.number, unit.phase) == (12, "release"))
-    assert borne_out(movement) == movement
+    assert borne_out(movement, state) == movement
     doubtful = replace(rise, confidence=0.3)
     brow = replace(rise, number=1, confidence=0.8)
-    found = borne_out(replace(movement, units=(doubtful, replace(fall, confidence=0.5), brow)))
+    found = borne_out(replace(movement, units=(doubtful, replace(fall, confidence=0.5), brow)), state)
     assert found.units == (brow,) and found.kind == movement.kind
     alone = replace(movement, units=(doubtful, replace(fall, confidence=0.5)))
-    assert not borne_out(alone).units and borne_out(alone).kind == "movement"
-    assert borne_out(replace(alone, kind="given")).units == alone.units
+    assert not borne_out(alone, state).units and borne_out(alone, state).kind == "movement"
+    assert borne_out(replace(alone, kind="given"), state).units == alone.units
     kept = replace(movement, units=(doubtful, replace(fall, confidence=0.7)))
-    assert borne_out(kept) == kept, "its release is sure"
-    assert not borne_out(replace(kept, units=(replace(rise, confidence=0.2), *kept.units[1:]))).units
+    assert borne_out(kept, state) == kept, "its release is sure"
+    denied = replace(kept, units=(replace(rise, confidence=0.2), *kept.units[1:]))
+    assert not borne_out(denied, state).units
+
+
+def test_a_movement_is_over_where_the_units_are_that_the_skin_does_not_deny(smile):
+    state = state_of(smile())
+    (movement,) = state_movements(state)
+    rise = next(unit for unit in movement.rises if unit.number == 12)
+    frown = replace(rise, number=4, onset=rise.onset + 3, apex=rise.apex + 4, offset=62, confidence=0.9)
+    spotted = replace(movement, reason=f"The end of AU12 {UNIT_HELD}",
+                      units=(replace(rise, confidence=0.1, offset=None), frown))  # fmt: skip
+    found = borne_out(spotted, state)
+    assert found.units == (frown,) and (found.onset, found.apex) == (movement.onset, movement.apex)
+    assert (found.offset, found.offset_time, found.reason) == (62, state.times[62], "")
+    assert found.duration == bounds_of(state.times[62] - found.onset_time, state.fps)
+    assert found.kind == "macro-expression" and movement.offset > 62
+    assert when_of(movement).startswith("onset 1.") and "apex" in when_of(movement)
+    assert when_of(found) == (
+        f"measured {between_words(found.onset_time, found.apex_time)}, offset {clock(found.offset_time)}"
+    ), "it has the onset and the apex of no unit that is told"
+    again = borne_out(replace(spotted, units=(spotted.units[0], replace(frown, number=6, offset=50))), state)
+    assert (again.kind, again.reason) == ("macro-expression", REPEATED), "the cheeks are still up after it"
+    short = state_of(smile(rise=(40, 44), release=(46, 50)))
+    brief = replace(spotted, units=(spotted.units[0], replace(frown, number=6, apex=45, offset=51)))
+    assert borne_out(brief, short).kind == "micro-expression"
+    held = borne_out(replace(spotted, units=(spotted.units[0], replace(frown, offset=None))), state)
+    assert (held.kind, held.offset, held.duration, held.reason) == ("movement", None, None, STILL_HELD)
 
 
 def test_why_an_end_is_not_seen_is_told(smile, monkeypatch):

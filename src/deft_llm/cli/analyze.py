@@ -160,6 +160,7 @@ def _one(
         REPORT,
         RESULT,
         analyze_video,
+        keep_edited,
         rows_of,
         writable_folder,
         write_outputs,
@@ -174,6 +175,8 @@ def _one(
         analysis = analyze_video(
             analyzer, video, options, on_frame=lambda done, total: update(done, total or 0), kept=kept
         )
+    if extras.elan is not None and (edited := keep_edited(extras.elan)) is not None:
+        _say_kept([edited])
     write_outputs(analysis, video, folder, extras)
     if table is not None:
         write_table(table, [tidy(rows_of(analysis, video))])
@@ -202,6 +205,7 @@ def _many(
 
     writable_folder(out, INDEX)
     batch = analyze_videos(videos, out, options, extras=extras, workers=workers, engine=engine, bar=bar)
+    _say_kept(batch.kept)
     if table is not None:
         write_table(table, [batch.to_dataframe()])
     typer.echo(json.dumps(batch.to_dict(), ensure_ascii=False) if as_json else _summary(batch, out, table))
@@ -212,6 +216,12 @@ def _many(
             f"{len(batch.failed)} of {len(batch.records)} videos failed: {names}"
             f"{f' and {more} more' if more > 0 else ''}; the others are done, {out / 'index.html'} says why."
         )
+
+
+def _say_kept(edited: list[Path]) -> None:
+    """Name ELAN's files that were not as deft had left them, and were renamed."""
+    for path in edited:
+        typer.echo(f"{path}: keeps the ELAN file that was there, for it was changed since.", err=True)
 
 
 def _summary(batch: Batch, out: Path, table: Path | None) -> str:

@@ -153,9 +153,9 @@ class Analyzer:
         first face's neutral itself; estimated without. ``faces``: how many are followed.
         ``max_movements``: read only so many (the strongest). ``fast``: shape and appearance only, no
         optical flow, no class. A ``question`` that holds regions still ("What if the brow had not moved?")
-        is answered for the first movement by measuring it again so. ``kept``: a folder in which the pass over
-        a long video keeps where it stands, so that the same call goes on from there after a kill; the
-        caller removes it.
+        is answered for the first movement with a class by measuring it again so. ``kept``: a folder in
+        which the pass over a long video keeps where it stands, so that the same call goes on from there after
+        a kill; the caller removes it.
 
         Raises: UsageError for impossible indices; DeftError where the video or face cannot be read.
         """
@@ -193,7 +193,7 @@ class Analyzer:
         refusal = refusal_of(question) if question else None
         readings = self._read_all(path, movements, states, watched, read, max_movements,
                                   None if held or refusal else question)  # fmt: skip
-        answer, unanswered = self._question_answer(question, refusal, held, readings)
+        answer, unanswered = self._question_answer(question, refusal, held, readings, len(states))
         seconds["reading"] = perf_counter() - started
         spotting = motions.get(1)
         return Analysis(
@@ -302,14 +302,14 @@ class Analyzer:
 
     def _question_answer(
         self, question: str | None, refusal: str | None, held: HeldStill | None,
-        readings: list[MovementReading],
+        readings: list[MovementReading], faces: int,
     ) -> tuple[str | None, list[str]]:  # fmt: skip
         """The answer to the question that was asked, and a note where nothing answers it: why no face does,
         what is measured with regions held still, or that of the first movement with a class."""
         if not question or refusal is not None:
             return refusal, []
         if held is not None:
-            answers = self._imagined(held, readings)
+            answers = self._imagined(held, readings, faces)
         else:
             answers = [reading.answer for reading in readings if reading.prediction and reading.answer]
         if not answers:
@@ -319,12 +319,15 @@ class Analyzer:
         why = "without a language part, class and evidence alone are stated."
         return answers[0], [f"The question was not answered: {why}"]
 
-    def _imagined(self, held: HeldStill, readings: list[MovementReading]) -> list[str]:
-        """What is measured and said of the first movement with regions held still; empty without one."""
-        first = next((reading for reading in readings if reading.motion is not None), None)
-        if first is None or first.motion is None:
-            return []
-        return [what_if(first.motion, held, self.method, first.prediction).report]
+    def _imagined(self, held: HeldStill, readings: list[MovementReading], faces: int) -> list[str]:
+        """What is measured and said of the first movement with a class with regions held still, and which of
+        several movements and faces that is; empty without one."""
+        for rank, reading in enumerate(readings, 1):
+            if reading.motion is not None and reading.prediction is not None:
+                found = what_if(reading.motion, held, self.method, reading.prediction).report
+                face = f", face {reading.movement.face}" if faces > 1 else ""
+                return [f"Movement {rank}{face}: {found}" if len(readings) > 1 else found]
+        return []
 
     def _read_all(
         self, path: Path, movements: list[Movement], states: dict[int, FaceState], watched: Watched,
@@ -431,7 +434,7 @@ class Analyzer:
         units = read_units(motion)
         not_judged = dict(units.not_judged)
         shown = measured(movement, motion, units.evidence)
-        movement = borne_out(seconded(shown))
+        movement = borne_out(seconded(shown), state, self.settings.micro_seconds)
         kept = {unit.number for unit in movement.units}
         not_judged |= {unit.number: SKIN_STILL for unit in shown.rises if unit.number not in kept}
         if not _shows(movement):

@@ -27,7 +27,9 @@ from deft_llm.explain.outputs import (
     Extras,
     Options,
     analyze_video,
+    keep_edited,
     rows_of,
+    seal_of,
     write_outputs,
 )
 from deft_llm.explain.people import people_of, shared_neutrals
@@ -36,7 +38,6 @@ from deft_llm.explain.tables import tidy
 from deft_llm.faces.landmarker import default_landmarker
 from deft_llm.faces.video import image_files
 from deft_llm.files import (
-    SEAL,
     claim_folder,
     digest,
     is_whole,
@@ -82,12 +83,14 @@ class VideoRecord(BaseModel):
 
 @dataclass
 class Batch:
-    """A run over many videos: their records in the order of the inputs, and how many were there already."""
+    """A run over many videos: their records in the order of the inputs, how many were there already, and
+    ELAN's files of the run before that a coder had changed, as they were renamed."""
 
     out: Path
     videos: list[VideoInput]
     records: list[VideoRecord]
     reused: int
+    kept: list[Path] = field(default_factory=list)
 
     @property
     def failed(self) -> list[VideoRecord]:
@@ -103,6 +106,7 @@ class Batch:
         return {
             "out": str(self.out), "index": str(self.out / INDEX), "videos": len(self.records),
             "failed": len(self.failed), "reused": self.reused,
+            "kept": [str(path) for path in self.kept],
             "results": [
                 {"file": record.file, "person": record.person, "movements": record.movements,
                  "error": record.error, "folder": str(self.out / VIDEOS / video.name)}
@@ -149,7 +153,8 @@ def analyze_videos(
     """Analyse ``videos`` (of ``collect``) into the folder ``out``: a folder per video, and an index page.
 
     ``extras``: file names, written into each video's folder. People who are in several clips share one
-    neutral. A video that fails keeps its reason; a stopped run goes on where it was.
+    neutral. A video that fails keeps its reason; a stopped run goes on where it was. ELAN's file that a
+    coder has changed is kept under another name where its video is done again.
     Raises: UsageError for options that make no sense and an ``out`` of another product; DeftError where
     ``out`` cannot be written or is in use, or a worker dies.
     """
@@ -176,8 +181,9 @@ def analyze_videos(
             records = {job.index: found for job in jobs if (found := _there(job)) is not None}
             left = [job for job in jobs if job.index not in records]
             reused = len(records)
+            kept = [path for job in left for path in _kept(job)]
             records |= _run(left, options, workers, engine, bar)
-        batch = Batch(out, list(videos), [records[index] for index in range(len(videos))], reused)
+        batch = Batch(out, list(videos), [records[index] for index in range(len(videos))], reused, kept)
         write_text(out / INDEX, render_index(batch))
         return batch
     finally:
@@ -242,6 +248,13 @@ def _there(job: _Job) -> VideoRecord | None:
     return record if whole else None
 
 
+def _kept(job: _Job) -> list[Path]:
+    """ELAN's files of a video to be done again that a coder has changed, renamed."""
+    names = {name for name in _written(job.folder) if name.lower().endswith(".eaf")}
+    names |= set() if job.extras.elan is None else {job.extras.elan.name}
+    return [path for name in sorted(names) if (path := keep_edited(job.folder / name)) is not None]
+
+
 def _run(
     jobs: Sequence[_Job], options: Options, workers: int, engine: str, bar: Bar
 ) -> dict[int, VideoRecord]:
@@ -303,14 +316,20 @@ def _clear(folder: Path) -> None:
     path = folder / RECORD
     if not path.is_file():
         return
-    try:
-        names = read_model(VideoRecord, path).files
-    except DeftError:
-        names = []
-    for name in names:
-        (folder / Path(name).name).unlink(missing_ok=True)
-    path.with_name(f"{RECORD}{SEAL}").unlink(missing_ok=True)
+    for name in _written(folder):
+        for own in (folder / name, seal_of(folder / name)):
+            own.unlink(missing_ok=True)
+    seal_of(path).unlink(missing_ok=True)
     path.unlink()
+
+
+def _written(folder: Path) -> list[str]:
+    """Names of the files that an earlier run left of a video, by its record; none without one."""
+    path = folder / RECORD
+    try:
+        return [Path(name).name for name in read_model(VideoRecord, path).files] if path.is_file() else []
+    except DeftError:
+        return []
 
 
 def render_index(batch: Batch) -> str:

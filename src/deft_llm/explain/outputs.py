@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,17 @@ from deft_llm.explain.report import write_report
 from deft_llm.explain.tables import check_table, write_table
 from deft_llm.explain.video_overlay import write_overlay
 from deft_llm.faces.video import frame_times
-from deft_llm.files import check_target, claim_folder, digest, read_object, sha256_of, write_json
+from deft_llm.files import (
+    SEAL,
+    check_target,
+    claim_folder,
+    digest,
+    is_whole,
+    read_object,
+    seal,
+    sha256_of,
+    write_json,
+)
 from deft_llm.state.neutral import Neutral
 
 if TYPE_CHECKING:
@@ -119,7 +130,8 @@ def write_outputs(
 ) -> list[Path]:
     """Write result and report into ``folder`` (None: neither) and the ``extras``; gives back all paths.
 
-    ``timed`` False leaves the time taken out of result.json, so that equal work has equal bytes.
+    ``timed`` False leaves the time taken out of result.json, so that equal work has equal bytes. ELAN's file
+    is sealed: what its user changes in it can be told (``keep_edited``).
     """
     written = []
     if folder is not None:
@@ -136,7 +148,24 @@ def write_outputs(
         coding = coding_of(analysis.to_dict(), str(video.path), clock)
         media = video.path.absolute().as_uri()
         elan.write(coding.model_copy(update={"media": media}), extras.elan)
+        seal(extras.elan)
     return written + list(extras.paths().values())
+
+
+def keep_edited(path: Path) -> Path | None:
+    """Rename ELAN's file that is not as deft left it ("x.edited.eaf", "x.edited-2.eaf"), so that nothing that
+    a coder did is written over; gives back its new path, None where none had to be kept."""
+    if not path.is_file() or (seal_of(path).is_file() and is_whole(path)):
+        return None
+    names = (f"{path.stem}.edited{'' if number == 1 else f'-{number}'}{path.suffix}" for number in count(1))
+    kept = next(place for name in names if not (place := path.with_name(name)).exists())
+    path.rename(kept)
+    return kept
+
+
+def seal_of(path: Path) -> Path:
+    """Where the seal of ELAN's file lies."""
+    return path.with_name(f"{path.name}{SEAL}")
 
 
 def _shown_times(video: VideoInput, analysis: Analysis) -> list[float]:

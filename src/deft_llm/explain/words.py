@@ -49,8 +49,14 @@ def duration_of(movement: Movement, fps: float) -> str:
 
 
 def when_of(movement: Movement) -> str:
-    """ "onset 0.78 s, apex 1.04 s, offset 1.28 s"."""
+    """ "onset 0.78 s, apex 1.04 s, offset 1.28 s"; "measured 0.78 to 1.04 s, offset 1.28 s" where a unit that
+    the skin denies was the first or the strongest: no unit that is told begins or has its apex there."""
     end = f", offset {clock(movement.offset_time)}" if movement.offset_time is not None else ""
+    own = movement.units
+    if own and not (
+        any(unit.onset == movement.onset for unit in own) and any(unit.apex == movement.apex for unit in own)
+    ):
+        return f"measured {between(movement.onset_time, movement.apex_time)}{end}"
     return f"onset {clock(movement.onset_time)}, apex {clock(movement.apex_time)}{end}"
 
 

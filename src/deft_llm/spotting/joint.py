@@ -81,19 +81,18 @@ def state_movements(state: FaceState, micro_seconds: float = MICRO_SECONDS) -> l
     """Movements that the state shows: units that rise together, each with its release; lone releases."""
     groups = grouped(without_implied(sure_enough(state), state.fps), state)
     rises = [(group, list(_units(group, state))) for group in groups if group.kind == "rise"]
-    homes = {id(phase): units for group, units in rises for phase in group.members}
+    falls = [phase for group in groups if group.kind == "release" for phase in group.members]
+    ends = {id(phase.of): phase for phase in falls if phase.of is not None}
+    tied = [
+        (units, rise, own) for group, units in rises for rise in units
+        if (own := [ends[id(one)] for one in group.members if one.au == rise.number and id(one) in ends])
+    ]  # fmt: skip
+    for units, rise, own in sorted(tied, key=lambda one: -max(phase.size for phase in one[2])):
+        units += [unit for unit in _releases(own, rise, state) if not _told(unit, rises, state.fps)]
     alone: list[tuple[PhaseGroup, list[MovementUnit]]] = []
     for group in groups:
         if group.kind == "rise":
             continue
-        for phase in sorted(group.members, key=lambda phase: -phase.size):
-            home = homes.get(id(phase.of))
-            if home is None:
-                continue
-            rise = next(unit for unit in home if unit.number == phase.au and unit.phase == "rise")
-            unit = _unit(phase, rise.side, state)
-            if not _told(unit, rises, state.fps):
-                home.append(unit)
         lone = replace(group, phases=[phase for phase in group.phases if phase.of is None])
         rest = [
             (phase, unit) for phase, unit in zip(lone.phases, _units(lone, state), strict=True)
@@ -149,10 +148,11 @@ def _least(returns: bool) -> float:
     return min(RETURNING, shipped().least) if returns else shipped().least
 
 
-def borne_out(movement: Movement) -> Movement:
+def borne_out(movement: Movement, state: FaceState, micro_seconds: float = MICRO_SECONDS) -> Movement:
     """A movement with the rises that are still sure enough once the skin's motion was measured (of the least
-    confidence, of less where their release is sure) and their releases. One that has no unit left is no
-    expression. Of given frames all is told."""
+    confidence, of less where their release is sure) and their releases. It is over where they are; onset and
+    apex stay, between which the skin was measured. One that has no unit left is no expression. Of given
+    frames all is told."""
     if movement.kind == "given":
         return movement
     returns = {
@@ -163,7 +163,32 @@ def borne_out(movement: Movement) -> Movement:
     if not denied:
         return movement
     units = tuple(unit for unit in movement.units if unit.number not in denied)
-    return replace(movement, kind=movement.kind if units else "movement", units=units)
+    if not units:
+        return replace(movement, kind="movement", units=())
+    main = max((_phase(unit, state) for unit in units if unit.phase == "rise"), key=lambda one: one.strength)
+    main.rises_again = movement.reason == RISES_AGAIN
+    return _ended(replace(movement, units=units), main, state, micro_seconds)
+
+
+def _phase(unit: MovementUnit, state: FaceState) -> AUPhase:
+    """The rise that a unit's record tells, on the side that rises more."""
+    found = []
+    for side in ("both",) if unit.number in WHOLE else SIDES if unit.side == "both" else (unit.side,):
+        before, after = (reading_at(state, unit.number, side, at) for at in (unit.onset, unit.apex))
+        found.append(
+            AUPhase("rise", unit.number, side, unit.onset, unit.apex, unit.apex, after - before, after)
+        )
+    return max(found, key=lambda phase: phase.size)
+
+
+def _releases(own: list[AUPhase], rise: MovementUnit, state: FaceState) -> list[MovementUnit]:
+    """The releases of a unit of which both sides' ``own`` are known: the larger one, on the side of the rise;
+    where both sides rose and one is over before the other begins, each on its own side."""
+    first, *rest = sorted(own, key=lambda phase: -phase.size)
+    apart = [phase for phase in rest if rise.side == "both" and not _overlap(phase, first)]
+    if not apart:
+        return [_unit(first, rise.side, state)]
+    return [_unit(phase, phase.side, state) for phase in (first, *apart)]
 
 
 def _told(unit: MovementUnit, rises: list[tuple[PhaseGroup, list[MovementUnit]]], fps: float) -> bool:
@@ -171,9 +196,14 @@ def _told(unit: MovementUnit, rises: list[tuple[PhaseGroup, list[MovementUnit]]]
     return any(
         (one.number, one.phase) == (unit.number, unit.phase)
         and (one.side == unit.side or "both" in (one.side, unit.side))
-        and abs(one.onset - unit.onset) <= RETURN_SLACK * fps
+        and (abs(one.onset - unit.onset) <= RETURN_SLACK * fps or _overlap(one, unit))
         for _, units in rises for one in units
     )  # fmt: skip
+
+
+def _overlap(one: AUPhase | MovementUnit, other: AUPhase | MovementUnit) -> bool:
+    """Whether two changes go on at once."""
+    return one.onset < other.apex and other.onset < one.apex
 
 
 def _units(group: PhaseGroup, state: FaceState) -> list[MovementUnit]:
@@ -209,32 +239,44 @@ def _movement(
     group: PhaseGroup, units: list[MovementUnit], state: FaceState, micro_seconds: float
 ) -> Movement:
     main = group.main
+    onset = min(unit.onset for unit in units)
+    times = state.times
+    found = _ended(Movement(
+        kind="movement", onset=onset, apex=main.apex, offset=None, onset_time=float(times[onset]),
+        apex_time=float(times[main.apex]), offset_time=None, duration=None,
+        strength=round(main.strength, 3), face=state.face,
+        units=tuple(sorted(units, key=lambda unit: (unit.onset, unit.number))),
+    ), main, state, micro_seconds)  # fmt: skip
+    if SPOKEN not in found.hidden.values():
+        return found
+    spoken = [
+        replace(unit, reason=IN_SPEECH) if part_of(unit.number) == "mouth" and not unit.reason else unit
+        for unit in found.units
+    ]  # fmt: skip
+    return replace(found, units=tuple(spoken))
+
+
+def _ended(movement: Movement, main: AUPhase, state: FaceState, micro_seconds: float) -> Movement:
+    """A movement that is over where its units are, of its kind by that, with what is hidden until then;
+    ``main``: the strongest phase of them."""
+    units, onset, times = movement.units, movement.onset, state.times
     ends = [unit.offset for unit in units if unit.offset is not None]
     seen = any(unit.offset is not None for unit in units if unit.number == main.au)
     offset = max(ends) if seen else None
-    onset = min(unit.onset for unit in units)
-    times = state.times
-    kind, duration = _kind(onset, offset, group.kind, state, micro_seconds)
+    kind, duration = _kind(onset, offset, main.kind, state, micro_seconds)
     reason = "" if offset is not None else RISES_AGAIN if main.rises_again else STILL_HELD
     if kind == "micro-expression" and lips_alone(units):
         kind, reason = "movement", A_WORD
     elif kind == "micro-expression" and _repeated(main, onset, offset, state):
         kind, reason = "macro-expression", REPEATED
-    elif offset is not None and group.kind != "release":
+    elif offset is not None and main.kind != "release":
         longer = sorted({f"AU{unit.number}" for unit in units if unit.offset is None})
         reason = border(float(times[offset] - times[onset]), micro_seconds, state.fps)
         reason = reason or (f"The end of {listed(longer)} {UNIT_HELD}" if longer else "")
-    hidden = hidden_regions(state, onset, main.apex if offset is None else offset)
-    if SPOKEN in hidden.values():
-        units = [
-            replace(unit, reason=IN_SPEECH) if part_of(unit.number) == "mouth" and not unit.reason else unit
-            for unit in units
-        ]  # fmt: skip
-    return Movement(
-        kind=kind, onset=onset, apex=main.apex, offset=offset, onset_time=float(times[onset]),
-        apex_time=float(times[main.apex]), offset_time=None if offset is None else float(times[offset]),
-        duration=duration, strength=round(main.strength, 3), reason=reason, face=state.face,
-        units=tuple(sorted(units, key=lambda unit: (unit.onset, unit.number))), hidden=hidden,
+    return replace(
+        movement, kind=kind, offset=offset, offset_time=None if offset is None else float(times[offset]),
+        duration=duration, reason=reason,
+        hidden=hidden_regions(state, onset, movement.apex if offset is None else offset),
     )  # fmt: skip
 
 
