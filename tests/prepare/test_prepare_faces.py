@@ -64,7 +64,8 @@ def test_bad_sources_are_reported_and_the_rest_is_done(run, clip, tmp_path, caps
     (root / "ben/empty").mkdir()
     rows = ["path,subject,onset,apex,offset,fps"]
     rows += [
-        f"{path},{path.partition('/')[0]},0,5,10,100" for path in ("anna/good", "anna/corrupt", "ben/noface", "ben/empty")
+        f"{path},{path.partition('/')[0]},0,5,10,100"
+        for path in ("anna/good", "anna/corrupt", "ben/noface", "ben/empty")
     ]
     rows += ["../../etc/passwd,eve,0,5,10,100", "anna/gone.mp4,anna,0,5,10,100"]
     (root / "clips.csv").write_text("\n".join(rows) + "\n")
