@@ -94,7 +94,7 @@ def test_without_a_fine_head_the_training_clips_say_it() -> None:
 
 
 def test_where_no_head_tells_the_side_the_motion_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template, "_measured", lambda sample: {12: (0.8, 0.5), 18: (0.6, -0.2)})
+    monkeypatch.setattr(Heads, "measured", {12: (0.8, 0.5), 18: (0.6, -0.2)})
     text = "Is the action unit {} located on the left or right face?"
     assert asked(text.format("lip corner puller"), margins={}) == ("left", "measurement")
     assert asked("Is the action unit lip pucker shown on the face?") == ("yes", "measurement")
@@ -111,8 +111,8 @@ def test_measured_sides_are_those_of_the_motion(flow_of) -> None:  # type: ignor
         if side < 0:
             picture[:, 0] *= -1
         motion = motion_from_flow("a", picture, units="relative")
-        found = template._measured(Sample(f"x/y/{side}", "x", "x/y", lambda m=motion: m))  # type: ignore[misc]
-        assert np.sign(found[2][1]) == side
+        sample = Sample(f"x/y/{side}", "x", "x/y", lambda m=motion: m)  # type: ignore[misc]
+        assert np.sign(Heads(sample, None, None, None, {}).measured[2][1]) == side  # type: ignore[arg-type]
 
 
 def test_template_answers_zero_shot_by_the_shipped_heads(flow_of) -> None:  # type: ignore[no-untyped-def]
