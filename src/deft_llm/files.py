@@ -480,7 +480,7 @@ def sha256_of(path: Path) -> str:
 
 def seal(path: Path, *more: Path) -> None:
     """Write beside ``path`` (PATH.sha256) what it and ``more`` hold: the last step of a piece of work."""
-    write_text(_seal_of(path), _content((path, *more)))
+    write_text(seal_file(path), _content((path, *more)))
 
 
 def is_whole(path: Path, *more: Path) -> bool:
@@ -491,7 +491,7 @@ def is_whole(path: Path, *more: Path) -> bool:
     files = (path, *more)
     if not all(file.is_file() for file in files):
         return False
-    mark = _seal_of(path)
+    mark = seal_file(path)
     if not mark.is_file():
         seal(*files)
         return True
@@ -501,7 +501,8 @@ def is_whole(path: Path, *more: Path) -> bool:
         return False
 
 
-def _seal_of(path: Path) -> Path:
+def seal_file(path: Path) -> Path:
+    """Where the seal of a file lies."""
     return path.with_name(f"{path.name}{SEAL}")
 
 

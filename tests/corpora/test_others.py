@@ -251,3 +251,12 @@ def test_what_the_path_tells_apart_is_two_clips(make, kinds):
 def test_empty_folder_of_videos(make):
     with pytest.raises(DeftError, match="no video files"):
         load("folder", make.root)
+
+
+@pytest.mark.parametrize("name", ["anna", "folder/anna", "Anna"])
+def test_a_clip_is_named_below_its_persons_folder_however_the_table_writes_it(tmp_path, name):
+    (tmp_path / "anna" / "a").mkdir(parents=True)
+    (tmp_path / "anna" / "a" / "smile.mp4").write_bytes(b"x")
+    (tmp_path / "clips.csv").write_text(f"path,subject\nanna/a/smile.mp4,{name}\n")
+    (clip,) = load("folder", tmp_path).clips
+    assert clip.clip_id.endswith("nna/a-smile") and clip.subject == f"folder/{name.removeprefix('folder/')}"

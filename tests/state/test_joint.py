@@ -284,6 +284,9 @@ def test_a_movement_is_over_where_the_units_are_that_the_skin_does_not_deny(smil
     short = state_of(smile(rise=(40, 44), release=(46, 50)))
     brief = replace(spotted, units=(spotted.units[0], replace(frown, number=6, apex=45, offset=51)))
     assert borne_out(brief, short).kind == "micro-expression"
+    early = replace(brief, units=(spotted.units[0], replace(frown, number=6, apex=42, offset=46)))
+    found = borne_out(early, short)
+    assert movement.apex > 46 and found.onset <= found.apex == 42 <= found.offset == 46
     held = borne_out(replace(spotted, units=(spotted.units[0], replace(frown, offset=None))), state)
     assert (held.kind, held.offset, held.duration, held.reason) == ("movement", None, None, STILL_HELD)
 

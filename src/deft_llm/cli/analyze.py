@@ -221,7 +221,7 @@ def _many(
 def _say_kept(edited: list[Path]) -> None:
     """Name ELAN's files that were not as deft had left them, and were renamed."""
     for path in edited:
-        typer.echo(f"{path}: keeps the ELAN file that was there, for it was changed since.", err=True)
+        typer.echo(f"{path}: keeps the ELAN file that was there, for it is not as deft wrote it.", err=True)
 
 
 def _summary(batch: Batch, out: Path, table: Path | None) -> str:

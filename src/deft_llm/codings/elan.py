@@ -145,12 +145,11 @@ def read(path: Path, clock: FrameClock | None) -> Coding:
 
 
 def _coder_of(tiers: Sequence[Mapping[str, str]], path: Path) -> str:
-    """The annotator of the tiers, by their attributes; their participant only where none has an annotator."""
-    for role in ("ANNOTATOR", "PARTICIPANT"):
-        coder = only_coder((tier.get(role, "") for tier in tiers), path)
-        if coder:
-            return coder
-    return ""
+    """The annotator of the tiers, by their attributes; the participant, who may be the person filmed, only
+    where no tier has an annotator and all have one name. Raises: DeftError for several annotators."""
+    annotator = only_coder((tier.get("ANNOTATOR", "") for tier in tiers), path)
+    participants = {tier.get("PARTICIPANT", "") for tier in tiers} - {""}
+    return annotator or (participants.pop() if len(participants) == 1 else "")
 
 
 def _clock_of(eaf: Any, path: Path, clock: FrameClock | None) -> FrameClock:

@@ -151,8 +151,9 @@ def _add_row(corpus: Corpus, row: Row, where: str) -> None:
         corpus.fault("unsafe-name", f"{where}: path {text!r} leads out of the corpus folder; left out.")
         return
     source = _source(corpus.root, text)
-    parts = _parts(source)
-    subject = row.text("subject") if "subject" in row.cells else _person_folder(corpus, parts, text)
+    parts = _parts(_source(corpus.root, os.path.relpath(path, os.path.normpath(corpus.root))))
+    named = "subject" in row.cells
+    subject = row.text("subject").removeprefix("folder/") if named else _person_folder(corpus, parts, text)
     if not subject:
         corpus.fault(
             "no-subject",

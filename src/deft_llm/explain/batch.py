@@ -29,7 +29,6 @@ from deft_llm.explain.outputs import (
     analyze_video,
     keep_edited,
     rows_of,
-    seal_of,
     write_outputs,
 )
 from deft_llm.explain.people import people_of, shared_neutrals
@@ -43,6 +42,7 @@ from deft_llm.files import (
     is_whole,
     read_model,
     seal,
+    seal_file,
     sha256_of,
     write_json,
     write_text,
@@ -287,6 +287,7 @@ def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
     Raises: DeftError for what is no fault of the video: no method, no weights, no folder to write to.
     """
     analyzer = worker.analyzer
+    _kept(job)  # what was changed while this video waited
     _clear(job.folder)
     record = VideoRecord(key=job.key, file=job.video.label, person=job.video.person)
     try:
@@ -298,7 +299,8 @@ def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
     except Exception as error:  # one video must not stop a night's run: its reason is kept
         record = _failed(job, reason_of(error, job.video.path.parent))
         for path in (job.folder / RESULT, job.folder / REPORT, *job.extras.paths().values()):
-            path.unlink(missing_ok=True)
+            for own in (path, seal_file(path)):
+                own.unlink(missing_ok=True)
         if is_passing(error):  # the machine's fault: next time it is tried again
             return job.index, record
     else:
@@ -317,9 +319,9 @@ def _clear(folder: Path) -> None:
     if not path.is_file():
         return
     for name in _written(folder):
-        for own in (folder / name, seal_of(folder / name)):
+        for own in (folder / name, seal_file(folder / name)):
             own.unlink(missing_ok=True)
-    seal_of(path).unlink(missing_ok=True)
+    seal_file(path).unlink(missing_ok=True)
     path.unlink()
 
 

@@ -18,13 +18,13 @@ from deft_llm.explain.tables import check_table, write_table
 from deft_llm.explain.video_overlay import write_overlay
 from deft_llm.faces.video import frame_times
 from deft_llm.files import (
-    SEAL,
     check_target,
     claim_folder,
     digest,
     is_whole,
     read_object,
     seal,
+    seal_file,
     sha256_of,
     write_json,
 )
@@ -155,17 +155,12 @@ def write_outputs(
 def keep_edited(path: Path) -> Path | None:
     """Rename ELAN's file that is not as deft left it ("x.edited.eaf", "x.edited-2.eaf"), so that nothing that
     a coder did is written over; gives back its new path, None where none had to be kept."""
-    if not path.is_file() or (seal_of(path).is_file() and is_whole(path)):
+    if not path.is_file() or (seal_file(path).is_file() and is_whole(path)):
         return None
     names = (f"{path.stem}.edited{'' if number == 1 else f'-{number}'}{path.suffix}" for number in count(1))
     kept = next(place for name in names if not (place := path.with_name(name)).exists())
     path.rename(kept)
     return kept
-
-
-def seal_of(path: Path) -> Path:
-    """Where the seal of ELAN's file lies."""
-    return path.with_name(f"{path.name}{SEAL}")
 
 
 def _shown_times(video: VideoInput, analysis: Analysis) -> list[float]:

@@ -151,8 +151,8 @@ def _least(returns: bool) -> float:
 def borne_out(movement: Movement, state: FaceState, micro_seconds: float = MICRO_SECONDS) -> Movement:
     """A movement with the rises that are still sure enough once the skin's motion was measured (of the least
     confidence, of less where their release is sure) and their releases. It is over where they are; onset and
-    apex stay, between which the skin was measured. One that has no unit left is no expression. Of given
-    frames all is told."""
+    apex stay, between which the skin was measured, but for an apex after that. One that has no unit left is
+    no expression. Of given frames all is told."""
     if movement.kind == "given":
         return movement
     returns = {
@@ -167,7 +167,10 @@ def borne_out(movement: Movement, state: FaceState, micro_seconds: float = MICRO
         return replace(movement, kind="movement", units=())
     main = max((_phase(unit, state) for unit in units if unit.phase == "rise"), key=lambda one: one.strength)
     main.rises_again = movement.reason == RISES_AGAIN
-    return _ended(replace(movement, units=units), main, state, micro_seconds)
+    left = _ended(replace(movement, units=units), main, state, micro_seconds)
+    if left.apex <= left.end:
+        return left
+    return replace(left, apex=main.apex, apex_time=float(state.times[main.apex]))
 
 
 def _phase(unit: MovementUnit, state: FaceState) -> AUPhase:
@@ -257,8 +260,8 @@ def _movement(
 
 
 def _ended(movement: Movement, main: AUPhase, state: FaceState, micro_seconds: float) -> Movement:
-    """A movement that is over where its units are, of its kind by that, with what is hidden until then;
-    ``main``: the strongest phase of them."""
+    """A movement with the end that its units have, and what follows from it: its kind, its reason, and the
+    regions that are hidden until then. ``main``: the strongest phase of the units."""
     units, onset, times = movement.units, movement.onset, state.times
     ends = [unit.offset for unit in units if unit.offset is not None]
     seen = any(unit.offset is not None for unit in units if unit.number == main.au)
