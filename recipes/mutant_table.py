@@ -381,7 +381,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "classes-from-learned-aus",
         "classes learn from what is told of AUs of held-out subjects, as it will be of new ones",
         "methods/deft.py",
-        "            sets[-1][rows[coded], 0] = self._aus.held\n",
+        "            aus[coded] = self._aus.held\n",
         "            pass\n",
         ("tests/model/test_method.py::test_classes_are_read_from_what_is_told_of_coded_aus",),
     ),

@@ -165,7 +165,7 @@ def _fits(file: Path, folds: Folds, settings: BenchmarkSettings, samples: Sample
         raise UsageError(
             f"{file}: holds folds of {folds.protocol}; give --protocol {folds.protocol}, or other folds."
         )
-    there = {clip: subject for subject, clips in folds.clips.items() for clip in clips}
+    there = folds.subject_of
     here = {clip: group[0].subject for clip, group in samples.samples.items()}
     odd = sorted(clip for clip in there.keys() | here.keys() if there.get(clip) != here.get(clip))
     if odd:

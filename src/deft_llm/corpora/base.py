@@ -93,6 +93,13 @@ class Corpus:
                 self.note("one-person", f"{told} ({where}).")
         return first
 
+    def owns(self, subject: str, path: str, where: str, clip_id: str) -> bool:
+        """Whether a file shows this subject and nobody else; a fault where it is another's already."""
+        owner = self.owners.setdefault(os.path.normpath(path), subject)
+        if owner != subject:
+            self.fault("two-subjects", f"{where}: {path} is {owner}'s already; left out.", clip_id)
+        return owner == subject
+
     def aus(self, clip: Clip, cell: Any, where: str) -> None:
         """Read an AU cell into ``clip``; what cannot be read is a fault, and leaves the clip not coded where
         an AU may be lost, for it must not count as "no AU".

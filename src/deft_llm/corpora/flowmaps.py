@@ -283,11 +283,8 @@ def _manifest_clip(corpus: Corpus, clip_id: str, row, where: str) -> Clip | None
         return None
     group, _, own = subject.rpartition("/")
     subject = corpus.subject(f"{group or name}/{subject_name(corpus_word(group) or name, own)}", where)
-    for text in paths.values():
-        owner = corpus.owners.setdefault(os.path.normpath(text), subject)
-        if owner != subject:
-            corpus.fault("two-subjects", f"{where}: {text} is {owner}'s already; left out.", clip_id, text)
-            return None
+    if not all(corpus.owns(subject, text, where, clip_id) for text in paths.values()):
+        return None
     clip = Clip(
         clip_id=clip_id,
         corpus=name,

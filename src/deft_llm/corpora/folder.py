@@ -59,7 +59,7 @@ def load(request: Request) -> Corpus:
 def _add_files(corpus: Corpus, tree: Tree) -> None:
     for path in [*tree.videos, *tree.clip_folders]:
         source = _source(corpus.root, path)
-        parts = _parts(source)
+        parts = _parts(path, source)
         if not all(safe_name(part) for part in parts):
             corpus.fault("unsafe-name", f"{path!r} has a name that no clip id may hold.", path=path)
             continue
@@ -83,9 +83,8 @@ def _add_files(corpus: Corpus, tree: Tree) -> None:
         corpus.fault("empty-folder", f"{path} holds nothing.", path=path)
 
 
-def _parts(source: Source) -> list[str]:
-    """The names on a clip's path, that of a video without its suffix."""
-    path = os.path.normpath(source.path)
+def _parts(path: str, source: Source) -> list[str]:
+    """The names on a clip's path below the corpus folder, that of a video without its suffix."""
     return (os.path.splitext(path)[0] if source.kind == "video" else path).split("/")
 
 
@@ -135,13 +134,8 @@ def _add(corpus: Corpus, clip: Clip, where: str, mend: str) -> None:
             clip.clip_id,
         )
         return
-    owner = corpus.owners.setdefault(os.path.normpath(clip.source.path), clip.subject)
-    if owner != clip.subject:
-        corpus.fault(
-            "two-subjects", f"{where}: {clip.source.path} is {owner}'s already; left out.", clip.clip_id
-        )
-        return
-    corpus.clips.append(clip)
+    if corpus.owns(clip.subject, clip.source.path, where, clip.clip_id):
+        corpus.clips.append(clip)
 
 
 def _add_row(corpus: Corpus, row: Row, where: str) -> None:
@@ -151,7 +145,7 @@ def _add_row(corpus: Corpus, row: Row, where: str) -> None:
         corpus.fault("unsafe-name", f"{where}: path {text!r} leads out of the corpus folder; left out.")
         return
     source = _source(corpus.root, text)
-    parts = _parts(_source(corpus.root, os.path.relpath(path, os.path.normpath(corpus.root))))
+    parts = _parts(os.path.relpath(path, os.path.normpath(corpus.root)), source)
     named = "subject" in row.cells
     subject = row.text("subject").removeprefix("folder/") if named else _person_folder(corpus, parts, text)
     if not subject:

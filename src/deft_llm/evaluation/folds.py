@@ -73,6 +73,11 @@ class Folds(BaseModel):
         """Clip ids of ``subjects``, in order."""
         return [clip for subject in sorted(subjects) for clip in self.clips[subject]]
 
+    @property
+    def subject_of(self) -> dict[str, str]:
+        """The subject of each clip."""
+        return {clip: subject for subject, clips in self.clips.items() for clip in clips}
+
     def expected_keys(self) -> dict[tuple[str, str | None], str]:
         """Every (clip_id, question_id) that a complete run predicts, with its fold."""
         keys: dict[tuple[str, str | None], str] = {}

@@ -119,7 +119,7 @@ def check_rows(rows: Sequence[Prediction], folds: Folds | None = None, name: str
     if folds is None:
         return
     expected = folds.expected_keys()
-    subject_of = {clip: subject for subject, clips in folds.clips.items() for clip in clips}
+    subject_of = folds.subject_of
     for row in rows:
         short = (row.clip_id, row.question_id)
         if short not in expected:

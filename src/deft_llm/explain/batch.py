@@ -299,8 +299,7 @@ def _analyze(worker: _Worker, job: _Job) -> tuple[int, VideoRecord]:
     except Exception as error:  # one video must not stop a night's run: its reason is kept
         record = _failed(job, reason_of(error, job.video.path.parent))
         for path in (job.folder / RESULT, job.folder / REPORT, *job.extras.paths().values()):
-            for own in (path, seal_file(path)):
-                own.unlink(missing_ok=True)
+            _remove(path)
         if is_passing(error):  # the machine's fault: next time it is tried again
             return job.index, record
     else:
@@ -319,10 +318,14 @@ def _clear(folder: Path) -> None:
     if not path.is_file():
         return
     for name in _written(folder):
-        for own in (folder / name, seal_file(folder / name)):
-            own.unlink(missing_ok=True)
+        _remove(folder / name)
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file and its seal."""
+    path.unlink(missing_ok=True)
     seal_file(path).unlink(missing_ok=True)
-    path.unlink()
 
 
 def _written(folder: Path) -> list[str]:

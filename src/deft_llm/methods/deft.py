@@ -204,14 +204,14 @@ class DeftMethod:
     def _sets(self, seen: Seen) -> list[np.ndarray]:
         return [seen.features.of(name, self._both_phases) for name in self.feature_sets]
 
-    def _class_sets(self, seen: Seen) -> list[np.ndarray]:
-        """Feature sets that classes are read from: the AUs' probabilities too, where they were refitted."""
-        sets = self._sets(seen)
-        if self._aus is not None:
-            told = np.zeros((len(seen.readout), 1, len(self.task.aus)))
-            told[seen.rows, 0] = self._au_probabilities(seen)
-            sets.append(told)
-        return sets
+    def _class_sets(self, sets: list[np.ndarray], seen: Seen, aus: np.ndarray) -> list[np.ndarray]:
+        """Feature sets that classes are read from: where AUs were refitted, their probabilities (n, K) as
+        well."""
+        if self._aus is None:
+            return sets
+        told = np.zeros((len(seen.readout), 1, len(self.task.aus)))
+        told[seen.rows, 0] = aus
+        return [*sets, told]
 
     def _fit_emotion(self, known: Sequence[Sample], select: Sequence[Sample]) -> EmotionRefit:
         index = {name: number for number, name in enumerate(self.task.classes)}
@@ -220,11 +220,13 @@ class DeftMethod:
         seen, count = self._seen([*known, *select]), len(known)
         chosen = (seen.rows[count:], _numbers(select, index)) if select else None
         rows, truth = seen.rows[:count], _numbers(known, index)
-        sets = self._class_sets(seen)
+        sets = self._sets(seen)
+        aus = self._au_probabilities(sets, seen)
         if self._aus is not None:
             # Of clips whose AUs were fitted on, what was told of them while their subject was held out.
-            coded = [sample.aus is not None for sample in known]
-            sets[-1][rows[coded], 0] = self._aus.held
+            coded = [place for place, sample in enumerate(known) if sample.aus is not None]
+            aus[coded] = self._aus.held
+        sets = self._class_sets(sets, seen, aus)
         model = EmotionRefit(len(index), self._settings())
         return model.fit(sets, self._prior_classes(seen), rows, truth, _groups(known), chosen)
 
@@ -263,7 +265,9 @@ class DeftMethod:
         seen = self._seen(samples)
         stated = [sample.stated for sample in samples]
         readout = with_stated(seen.readout.take(seen.rows), stated, self.calibration)
-        classes, aus = self._class_probabilities(seen, readout), self._au_probabilities(seen)
+        sets = self._sets(seen) if self._fitted is not None or self._aus is not None else []
+        aus = self._au_probabilities(sets, seen)
+        classes = self._class_probabilities(sets, seen, readout, aus)
         sides = seen_sides(au_probabilities(readout, self.calibration))
         found = [
             self._prediction(sample, classes[i] if classes is not None else None, aus[i], sides[i])
@@ -340,17 +344,20 @@ class DeftMethod:
                 "score it on subjects that it has not seen."
             )
 
-    def _class_probabilities(self, seen: Seen, readout: Readout) -> np.ndarray | None:
+    def _class_probabilities(
+        self, sets: list[np.ndarray], seen: Seen, readout: Readout, aus: np.ndarray
+    ) -> np.ndarray | None:
         if self._fitted is not None:
-            return self._fitted.probabilities(self._class_sets(seen), self._prior_classes(seen), seen.rows)
+            read = self._class_sets(sets, seen, aus)
+            return self._fitted.probabilities(read, self._prior_classes(seen), seen.rows)
         if self.task.name == "au":
             return None
         return np.exp(class_log_probabilities(readout, self.task.classes, self.calibration))
 
-    def _au_probabilities(self, seen: Seen) -> np.ndarray:
+    def _au_probabilities(self, sets: list[np.ndarray], seen: Seen) -> np.ndarray:
         prior = self._prior_aus(seen)
         if self._aus is not None:
-            return self._aus.probabilities(self._sets(seen), prior, seen.rows)
+            return self._aus.probabilities(sets, prior, seen.rows)
         found: np.ndarray = expit(prior[seen.rows])
         return found
 

@@ -294,7 +294,7 @@ class AURefit:
         self.together = KernelMachine(self.settings.ridge)
         held = self.together.fit(self._told(own), targets, weights, groups)
         own = np.concatenate([own, held[:, None] - self.level], axis=1)
-        chosen = own if select is None else self._scores(sets, prior, select[0])
+        chosen = own if select is None else self._with_together(chosen)
         self.stacker = Stacker(ridge).fit_sigmoid(chosen, known)
         held_p = expit(self.stacker.logits(chosen))
         self.thresholds = np.array([f1_threshold(p, truth) for p, truth in zip(held_p.T, known.T)])
@@ -307,14 +307,14 @@ class AURefit:
 
     def probabilities(self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(n, K) probabilities moved so that 0.5 is the threshold."""
-        return self._moved(self._scores(sets, prior, rows))
+        return self._moved(self._with_together(self._of_each(sets, prior, rows)))
 
     def _moved(self, scores: np.ndarray) -> np.ndarray:
         found: np.ndarray = expit(self.stacker.logits(scores) - logit(self.thresholds))
         return found
 
-    def _scores(self, sets: Sequence[np.ndarray], prior: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        own = self._of_each(sets, prior, rows)
+    def _with_together(self, own: np.ndarray) -> np.ndarray:
+        """Scores (n, V + 1, K) of each AU by itself (n, V, K) and from all of them."""
         beside = self.together.scores(self._told(own))[:, None] - self.level
         return np.concatenate([own, beside], axis=1)
 

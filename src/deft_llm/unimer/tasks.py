@@ -195,7 +195,7 @@ def _open(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:
         others = any(row.au not in (43, 45) for row in facts.supported)
         choice = "more" if others else "blink" if blink else "none"
         yield Draft("blink", template, [(question, wording.blink_answer(facts, blink))], choice)
-    if asks_whole_answer(facts, rng) and facts.labels is not None:
+    if asks_whole_answer(facts, rng):
         template, question = _ask("answer", rng)
         yield Draft(
             "answer", template, [(question, wording.full_text(facts))], facts.fine or facts.coarse or ""
@@ -210,11 +210,11 @@ def _multi(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:
     template, question = _ask(task, rng)
     why, last = _ask("why", rng), _ask("follow_up", rng)
     turns = [(question, wording.class_sentence(facts, label, rng)), (why[1], wording.why_answer(facts))]
-    asked = [template, why[0]]
+    templates = [template, why[0]]
     if facts.labels is not None:  # what no coder said is no evidence, nor its lack
         turns.append((last[1], wording.full_text(facts)))
-        asked.append(last[0])
-    yield Draft("multi_turn", "+".join(asked), turns, label)
+        templates.append(last[0])
+    yield Draft("multi_turn", "+".join(templates), turns, label)
 
 
 def _refusal(facts: ClipFacts, rng: np.random.Generator) -> Iterator[Draft]:

@@ -223,10 +223,11 @@ def whole_clip(facts: ClipFacts, rng: np.random.Generator) -> Iterator[tuple[str
 
 
 def asks_whole_answer(facts: ClipFacts, rng: np.random.Generator) -> bool:
-    """Whether a clip that has a class or an Action Unit is asked for its (C, E, R): always where the flow
-    supports a unit or figures are stated, else in ``NONE_SHARE`` of the clips without a rejected label."""
+    """Whether a clip that has a class or an Action Unit, and whose AUs somebody coded, is asked for its
+    (C, E, R): always where the flow supports a unit or figures are stated, else in ``NONE_SHARE`` of the
+    clips without a rejected label."""
     drawn = not facts.rejected and rng.random() < NONE_SHARE
-    known = bool(facts.fine or facts.coarse or facts.supported)
+    known = facts.labels is not None and bool(facts.fine or facts.coarse or facts.supported)
     return known and (facts.figures or bool(facts.supported) or drawn)
 
 
